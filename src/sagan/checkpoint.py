@@ -1,0 +1,150 @@
+"""The one file format: named tensors and the settings they belong to, in one .safetensors file.
+
+A file holds parts ("generator", "discriminator", "generator_ema" and, to go on training, both
+optimisers) and, as metadata, the full config, the class names and the versions that wrote it.
+There is no pickle. A file appears complete or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from sagan import config as settings
+from sagan.config import Config
+from sagan.errors import SaganError
+
+FORMAT = "sagan"
+FORMAT_VERSION = 1
+
+Parts = Mapping[str, Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What a checkpoint file holds."""
+
+    config: Config
+    class_names: tuple[str, ...]
+    step: int
+    parts: Parts
+    dataset_fingerprint: str = ""
+    versions: dict[str, str] = field(
+        default_factory=lambda: {"sagan": version("sagan"), "torch": str(torch.__version__)}
+    )
+
+
+def save(checkpoint: Checkpoint, path: str | Path) -> None:
+    """Writes a checkpoint aside, flushes it to the disk and puts it in place.
+
+    Raises:
+        SaganError: It cannot be written; whatever stood at ``path`` is untouched.
+    """
+    path = Path(path)
+    header = {
+        "version": FORMAT_VERSION,
+        "step": checkpoint.step,
+        "class_names": checkpoint.class_names,
+        "dataset_fingerprint": checkpoint.dataset_fingerprint,
+        "versions": checkpoint.versions,
+        "config": settings.to_dict(checkpoint.config),
+    }
+    tensors = {
+        f"{part}.{name}": tensor.detach().contiguous()
+        for part, named in checkpoint.parts.items()
+        for name, tensor in named.items()
+    }
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, draft, metadata={FORMAT: json.dumps(header)})
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except (OSError, SafetensorError) as error:
+        raise SaganError(
+            f"cannot write the checkpoint {path}: {error}; free space or choose another folder"
+            " (earlier checkpoints are untouched)"
+        ) from error
+    finally:
+        with suppress(OSError):
+            draft.unlink()
+
+
+def load(path: str | Path, *, device: str = "cpu") -> Checkpoint:
+    """Reads a checkpoint file.
+
+    Raises:
+        SaganError: The file is missing, damaged, not ours, or of a newer version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SaganError(f"there is no checkpoint {path}; check the path")
+    try:
+        with safe_open(path, framework="pt", device=device) as file:
+            header = _header(path, file.metadata())
+            parts: dict[str, dict[str, Tensor]] = {}
+            for key in file.keys():  # noqa: SIM118
+                part, _, name = key.partition(".")
+                parts.setdefault(part, {})[name] = file.get_tensor(key)
+    except (OSError, SafetensorError) as error:
+        raise SaganError(
+            f"{path} is damaged or no checkpoint ({error}); take an earlier one"
+        ) from error
+    return Checkpoint(
+        config=settings.from_dict(header["config"]),
+        class_names=tuple(header["class_names"]),
+        step=header["step"],
+        parts=parts,
+        dataset_fingerprint=header["dataset_fingerprint"],
+        versions=header["versions"],
+    )
+
+
+def _header(path: Path, metadata: dict[str, str] | None) -> dict[str, Any]:
+    if FORMAT not in (metadata or {}):
+        raise SaganError(
+            f"{path} is no checkpoint of this program; give one that sagan train wrote"
+        )
+    header = json.loads((metadata or {})[FORMAT])
+    if header["version"] > FORMAT_VERSION:
+        raise SaganError(
+            f"{path} was written by a newer version ({header['versions']['sagan']}); "
+            "run: pip install --upgrade sagan"
+        )
+    return header
+
+
+def restore_network(network: nn.Module, checkpoint: Checkpoint, part: str) -> None:
+    """Gives a network the tensors of one part.
+
+    Raises:
+        SaganError: The part is absent or does not fit the network; names the first difference.
+    """
+    if part not in checkpoint.parts:
+        raise SaganError(
+            f"the checkpoint has no {part}, only {', '.join(checkpoint.parts)}; give another file"
+        )
+    tensors = checkpoint.parts[part]
+    expected = network.state_dict()
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in tensors or name not in expected:
+            where = "checkpoint" if name not in tensors else "network"
+            raise SaganError(f"{part}.{name} is missing in the {where}; the architectures differ")
+        if tensors[name].shape != expected[name].shape:
+            raise SaganError(
+                f"{part}.{name} has shape {tuple(tensors[name].shape)} in the checkpoint and "
+                f"{tuple(expected[name].shape)} in the network; the architectures differ"
+            )
+    network.load_state_dict(dict(tensors))

@@ -1,0 +1,392 @@
+"""The settings of a run: frozen dataclasses, presets with their sources, TOML in and out.
+
+Each component receives its own section. Defaults are the authors' values; a preset holds only
+what differs from them. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from sagan.errors import SaganError
+
+RESOLUTIONS = (32, 64, 128, 256)
+
+
+def _require(condition: bool, name: str, value: object, allowed: str) -> None:
+    if not condition:
+        raise SaganError(f"{name} = {value!r} is out of range; it must be {allowed}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """What the model learns from."""
+
+    source: str = "avatars"
+    """A folder of pictures with one sub-folder per class, or "avatars" (built in)."""
+    resolution: int = 128
+    """Side of the square pictures in pixels: 32, 64, 128 or 256."""
+    conditional: bool = True
+    """Use the classes; otherwise one unconditional model of all pictures."""
+    horizontal_flip: bool = False
+    """Mirror every second training picture (the released code does not)."""
+    generated_images: int = 50_000
+    """Pictures in the training split of a built-in source."""
+
+    def __post_init__(self) -> None:
+        _require(
+            self.resolution in RESOLUTIONS,
+            "data.resolution",
+            self.resolution,
+            f"one of {', '.join(map(str, RESOLUTIONS))}",
+        )
+        _require(
+            self.generated_images >= 1,
+            "data.generated_images",
+            self.generated_images,
+            "at least 1",
+        )
+
+
+Initialization = Literal["xavier", "orthogonal"]
+Precision = Literal["auto", "float32", "bfloat16"]
+FakeLabels = Literal["uniform", "data"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig:
+    """The network that draws."""
+
+    base_channels: int = 64
+    """Channels at the full resolution; deeper stages have 2, 4, 8, 16 times as many."""
+    latent_dim: int = 128
+    """Length of the noise vector z, drawn from N(0, I)."""
+    attention: tuple[int, ...] = (32,)
+    """Resolutions (pixels) after whose block a self-attention layer stands; repeat the flag."""
+    initialization: Initialization = "xavier"
+    """Distribution of the first weights (released code: Xavier uniform, biases 0)."""
+    spectral_norm: bool = True
+    """Divide every weight, but those of batch norm, by its largest singular value."""
+    spectral_norm_eps: float = 1e-12
+    """Lower bound of the norms in the power iteration."""
+    batch_norm_eps: float = 1e-5
+    """Added to the variance in batch norm."""
+    batch_norm_momentum: float = 0.001
+    """Weight of the newest batch in the running statistics (released code: decay 0.999)."""
+
+    def __post_init__(self) -> None:
+        _require_network("generator", self)
+        _require(self.latent_dim >= 1, "generator.latent_dim", self.latent_dim, "at least 1")
+        _require(
+            self.batch_norm_eps > 0, "generator.batch_norm_eps", self.batch_norm_eps, "positive"
+        )
+        _require(
+            0 < self.batch_norm_momentum <= 1,
+            "generator.batch_norm_momentum",
+            self.batch_norm_momentum,
+            "above 0 and at most 1",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorConfig:
+    """The network that judges."""
+
+    base_channels: int = 64
+    """Channels after the first block; deeper blocks have 2, 4, 8, 16 times as many."""
+    attention: tuple[int, ...] = (32,)
+    """Resolutions (pixels) after whose block a self-attention layer stands; repeat the flag."""
+    initialization: Initialization = "xavier"
+    """Distribution of the first weights (released code: Xavier uniform, biases 0)."""
+    spectral_norm: bool = True
+    """Divide every weight by its largest singular value."""
+    spectral_norm_eps: float = 1e-12
+    """Lower bound of the norms in the power iteration."""
+
+    def __post_init__(self) -> None:
+        _require_network("discriminator", self)
+
+
+def _require_network(name: str, config: GeneratorConfig | DiscriminatorConfig) -> None:
+    _require(
+        config.base_channels >= 8 and config.base_channels % 8 == 0,
+        f"{name}.base_channels",
+        config.base_channels,
+        "a positive multiple of 8, since attention projects to an eighth of its channels",
+    )
+    _require(
+        config.spectral_norm_eps > 0,
+        f"{name}.spectral_norm_eps",
+        config.spectral_norm_eps,
+        "positive",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """Adam with one learning rate per network (TTUR)."""
+
+    generator_lr: float = 1e-4
+    """Learning rate of the generator."""
+    discriminator_lr: float = 4e-4
+    """Learning rate of the discriminator."""
+    beta1: float = 0.0
+    """Decay of Adam's first moment."""
+    beta2: float = 0.999
+    """Decay of Adam's second moment (the paper's text says 0.9, the released code runs 0.999)."""
+    eps: float = 1e-8
+    """Added to Adam's denominator."""
+    decay_start: float = 1.0
+    """Share of the run after which both rates fall linearly to 0; 1 keeps them constant."""
+
+    def __post_init__(self) -> None:
+        for name in ("generator_lr", "discriminator_lr", "eps"):
+            value = getattr(self, name)
+            _require(value > 0, f"optimizer.{name}", value, "positive")
+        for name in ("beta1", "beta2"):
+            value = getattr(self, name)
+            _require(0 <= value < 1, f"optimizer.{name}", value, "at least 0 and below 1")
+        _require(
+            0 <= self.decay_start <= 1,
+            "optimizer.decay_start",
+            self.decay_start,
+            "between 0 and 1",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How long, in what portions, and what is written on the way."""
+
+    steps: int = 1_000_000
+    """Generator updates."""
+    batch_size: int = 256
+    """Pictures in one update of either network."""
+    discriminator_steps: int = 1
+    """Discriminator updates before each generator update."""
+    fake_labels: FakeLabels = "uniform"
+    """Labels of generated pictures: every class alike, or as frequent as in the data."""
+    ema_decay: float = 0.999
+    """Decay of the averaged generator weights, used for every picture shown; 0 copies them."""
+    seed: int = 0
+    """All randomness of the run is a function of this number and the step."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    precision: Precision = "auto"
+    """Of forward passes; auto takes bfloat16 where the hardware multiplies it fast."""
+    log_interval: int = 50
+    """Steps between two lines of the log."""
+    sample_interval: int = 1000
+    """Steps between two sample grids."""
+    checkpoint_interval: int = 1000
+    """Steps between two checkpoints."""
+    keep_checkpoints: int = 3
+    """Newest checkpoints that stay in the run folder."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "steps",
+            "discriminator_steps",
+            "log_interval",
+            "sample_interval",
+            "checkpoint_interval",
+            "keep_checkpoints",
+        ):
+            value = getattr(self, name)
+            _require(value >= 1, f"train.{name}", value, "at least 1")
+        _require(
+            self.batch_size >= 2,
+            "train.batch_size",
+            self.batch_size,
+            "at least 2, since batch norm needs two pictures",
+        )
+        _require(
+            0 <= self.ema_decay < 1, "train.ema_decay", self.ema_decay, "at least 0 and below 1"
+        )
+        _require(self.seed >= 0, "train.seed", self.seed, "at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that decides a run."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        resolution = self.data.resolution
+        smallest = {"generator": 8, "discriminator": 8 if resolution == 32 else 4}
+        largest = {"generator": resolution, "discriminator": resolution // 2}
+        for network in ("generator", "discriminator"):
+            possible = [
+                r
+                for r in (4, 8, 16, 32, 64, 128, 256)
+                if smallest[network] <= r <= largest[network]
+            ]
+            attention = getattr(self, network).attention
+            for place in attention:
+                _require(
+                    place in possible,
+                    f"{network}.attention",
+                    place,
+                    f"among {', '.join(map(str, possible))}: at {resolution} x {resolution} pixels"
+                    " only these blocks end in a map that attention can pool",
+                )
+            _require(
+                len(set(attention)) == len(attention),
+                f"{network}.attention",
+                attention,
+                "a list without repetition",
+            )
+
+
+# Each preset holds only what differs from the authors' values above.
+PRESETS: dict[str, dict[str, Any]] = {
+    # The demo: measured on two CPU cores, docs/results.md.
+    "avatars32": {
+        "data": {"source": "avatars", "resolution": 32},
+        "generator": {"base_channels": 16, "attention": (16,), "initialization": "orthogonal"},
+        "discriminator": {"base_channels": 16, "attention": (16,), "initialization": "orthogonal"},
+        "optimizer": {
+            "generator_lr": 1e-3,
+            "discriminator_lr": 2e-3,
+            "beta1": 0.5,
+            "beta2": 0.99,
+            "decay_start": 0.5,
+        },
+        "train": {
+            "steps": 2600,
+            "batch_size": 32,
+            "fake_labels": "data",
+            "ema_decay": 0.995,
+            "sample_interval": 500,
+        },
+    },
+    # The released code, train_imagenet.py: attention at 32 x 32 ("feat32").
+    "imagenet128": {},
+}
+
+
+def preset(name: str) -> Config:
+    """Returns a preset by name.
+
+    Raises:
+        SaganError: There is none of that name; names the nearest.
+    """
+    if name not in PRESETS:
+        raise SaganError(
+            f"there is no preset {name!r}{nearest(name, PRESETS)}; "
+            f"known are {', '.join(PRESETS)}, or give a .toml file"
+        )
+    return from_dict(PRESETS[name])
+
+
+def load(path: str | Path) -> Config:
+    """Reads a TOML file whose tables are the sections of :class:`Config`.
+
+    Raises:
+        SaganError: The file is missing, is no TOML, or holds an unknown or impossible value.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SaganError(f"there is no file {path}; check the path") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SaganError(f"cannot read {path} as TOML: {error}") from error
+    try:
+        return from_dict(values)
+    except SaganError as error:
+        raise SaganError(f"{path}: {error}") from error
+
+
+def to_toml(config: Config) -> str:
+    """Writes every field as TOML."""
+    import tomlkit
+
+    document = tomlkit.document()
+    for section in fields(config):
+        table = tomlkit.table()
+        values = getattr(config, section.name)
+        for item in fields(values):
+            value = getattr(values, item.name)
+            table.add(item.name, list(value) if isinstance(value, tuple) else value)
+        document.add(section.name, table)
+    return tomlkit.dumps(document)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Nested plain values: tables, lists, strings, numbers, booleans."""
+    return asdict(
+        config,
+        dict_factory=lambda items: {k: list(v) if isinstance(v, tuple) else v for k, v in items},
+    )
+
+
+def from_dict(values: dict[str, Any]) -> Config:
+    """Builds a config from nested plain values; absent fields take their defaults.
+
+    Raises:
+        SaganError: A key is unknown (names the nearest), a value has the wrong type or range.
+    """
+    return _build(Config, values, "")
+
+
+def _build(cls: type, values: object, prefix: str) -> Any:
+    if not isinstance(values, dict):
+        raise SaganError(f"{prefix.rstrip('.')} must be a table of settings, not {values!r}")
+    types = get_type_hints(cls)
+    for key in values:
+        if key not in types:
+            raise SaganError(
+                f"unknown setting {prefix}{key}{nearest(key, types)}; "
+                f"{prefix.rstrip('.') or 'the config'} has {', '.join(types)}"
+            )
+    return cls(**{key: _coerce(types[key], value, prefix + key) for key, value in values.items()})
+
+
+def _coerce(kind: Any, value: Any, name: str) -> Any:
+    if is_dataclass(kind):
+        return _build(kind, value, name + ".")  # type: ignore[arg-type]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind in (bool, int, float, str):
+        if type(value) is not kind:
+            raise SaganError(f"{name} must be {_KINDS[kind]}, not {value!r}")
+        return value
+    if get_origin(kind) is Literal:
+        choices = get_args(kind)
+        _require(value in choices, name, value, " or ".join(choices))
+        return value
+    assert kind == tuple[int, ...], kind
+    if not isinstance(value, (list, tuple)) or any(type(item) is not int for item in value):
+        raise SaganError(f"{name} must be a list of whole numbers, not {value!r}")
+    return tuple(value)
+
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+def nearest(word: str, known: Any) -> str:
+    """Returns ' (did you mean X?)' for the most similar known word, or nothing."""
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {matches[0]}?)" if matches else ""
+
+
+def differences(first: Any, second: Any, prefix: str = "") -> list[str]:
+    """Names every field in which two configs (or sections) differ, with both values."""
+    found = []
+    for item in fields(first):
+        one, other = getattr(first, item.name), getattr(second, item.name)
+        if is_dataclass(one):
+            found += differences(one, other, f"{prefix}{item.name}.")
+        elif one != other:
+            found.append(f"{prefix}{item.name} ({one!r} and {other!r})")
+    return found

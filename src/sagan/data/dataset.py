@@ -1,0 +1,165 @@
+"""What every source of pictures delivers, the order of batches, and the cache of packed data."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO, Literal, TypeVar
+
+import numpy as np
+
+from sagan.errors import SaganError
+
+Split = Literal["train", "held-out"]
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """Labelled pictures of one size."""
+
+    images: np.ndarray
+    """uint8 (N, 3, R, R), C-contiguous; may be a read-only memory map."""
+    labels: np.ndarray
+    """int64 (N,), values in [0, len(class_names)); all 0 when unconditional."""
+    class_names: tuple[str, ...]
+    """One name per label; () when unconditional."""
+    fingerprint: str
+    """16 hex digits that depend on every picture, label and class name."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def label_frequencies(self) -> np.ndarray:
+        """Share of each class: float64 (num_classes,), sums to 1; (1,) when unconditional."""
+        counts = np.bincount(self.labels, minlength=max(1, len(self.class_names)))
+        return counts / len(self)
+
+
+def fingerprint(images: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]) -> str:
+    """Returns the first 16 hex digits of the SHA-256 of a dataset's content."""
+    digest = hashlib.sha256(repr((images.shape, class_names)).encode())
+    digest.update(labels.astype("<i8").data)
+    digest.update(images.data)
+    return digest.hexdigest()[:16]
+
+
+def batch_indices(length: int, batch_size: int, step: int, seed: int) -> np.ndarray:
+    """Picks the pictures of one training step from an endless, stateless order.
+
+    The order is one fresh permutation per epoch after another; epoch e's permutation depends on
+    ``length``, ``seed`` and e alone. A batch may straddle two epochs.
+
+    Args:
+        length: Pictures in the dataset.
+        batch_size: Pictures in a batch, at most ``length``.
+        step: Number of the batch, from 0.
+        seed: Chooses the order; at least 0.
+
+    Returns:
+        int64 (batch_size,), values in [0, length).
+
+    Raises:
+        SaganError: The dataset is smaller than a batch.
+    """
+    if length < batch_size:
+        raise SaganError(
+            f"a batch of {batch_size} pictures cannot be filled from {length}; "
+            "choose a smaller --train.batch-size or give more pictures"
+        )
+    epoch, first = divmod(step * batch_size, length)
+    batch = _permutation(length, seed, epoch)[first : first + batch_size].copy()
+    missing = batch_size - len(batch)
+    if missing:
+        batch = np.concatenate([batch, _permutation(length, seed, epoch + 1)[:missing]])
+    return batch
+
+
+@lru_cache(maxsize=2)
+def _permutation(length: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(length)
+
+
+def cache_folder() -> Path:
+    """Returns $SAGAN_CACHE, else $XDG_CACHE_HOME/sagan, else ~/.cache/sagan."""
+    if chosen := os.environ.get("SAGAN_CACHE"):
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "sagan"
+
+
+@contextmanager
+def cache_file(path: Path) -> Iterator[BinaryIO]:
+    """Opens a file for writing that appears at ``path`` complete, or not at all.
+
+    Raises:
+        SaganError: The cache folder cannot be made or written.
+    """
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as file:
+            yield file
+        os.replace(draft, path)
+    except OSError as error:
+        raise SaganError(
+            f"cannot write to the cache folder {path.parent}: {error.strerror or error}; "
+            "set SAGAN_CACHE to a folder with free space that you may write"
+        ) from error
+    finally:
+        with suppress(OSError):
+            draft.unlink()
+
+
+@contextmanager
+def progress(description: str, total: int) -> Iterator[Callable[[], None]]:
+    """Gives a function to call after each of ``total`` items.
+
+    What lasts longer than a second shows a bar on stderr, if that is a terminal.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
+    task = bar.add_task(description, total=total)
+    begin = time.monotonic()
+
+    def advance() -> None:
+        bar.advance(task)
+        if time.monotonic() - begin > 1:
+            bar.start()
+
+    try:
+        yield advance
+    finally:
+        if bar.live.is_started:
+            bar.stop()
+
+
+def in_parallel(
+    function: Callable[[_Item], _Result],
+    items: Sequence[_Item],
+    take: Callable[[_Result], object],
+    *,
+    description: str,
+) -> None:
+    """Calls ``take(function(item))`` for every item in order, ``function`` on all cores.
+
+    Only a few hundred results wait at a time. The description heads a progress bar.
+    """
+    with progress(description, len(items)) as advance, ThreadPoolExecutor() as pool:
+        for start in range(0, len(items), 256):
+            for result in pool.map(function, items[start : start + 256]):
+                take(result)
+                advance()

@@ -1,0 +1,47 @@
+"""Which device computes, and in which precision."""
+
+from __future__ import annotations
+
+import torch
+
+from sagan.config import Precision
+from sagan.errors import SaganError
+
+
+def pick_device(name: str) -> torch.device:
+    """Turns auto, cpu, cuda or mps into a device that is there.
+
+    Raises:
+        SaganError: The device is unknown or absent.
+    """
+    present = ["cpu"]
+    if torch.backends.mps.is_available():
+        present.insert(0, "mps")
+    if torch.cuda.is_available():
+        present.insert(0, "cuda")
+    if name == "auto":
+        return torch.device(present[0])
+    if name.partition(":")[0] not in present:
+        raise SaganError(
+            f"train.device = {name!r} is not here; this machine has {', '.join(present)} (or auto)"
+        )
+    return torch.device(name)
+
+
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """The precision of forward passes: bfloat16 for convolutions and products, or plain float32.
+
+    ``auto`` takes bfloat16 where the hardware multiplies it fast: AVX512-BF16 or AMX on a CPU,
+    compute capability 8.0 or higher on a GPU. Spectral norm, batch statistics, softmax sums and
+    losses stay in float32.
+    """
+    enabled = precision == "bfloat16" or (precision == "auto" and _multiplies_bfloat16_fast(device))
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def _multiplies_bfloat16_fast(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return False

@@ -1,0 +1,83 @@
+"""Pictures: the only home of the uint8 <-> float conversion, image grids and PNG files.
+
+Between rooms pictures travel as uint8 NCHW. Floats in [-1, 1] live inside models and training.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sagan.errors import SaganError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def to_float(images: torch.Tensor) -> torch.Tensor:
+    """Maps uint8 levels 0..255 linearly to float32 in [-1, 1].
+
+    Source: the released code's ``dataset.py``, ``x * (2 / 255) - 1``.
+    """
+    return images.float().mul_(2 / 255).sub_(1)
+
+
+def to_uint8(images: torch.Tensor) -> torch.Tensor:
+    """Rounds floats in [-1, 1] to the nearest of the 256 levels; values outside are clipped."""
+    import torch
+
+    return images.add(1).mul_(255 / 2).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def grid(
+    images: np.ndarray, columns: int, *, padding: int = 2, background: int = 255
+) -> np.ndarray:
+    """Lays pictures out row by row.
+
+    Args:
+        images: uint8 (N, 3, H, W), N >= 1.
+        columns: Pictures in a row; the last row may stay incomplete.
+        padding: Pixels between pictures and around the grid.
+        background: Grey level of the padding.
+
+    Returns:
+        uint8 (3, rows * (H + padding) + padding, columns * (W + padding) + padding).
+    """
+    count, channels, height, width = images.shape
+    rows = -(-count // columns)
+    sheet = np.full(
+        (channels, rows * (height + padding) + padding, columns * (width + padding) + padding),
+        background,
+        dtype=np.uint8,
+    )
+    for index, image in enumerate(images):
+        top = padding + (index // columns) * (height + padding)
+        left = padding + (index % columns) * (width + padding)
+        sheet[:, top : top + height, left : left + width] = image
+    return sheet
+
+
+def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
+    """Repeats every pixel ``factor`` times in both directions: (..., H, W) -> (..., fH, fW)."""
+    return image.repeat(factor, axis=-2).repeat(factor, axis=-1)
+
+
+def save_png(image: np.ndarray, path: str | Path) -> Path:
+    """Writes a uint8 (3, H, W) picture as PNG and returns the path.
+
+    Raises:
+        SaganError: The folder cannot be made or the file cannot be written.
+    """
+    from PIL import Image
+
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(path, format="PNG")
+    except OSError as error:
+        raise SaganError(
+            f"cannot write {path}: {error.strerror or error}; choose another place or free space"
+        ) from error
+    return path

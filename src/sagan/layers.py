@@ -1,0 +1,254 @@
+"""The layers of both networks, in their folded form.
+
+A nearest-neighbour upsampling before a 3x3 convolution, and an average pooling after one, are
+folded into the kernel: one strided convolution with a 4x4 kernel does the same with 16 instead of
+36 multiplications per 2x2 block and channel pair. The identities are exact, borders included.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sagan.spectral import SpectralLayer
+
+
+class Linear(SpectralLayer):
+    """y = x W^T + b: (N, in) -> (N, out)."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(out_features, in_features)
+        self.bias = nn.Parameter(torch.zeros(out_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.normalized_weight, self.bias)
+
+
+class Embedding(SpectralLayer):
+    """A table of one vector per class: labels (N,) -> (N, dim)."""
+
+    def __init__(self, num_classes: int, dim: int) -> None:
+        super().__init__(num_classes, dim)
+
+    def forward(self, labels: Tensor) -> Tensor:
+        return F.embedding(labels, self.normalized_weight)
+
+
+class Conv2d(SpectralLayer):
+    """Convolution that keeps height and width: (N, in, H, W) -> (N, out, H, W)."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, bias: bool = True):
+        super().__init__(out_channels, in_channels, kernel_size, kernel_size)
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.normalized_weight, self.bias, padding="same")
+
+
+def _fold_matrix(factor: list[list[float]]) -> Tensor:
+    matrix = torch.tensor(factor)
+    return torch.kron(matrix, matrix).mT  # (9, 16): flat 3x3 kernel -> flat 4x4 kernel
+
+
+_UPSAMPLE = _fold_matrix([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
+_DOWNSAMPLE = _fold_matrix([[0.5, 0, 0], [0.5, 0.5, 0], [0, 0.5, 0.5], [0, 0, 0.5]])
+
+
+def _folded_kernel(weight: Tensor, matrix: Tensor) -> Tensor:
+    """(out, in, 3, 3) -> (out, in, 4, 4), in the weight's precision also under autocast."""
+    with torch.autocast(weight.device.type, enabled=False):
+        return (weight.flatten(2) @ matrix.to(weight)).unflatten(2, (4, 4))
+
+
+class UpsampleConv2d(SpectralLayer):
+    """Nearest-neighbour upsampling by 2, then a 3x3 convolution: (N, in, H, W) -> (N, out, 2H, 2W).
+
+    Computed as one transposed convolution with the kernel A w A^T.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(out_channels, in_channels, 3, 3)
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    @property
+    def kernel(self) -> Tensor:
+        """The folded kernel, (in, out, 4, 4)."""
+        return _folded_kernel(self.normalized_weight, _UPSAMPLE).transpose(0, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv_transpose2d(x, self.kernel, self.bias, stride=2, padding=1)
+
+
+class DownsampleConv2d(SpectralLayer):
+    """A 3x3 convolution, then 2x2 average pooling: (N, in, H, W) -> (N, out, H/2, W/2).
+
+    Computed as one strided convolution with the kernel B w B^T.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(out_channels, in_channels, 3, 3)
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    @property
+    def kernel(self) -> Tensor:
+        """The folded kernel, (out, in, 4, 4)."""
+        return _folded_kernel(self.normalized_weight, _DOWNSAMPLE)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.kernel, self.bias, stride=2, padding=1)
+
+
+class ConditionalBatchNorm2d(nn.Module):
+    """Batch norm with one gain and one bias per class and channel.
+
+    Gains start at 1 and biases at 0; neither is spectrally normalised. Without classes there is
+    one row, used for every picture.
+
+    Source: released code ``ops.py``, ``ConditionalBatchNorm``.
+
+    Args:
+        channels: C.
+        num_classes: Rows of the tables; 0 for an unconditional network.
+        eps: Added to the variance.
+        momentum: Weight of the newest batch in the running statistics.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, num_classes: int, *, eps: float, momentum: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.momentum = momentum
+        self.gain = nn.Parameter(torch.ones(max(num_classes, 1), channels))
+        self.bias = nn.Parameter(torch.zeros(max(num_classes, 1), channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        """(N, C, H, W) and (N,) -> (N, C, H, W); in training with the statistics of the batch."""
+        x = F.batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            training=self.training,
+            momentum=self.momentum,
+            eps=self.eps,
+        )
+        gain = self.gain[labels][:, :, None, None].to(x.dtype)
+        bias = self.bias[labels][:, :, None, None].to(x.dtype)
+        return torch.addcmul(bias, x, gain)
+
+
+class SelfAttention2d(nn.Module):
+    """Every position of a map looks at every other: y = x + gamma * out.
+
+    ``query``, ``key``, ``value``, ``out`` are the paper's f, g, h, v and the released code's
+    theta, phi, g, o. As released: C/8 channels for query and key, C/2 for value, key and value
+    max-pooled 2x2, no bias, no 1/sqrt(d), softmax over the keys, gamma starting at 0. The paper's
+    text has C/8 for the value and no pooling.
+
+    Source: SAGAN paper, equations 1 to 3; released code ``non_local.py``,
+    ``sn_non_local_block_sim``.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.query = Conv2d(channels, channels // 8, 1, bias=False)
+        self.key = Conv2d(channels, channels // 8, 1, bias=False)
+        self.value = Conv2d(channels, channels // 2, 1, bias=False)
+        self.out = Conv2d(channels // 2, channels, 1, bias=False)
+        self.gamma = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        query = _positions(self.query(x))  # (N, HW, C/8)
+        key = _positions(F.max_pool2d(self.key(x), 2))  # (N, HW/4, C/8)
+        value = _positions(F.max_pool2d(self.value(x), 2))  # (N, HW/4, C/2)
+        padding = (0, value.shape[2] - query.shape[2])  # fused kernels want equal sizes
+        attended = F.scaled_dot_product_attention(
+            F.pad(query, padding)[:, None],
+            F.pad(key, padding)[:, None],
+            value[:, None],
+            scale=1.0,
+        )[:, 0]  # (N, HW, C/2)
+        attended = attended.mT.unflatten(2, x.shape[2:])  # (N, C/2, H, W)
+        return x + self.gamma * self.out(attended)
+
+    def attention_rows(self, x: Tensor, queries: Tensor) -> Tensor:
+        """The attention weights of chosen positions, by the explicit formula.
+
+        Args:
+            x: The layer's input, (N, C, H, W).
+            queries: Row-major positions on the H x W grid, (Q,).
+
+        Returns:
+            (N, Q, HW/4): a row per query, a column per pooled key, row-major on the H/2 x W/2
+            grid; each row sums to 1.
+        """
+        query = _positions(self.query(x))[:, queries]
+        key = _positions(F.max_pool2d(self.key(x), 2))
+        return (query @ key.mT).softmax(dim=2)
+
+
+def _positions(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, HW, C)."""
+    return x.flatten(2).mT
+
+
+class GeneratorBlock(nn.Module):
+    """Residual block that doubles height and width.
+
+    Source: released code ``generator.py``, ``block``; the 1x1 shortcut runs before the upsampling,
+    with which it commutes.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, num_classes: int, **batch_norm: Any
+    ) -> None:
+        super().__init__()
+        self.norm1 = ConditionalBatchNorm2d(in_channels, num_classes, **batch_norm)
+        self.conv1 = UpsampleConv2d(in_channels, out_channels)
+        self.norm2 = ConditionalBatchNorm2d(out_channels, num_classes, **batch_norm)
+        self.conv2 = Conv2d(out_channels, out_channels, 3)
+        self.shortcut = Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        """(N, in, H, W) and (N,) -> (N, out, 2H, 2W)."""
+        h = self.conv1(F.relu_(self.norm1(x, labels)))
+        h = self.conv2(F.relu_(self.norm2(h, labels)))
+        return h + F.interpolate(self.shortcut(x), scale_factor=2)
+
+
+class DiscriminatorBlock(nn.Module):
+    """Residual block, by default halving height and width.
+
+    The shortcut sees the input before the ReLU; it is the identity where neither the number of
+    channels nor the resolution changes. The first block of the network has no ReLU before its
+    first convolution. The 1x1 shortcut runs after the pooling, with which it commutes.
+
+    Source: released code ``discriminator.py``, ``block`` and ``optimized_block``.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, downsample: bool = True, first: bool = False
+    ) -> None:
+        super().__init__()
+        self.first = first
+        self.downsample = downsample
+        self.conv1 = Conv2d(in_channels, out_channels, 3)
+        self.conv2 = (
+            DownsampleConv2d(out_channels, out_channels)
+            if downsample
+            else Conv2d(out_channels, out_channels, 3)
+        )
+        changes = downsample or in_channels != out_channels
+        self.shortcut = Conv2d(in_channels, out_channels, 1) if changes else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) -> (N, out, H/2, W/2), or (N, out, H, W) without downsampling."""
+        h = self.conv1(x if self.first else F.relu(x))
+        h = self.conv2(F.relu_(h))
+        return h + self.shortcut(F.avg_pool2d(x, 2) if self.downsample else x)

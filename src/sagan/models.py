@@ -1,0 +1,144 @@
+"""The two networks, whole.
+
+Channel plans by resolution, in multiples of the base width: at 128 the released code's
+``generator.py`` and ``discriminator.py``; at 32, 64 and 256, which that code lacks, those of
+PyTorch-StudioGAN (``resnet.py``; BigGAN-PyTorch has the same at 256).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sagan import spectral
+from sagan.config import DiscriminatorConfig, GeneratorConfig, Initialization
+from sagan.layers import (
+    Conv2d,
+    DiscriminatorBlock,
+    Embedding,
+    GeneratorBlock,
+    Linear,
+    SelfAttention2d,
+)
+
+# From 4 x 4 pixels on: the linear layer's output, then after each block.
+_GENERATOR_CHANNELS = {
+    32: (4, 4, 4, 4),
+    64: (16, 8, 4, 2, 1),
+    128: (16, 16, 8, 4, 2, 1),
+    256: (16, 16, 8, 8, 4, 2, 1),
+}
+# After each block; all blocks halve the resolution until it is 4 (8 at 32 pixels).
+_DISCRIMINATOR_CHANNELS = {
+    32: (2, 2, 2, 2),
+    64: (1, 2, 4, 8, 16),
+    128: (1, 2, 4, 8, 16, 16),
+    256: (1, 2, 4, 8, 8, 16, 16),
+}
+
+
+class Generator(nn.Module):
+    """Draws pictures: latents and labels -> images in [-1, 1].
+
+    Args:
+        config: Widths, places of attention, normalisation.
+        resolution: Side of the pictures, 32, 64, 128 or 256.
+        num_classes: 0 for an unconditional network, whose labels are all 0.
+
+    Source: SAGAN paper, section 4; released code ``generator.py``.
+    """
+
+    def __init__(self, config: GeneratorConfig, *, resolution: int, num_classes: int) -> None:
+        super().__init__()
+        self.latent_dim = config.latent_dim
+        self.num_classes = num_classes
+        self.resolution = resolution
+        channels = [config.base_channels * n for n in _GENERATOR_CHANNELS[resolution]]
+        batch_norm = {"eps": config.batch_norm_eps, "momentum": config.batch_norm_momentum}
+        self.linear = Linear(config.latent_dim, channels[0] * 4 * 4)
+        self.blocks = nn.ModuleList(
+            GeneratorBlock(before, after, num_classes, **batch_norm)
+            for before, after in zip(channels, channels[1:], strict=False)
+        )
+        self.attention = nn.ModuleDict(
+            {str(r): SelfAttention2d(channels[r.bit_length() - 3]) for r in config.attention}
+        )
+        self.norm = nn.BatchNorm2d(channels[-1], **batch_norm)
+        self.out = Conv2d(channels[-1], 3, 3)
+        _initialize(self, config.initialization)
+        if config.spectral_norm:
+            spectral.attach(self, config.spectral_norm_eps)
+
+    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """(N, latent_dim) and integer (N,) -> (N, 3, R, R) in [-1, 1]."""
+        x = self.linear(latents).unflatten(1, (-1, 4, 4))  # (N, 16ch, 4, 4)
+        x = x.contiguous(memory_format=torch.channels_last)
+        for block in self.blocks:
+            x = block(x, labels)  # (N, out, 2H, 2W)
+            x = _attend(self.attention, x)
+        return F.tanh(self.out(F.relu_(self.norm(x))))  # (N, 3, R, R)
+
+
+class Discriminator(nn.Module):
+    """Judges pictures: images in [-1, 1] and labels -> logits, high for real.
+
+    The features are summed over all positions; the label enters by projection.
+
+    Args:
+        config: Widths, places of attention, normalisation.
+        resolution: Side of the pictures, 32, 64, 128 or 256.
+        num_classes: 0 for an unconditional network, which has no projection.
+
+    Source: SAGAN paper, section 4; Miyato and Koyama 2018 for the projection; released code
+    ``discriminator.py``.
+    """
+
+    def __init__(self, config: DiscriminatorConfig, *, resolution: int, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.resolution = resolution
+        channels = [3] + [config.base_channels * n for n in _DISCRIMINATOR_CHANNELS[resolution]]
+        smallest = 8 if resolution == 32 else 4
+        sizes = [max(resolution >> (i + 1), smallest) for i in range(len(channels) - 1)]
+        self.blocks = nn.ModuleList(
+            DiscriminatorBlock(
+                before, after, downsample=resolution >> (i + 1) >= smallest, first=i == 0
+            )
+            for i, (before, after) in enumerate(zip(channels, channels[1:], strict=False))
+        )
+        self.attention = nn.ModuleDict(
+            {str(r): SelfAttention2d(channels[1 + sizes.index(r)]) for r in config.attention}
+        )
+        self.linear = Linear(channels[-1], 1)
+        self.embedding = Embedding(num_classes, channels[-1]) if num_classes else None
+        _initialize(self, config.initialization)
+        if config.spectral_norm:
+            spectral.attach(self, config.spectral_norm_eps)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """(N, 3, R, R) in [-1, 1] and integer (N,) -> logits (N,)."""
+        x = images.contiguous(memory_format=torch.channels_last)
+        for block in self.blocks:
+            x = block(x)  # (N, out, H/2, W/2)
+            if block.downsample:
+                x = _attend(self.attention, x)
+        with torch.autocast(x.device.type, enabled=False):
+            features = F.relu(x).sum(dim=(2, 3), dtype=self.linear.weight.dtype)  # (N, 16ch)
+            logits = self.linear(features).squeeze(1)
+            if self.embedding is not None:
+                logits = logits + (features * self.embedding(labels)).sum(dim=1)
+        return logits
+
+
+def _attend(attention: nn.ModuleDict, x: Tensor) -> Tensor:
+    place = str(x.shape[2])
+    return attention[place](x) if place in attention else x
+
+
+def _initialize(network: nn.Module, how: Initialization) -> None:
+    """Draws every weight but those of batch norm; biases stay 0."""
+    draw = {"xavier": nn.init.xavier_uniform_, "orthogonal": nn.init.orthogonal_}[how]
+    for layer in network.modules():
+        if isinstance(layer, spectral.SpectralLayer):
+            draw(layer.weight)

@@ -1,0 +1,182 @@
+"""From seeds and labels to pictures.
+
+A picture depends on its seed and label alone: each seed draws its own latent, and the networks
+here are folded, so that nothing depends on batch mates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sagan.checkpoint import Checkpoint, restore_network
+from sagan.config import nearest
+from sagan.errors import SaganError
+from sagan.folding import fold
+from sagan.images import to_uint8
+from sagan.models import Discriminator, Generator
+from sagan.runs import load_checkpoint
+
+BATCH_SIZE = 64
+
+
+class TrainedGenerator(nn.Module):
+    """A generator ready to draw: averaged weights, folded, with the names of its classes.
+
+    Attributes:
+        network: The folded network.
+        class_names: () for an unconditional generator.
+        latent_dim: Length of a latent.
+        resolution: Side of the pictures in pixels.
+    """
+
+    def __init__(self, generator: Generator, class_names: Sequence[str]) -> None:
+        super().__init__()
+        self.network = fold(generator)
+        self.class_names = tuple(class_names)
+        self.latent_dim = generator.latent_dim
+        self.resolution = generator.resolution
+
+    @torch.inference_mode()
+    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """(N, latent_dim) and integer (N,) -> (N, 3, R, R) in [-1, 1].
+
+        Raises:
+            SaganError: A label is out of range.
+        """
+        count = max(len(self.class_names), 1)
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < count:
+            raise SaganError(f"labels must lie between 0 and {count - 1}; got {labels.tolist()}")
+        return self.network(latents, labels)
+
+    def sample(
+        self,
+        seeds: Iterable[int],
+        labels: str | int | Sequence[str | int] | None = None,
+        *,
+        truncation: float | None = None,
+    ) -> np.ndarray:
+        """Draws one picture per seed.
+
+        Args:
+            seeds: Whole numbers, at least 0.
+            labels: Class names or numbers, one for all or one per seed; None for an unconditional
+                generator.
+            truncation: See :func:`draw_latents`.
+
+        Returns:
+            uint8 (N, 3, R, R).
+
+        Raises:
+            SaganError: A class is unknown (lists the known ones), counts differ, or a number is out
+                of range.
+        """
+        seeds = list(seeds)
+        numbers = self.label_numbers(labels, len(seeds))
+        latents = draw_latents(seeds, self.latent_dim, truncation=truncation)
+        device = next(self.network.parameters()).device
+        batches = [
+            to_uint8(self(latents[rows].to(device), numbers[rows].to(device))).cpu()
+            for rows in torch.arange(len(seeds)).split(BATCH_SIZE)
+        ]
+        return torch.cat(batches).numpy()
+
+    def label_numbers(self, labels: str | int | Sequence[str | int] | None, count: int) -> Tensor:
+        """Turns names or numbers of classes into int64 (count,)."""
+        if labels is None:
+            if self.class_names:
+                raise SaganError(f"choose a class; known are {', '.join(self.class_names)}")
+            labels = 0
+        if isinstance(labels, str | int | np.integer):
+            labels = [labels] * count
+        if len(labels) != count:
+            raise SaganError(f"{len(labels)} labels for {count} seeds; give one, or one per seed")
+        return torch.tensor([self._label_number(label) for label in labels], dtype=torch.int64)
+
+    def _label_number(self, label: str | int) -> int:
+        if not isinstance(label, str):
+            if 0 <= label < max(len(self.class_names), 1):
+                return int(label)
+        elif label in self.class_names:
+            return self.class_names.index(label)
+        elif not self.class_names:
+            raise SaganError(f"this generator has no classes; leave {label!r} out")
+        hint = nearest(label, self.class_names) if isinstance(label, str) else ""
+        raise SaganError(
+            f"there is no class {label!r}{hint}; known are {', '.join(self.class_names)}"
+        )
+
+
+def draw_latents(
+    seeds: Sequence[int], latent_dim: int, *, truncation: float | None = None
+) -> Tensor:
+    """One latent per seed: float32 (N, latent_dim), the same on every machine.
+
+    Args:
+        seeds: Whole numbers, at least 0.
+        latent_dim: Length of a latent.
+        truncation: t > 0 maps N(0, 1) onto the normal distribution cut off at -t and t, by the
+            inverse of the distribution function; smaller values give more typical pictures, and a
+            seed's picture changes smoothly with t. None does nothing.
+
+    Raises:
+        SaganError: A seed is negative or the truncation is not positive.
+    """
+    for seed in seeds:
+        if not 0 <= seed < 2**63:
+            raise SaganError(f"seed {seed} is out of range; it must be a whole number from 0")
+    latents = [
+        torch.randn(latent_dim, generator=torch.Generator().manual_seed(int(seed)))
+        for seed in seeds
+    ]
+    stacked = torch.stack(latents) if latents else torch.empty(0, latent_dim)
+    if truncation is None:
+        return stacked
+    if not truncation > 0:
+        raise SaganError(f"truncation {truncation} is out of range; it must be above 0")
+    limit = torch.tensor(truncation, dtype=torch.float64)
+    low, high = torch.special.ndtr(-limit), torch.special.ndtr(limit)
+    quantile = low + torch.special.ndtr(stacked.double()) * (high - low)
+    return torch.special.ndtri(quantile).clamp(-limit, limit).float()
+
+
+def load_generator(path: str | Path, *, device: str = "cpu") -> TrainedGenerator:
+    """Opens the generator of a run folder, a checkpoint or an exported file.
+
+    Raises:
+        SaganError: There is none, or it is damaged.
+    """
+    checkpoint, _ = load_checkpoint(path)
+    return trained_generator(checkpoint).to(device)
+
+
+def trained_generator(checkpoint: Checkpoint) -> TrainedGenerator:
+    """Builds the generator of a checkpoint, from the averaged weights where there are some."""
+    generator = Generator(
+        checkpoint.config.generator,
+        resolution=checkpoint.config.data.resolution,
+        num_classes=len(checkpoint.class_names),
+    )
+    part = "generator_ema" if "generator_ema" in checkpoint.parts else "generator"
+    restore_network(generator, checkpoint, part)
+    return TrainedGenerator(generator, checkpoint.class_names)
+
+
+def load_discriminator(path: str | Path, *, device: str = "cpu") -> Discriminator:
+    """Opens the discriminator of a run folder or a checkpoint, folded: (images, labels) -> logits.
+
+    Raises:
+        SaganError: There is none, or it is damaged.
+    """
+    checkpoint, _ = load_checkpoint(path)
+    discriminator = Discriminator(
+        checkpoint.config.discriminator,
+        resolution=checkpoint.config.data.resolution,
+        num_classes=len(checkpoint.class_names),
+    )
+    restore_network(discriminator, checkpoint, "discriminator")
+    return fold(discriminator).to(device)

@@ -1,0 +1,96 @@
+"""Spectral normalisation: weights divided by their largest singular value.
+
+A forward pass reads the singular vectors and changes nothing, so that sampling, logging and
+evaluation leave training untouched. Training moves the vectors on purpose, by one power iteration
+of every layer before each optimiser step of a network (:func:`advance`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class SpectralNorm(nn.Module):
+    """Maps a weight W to W / sigma with sigma = u^T W v, W seen as (out, everything else).
+
+    Gradients flow through W alone; u and v are constants of the pass. The released code lets them
+    flow through the power iteration as well, which is the same once u and v have converged.
+
+    Source: Miyato et al. 2018, equations 17 and 18; released code ``ops.py``,
+    ``spectral_normed_weight``.
+
+    Args:
+        weight: The weight to begin with; u and v start at its leading singular vectors.
+        eps: Lower bound of the norms in the power iteration.
+    """
+
+    u: Tensor
+    v: Tensor
+
+    def __init__(self, weight: Tensor, eps: float = 1e-12) -> None:
+        super().__init__()
+        self.eps = eps
+        matrix = weight.detach().flatten(1)
+        self.register_buffer("u", F.normalize(torch.randn_like(matrix[:, 0]), dim=0, eps=eps))
+        self.register_buffer("v", F.normalize(torch.randn_like(matrix[0]), dim=0, eps=eps))
+        self.advance(weight, iterations=15)
+
+    @torch.no_grad()
+    def advance(self, weight: Tensor, iterations: int = 1) -> None:
+        """Moves u and v towards the leading singular vectors of ``weight``, in place."""
+        matrix = weight.flatten(1)
+        for _ in range(iterations):
+            F.normalize(matrix.mT.mv(self.u), dim=0, eps=self.eps, out=self.v)
+            F.normalize(matrix.mv(self.v), dim=0, eps=self.eps, out=self.u)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Returns ``weight`` / sigma, of the same shape, in float32 also under autocast."""
+        with torch.autocast(weight.device.type, enabled=False):
+            sigma = self.u.dot(weight.flatten(1).mv(self.v))
+            return weight / sigma
+
+
+class SpectralLayer(nn.Module):
+    """Base of all layers whose weight may be spectrally normalised.
+
+    Attributes:
+        weight: The parameter, (out, ...).
+        spectral_norm: :class:`SpectralNorm`, or identity until :func:`attach` puts one there.
+    """
+
+    weight: nn.Parameter
+    spectral_norm: nn.Module
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(shape))
+        self.spectral_norm = nn.Identity()
+
+    @property
+    def normalized_weight(self) -> Tensor:
+        """The weight as the network uses it."""
+        return self.spectral_norm(self.weight)
+
+
+def spectral_layers(network: nn.Module) -> Iterator[SpectralLayer]:
+    """All layers of a network that are spectrally normalised."""
+    for layer in network.modules():
+        if isinstance(layer, SpectralLayer) and isinstance(layer.spectral_norm, SpectralNorm):
+            yield layer
+
+
+def attach(network: nn.Module, eps: float) -> None:
+    """Normalises every :class:`SpectralLayer` of a network whose weights are initialised."""
+    for layer in network.modules():
+        if isinstance(layer, SpectralLayer):
+            layer.spectral_norm = SpectralNorm(layer.weight, eps)
+
+
+def advance(network: nn.Module, iterations: int = 1) -> None:
+    """Runs power iterations for all layers of a network, in place, without gradients."""
+    for layer in spectral_layers(network):
+        layer.spectral_norm.advance(layer.weight, iterations)

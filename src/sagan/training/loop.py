@@ -1,0 +1,111 @@
+"""The loop: mathematics only. It touches no file and prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from sagan import spectral
+from sagan.config import Config, OptimizerConfig
+from sagan.data import Dataset, batch_indices
+from sagan.images import to_float
+from sagan.training.randomness import Purpose, draw_latents, generator_at
+from sagan.training.state import TrainingState, update_average
+from sagan.training.steps import discriminator_step, generator_step
+
+
+def train_steps(
+    state: TrainingState,
+    dataset: Dataset,
+    config: Config,
+    *,
+    label_frequencies: Tensor,
+    device: torch.device,
+    autocast: torch.autocast,
+) -> Iterator[dict[str, float]]:
+    """Runs from ``state.step`` to the configured end; yields the loss terms after every step.
+
+    Latents, labels, data order and flips of step k are functions of (seed, k).
+
+    Raises:
+        DivergedError: A loss term is not finite; the state is that before the failed update.
+    """
+    train = config.train
+    state.generator.train()
+    state.discriminator.train()
+
+    def draw(update: int, purpose: Purpose) -> tuple[Tensor, Tensor]:
+        random = generator_at(train.seed, update, purpose)
+        latents, labels = draw_latents(
+            train.batch_size, config.generator.latent_dim, label_frequencies, random
+        )
+        return latents.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+
+    while state.step < train.steps:
+        set_learning_rates(state, config.optimizer, state.step / train.steps)
+        terms: dict[str, float] = {}
+        for repeat in range(train.discriminator_steps):
+            update = state.step * train.discriminator_steps + repeat
+            real_images, real_labels = real_batch(dataset, config, update, device)
+            latents, labels = draw(update, Purpose.DISCRIMINATOR)
+            with torch.no_grad(), autocast:
+                fake_images = state.generator(latents, labels)
+            terms |= discriminator_step(
+                state.discriminator,
+                state.discriminator_optimizer,
+                real_images,
+                real_labels,
+                fake_images,
+                labels,
+                autocast=autocast,
+            )
+        spectral.advance(state.generator)
+        latents, labels = draw(state.step, Purpose.GENERATOR)
+        with autocast:
+            fake_images = state.generator(latents, labels)
+        terms |= generator_step(
+            state.discriminator, state.generator_optimizer, fake_images, labels, autocast=autocast
+        )
+        state.step += 1
+        decay = average_decay(train.ema_decay, state.step)
+        update_average(state.generator_ema, state.generator, decay)
+        yield terms
+
+
+def real_batch(
+    dataset: Dataset, config: Config, update: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """The real pictures of one discriminator update: float (N, 3, R, R) in [-1, 1] and (N,)."""
+    train = config.train
+    indices = batch_indices(len(dataset), train.batch_size, update, train.seed)
+    images = torch.from_numpy(dataset.images[indices]).to(device, non_blocking=True)
+    labels = torch.from_numpy(dataset.labels[indices]).to(device, non_blocking=True)
+    images = to_float(images)
+    if config.data.horizontal_flip:
+        random = generator_at(train.seed, update, Purpose.FLIP)
+        flipped = torch.rand(len(indices), 1, 1, 1, generator=random).to(device) < 0.5
+        images = torch.where(flipped, images.flip(3), images)
+    return images, labels
+
+
+def set_learning_rates(state: TrainingState, config: OptimizerConfig, progress: float) -> None:
+    """Sets both learning rates for a point of the run, ``progress`` in [0, 1)."""
+    factor = 1.0
+    if progress > config.decay_start:
+        factor = (1 - progress) / (1 - config.decay_start)
+    for optimizer, rate in (
+        (state.generator_optimizer, config.generator_lr),
+        (state.discriminator_optimizer, config.discriminator_lr),
+    ):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * factor
+
+
+def average_decay(decay: float, step: int) -> float:
+    """The decay of the average after ``step`` steps, smaller at the start of a run.
+
+    Source: TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``.
+    """
+    return min(decay, (1 + step) / (10 + step))

@@ -1,0 +1,103 @@
+"""What a training run shows while it works."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from sagan.config import TrainConfig
+
+_WEIGHT_OF_NEWEST = 0.02
+
+
+class Progress:
+    """Steps, speed, losses and time left, on stderr: a bar on a terminal, lines elsewhere.
+
+    Args:
+        config: Gives the number of steps and the batch size.
+        step: Steps already done.
+    """
+
+    def __init__(self, config: TrainConfig, step: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bar
+
+        console = Console(stderr=True)
+        self._config = config
+        self._is_terminal = console.is_terminal
+        self._bar = Bar(
+            TextColumn("step {task.completed}/{task.total}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[rate]}  {task.fields[losses]}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]} left"),
+            console=console,
+            disable=not self._is_terminal,
+        )
+        self._task = self._bar.add_task(
+            "", total=config.steps, completed=step, rate="", losses="", left="?"
+        )
+        self._step = step
+        self._losses: dict[str, float] = {}
+        self._seconds_per_step = 0.0
+        self._last = time.perf_counter()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def advance(self, terms: dict[str, float]) -> None:
+        """Counts one step with its loss terms."""
+        now = time.perf_counter()
+        weight = _WEIGHT_OF_NEWEST if self._losses else 1.0
+        self._seconds_per_step += weight * (now - self._last - self._seconds_per_step)
+        self._last = now
+        for name, value in terms.items():
+            before = self._losses.get(name, value)
+            self._losses[name] = before + weight * (value - before)
+        self._step += 1
+        if self._is_terminal:
+            self._bar.update(self._task, completed=self._step, **self._fields())
+        elif self._step % self._config.log_interval == 0 or self._step == self._config.steps:
+            fields = self._fields()
+            sys.stderr.write(
+                f"step {self._step}/{self._config.steps}  {fields['rate']}  {fields['losses']}  "
+                f"{fields['left']} left\n"
+            )
+
+    def rate(self) -> dict[str, float]:
+        """Pictures per second, averaged over the last steps, for the log."""
+        return {"images_per_second": round(self._images_per_second(), 1)}
+
+    def _images_per_second(self) -> float:
+        seen = self._config.batch_size * self._config.discriminator_steps
+        return seen / max(self._seconds_per_step, 1e-9)
+
+    def _fields(self) -> dict[str, str]:
+        left = (self._config.steps - self._step) * self._seconds_per_step
+        real, fake = self._losses["discriminator_real"], self._losses["discriminator_fake"]
+        return {
+            "rate": f"{self._images_per_second():.0f} images/s",
+            "losses": f"D {real + fake:.2f} G {self._losses['generator']:+.2f}",
+            "left": _duration(left),
+        }
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

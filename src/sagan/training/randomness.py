@@ -1,0 +1,38 @@
+"""Randomness as a function of (seed, step, purpose), never of history.
+
+A resumed run draws the same numbers as one that never stopped, and a change in one place does not
+shift the draws of another. Numbers are drawn on the CPU, so that a seed means the same everywhere.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Purpose(IntEnum):
+    """What the numbers are for; each has a stream of its own."""
+
+    INITIALIZATION = 0
+    DISCRIMINATOR = 1
+    GENERATOR = 2
+    FLIP = 3
+    STATISTICS = 4
+
+
+def generator_at(seed: int, step: int, purpose: Purpose) -> torch.Generator:
+    """A random generator at the beginning of the stream of (seed, step, purpose)."""
+    state = np.random.SeedSequence((seed, step, purpose)).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]))
+
+
+def draw_latents(
+    count: int, latent_dim: int, label_frequencies: Tensor, random: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Latents from N(0, I) and labels from the given frequencies: (N, latent_dim), int64 (N,)."""
+    latents = torch.randn(count, latent_dim, generator=random)
+    labels = torch.multinomial(label_frequencies, count, replacement=True, generator=random)
+    return latents, labels

@@ -1,0 +1,144 @@
+"""Everything that a step reads and changes, as named tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sagan import spectral
+from sagan.config import Config, OptimizerConfig
+from sagan.layers import ConditionalBatchNorm2d
+from sagan.models import Discriminator, Generator
+from sagan.training.randomness import Purpose, draw_latents, generator_at
+
+STATISTICS_BATCHES = 16
+STATISTICS_BATCH_SIZE = 64
+
+
+@dataclass(kw_only=True)
+class TrainingState:
+    """Both networks, their optimisers, the averaged generator and the number of steps done."""
+
+    generator: Generator
+    discriminator: Discriminator
+    generator_ema: Generator
+    generator_optimizer: torch.optim.Adam
+    discriminator_optimizer: torch.optim.Adam
+    step: int = 0
+
+    def parts(self) -> dict[str, dict[str, Tensor]]:
+        """Every tensor of the state, by part and name."""
+        return {
+            "generator": self.generator.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "generator_ema": self.generator_ema.state_dict(),
+            "generator_optimizer": _optimizer_tensors(self.generator_optimizer, self.generator),
+            "discriminator_optimizer": _optimizer_tensors(
+                self.discriminator_optimizer, self.discriminator
+            ),
+        }
+
+    def restore(self, parts: dict[str, dict[str, Tensor]], step: int) -> None:
+        """Takes over the tensors of :meth:`parts`."""
+        self.generator.load_state_dict(parts["generator"])
+        self.discriminator.load_state_dict(parts["discriminator"])
+        self.generator_ema.load_state_dict(parts["generator_ema"])
+        for optimizer, network, part in (
+            (self.generator_optimizer, self.generator, "generator_optimizer"),
+            (self.discriminator_optimizer, self.discriminator, "discriminator_optimizer"),
+        ):
+            _restore_optimizer(optimizer, network, parts[part])
+        self.step = step
+
+
+def new_state(config: Config, num_classes: int, device: torch.device) -> TrainingState:
+    """Builds the state of step 0; the caller's random numbers stay untouched."""
+    size = {"resolution": config.data.resolution, "num_classes": num_classes}
+    with torch.random.fork_rng(devices=[]):
+        seed = generator_at(config.train.seed, 0, Purpose.INITIALIZATION).initial_seed()
+        torch.manual_seed(seed)
+        generator = Generator(config.generator, **size).to(device)
+        discriminator = Discriminator(config.discriminator, **size).to(device)
+        generator_ema = Generator(config.generator, **size).to(device)
+    generator_ema.load_state_dict(generator.state_dict())
+    generator_ema.requires_grad_(False).eval()
+    return TrainingState(
+        generator=generator,
+        discriminator=discriminator,
+        generator_ema=generator_ema,
+        generator_optimizer=_adam(generator, config.optimizer.generator_lr, config.optimizer),
+        discriminator_optimizer=_adam(
+            discriminator, config.optimizer.discriminator_lr, config.optimizer
+        ),
+    )
+
+
+def _adam(network: nn.Module, learning_rate: float, config: OptimizerConfig) -> torch.optim.Adam:
+    return torch.optim.Adam(
+        network.parameters(),
+        lr=learning_rate,
+        betas=(config.beta1, config.beta2),
+        eps=config.eps,
+        fused=True,
+    )
+
+
+def _optimizer_tensors(optimizer: torch.optim.Adam, network: nn.Module) -> dict[str, Tensor]:
+    return {
+        f"{name}.{key}": value
+        for name, parameter in network.named_parameters()
+        for key, value in optimizer.state[parameter].items()
+    }
+
+
+def _restore_optimizer(
+    optimizer: torch.optim.Adam, network: nn.Module, tensors: dict[str, Tensor]
+) -> None:
+    for name, parameter in network.named_parameters():
+        optimizer.state[parameter] = {
+            key: tensors[f"{name}.{key}"].to(parameter.device)
+            for key in ("step", "exp_avg", "exp_avg_sq")
+        }
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Moves every parameter of ``average`` towards ``network``: a <- decay a + (1 - decay) p.
+
+    Parameters only: singular vectors and batch statistics cannot be averaged
+    (:func:`refresh_average` recomputes them).
+    """
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+
+
+@torch.no_grad()
+def refresh_average(state: TrainingState, label_frequencies: Tensor, seed: int) -> None:
+    """Makes the averaged generator fit for use: its singular vectors and batch statistics.
+
+    Twenty power iterations from the live network's vectors, then the mean of the batch statistics
+    over fixed latents. A function of the weights alone, so calling it does not change the run.
+    """
+    average = state.generator_ema
+    for layer, live in zip(
+        spectral.spectral_layers(average), spectral.spectral_layers(state.generator), strict=True
+    ):
+        layer.spectral_norm.load_state_dict(live.spectral_norm.state_dict())
+    spectral.advance(average, iterations=20)
+
+    norms = [m for m in average.modules() if isinstance(m, ConditionalBatchNorm2d | nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    random = generator_at(seed, 0, Purpose.STATISTICS)
+    average.train()
+    for batch in range(STATISTICS_BATCHES):
+        for norm in norms:
+            norm.momentum = 1 / (batch + 1)
+        latents, labels = draw_latents(
+            STATISTICS_BATCH_SIZE, average.latent_dim, label_frequencies, random
+        )
+        device = average.norm.weight.device
+        average(latents.to(device), labels.to(device))
+    average.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum

@@ -1,0 +1,254 @@
+import numpy as np
+import pytest
+
+from sagan.errors import SaganError
+from sagan.visualization import (
+    QUERY_COLOURS,
+    attended_regions,
+    attention_figure,
+    choose_query_points,
+    heat_map,
+    query_index,
+)
+
+SIDE = 8
+
+
+def noise(resolution=32):
+    return np.random.default_rng(0).integers(0, 256, (3, resolution, resolution), dtype=np.uint8)
+
+
+def plain(resolution=32, level=128):
+    return np.full((3, resolution, resolution), level, dtype=np.uint8)
+
+
+def planted(*keys, side=SIDE, share=0.9):
+    """A row whose (key row, key column)s hold a share of the attention, the first one the most."""
+    row = np.full((side, side), (1 - share) / side**2)
+    weights = np.arange(len(keys), 0, -1) + 4.0
+    for key, weight in zip(keys, weights / weights.sum(), strict=True):
+        row[key] += share * weight
+    return row.ravel()
+
+
+def uniform(side=SIDE):
+    return np.full(side**2, 1 / side**2)
+
+
+@pytest.mark.parametrize("resolution", [32, 128])
+@pytest.mark.parametrize("count", [1, 5, 8])
+def test_query_points_are_inside_distinct_and_deterministic(resolution, count):
+    image = noise(resolution)
+    points = choose_query_points(image, count)
+    assert points == choose_query_points(image.copy(), count)
+    assert len(set(points)) == count
+    assert all(0 <= x < resolution and 0 <= y < resolution for x, y in points)
+
+
+@pytest.mark.parametrize(("top", "left"), [(6, 20), (0, 0), (24, 24)])
+def test_query_points_keep_to_a_small_object_and_off_the_plain_background(top, left):
+    image = plain(level=255)
+    image[:, top : top + 8, left : left + 8] = noise(8) // 2
+    points = choose_query_points(image)
+    assert all(left <= x < left + 8 and top <= y < top + 8 for x, y in points)
+    assert max(abs(x - points[0][0]) + abs(y - points[0][1]) for x, y in points) >= 4
+
+
+def test_query_points_lie_on_a_thin_line_not_beside_it():
+    image = plain(level=255)
+    image[:, 20, 4:28] = 0
+    points = choose_query_points(image)
+    assert {y for _, y in points} == {20}
+    assert all(4 <= x < 28 for x, _ in points)
+
+
+def test_query_points_stay_distinct_on_an_object_smaller_than_their_number():
+    image = plain()
+    image[:, 10, 12] = 255
+    points = choose_query_points(image)
+    assert points[0] == (12, 10)
+    assert len(set(points)) == 5
+
+
+def test_query_points_of_a_constant_picture_are_spread_evenly():
+    points = choose_query_points(plain())
+    assert abs(points[0][0] - 15.5) < 1
+    assert abs(points[0][1] - 15.5) < 1
+    quadrants = {(x > 15, y > 15) for x, y in points[1:]}
+    assert len(quadrants) == 4
+    distances = [np.hypot(x - u, y - v) for x, y in points for u, v in points if (x, y) != (u, v)]
+    assert min(distances) > 8
+    assert all(3 <= value <= 28 for point in points for value in point)
+
+
+def test_query_index_counts_row_by_row():
+    assert query_index((0, 0), 32, 16) == 0
+    assert query_index((31, 0), 32, 16) == 15
+    assert query_index((0, 31), 32, 16) == 240
+    assert query_index((31, 31), 32, 16) == 255
+    assert query_index((5, 2), 32, 16) == query_index((4, 3), 32, 16) == 16 + 2
+    assert query_index((7, 9), 32, 32) == 9 * 32 + 7
+
+
+@pytest.mark.parametrize("point", [(-1, 0), (0, -1), (32, 0), (0, 32)])
+def test_query_index_refuses_a_point_outside_in_one_line(point):
+    with pytest.raises(SaganError) as caught:
+        query_index(point, 32, 16)
+    message = str(caught.value)
+    assert f"{point[0]},{point[1]}" in message
+    assert "between 0 and 31" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("size", [64, 100, 256])
+@pytest.mark.parametrize("key", [(0, 0), (0, 7), (7, 0), (7, 7), (2, 5)])
+def test_heat_is_greatest_inside_the_block_of_the_most_attended_key(key, size):
+    heat = heat_map(planted(key), size)
+    assert heat.shape == (size, size)
+    assert heat.min() >= 0
+    assert heat.max() <= 1 + 1e-12
+    rows, columns = np.nonzero(heat == heat.max())
+    block = size / SIDE
+    for found, wanted in ((rows, key[0]), (columns, key[1])):
+        assert wanted * block <= found.min()
+        assert found.max() + 1 <= (wanted + 1) * block
+
+
+def test_heat_of_an_inner_key_is_centred_on_its_block():
+    heat = heat_map(planted((2, 5)), 256) - heat_map(planted((2, 5)), 256).min()
+    place = np.arange(256) + 0.5
+    assert (heat.sum(axis=1) @ place) / heat.sum() == pytest.approx(2.5 * 32)
+    assert (heat.sum(axis=0) @ place) / heat.sum() == pytest.approx(5.5 * 32)
+
+
+def test_heat_of_a_uniform_row_is_constant():
+    np.testing.assert_allclose(heat_map(uniform(), 96), 1)
+
+
+@pytest.mark.parametrize("key", [(0, 0), (0, 7), (7, 0), (7, 7), (3, 4)])
+def test_an_arrow_ends_in_the_block_of_the_only_attended_key(key):
+    [(x, y, weight)] = attended_regions(planted(key))
+    assert (int(y * SIDE), int(x * SIDE)) == key
+    assert weight == pytest.approx(0.9 + 0.1 / SIDE**2)
+
+
+def test_regions_come_in_order_of_weight_and_are_distinct():
+    regions = attended_regions(planted((1, 1), (6, 6), (1, 2), (1, 6), (6, 1)))
+    assert [(int(y * SIDE), int(x * SIDE)) for x, y, _ in regions] == [(1, 1), (6, 6), (1, 6)]
+    assert [weight for *_, weight in regions] == sorted((r[2] for r in regions), reverse=True)
+    assert len(attended_regions(planted((1, 1), (6, 6)), limit=1)) == 1
+
+
+def test_of_two_peaks_close_together_the_heavier_stays():
+    regions = attended_regions(planted((4, 6), (4, 4), (12, 4), side=16))
+    assert [(int(y * 16), int(x * 16)) for x, y, _ in regions] == [(4, 6), (12, 4)]
+
+
+@pytest.mark.parametrize("side", [4, 8, 16])
+def test_neither_a_uniform_nor_a_barely_uneven_row_has_regions(side):
+    assert attended_regions(uniform(side)) == []
+    assert attended_regions(planted((1, 1), side=side, share=0.5 / side**2)) == []
+
+
+def test_a_far_weaker_region_is_left_out():
+    row = np.full(SIDE**2, 0.001)
+    row[9], row[54] = 0.8, 0.1
+    assert len(attended_regions(row / row.sum())) == 1
+
+
+@pytest.mark.parametrize(
+    ("queries", "columns", "lines"), [(1, 2, 1), (4, 5, 1), (5, 3, 2), (8, 3, 3)]
+)
+def test_figure_is_a_uint8_picture_whose_panels_wrap(queries, columns, lines):
+    image = noise()
+    rows = np.stack([planted((index % 8, 3)) for index in range(queries)]).astype(np.float32)
+    figure = attention_figure(image, choose_query_points(image, queries), rows, panel=64)
+    assert figure.dtype == np.uint8
+    assert figure.shape[0] == 3
+    assert columns * 64 < figure.shape[2] < (columns + 1) * 72
+    assert lines * 64 < figure.shape[1] < (lines + 1) * 80
+    for colour in QUERY_COLOURS[:queries]:
+        framed = (figure == np.array(colour)[:, None, None]).all(axis=0)
+        assert framed.sum() >= 4 * 64
+
+
+def corner_of_panel(figure, colour):
+    """Where the panel inside the frame of a colour begins: (top, left)."""
+    framed = (figure == np.array(colour)[:, None, None]).all(axis=0)
+    rows, columns = np.nonzero(framed)
+    return int(rows.min()) + 4, int(np.median(columns[rows == rows.min()])) - 131 + 4
+
+
+def test_drawn_heat_and_arrow_lie_where_the_attention_is():
+    image = plain(level=0)
+    key, query = (1, 6), (4, 28)
+    figure = attention_figure(image, [query], planted(key)[None])
+    top, left = corner_of_panel(figure, QUERY_COLOURS[0])
+    panel = figure[:, top : top + 256, left : left + 256].astype(int)
+    assert panel.shape == (3, 256, 256)
+    yellow = (panel[0] > 180) & (panel[1] > 140) & (panel[2] < panel[1] - 40)
+    rows, columns = np.nonzero(yellow)
+    assert set(rows // 32) == {key[0]}
+    assert set(columns // 32) == {key[1]}
+
+    blue = (panel == np.array(QUERY_COLOURS[0])[:, None, None]).all(axis=0)
+    tip = np.argwhere(blue)[np.argmax(np.argwhere(blue) @ (-1, 1))]  # furthest up and right
+    assert tuple(tip // 32) == key
+    tail = np.argwhere(blue)[np.argmin(np.argwhere(blue) @ (-1, 1))]
+    assert np.hypot(*(tail - (28.5 * 8, 4.5 * 8))) < 12
+
+
+def marks_in(row):
+    figure = attention_figure(plain(level=0), [(4, 28)], row[None])
+    top, left = corner_of_panel(figure, QUERY_COLOURS[0])
+    panel = figure[:, top : top + 256, left : left + 256]
+    return int((panel == np.array(QUERY_COLOURS[0])[:, None, None]).all(axis=0).sum())
+
+
+def test_a_uniform_row_draws_the_dot_only():
+    assert 100 < marks_in(uniform()) < 300 < marks_in(planted((1, 6)))
+
+
+def test_no_arrow_is_drawn_to_the_query_itself():
+    assert marks_in(planted((7, 1))) == marks_in(uniform())
+
+
+def test_a_caption_adds_lines_above_and_wraps():
+    image, rows = plain(), planted((1, 6))[None]
+    heights = [
+        attention_figure(image, [(4, 28)], rows, panel=64, caption=caption).shape
+        for caption in ("", "Attention", "Attention " * 12)
+    ]
+    assert len({width for *_, width in heights}) == 1
+    assert heights[0][1] < heights[1][1] < heights[2][1]
+
+
+def test_figure_is_a_function_of_its_arguments_and_leaves_them_alone():
+    image, rows = noise(), np.stack([planted((2, 2)), planted((5, 6))])
+    before = image.copy(), rows.copy()
+    first, second = (attention_figure(image, [(3, 4), (20, 9)], rows, panel=64) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(image, before[0])
+    np.testing.assert_array_equal(rows, before[1])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(value):
+    rows = planted((2, 2))[None].copy()
+    rows[0, 5] = value
+    with pytest.raises(SaganError, match="attention weights are not finite"):
+        attention_figure(plain(), [(3, 4)], rows)
+
+
+@pytest.mark.parametrize(
+    ("points", "rows"),
+    [
+        ([(1, 1)], np.full((2, 64), 1 / 64)),
+        ([(1, 1)], np.full((1, 60), 1 / 60)),
+        ([(1, 1)], np.full((1, 64), 1.0)),
+        ([], np.empty((0, 64))),
+    ],
+)
+def test_rows_that_do_not_fit_are_a_fault_of_ours(points, rows):
+    with pytest.raises(AssertionError):
+        attention_figure(plain(), points, rows)
