@@ -11,13 +11,13 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 GENERATOR_CHANNELS = {
-    32: (4, 4, 4, 4),
+    32: (8, 4, 2, 1),
     64: (16, 8, 4, 2, 1),
     128: (16, 16, 8, 4, 2, 1),
     256: (16, 16, 8, 8, 4, 2, 1),
 }
 DISCRIMINATOR_CHANNELS = {
-    32: (2, 2, 2, 2),
+    32: (1, 2, 4, 8),
     64: (1, 2, 4, 8, 16),
     128: (1, 2, 4, 8, 16, 16),
     256: (1, 2, 4, 8, 8, 16, 16),
@@ -126,7 +126,7 @@ class Discriminator(nn.Module):
         self.attention = nn.ModuleDict()
         size = resolution
         for i in range(len(channels) - 1):
-            downsample = size > (8 if resolution == 32 else 4)
+            downsample = size > 4
             self.blocks.append(DiscriminatorBlock(channels[i], channels[i + 1], i == 0, downsample))
             if downsample:
                 size //= 2
@@ -168,6 +168,13 @@ def copy_weights(ours, plain):
     missing, unexpected = plain.load_state_dict(state, strict=False)
     assert not unexpected, unexpected
     assert all("num_batches_tracked" in key for key in missing), missing
+
+
+def freeze_singular_vectors(plain):
+    """Stops the power iteration that PyTorch runs at every access of a weight in training."""
+    for module in plain.modules():
+        if isinstance(module, torch.nn.utils.parametrizations._SpectralNorm):
+            module.eval()
 
 
 def train_step(generator, discriminator, optimizers, real_images, real_labels, latents, labels):

@@ -63,6 +63,8 @@ class GeneratorConfig:
 
     base_channels: int = 64
     """Channels at the full resolution; deeper stages have 2, 4, 8, 16 times as many."""
+    channels: tuple[int, ...] = ()
+    """Channels from 4 x 4 pixels on, in multiples of base_channels; empty: those of the resolution."""
     latent_dim: int = 128
     """Length of the noise vector z, drawn from N(0, I)."""
     attention: tuple[int, ...] = (32,)
@@ -98,6 +100,10 @@ class DiscriminatorConfig:
 
     base_channels: int = 64
     """Channels after the first block; deeper blocks have 2, 4, 8, 16 times as many."""
+    channels: tuple[int, ...] = ()
+    """Channels after each block, in multiples of base_channels; empty: those of the resolution."""
+    final_resolution: int = 4
+    """Blocks halve the resolution down to this many pixels."""
     attention: tuple[int, ...] = (32,)
     """Resolutions (pixels) after whose block a self-attention layer stands; repeat the flag."""
     initialization: Initialization = "xavier"
@@ -117,6 +123,12 @@ def _require_network(name: str, config: GeneratorConfig | DiscriminatorConfig) -
         f"{name}.base_channels",
         config.base_channels,
         "a positive multiple of 8, since attention projects to an eighth of its channels",
+    )
+    _require(
+        all(n >= 1 for n in config.channels),
+        f"{name}.channels",
+        config.channels,
+        "a list of positive multiples",
     )
     _require(
         config.spectral_norm_eps > 0,
@@ -221,30 +233,50 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
-        resolution = self.data.resolution
-        smallest = {"generator": 8, "discriminator": 8 if resolution == 32 else 4}
-        largest = {"generator": resolution, "discriminator": resolution // 2}
-        for network in ("generator", "discriminator"):
-            possible = [
-                r
-                for r in (4, 8, 16, 32, 64, 128, 256)
-                if smallest[network] <= r <= largest[network]
-            ]
-            attention = getattr(self, network).attention
-            for place in attention:
-                _require(
-                    place in possible,
-                    f"{network}.attention",
-                    place,
-                    f"among {', '.join(map(str, possible))}: at {resolution} x {resolution} pixels"
-                    " only these blocks end in a map that attention can pool",
-                )
-            _require(
-                len(set(attention)) == len(attention),
-                f"{network}.attention",
-                attention,
-                "a list without repetition",
-            )
+        generator, discriminator = self.generator, self.discriminator
+        resolution, final = self.data.resolution, self.discriminator.final_resolution
+        halvings = (resolution // 4).bit_length() - 1
+        _require(
+            len(generator.channels) in (0, halvings + 1),
+            "generator.channels",
+            generator.channels,
+            f"{halvings + 1} numbers at {resolution} pixels: for 4 x 4 and after every block",
+        )
+        _require(
+            final in (4, 8, 16) and final < resolution,
+            "discriminator.final_resolution",
+            final,
+            f"4, 8 or 16 and below {resolution}",
+        )
+        halvings = (resolution // final).bit_length() - 1
+        _require(
+            not discriminator.channels or len(discriminator.channels) >= halvings,
+            "discriminator.channels",
+            discriminator.channels,
+            f"at least {halvings} numbers, one per block, to get from {resolution} to {final}",
+        )
+        _require_attention("generator", generator.attention, 8, resolution)
+        _require_attention("discriminator", discriminator.attention, final, resolution // 2)
+
+
+def _require_attention(
+    network: str, attention: tuple[int, ...], smallest: int, largest: int
+) -> None:
+    possible = [2**n for n in range(2, 9) if smallest <= 2**n <= largest]
+    for place in attention:
+        _require(
+            place in possible,
+            f"{network}.attention",
+            place,
+            f"among {', '.join(map(str, possible))}, where a block ends in a map that attention"
+            " can pool",
+        )
+    _require(
+        len(set(attention)) == len(attention),
+        f"{network}.attention",
+        attention,
+        "a list without repetition",
+    )
 
 
 # Each preset holds only what differs from the authors' values above.

@@ -11,7 +11,7 @@ from torch import Tensor
 from sagan.errors import SaganError
 from sagan.layers import SelfAttention2d
 from sagan.sampling import TrainedGenerator, draw_latents
-from sagan.visualization import query_index
+from sagan.visualization import attention_figure, choose_query_points, query_index
 
 
 def attention_layers(generator: TrainedGenerator) -> dict[int, SelfAttention2d]:
@@ -68,3 +68,38 @@ def attention_rows(
     finally:
         hook.remove()
     return layers[resolution].attention_rows(inputs[0], queries)[0].numpy()
+
+
+def attention_figure_of(
+    generator: TrainedGenerator,
+    seed: int,
+    label: str | int | None = None,
+    *,
+    points: Sequence[tuple[int, int]] | None = None,
+    resolution: int | None = None,
+    truncation: float | None = None,
+) -> np.ndarray:
+    """The paper's Figure 1 for one generated picture: uint8 (3, H, W).
+
+    Args:
+        generator: From :func:`sagan.load_generator`.
+        seed: Seed of the picture.
+        label: Class name or number; None takes the first class.
+        points: Query pixels (x, y); None chooses five salient ones.
+        resolution: Which attention layer; None takes the finest.
+        truncation: As for sampling.
+
+    Raises:
+        SaganError: As for :func:`attention_rows`.
+    """
+    if label is None and generator.class_names:
+        label = generator.class_names[0]
+    picture = generator.sample([seed], label, truncation=truncation)[0]
+    points = points or choose_query_points(picture)
+    rows = attention_rows(
+        generator, seed, label, points, resolution=resolution, truncation=truncation
+    )
+    size = resolution or max(attention_layers(generator))
+    name = generator.class_names[label] if isinstance(label, int) else label
+    caption = f"{name or 'picture'}, seed {seed}: where the attention at {size} x {size} looks"
+    return attention_figure(picture, points, rows, caption=caption)

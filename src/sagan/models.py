@@ -1,11 +1,13 @@
 """The two networks, whole.
 
 Channel plans by resolution, in multiples of the base width: at 128 the released code's
-``generator.py`` and ``discriminator.py``; at 32, 64 and 256, which that code lacks, those of
-PyTorch-StudioGAN (``resnet.py``; BigGAN-PyTorch has the same at 256).
+``generator.py`` and ``discriminator.py``; 64 and 32 leave out its widest stages, 256 has one more
+(64 as in PyTorch-StudioGAN's ``resnet.py``, 256 as there and in BigGAN-PyTorch).
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -24,14 +26,14 @@ from sagan.layers import (
 
 # From 4 x 4 pixels on: the linear layer's output, then after each block.
 _GENERATOR_CHANNELS = {
-    32: (4, 4, 4, 4),
+    32: (8, 4, 2, 1),
     64: (16, 8, 4, 2, 1),
     128: (16, 16, 8, 4, 2, 1),
     256: (16, 16, 8, 8, 4, 2, 1),
 }
-# After each block; all blocks halve the resolution until it is 4 (8 at 32 pixels).
+# After each block.
 _DISCRIMINATOR_CHANNELS = {
-    32: (2, 2, 2, 2),
+    32: (1, 2, 4, 8),
     64: (1, 2, 4, 8, 16),
     128: (1, 2, 4, 8, 16, 16),
     256: (1, 2, 4, 8, 8, 16, 16),
@@ -54,12 +56,13 @@ class Generator(nn.Module):
         self.latent_dim = config.latent_dim
         self.num_classes = num_classes
         self.resolution = resolution
-        channels = [config.base_channels * n for n in _GENERATOR_CHANNELS[resolution]]
+        multiples = config.channels or _GENERATOR_CHANNELS[resolution]
+        channels = [config.base_channels * n for n in multiples]
         batch_norm = {"eps": config.batch_norm_eps, "momentum": config.batch_norm_momentum}
         self.linear = Linear(config.latent_dim, channels[0] * 4 * 4)
         self.blocks = nn.ModuleList(
             GeneratorBlock(before, after, num_classes, **batch_norm)
-            for before, after in zip(channels, channels[1:], strict=False)
+            for before, after in pairwise(channels)
         )
         self.attention = nn.ModuleDict(
             {str(r): SelfAttention2d(channels[r.bit_length() - 3]) for r in config.attention}
@@ -98,15 +101,14 @@ class Discriminator(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         self.resolution = resolution
-        channels = [3] + [config.base_channels * n for n in _DISCRIMINATOR_CHANNELS[resolution]]
-        smallest = 8 if resolution == 32 else 4
-        sizes = [max(resolution >> (i + 1), smallest) for i in range(len(channels) - 1)]
+        multiples = config.channels or _DISCRIMINATOR_CHANNELS[resolution]
+        channels = [3] + [config.base_channels * n for n in multiples]
+        halvings = (resolution // config.final_resolution).bit_length() - 1
         self.blocks = nn.ModuleList(
-            DiscriminatorBlock(
-                before, after, downsample=resolution >> (i + 1) >= smallest, first=i == 0
-            )
-            for i, (before, after) in enumerate(zip(channels, channels[1:], strict=False))
+            DiscriminatorBlock(before, after, downsample=i < halvings, first=i == 0)
+            for i, (before, after) in enumerate(pairwise(channels))
         )
+        sizes = [resolution >> (i + 1) for i in range(halvings)]
         self.attention = nn.ModuleDict(
             {str(r): SelfAttention2d(channels[1 + sizes.index(r)]) for r in config.attention}
         )

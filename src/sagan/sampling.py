@@ -7,6 +7,7 @@ here are folded, so that nothing depends on batch mates.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -180,3 +181,12 @@ def load_discriminator(path: str | Path, *, device: str = "cpu") -> Discriminato
     )
     restore_network(discriminator, checkpoint, "discriminator")
     return fold(discriminator).to(device)
+
+
+def for_inference(checkpoint: Checkpoint) -> Checkpoint:
+    """Keeps what drawing and judging need: the averaged generator and the discriminator."""
+    averaged = "generator_ema" if "generator_ema" in checkpoint.parts else "generator"
+    parts = {"generator": checkpoint.parts[averaged]}
+    if "discriminator" in checkpoint.parts:
+        parts["discriminator"] = checkpoint.parts["discriminator"]
+    return replace(checkpoint, parts=parts)

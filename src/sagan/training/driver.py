@@ -26,7 +26,7 @@ from sagan.runs import Run, checkpoint_files, load_checkpoint
 from sagan.sampling import TrainedGenerator
 from sagan.training.loop import train_steps
 from sagan.training.progress import Progress
-from sagan.training.state import TrainingState, new_state, refresh_average
+from sagan.training.state import new_state, refresh_average
 from sagan.training.steps import DivergedError
 
 

@@ -1,0 +1,40 @@
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+INSTALLED := .venv/.installed
+TORCH := $(shell grep '^torch==' constraints.txt)
+CPU_WHEELS := https://download.pytorch.org/whl/cpu
+
+.PHONY: setup demo test check bench clean
+
+setup: $(INSTALLED)
+
+# torch first: on Linux the default wheel brings gigabytes of CUDA, so a machine without a GPU takes
+# the CPU build, from wherever pip is told to look, or else from PyTorch's own index.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	@echo "installing into .venv (a few minutes the first time)"
+	$(PIP) install -c constraints.txt pip
+	@if [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null; then \
+		$(PIP) install -c constraints.txt "$(TORCH)+cpu" 2>/dev/null || \
+		$(PIP) install -c constraints.txt "$(TORCH)+cpu" --extra-index-url $(CPU_WHEELS); \
+	fi
+	$(PIP) install -c constraints.txt --group dev -e ".[eval]"
+	@touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/sagan demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/train_step.py
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,92 @@
+"""The demonstration: train on the built-in avatars, then draw what was learned."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from sagan import config as settings
+from sagan import images
+from sagan.data.avatars import CREDITS
+from sagan.inspection import attention_figure_of
+from sagan.sampling import TrainedGenerator, load_generator
+from sagan.training.driver import Driver, Outcome, class_sheet
+
+ATTENTION_CLASS = "cat"
+ATTENTION_SEED = 7
+
+
+def run_demo(folder: Path, steps: int | None = None) -> str:
+    """Trains the preset ``avatars32`` in ``folder``, draws a grid and an attention picture.
+
+    Args:
+        folder: The run folder; an interrupted demonstration continues there.
+        steps: Generator updates instead of the preset's.
+
+    Returns:
+        The summary, also written to ``summary.txt``: what was measured, where the pictures are,
+        what to try next.
+
+    Raises:
+        SaganError: As for training.
+    """
+    config = settings.preset("avatars32")
+    if steps is not None:
+        config = replace(config, train=replace(config.train, steps=steps))
+    driver = Driver(config, folder)
+    outcome = driver.train()
+    generator = load_generator(folder)
+    grid = images.enlarge(class_sheet(generator, columns=12), 2)
+    grid_path = images.save_png(grid, folder / "grid.png")
+    figure = attention_figure_of(generator, ATTENTION_SEED, ATTENTION_CLASS)
+    attention_path = images.save_png(figure, folder / "attention.png")
+    summary = "\n".join(
+        [
+            *_measured(driver, outcome, generator),
+            "",
+            f"pictures, a row per class  {grid_path}",
+            f"what the attention sees    {attention_path}",
+            CREDITS,
+            "",
+            "next:",
+            f"  sagan sample {folder} --class cat --truncation 0.8 --scale 2 -o cats.png",
+            f"  sagan attention {folder} --class person --seed 3 -o person.png",
+            f"  sagan train avatars32 --run runs/longer --train.steps {config.train.steps * 4}",
+            "  sagan train avatars32 --run runs/mine --data.source FOLDER_WITH_A_FOLDER_PER_CLASS",
+            "",
+        ]
+    )
+    (folder / "summary.txt").write_text(summary, encoding="utf-8")
+    return summary
+
+
+def _measured(driver: Driver, outcome: Outcome, generator: TrainedGenerator) -> list[str]:
+    log = [json.loads(line) for line in driver.run.log_path.read_text("utf-8").splitlines()]
+    seen = outcome.steps * driver.config.train.batch_size
+    lines = [f"trained {outcome.steps} steps on {seen:,} pictures"]
+    if outcome.images_per_second:
+        lines[0] += f", {outcome.seconds:.0f} s now at {outcome.images_per_second:.0f} images/s"
+    last = log[-1]
+    gammas = ", ".join(f"{k.split('_')[0]} {v:+.2f}" for k, v in last.items() if "gamma" in k)
+    lines.append(
+        f"last losses: real {last['discriminator_real']:.2f}, fake {last['discriminator_fake']:.2f},"
+        f" generator {last['generator']:+.2f}; attention gamma: {gammas}"
+    )
+    lines.append(
+        f"variety within a class: {_variety(driver, generator):.0%} of the real pictures'"
+        " (spread of a pixel, mean over the classes)"
+    )
+    return lines
+
+
+def _variety(driver: Driver, generator: TrainedGenerator, count: int = 64) -> float:
+    """Standard deviation of a pixel within a class, generated over real, mean over the classes."""
+    ratios = []
+    for number in range(len(generator.class_names)):
+        real = driver.dataset.images[driver.dataset.labels == number][:count]
+        fake = generator.sample(range(count), number)
+        ratios.append(fake.std(axis=0).mean() / real.std(axis=0).mean())
+    return float(np.mean(ratios))

@@ -1,0 +1,210 @@
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from sagan import spectral
+from sagan.layers import (
+    ConditionalBatchNorm2d,
+    Conv2d,
+    DiscriminatorBlock,
+    DownsampleConv2d,
+    GeneratorBlock,
+    SelfAttention2d,
+    UpsampleConv2d,
+)
+
+EXACT = {"rtol": 0, "atol": 1e-12}
+
+
+def drawn(layer):
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return layer.double()
+
+
+def same_with_gradients(layer, plain, x):
+    """Both forms agree in value and in the gradients of input, weight and bias."""
+    results = []
+    for function in (layer, plain):
+        x = x.detach().clone().requires_grad_()
+        out = function(x)
+        probe = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).sin().view_as(out)
+        parameters = list(layer.parameters())
+        results.append((out, *torch.autograd.grad(out, [x, *parameters], probe)))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, **EXACT)
+
+
+# Odd and even sizes, one pixel wide, and maps that are no square: every kind of border.
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 4), (8, 8)])
+def test_upsample_conv_is_nearest_upsampling_then_convolution(size):
+    layer = drawn(UpsampleConv2d(3, 5))
+
+    def plain(x):
+        return F.conv2d(F.interpolate(x, scale_factor=2), layer.weight, layer.bias, padding=1)
+
+    same_with_gradients(layer, plain, torch.randn(2, 3, *size).double())
+
+
+@pytest.mark.parametrize("size", [(2, 2), (4, 6), (8, 8), (10, 2)])
+def test_downsample_conv_is_convolution_then_average_pooling(size):
+    layer = drawn(DownsampleConv2d(3, 5))
+
+    def plain(x):
+        return F.avg_pool2d(F.conv2d(x, layer.weight, layer.bias, padding=1), 2)
+
+    same_with_gradients(layer, plain, torch.randn(2, 3, *size).double())
+
+
+def test_shortcut_of_generator_block_commutes_with_upsampling():
+    layer = drawn(Conv2d(3, 5, 1))
+    same_with_gradients(
+        lambda_module(layer, lambda x: F.interpolate(layer(x), scale_factor=2)),
+        lambda x: layer(F.interpolate(x, scale_factor=2)),
+        torch.randn(2, 3, 3, 4).double(),
+    )
+
+
+def test_shortcut_of_discriminator_block_commutes_with_pooling():
+    layer = drawn(Conv2d(3, 5, 1))
+    same_with_gradients(
+        lambda_module(layer, lambda x: layer(F.avg_pool2d(x, 2))),
+        lambda x: F.avg_pool2d(layer(x), 2),
+        torch.randn(2, 3, 4, 6).double(),
+    )
+
+
+def lambda_module(layer, function):
+    class Wrapped(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x):
+            return function(x)
+
+    return Wrapped()
+
+
+def attention(channels=16, gamma=0.7):
+    layer = drawn(SelfAttention2d(channels))
+    torch.nn.init.constant_(layer.gamma, gamma)
+    return layer
+
+
+def test_attention_is_the_identity_at_first_and_gamma_learns():
+    layer = SelfAttention2d(16)
+    for conv in (layer.query, layer.key, layer.value, layer.out):
+        torch.nn.init.normal_(conv.weight)
+    x = torch.randn(2, 16, 6, 6)
+    y = layer(x)
+    assert torch.equal(x, y)
+    y.square().sum().backward()
+    assert layer.gamma.grad is not None
+    assert layer.gamma.grad.abs() > 0
+
+
+def test_attention_equals_loops_over_positions():
+    layer = attention()
+    layer.requires_grad_(False)
+    x = torch.randn(1, 16, 4, 6).double()
+
+    def project(conv, column):
+        return conv.weight[:, :, 0, 0] @ column
+
+    def pooled(conv, row, column):
+        block = [(2 * row + i, 2 * column + j) for i in (0, 1) for j in (0, 1)]
+        return torch.stack([project(conv, x[0, :, i, j]) for i, j in block]).amax(0)
+
+    keys = [pooled(layer.key, i, j) for i in range(2) for j in range(3)]
+    values = [pooled(layer.value, i, j) for i in range(2) for j in range(3)]
+    expected = torch.empty_like(x)
+    for i in range(4):
+        for j in range(6):
+            query = project(layer.query, x[0, :, i, j])
+            scores = [math.exp(query @ key) for key in keys]
+            attended = sum(s / sum(scores) * v for s, v in zip(scores, values, strict=True))
+            expected[0, :, i, j] = x[0, :, i, j] + layer.gamma * project(layer.out, attended)
+    torch.testing.assert_close(layer(x), expected, **EXACT)
+
+
+def test_attention_rows_are_the_weights_the_fused_path_uses():
+    layer = attention()
+    x = torch.randn(2, 16, 6, 4).double()
+    rows = layer.attention_rows(x, torch.arange(24))
+    torch.testing.assert_close(rows.sum(2), torch.ones(2, 24).double(), **EXACT)
+    values = F.max_pool2d(layer.value(x), 2).flatten(2).mT  # (N, keys, C/2)
+    attended = (rows @ values).mT.unflatten(2, (6, 4))
+    torch.testing.assert_close(layer(x), x + layer.gamma * layer.out(attended), **EXACT)
+
+
+def test_attention_gradients_of_the_fused_path_equal_the_explicit_ones():
+    layer = attention()
+
+    def explicit(x):
+        rows = layer.attention_rows(x, torch.arange(x.shape[2] * x.shape[3]))
+        values = F.max_pool2d(layer.value(x), 2).flatten(2).mT
+        attended = (rows @ values).mT.unflatten(2, x.shape[2:])
+        return x + layer.gamma * layer.out(attended)
+
+    same_with_gradients(layer, explicit, torch.randn(2, 16, 4, 4).double())
+
+
+def test_conditional_batch_norm_is_batch_norm_with_the_row_of_the_label():
+    layer = ConditionalBatchNorm2d(3, 2, eps=1e-5, momentum=0.1)
+    drawn(layer)
+    x = torch.randn(4, 3, 5, 5).double()
+    labels = torch.tensor([0, 1, 1, 0])
+    plain = F.batch_norm(x, None, None, training=True, eps=1e-5)
+    expected = torch.stack(
+        [
+            plain[i] * layer.gain[y][:, None, None] + layer.bias[y][:, None, None]
+            for i, y in enumerate(labels)
+        ]
+    )
+    torch.testing.assert_close(layer(x, labels), expected, **EXACT)
+
+
+def test_conditional_batch_norm_starts_as_plain_and_evaluates_with_running_statistics():
+    layer = ConditionalBatchNorm2d(2, 3, eps=1e-5, momentum=1.0).double()
+    x = 5 + 2 * torch.randn(8, 2, 16, 16).double()
+    labels = torch.arange(8) % 3
+    trained = layer(x, labels)
+    torch.testing.assert_close(trained.mean((0, 2, 3)), torch.zeros(2).double(), **EXACT)
+    layer.eval()
+    torch.testing.assert_close(layer(x, labels), trained, rtol=0, atol=2e-3)
+    before = layer.running_mean.clone()
+    layer(x, labels)
+    assert torch.equal(before, layer.running_mean)
+
+
+def test_blocks_change_the_resolution_as_told():
+    labels = torch.zeros(2, dtype=torch.int64)
+    block = GeneratorBlock(8, 4, 0, eps=1e-5, momentum=0.1)
+    for layer in (block, DiscriminatorBlock(8, 4), DiscriminatorBlock(8, 8, downsample=False)):
+        for parameter in layer.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+    x = torch.randn(2, 8, 4, 4)
+    assert block(x, labels).shape == (2, 4, 8, 8)
+    assert DiscriminatorBlock(8, 4)(x).shape == (2, 4, 2, 2)
+    same = DiscriminatorBlock(8, 8, downsample=False)
+    assert same(x).shape == x.shape
+    assert isinstance(same.shortcut, torch.nn.Identity)
+
+
+def test_discriminator_shortcut_sees_the_input_before_the_relu():
+    block = DiscriminatorBlock(4, 4, downsample=False)
+    for parameter in block.parameters():
+        torch.nn.init.zeros_(parameter)
+    x = -torch.ones(1, 4, 2, 2)
+    assert torch.equal(block(x), x)
+
+
+def test_spectral_norm_reaches_every_layer_with_a_kernel():
+    block = GeneratorBlock(8, 4, 3, eps=1e-5, momentum=0.1)
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter)
+    spectral.attach(block, 1e-12)
+    assert len(list(spectral.spectral_layers(block))) == 3

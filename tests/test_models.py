@@ -1,0 +1,160 @@
+import pytest
+import reference
+import torch
+
+from sagan import spectral
+from sagan.config import DiscriminatorConfig, GeneratorConfig
+from sagan.folding import fold
+from sagan.models import Discriminator, Generator
+
+
+def count(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("attention", "generator_parameters", "discriminator_parameters"),
+    [(64, 42_017_412, 39_448_258), (32, 42_078_852, 39_463_618)],
+)
+def test_parameters_at_imagenet_size(attention, generator_parameters, discriminator_parameters):
+    size = {"resolution": 128, "num_classes": 1000}
+    with torch.device("meta"):
+        generator = Generator(GeneratorConfig(attention=(attention,), spectral_norm=False), **size)
+        discriminator = Discriminator(
+            DiscriminatorConfig(attention=(attention,), spectral_norm=False), **size
+        )
+    assert count(generator) == generator_parameters
+    assert count(discriminator) == discriminator_parameters
+
+
+def test_parameters_at_cifar_size():
+    # PyTorch-StudioGAN's SAGAN for CIFAR-10.
+    size = {"resolution": 32, "num_classes": 10}
+    generator = Generator(GeneratorConfig(channels=(4, 4, 4, 4), attention=(16,)), **size)
+    discriminator = Discriminator(
+        DiscriminatorConfig(channels=(2, 2, 2, 2), final_resolution=8, attention=(16,)), **size
+    )
+    assert count(generator) == 4_386_308
+    assert count(discriminator) == 1_075_586
+
+
+def pair(resolution, num_classes, generator_attention=(), discriminator_attention=()):
+    """Both networks in float64, away from their first state: gamma, tables and biases not 0."""
+    size = {"resolution": resolution, "num_classes": num_classes}
+    networks = (
+        Generator(GeneratorConfig(base_channels=8, attention=generator_attention), **size),
+        Discriminator(
+            DiscriminatorConfig(base_channels=8, attention=discriminator_attention), **size
+        ),
+    )
+    for network in networks:
+        network.double()
+        for parameter in network.parameters():
+            parameter.data += 0.1 * torch.randn_like(parameter)
+        spectral.advance(network, 3)
+    return networks
+
+
+@pytest.mark.parametrize(
+    ("resolution", "num_classes", "generator_attention", "discriminator_attention"),
+    [
+        (32, 5, (16,), (16,)),
+        (32, 0, (8, 32), (8, 16)),
+        (64, 3, (32,), (32,)),
+        (128, 4, (32, 64), (64,)),
+        (256, 2, (64,), (32,)),
+    ],
+)
+def test_networks_equal_the_naive_reference(
+    resolution, num_classes, generator_attention, discriminator_attention
+):
+    ours = pair(resolution, num_classes, generator_attention, discriminator_attention)
+    naive = (
+        reference.Generator(resolution, num_classes, 8, generator_attention).double(),
+        reference.Discriminator(resolution, num_classes, 8, discriminator_attention).double(),
+    )
+    for network, plain in zip(ours, naive, strict=True):
+        reference.copy_weights(network, plain)
+        reference.freeze_singular_vectors(plain)
+    latents = torch.randn(3, 128).double()
+    labels = torch.randint(max(num_classes, 1), (3,))
+    gradients = []
+    outputs = []
+    for generator, discriminator in (ours, naive):
+        images = generator(latents, labels)
+        logits = discriminator(images, labels)
+        logits.sum().backward()
+        outputs.append((images, logits))
+        gradients.append(
+            {
+                f"{network}.{name}".replace("parametrizations.weight.original", "weight"): p.grad
+                for network, module in (("g", generator), ("d", discriminator))
+                for name, p in module.named_parameters()
+            }
+        )
+    for one, other in zip(*outputs, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
+    assert gradients[0].keys() == gradients[1].keys()
+    scale = max(gradient.abs().max() for gradient in gradients[1].values())
+    for name, gradient in gradients[0].items():
+        difference = (gradient - gradients[1][name]).abs().max()
+        assert difference <= 1e-12 * scale, name
+
+
+@pytest.mark.parametrize("num_classes", [0, 3])
+def test_folded_networks_give_the_same_and_leave_the_original_alone(num_classes):
+    generator, discriminator = pair(32, num_classes, (16,), (16,))
+    latents = torch.randn(4, 128).double()
+    labels = torch.arange(4) % max(num_classes, 1)
+    for _ in range(3):
+        generator(latents, labels)
+    generator.eval()
+    before = {name: value.clone() for name, value in generator.state_dict().items()}
+    folded = fold(generator)
+    images = generator(latents, labels)
+    torch.testing.assert_close(folded(latents, labels), images, rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        fold(discriminator)(images, labels), discriminator(images, labels), rtol=0, atol=1e-11
+    )
+    assert not list(spectral.spectral_layers(folded))
+    assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
+
+
+def test_label_changes_the_picture_and_the_judgement():
+    generator, discriminator = pair(32, 2, (16,), (16,))
+    latents = torch.randn(1, 128).double().expand(2, -1)
+    images = generator(latents, torch.tensor([0, 1]))
+    assert (images[0] - images[1]).abs().max() > 0.01
+    logits = discriminator(images[:1].expand(2, -1, -1, -1), torch.tensor([0, 1]))
+    assert (logits[0] - logits[1]).abs() > 1e-3
+
+
+def test_every_parameter_gets_a_gradient():
+    generator, discriminator = pair(32, 2, (16,), (16,))
+    labels = torch.tensor([0, 1, 0])
+    discriminator(generator(torch.randn(3, 128).double(), labels), labels).sum().backward()
+    for network in (generator, discriminator):
+        for name, parameter in network.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().max() > 0, name
+
+
+def test_pictures_are_bounded_and_of_the_right_size():
+    for resolution in (32, 64, 128, 256):
+        generator, discriminator = pair(resolution, 2)
+        labels = torch.tensor([1, 0])
+        with torch.no_grad():
+            images = generator(torch.randn(2, 128).double(), labels)
+            assert images.shape == (2, 3, resolution, resolution)
+            assert images.abs().max() <= 1
+            assert discriminator(images, labels).shape == (2,)
+
+
+def test_orthogonal_initialisation_is_orthogonal():
+    generator = Generator(
+        GeneratorConfig(base_channels=8, initialization="orthogonal", attention=()),
+        resolution=32,
+        num_classes=0,
+    )
+    weight = generator.blocks[0].conv2.weight.detach().flatten(1)
+    torch.testing.assert_close(weight @ weight.T, torch.eye(32), rtol=0, atol=1e-5)
