@@ -88,7 +88,7 @@ class Generator(nn.Module):
             size = 8 * 2**i
             if size in attention:
                 self.attention[str(size)] = SelfAttention(channels[i + 1])
-        self.norm = nn.BatchNorm2d(channels[-1], momentum=0.001)
+        self.norm = ConditionalBatchNorm(channels[-1], 0)
         self.out = conv(channels[-1], 3, 3)
 
     def forward(self, z, y):
@@ -97,7 +97,7 @@ class Generator(nn.Module):
             x = block(x, y)
             if str(x.shape[2]) in self.attention:
                 x = self.attention[str(x.shape[2])](x)
-        return torch.tanh(self.out(F.relu(self.norm(x))))
+        return torch.tanh(self.out(F.relu(self.norm(x, torch.zeros_like(y)))))
 
 
 class DiscriminatorBlock(nn.Module):
@@ -156,13 +156,11 @@ def copy_weights(ours, plain):
     state = {}
     for name, tensor in ours.state_dict().items():
         name = name.replace("running_", "norm.running_")
-        if name.startswith("norm.norm."):
-            name = name.removeprefix("norm.")
         if name.endswith(".spectral_norm.u"):
             name = name.replace("spectral_norm.u", "parametrizations.weight.0._u")
         elif name.endswith(".spectral_norm.v"):
             name = name.replace("spectral_norm.v", "parametrizations.weight.0._v")
-        elif name.endswith(".weight") and name != "norm.weight":
+        elif name.endswith(".weight"):
             name = name.replace(".weight", ".parametrizations.weight.original")
         state[name] = tensor
     missing, unexpected = plain.load_state_dict(state, strict=False)

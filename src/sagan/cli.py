@@ -1,4 +1,4 @@
-"""The command ``sagan``: parse, call one function, print. Heavy imports stay inside the commands."""
+"""The command ``sagan``: parse, call one function, print; heavy imports inside the commands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
-from cyclopts.config import Dict
+from cyclopts.argument import update_argument_collection
 
 from sagan import config as settings
 from sagan.config import Config
@@ -32,7 +32,15 @@ def _fill_in_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCo
         base = settings.load(chosen)
     else:
         base = settings.preset(chosen or DEFAULT_PRESET)
-    Dict(settings.to_dict(base), use_commands_as_keys=False)(app, commands, arguments)
+    # What cyclopts' own config sources do, which would take the section "train" for the command.
+    update_argument_collection(
+        settings.to_dict(base),
+        chosen or "settings",
+        arguments,
+        app.app_stack.stack[-1],
+        root_keys=(),
+        allow_unknown=False,
+    )
 
 
 app = App(

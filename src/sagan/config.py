@@ -64,7 +64,7 @@ class GeneratorConfig:
     base_channels: int = 64
     """Channels at the full resolution; deeper stages have 2, 4, 8, 16 times as many."""
     channels: tuple[int, ...] = ()
-    """Channels from 4 x 4 pixels on, in multiples of base_channels; empty: those of the resolution."""
+    """Channels from 4 x 4 pixels on, in multiples of base_channels; empty: by resolution."""
     latent_dim: int = 128
     """Length of the noise vector z, drawn from N(0, I)."""
     attention: tuple[int, ...] = (32,)
@@ -101,7 +101,7 @@ class DiscriminatorConfig:
     base_channels: int = 64
     """Channels after the first block; deeper blocks have 2, 4, 8, 16 times as many."""
     channels: tuple[int, ...] = ()
-    """Channels after each block, in multiples of base_channels; empty: those of the resolution."""
+    """Channels after each block, in multiples of base_channels; empty: by resolution."""
     final_resolution: int = 4
     """Blocks halve the resolution down to this many pixels."""
     attention: tuple[int, ...] = (32,)

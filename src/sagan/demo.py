@@ -72,8 +72,9 @@ def _measured(driver: Driver, outcome: Outcome, generator: TrainedGenerator) -> 
     last = log[-1]
     gammas = ", ".join(f"{k.split('_')[0]} {v:+.2f}" for k, v in last.items() if "gamma" in k)
     lines.append(
-        f"last losses: real {last['discriminator_real']:.2f}, fake {last['discriminator_fake']:.2f},"
-        f" generator {last['generator']:+.2f}; attention gamma: {gammas}"
+        f"last losses: real {last['discriminator_real']:.2f}, "
+        f"fake {last['discriminator_fake']:.2f}, generator {last['generator']:+.2f}; "
+        f"attention gamma: {gammas}"
     )
     lines.append(
         f"variety within a class: {_variety(driver, generator):.0%} of the real pictures'"

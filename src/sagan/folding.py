@@ -20,13 +20,14 @@ from sagan.layers import (
     Embedding,
     Linear,
     UpsampleConv2d,
+    class_affine,
 )
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 class ClassAffine2d(nn.Module):
-    """One scale and one shift per class and channel: (N, C, H, W) and (N,) -> (N, C, H, W)."""
+    """One scale and one shift per class and channel."""
 
     scale: Tensor
     shift: Tensor
@@ -36,10 +37,9 @@ class ClassAffine2d(nn.Module):
         self.register_buffer("scale", scale)
         self.register_buffer("shift", shift)
 
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        scale = self.scale[labels][:, :, None, None].to(x.dtype)
-        shift = self.shift[labels][:, :, None, None].to(x.dtype)
-        return torch.addcmul(shift, x, scale)
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(N, C, H, W) and (N,) -> (N, C, H, W)."""
+        return class_affine(x, labels, self.scale, self.shift)
 
 
 @torch.no_grad()

@@ -17,34 +17,39 @@ from sagan.spectral import SpectralLayer
 
 
 class Linear(SpectralLayer):
-    """y = x W^T + b: (N, in) -> (N, out)."""
+    """y = x W^T + b."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(out_features, in_features)
         self.bias = nn.Parameter(torch.zeros(out_features))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, in) -> (N, out)."""
         return F.linear(x, self.normalized_weight, self.bias)
 
 
 class Embedding(SpectralLayer):
-    """A table of one vector per class: labels (N,) -> (N, dim)."""
+    """A table of one vector per class."""
 
     def __init__(self, num_classes: int, dim: int) -> None:
         super().__init__(num_classes, dim)
 
     def forward(self, labels: Tensor) -> Tensor:
+        """Integer (N,) -> (N, dim)."""
         return F.embedding(labels, self.normalized_weight)
 
 
 class Conv2d(SpectralLayer):
-    """Convolution that keeps height and width: (N, in, H, W) -> (N, out, H, W)."""
+    """Convolution that keeps height and width."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, bias: bool = True):
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, *, bias: bool = True
+    ) -> None:
         super().__init__(out_channels, in_channels, kernel_size, kernel_size)
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) -> (N, out, H, W)."""
         return F.conv2d(x, self.normalized_weight, self.bias, padding="same")
 
 
@@ -64,7 +69,7 @@ def _folded_kernel(weight: Tensor, matrix: Tensor) -> Tensor:
 
 
 class UpsampleConv2d(SpectralLayer):
-    """Nearest-neighbour upsampling by 2, then a 3x3 convolution: (N, in, H, W) -> (N, out, 2H, 2W).
+    """Nearest-neighbour upsampling by 2, then a 3x3 convolution.
 
     Computed as one transposed convolution with the kernel A w A^T.
     """
@@ -79,11 +84,12 @@ class UpsampleConv2d(SpectralLayer):
         return _folded_kernel(self.normalized_weight, _UPSAMPLE).transpose(0, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) -> (N, out, 2H, 2W)."""
         return F.conv_transpose2d(x, self.kernel, self.bias, stride=2, padding=1)
 
 
 class DownsampleConv2d(SpectralLayer):
-    """A 3x3 convolution, then 2x2 average pooling: (N, in, H, W) -> (N, out, H/2, W/2).
+    """A 3x3 convolution, then 2x2 average pooling.
 
     Computed as one strided convolution with the kernel B w B^T.
     """
@@ -98,6 +104,7 @@ class DownsampleConv2d(SpectralLayer):
         return _folded_kernel(self.normalized_weight, _DOWNSAMPLE)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) -> (N, out, H/2, W/2)."""
         return F.conv2d(x, self.kernel, self.bias, stride=2, padding=1)
 
 
@@ -128,8 +135,11 @@ class ConditionalBatchNorm2d(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
 
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        """(N, C, H, W) and (N,) -> (N, C, H, W); in training with the statistics of the batch."""
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(N, C, H, W) and (N,) -> (N, C, H, W); in training with the statistics of the batch.
+
+        Without labels there must be one row.
+        """
         x = F.batch_norm(
             x,
             self.running_mean,
@@ -138,9 +148,23 @@ class ConditionalBatchNorm2d(nn.Module):
             momentum=self.momentum,
             eps=self.eps,
         )
-        gain = self.gain[labels][:, :, None, None].to(x.dtype)
-        bias = self.bias[labels][:, :, None, None].to(x.dtype)
-        return torch.addcmul(bias, x, gain)
+        return class_affine(x, labels, self.gain, self.bias)
+
+
+def class_affine(x: Tensor, labels: Tensor | None, scale: Tensor, shift: Tensor) -> Tensor:
+    """Scales and shifts every channel by the row of its picture's label.
+
+    Args:
+        x: (N, C, H, W).
+        labels: (N,), or None to use the only row.
+        scale: (rows, C).
+        shift: (rows, C).
+    """
+    if labels is not None:
+        scale, shift = scale[labels], shift[labels]
+    return torch.addcmul(
+        shift[:, :, None, None].to(x.dtype), x, scale[:, :, None, None].to(x.dtype)
+    )
 
 
 class SelfAttention2d(nn.Module):
@@ -164,6 +188,7 @@ class SelfAttention2d(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W); H and W even."""
         query = _positions(self.query(x))  # (N, HW, C/8)
         key = _positions(F.max_pool2d(self.key(x), 2))  # (N, HW/4, C/8)
         value = _positions(F.max_pool2d(self.value(x), 2))  # (N, HW/4, C/2)

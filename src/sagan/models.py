@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from sagan import spectral
 from sagan.config import DiscriminatorConfig, GeneratorConfig, Initialization
 from sagan.layers import (
+    ConditionalBatchNorm2d,
     Conv2d,
     DiscriminatorBlock,
     Embedding,
@@ -67,7 +68,7 @@ class Generator(nn.Module):
         self.attention = nn.ModuleDict(
             {str(r): SelfAttention2d(channels[r.bit_length() - 3]) for r in config.attention}
         )
-        self.norm = nn.BatchNorm2d(channels[-1], **batch_norm)
+        self.norm = ConditionalBatchNorm2d(channels[-1], 0, **batch_norm)
         self.out = Conv2d(channels[-1], 3, 3)
         _initialize(self, config.initialization)
         if config.spectral_norm:

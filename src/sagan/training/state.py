@@ -127,7 +127,7 @@ def refresh_average(state: TrainingState, label_frequencies: Tensor, seed: int) 
         layer.spectral_norm.load_state_dict(live.spectral_norm.state_dict())
     spectral.advance(average, iterations=20)
 
-    norms = [m for m in average.modules() if isinstance(m, ConditionalBatchNorm2d | nn.BatchNorm2d)]
+    norms = [m for m in average.modules() if isinstance(m, ConditionalBatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     random = generator_at(seed, 0, Purpose.STATISTICS)
     average.train()
@@ -137,7 +137,7 @@ def refresh_average(state: TrainingState, label_frequencies: Tensor, seed: int) 
         latents, labels = draw_latents(
             STATISTICS_BATCH_SIZE, average.latent_dim, label_frequencies, random
         )
-        device = average.norm.weight.device
+        device = average.linear.weight.device
         average(latents.to(device), labels.to(device))
     average.eval()
     for norm, momentum in zip(norms, momenta, strict=True):

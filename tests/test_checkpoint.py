@@ -1,0 +1,100 @@
+import os
+
+import pytest
+import torch
+from conftest import tiny
+from safetensors.torch import save_file
+
+from sagan import checkpoint as checkpoints
+from sagan.checkpoint import Checkpoint
+from sagan.errors import SaganError
+from sagan.models import Generator
+
+
+def example(value=1.0):
+    return Checkpoint(
+        config=tiny(),
+        class_names=("cat", "naïve dog"),
+        step=3,
+        parts={
+            "generator": {"a.weight": torch.full((2, 3), value), "count": torch.tensor(7)},
+            "discriminator": {"b": torch.zeros(1)},
+        },
+        dataset_fingerprint="abc",
+    )
+
+
+def test_round_trip(tmp_path):
+    path = tmp_path / "new" / "c.safetensors"
+    checkpoints.save(example(), path)
+    loaded = checkpoints.load(path)
+    assert loaded.config == tiny()
+    assert loaded.class_names == ("cat", "naïve dog")
+    assert (loaded.step, loaded.dataset_fingerprint) == (3, "abc")
+    assert loaded.parts["generator"].keys() == {"a.weight", "count"}
+    assert torch.equal(loaded.parts["generator"]["a.weight"], torch.ones(2, 3))
+
+
+def test_a_failed_save_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
+    path = tmp_path / "c.safetensors"
+    checkpoints.save(example(1.0), path)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SaganError, match=r"No space left.*free space"):
+        checkpoints.save(example(2.0), path)
+    assert checkpoints.load(path).parts["generator"]["a.weight"][0, 0] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["c.safetensors"]
+
+
+@pytest.mark.parametrize("keep", [0, 5, 100, -1])
+def test_truncated_file(tmp_path, keep):
+    path = tmp_path / "c.safetensors"
+    checkpoints.save(example(), path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(SaganError, match=r"damaged.*earlier"):
+        checkpoints.load(path)
+
+
+def test_missing_and_foreign_files(tmp_path):
+    with pytest.raises(SaganError, match="no checkpoint"):
+        checkpoints.load(tmp_path / "none.safetensors")
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"x": torch.zeros(1)}, foreign)
+    with pytest.raises(SaganError, match="no checkpoint of this program"):
+        checkpoints.load(foreign)
+
+
+def test_file_of_a_newer_version(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "FORMAT_VERSION", 99)
+    checkpoints.save(example(), tmp_path / "c.safetensors")
+    monkeypatch.undo()
+    with pytest.raises(SaganError, match="newer version"):
+        checkpoints.load(tmp_path / "c.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.pop("out.bias"), r"generator.out.bias is missing in the checkpoint"),
+        (lambda t: t.update(extra=torch.zeros(1)), r"generator.extra is missing in the network"),
+        (lambda t: t.update({"out.bias": torch.zeros(4)}), r"out.bias has shape \(4,\).*\(3,\)"),
+    ],
+)
+def test_other_architectures_name_the_difference(change, words):
+    network = Generator(tiny().generator, resolution=32, num_classes=2)
+    tensors = dict(network.state_dict())
+    change(tensors)
+    checkpoint = Checkpoint(
+        config=tiny(), class_names=("a", "b"), step=0, parts={"generator": tensors}
+    )
+    with pytest.raises(SaganError, match=words):
+        checkpoints.restore_network(network, checkpoint, "generator")
+
+
+def test_absent_part():
+    network = Generator(tiny().generator, resolution=32, num_classes=2)
+    with pytest.raises(SaganError, match="no generator_ema, only generator, discriminator"):
+        checkpoints.restore_network(network, example(), "generator_ema")

@@ -1,0 +1,86 @@
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from sagan import config as settings
+from sagan.config import PRESETS, Config, SaganError
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_round_trips_are_the_identity(name):
+    config = settings.preset(name)
+    assert settings.from_dict(settings.to_dict(config)) == config
+    assert settings.from_dict(tomllib.loads(settings.to_toml(config))) == config
+
+
+def test_toml_file(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[train]\nsteps = 7\n[optimizer]\nbeta1 = 0\n")
+    config = settings.load(path)
+    assert config.train.steps == 7
+    assert type(config.optimizer.beta1) is float
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"train": {"stepz": 3}}, ["train.stepz", "did you mean steps"]),
+        ({"trian": {}}, ["trian", "did you mean train"]),
+        ({"train": 3}, ["train", "table"]),
+        ({"train": {"steps": "many"}}, ["train.steps", "whole number", "many"]),
+        ({"train": {"steps": True}}, ["train.steps", "whole number"]),
+        ({"train": {"steps": 0}}, ["train.steps", "0", "at least 1"]),
+        ({"train": {"batch_size": 1}}, ["train.batch_size", "at least 2"]),
+        ({"train": {"precision": "float16"}}, ["train.precision", "bfloat16"]),
+        ({"train": {"ema_decay": 1.0}}, ["train.ema_decay", "below 1"]),
+        ({"data": {"resolution": 48}}, ["data.resolution", "48", "32, 64, 128, 256"]),
+        ({"generator": {"base_channels": 12}}, ["generator.base_channels", "multiple of 8"]),
+        ({"generator": {"attention": [24]}}, ["generator.attention", "24", "8, 16, 32"]),
+        ({"generator": {"attention": [4]}}, ["generator.attention", "4"]),
+        ({"generator": {"attention": [16, 16]}}, ["generator.attention", "repetition"]),
+        ({"generator": {"attention": 16}}, ["generator.attention", "list of whole numbers"]),
+        ({"generator": {"channels": [4, 4]}}, ["generator.channels", "6 numbers"]),
+        ({"discriminator": {"channels": [4]}}, ["discriminator.channels", "at least 5"]),
+        ({"discriminator": {"attention": [128]}}, ["discriminator.attention", "128"]),
+        ({"discriminator": {"final_resolution": 5}}, ["final_resolution", "4, 8 or 16"]),
+        ({"optimizer": {"beta2": 1.0}}, ["optimizer.beta2"]),
+        ({"optimizer": {"generator_lr": 0}}, ["optimizer.generator_lr", "positive"]),
+    ],
+)
+def test_mistakes_are_named(values, words):
+    with pytest.raises(SaganError) as caught:
+        settings.from_dict(values)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_unknown_preset_names_the_nearest():
+    with pytest.raises(SaganError, match="did you mean avatars32"):
+        settings.preset("avatar32")
+
+
+@pytest.mark.parametrize(
+    ("content", "word"), [(None, "no file"), ("x = [", "TOML"), ("[train]\nstep = 1", "steps")]
+)
+def test_bad_files(tmp_path, content, word):
+    path = tmp_path / "bad.toml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(SaganError, match=word) as caught:
+        settings.load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_differences_name_the_fields():
+    other = settings.from_dict({"train": {"seed": 3}, "data": {"resolution": 64}})
+    found = settings.differences(Config(), other)
+    assert found == ["data.resolution (128 and 64)", "train.seed (0 and 3)"]
+
+
+def test_needs_no_torch():
+    code = "import sys, sagan.config; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,67 @@
+from dataclasses import replace
+
+import pytest
+from conftest import tiny
+from test_checkpoint import example
+
+from sagan import checkpoint as checkpoints
+from sagan.errors import SaganError
+from sagan.runs import Run, checkpoint_files, load_checkpoint
+
+
+def test_log_lines_after_a_step_are_dropped(tmp_path):
+    run = Run(tmp_path / "run", tiny())
+    for step in (1, 2, 3):
+        run.log({"step": step})
+    with run.log_path.open("a") as file:
+        file.write('{"step": 2, "cut of')
+    run.rewind_log(2)
+    assert run.log_path.read_text() == '{"step": 1}\n{"step": 2}\n'
+
+
+def test_a_run_may_grow_longer_but_not_change(tmp_path):
+    Run(tmp_path / "run", tiny())
+    Run(tmp_path / "run", tiny(steps=99, sample_interval=5))
+    with pytest.raises(SaganError, match=r"train.batch_size \(4 and 8\)"):
+        Run(tmp_path / "run", tiny(batch_size=8))
+    other = tiny()
+    other = replace(other, generator=replace(other.generator, base_channels=16))
+    with pytest.raises(SaganError, match=r"generator.base_channels \(8 and 16\)"):
+        Run(tmp_path / "run", other)
+
+
+def test_foreign_folder_is_left_alone(tmp_path):
+    (tmp_path / "thesis.doc").write_text("precious")
+    with pytest.raises(SaganError, match="no run folder and not empty"):
+        Run(tmp_path, tiny())
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.doc"]
+
+
+def test_unwritable_place(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SaganError, match="cannot write to the run folder"):
+        Run(tmp_path / "file" / "run", tiny())
+
+
+def test_newest_readable_checkpoint_is_taken(tmp_path):
+    run = Run(tmp_path, tiny())
+    for step in (9, 10, 200):
+        checkpoints.save(replace(example(), step=step), run.checkpoint_path(step))
+    assert load_checkpoint(tmp_path)[0].step == 200
+    run.checkpoint_path(200).write_bytes(b"cut")
+    checkpoint, path = load_checkpoint(tmp_path)
+    assert (checkpoint.step, path) == (10, run.checkpoint_path(10))
+    assert load_checkpoint(run.checkpoint_path(9))[0].step == 9
+
+
+def test_only_the_newest_checkpoints_stay(tmp_path):
+    run = Run(tmp_path, tiny(keep_checkpoints=2))
+    for step in (1, 2, 3):
+        checkpoints.save(example(), run.checkpoint_path(step))
+        run.remove_old_checkpoints()
+    assert checkpoint_files(tmp_path) == [run.checkpoint_path(2), run.checkpoint_path(3)]
+
+
+def test_folder_without_checkpoint(tmp_path):
+    with pytest.raises(SaganError, match="no checkpoint yet"):
+        load_checkpoint(tmp_path)

@@ -1,0 +1,378 @@
+import copy
+import json
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny
+
+from sagan import checkpoint as checkpoints
+from sagan import losses, spectral
+from sagan.data import Dataset
+from sagan.errors import SaganError
+from sagan.layers import Conv2d
+from sagan.runs import checkpoint_files
+from sagan.training import steps as training_steps
+from sagan.training.driver import Driver
+from sagan.training.loop import average_decay, real_batch, set_learning_rates, train_steps
+from sagan.training.randomness import Purpose, draw_latents, generator_at
+from sagan.training.state import new_state, refresh_average, update_average
+from sagan.training.steps import DivergedError, discriminator_step, generator_step
+
+CPU = torch.device("cpu")
+EXACT = torch.autocast("cpu", enabled=False)
+
+
+def run_steps(state, dataset, config):
+    frequencies = torch.from_numpy(dataset.label_frequencies)
+    return list(
+        train_steps(
+            state, dataset, config, label_frequencies=frequencies, device=CPU, autocast=EXACT
+        )
+    )
+
+
+def snapshot(network):
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def same(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first | second)
+
+
+def fake_and_real(state):
+    latents, labels = torch.randn(4, 16), torch.tensor([0, 1, 1, 0])
+    return state.generator(latents, labels), torch.rand(4, 3, 32, 32) * 2 - 1, labels
+
+
+def test_discriminator_step_leaves_the_generator_alone():
+    state = new_state(tiny(), 2, CPU)
+    fake, real, labels = fake_and_real(state)
+    generator, discriminator = snapshot(state.generator), snapshot(state.discriminator)
+    discriminator_step(
+        state.discriminator,
+        state.discriminator_optimizer,
+        real,
+        labels,
+        fake.detach(),
+        labels,
+        autocast=EXACT,
+    )
+    assert same(generator, snapshot(state.generator))
+    assert not same(discriminator, snapshot(state.discriminator))
+
+
+def test_generator_step_leaves_the_discriminator_alone_and_frozen_only_meanwhile():
+    state = new_state(tiny(), 2, CPU)
+    fake, _, labels = fake_and_real(state)
+    generator, discriminator = snapshot(state.generator), snapshot(state.discriminator)
+    generator_step(state.discriminator, state.generator_optimizer, fake, labels, autocast=EXACT)
+    assert same(discriminator, snapshot(state.discriminator))
+    assert not same(generator, snapshot(state.generator))
+    assert all(parameter.requires_grad for parameter in state.discriminator.parameters())
+    assert all(parameter.grad is None for parameter in state.discriminator.parameters())
+
+
+def test_one_pass_for_real_and_fake_gives_the_gradients_of_two():
+    state = new_state(tiny(), 2, CPU)
+    discriminator = state.discriminator.double()
+    fake, real, labels = (x.detach() for x in fake_and_real(state))
+    fake, real = fake.double(), real.double()
+    loss = sum(losses.hinge_discriminator(discriminator(real, labels), discriminator(fake, labels)))
+    expected = torch.autograd.grad(loss, list(discriminator.parameters()))
+    logits = discriminator(torch.cat([real, fake]), torch.cat([labels, labels]))
+    loss = sum(losses.hinge_discriminator(*logits.chunk(2)))
+    found = torch.autograd.grad(loss, list(discriminator.parameters()))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_singular_vectors_advance_once_per_update_of_their_network(dataset, monkeypatch):
+    advanced = []
+    monkeypatch.setattr(spectral, "advance", lambda network, iterations=1: advanced.append(network))
+    state = new_state(tiny(steps=2), 2, CPU)
+    run_steps(state, dataset, tiny(steps=2))
+    assert advanced == [state.discriminator, state.generator] * 2
+
+
+def test_a_run_is_a_function_of_its_seed(dataset):
+    states = [new_state(tiny(steps=2, seed=seed), 2, CPU) for seed in (1, 1, 2)]
+    for state, seed in zip(states, (1, 1, 2), strict=True):
+        torch.rand(seed)
+        run_steps(state, dataset, tiny(steps=2, seed=seed))
+    assert same(snapshot(states[0].generator), snapshot(states[1].generator))
+    assert not same(snapshot(states[0].generator), snapshot(states[2].generator))
+
+
+@pytest.mark.parametrize("discriminator_steps", [1, 2])
+def test_stopped_and_resumed_equals_straight_through(tmp_path, picture_folder, discriminator_steps):
+    config = tiny(discriminator_steps=discriminator_steps)
+    config = replace(
+        config, data=replace(config.data, source=str(picture_folder), horizontal_flip=True)
+    )
+    straight = Driver(config, tmp_path / "straight")
+    straight.train()
+
+    # The first half of the very same run: its process dies after the checkpoint of step 3.
+    first = Driver(config, tmp_path / "resumed")
+    for _ in first._guarded_steps():
+        if first.state.step == 3:
+            first.save_checkpoint()
+        if first.state.step == 4:
+            break
+    second = Driver(config, tmp_path / "resumed")
+    assert second.state.step == 3
+    second.train()
+
+    for part, tensors in straight.state.parts().items():
+        assert tensors
+        assert same(tensors, second.state.parts()[part]), part
+    one, other = (
+        checkpoints.load(tmp_path / name / "checkpoints" / "step-00000006.safetensors")
+        for name in ("straight", "resumed")
+    )
+    assert all(same(one.parts[part], other.parts[part]) for part in one.parts)
+
+
+def test_saving_does_not_change_the_run(tmp_path, picture_folder):
+    def weights(name, interval):
+        config = tiny(steps=4, sample_interval=interval, checkpoint_interval=interval)
+        config = replace(config, data=replace(config.data, source=str(picture_folder)))
+        driver = Driver(config, tmp_path / name)
+        driver.train()
+        return driver.state.parts()
+
+    often, seldom = weights("often", 1), weights("seldom", 4)
+    assert all(same(often[part], seldom[part]) for part in often)
+
+
+def test_loss_that_is_not_finite_stops_before_the_update(tmp_path, picture_folder, monkeypatch):
+    config = tiny(checkpoint_interval=1)
+    config = replace(config, data=replace(config.data, source=str(picture_folder)))
+    driver = Driver(config, tmp_path / "run")
+    hinge = losses.hinge_generator
+    calls = []
+
+    def broken(logits):
+        calls.append(snapshot(driver.state.generator))
+        return hinge(logits) * (float("nan") if len(calls) == 3 else 1)
+
+    monkeypatch.setattr(training_steps.losses, "hinge_generator", broken)
+    with pytest.raises(SaganError, match=r"step 3: generator is nan.*step-00000002") as caught:
+        driver.train()
+    assert "\n" not in str(caught.value)
+    parameters = dict(driver.state.generator.named_parameters())
+    assert all(torch.equal(parameters[name], calls[2][name]) for name in parameters)
+    assert checkpoints.load(checkpoint_files(tmp_path / "run")[-1]).step == 2
+
+
+def test_loss_that_is_not_finite_at_once_names_no_checkpoint(tmp_path, picture_folder, monkeypatch):
+    config = replace(tiny(), data=replace(tiny().data, source=str(picture_folder)))
+    driver = Driver(config, tmp_path / "run")
+    state = driver.state
+    next(state.discriminator.parameters()).data.fill_(float("inf"))
+    with pytest.raises(SaganError, match=r"step 1: discriminator_real.*no checkpoint yet"):
+        driver.train()
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path, picture_folder):
+    config = replace(tiny(), data=replace(tiny().data, source=str(picture_folder)))
+    driver = Driver(config, tmp_path / "run")
+    driver.state.generator.out.bias.data[1] = float("nan")
+    with pytest.raises(SaganError, match=r"generator.out.bias is no longer finite"):
+        driver.save_checkpoint()
+    assert not checkpoint_files(tmp_path / "run")
+
+
+def test_interruption_finishes_the_step_saves_and_continues(tmp_path, picture_folder, monkeypatch):
+    config = replace(tiny(), data=replace(tiny().data, source=str(picture_folder)))
+    driver = Driver(config, tmp_path / "run")
+    monkeypatch.setattr(
+        driver.run,
+        "log",
+        lambda record: record["step"] == 2 and os.kill(os.getpid(), signal.SIGINT),
+    )
+    before = signal.getsignal(signal.SIGINT)
+    outcome = driver.train()
+    assert outcome.interrupted
+    assert outcome.steps == 2
+    assert signal.getsignal(signal.SIGINT) is before
+    assert Driver(config, tmp_path / "run").state.step == 2
+
+
+def test_run_folder_of_other_pictures_is_refused(tmp_path, picture_folder, monkeypatch):
+    config = tiny(steps=1)
+    config = replace(config, data=replace(config.data, source=str(picture_folder)))
+    Driver(config, tmp_path / "run").train()
+    monkeypatch.setattr(
+        "sagan.training.driver.load_dataset",
+        lambda _: Dataset(
+            images=np.zeros((16, 3, 32, 32), np.uint8),
+            labels=np.arange(16) % 2,
+            class_names=("dark", "light"),
+            fingerprint="other",
+        ),
+    )
+    with pytest.raises(SaganError, match="other pictures"):
+        Driver(config, tmp_path / "run")
+
+
+def test_dataset_smaller_than_the_batch_is_refused_before_anything_is_written(
+    tmp_path, picture_folder
+):
+    config = tiny(batch_size=17)
+    config = replace(config, data=replace(config.data, source=str(picture_folder)))
+    with pytest.raises(SaganError, match=r"17 .*16"):
+        Driver(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_run_folder_holds_log_samples_and_checkpoints(trained_run):
+    lines = [json.loads(line) for line in (trained_run / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+    assert {"discriminator_real", "discriminator_fake", "generator", "images_per_second"} <= (
+        lines[0].keys()
+    )
+    assert lines[0]["generator_gamma_16"] != 0 or lines[1]["generator_gamma_16"] != 0
+    assert (trained_run / "samples" / "step-00000002.png").stat().st_size > 0
+    assert checkpoint_files(trained_run)
+
+
+def test_average_of_a_constant_is_the_constant_and_moves_by_its_share():
+    average, network = Conv2d(1, 1, 1), Conv2d(1, 1, 1)
+    torch.nn.init.constant_(average.weight, 3.0)
+    torch.nn.init.constant_(network.weight, 3.0)
+    update_average(average, network, 0.9)
+    assert average.weight.item() == 3
+    torch.nn.init.constant_(network.weight, 13.0)
+    update_average(average, network, 0.9)
+    assert average.weight.item() == pytest.approx(4)
+    update_average(average, network, 0.0)
+    assert average.weight.item() == 13
+
+
+def test_average_decay_grows_to_its_setting():
+    values = [average_decay(0.99, step) for step in (1, 10, 100, 10_000)]
+    assert values == sorted(values)
+    assert values[0] < 0.2
+    assert values[-1] == 0.99
+
+
+def test_refreshed_average_has_norm_one_and_the_statistics_of_its_own_pictures(dataset):
+    config = tiny(steps=30, ema_decay=0.9)
+    state = new_state(config, 2, CPU)
+    run_steps(state, dataset, config)
+    live = snapshot(state.generator)
+    frequencies = torch.tensor([0.5, 0.5])
+    refresh_average(state, frequencies, seed=0)
+    for layer in spectral.spectral_layers(state.generator_ema):
+        sigma = torch.linalg.matrix_norm(layer.normalized_weight.flatten(1), 2)
+        assert 0.99 < sigma < 1.01
+    assert same(live, snapshot(state.generator))
+    assert not state.generator_ema.training
+
+    # In evaluation the first layer's input is standardised, as it is in training.
+    norm = state.generator_ema.blocks[0].norm1
+    seen = []
+    norm.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    latents, labels = draw_latents(2000, 16, frequencies, torch.Generator().manual_seed(5))
+    state.generator_ema(latents, labels)
+    standard = (seen[0].mean((0, 2, 3)) - norm.running_mean) / norm.running_var.sqrt()
+    assert standard.abs().max() < 0.1
+    again = snapshot(state.generator_ema)
+    refresh_average(state, frequencies, seed=0)
+    assert same(again, snapshot(state.generator_ema))
+
+
+def test_random_streams_differ_by_seed_step_and_purpose():
+    keys = [(0, 1, Purpose.GENERATOR), (0, 1, Purpose.DISCRIMINATOR), (0, 2, Purpose.GENERATOR)]
+    keys.append((1, 1, Purpose.GENERATOR))
+    draws = {torch.rand(1, generator=generator_at(*key)).item() for key in keys}
+    assert len(draws) == 4
+    assert torch.rand(1, generator=generator_at(*keys[0])).item() in draws
+
+
+def test_labels_follow_their_frequencies():
+    _, labels = draw_latents(20_000, 1, torch.tensor([0.1, 0.9]), torch.Generator().manual_seed(0))
+    assert labels.double().mean().item() == pytest.approx(0.9, abs=0.01)
+
+
+def test_real_batch_is_scaled_and_half_of_it_flipped(dataset):
+    config = tiny(batch_size=12)
+    plain, labels = real_batch(dataset, config, 0, CPU)
+    assert plain.min() >= -1
+    assert plain.max() <= 1
+    config = replace(config, data=replace(config.data, horizontal_flip=True))
+    flipped = sum(
+        not torch.equal(a, b)
+        for update in range(10)
+        for a, b in zip(
+            real_batch(dataset, config, update, CPU)[0],
+            real_batch(dataset, tiny(batch_size=12), update, CPU)[0],
+            strict=True,
+        )
+    )
+    assert 40 < flipped < 80
+    images, _ = real_batch(dataset, config, 0, CPU)
+    for image, original in zip(images, plain, strict=True):
+        assert torch.equal(image, original) or torch.equal(image, original.flip(2))
+    assert sorted(labels.tolist()) == [0] * 6 + [1] * 6
+
+
+def test_learning_rates_are_two_and_fall_to_zero():
+    config = replace(tiny().optimizer, decay_start=0.5)
+    state = new_state(tiny(), 2, CPU)
+
+    def rates(progress):
+        set_learning_rates(state, config, progress)
+        optimizers = (state.generator_optimizer, state.discriminator_optimizer)
+        return [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
+
+    assert rates(0.4) == [1e-3, 2e-3]
+    assert rates(0.75) == pytest.approx([5e-4, 1e-3])
+    assert rates(0.999)[0] < 1e-5
+
+
+def test_the_game_is_learned(dataset):
+    """Two flat grey levels, one per class: the generator finds them."""
+    levels = np.array([40, 200], dtype=np.uint8)
+    labels = np.arange(8) % 2
+    grey = replace(
+        dataset,
+        images=np.broadcast_to(levels[labels][:, None, None, None], (8, 3, 32, 32)).copy(),
+        labels=labels,
+    )
+    config = tiny(steps=150, batch_size=8, ema_decay=0.9)
+    state = new_state(config, 2, CPU)
+
+    def distance():
+        images = state.generator_ema(torch.randn(8, 16), torch.from_numpy(labels))
+        target = torch.from_numpy(levels[labels] * (2 / 255) - 1).float()
+        return (images.mean((1, 2, 3)) - target).abs().mean().item()
+
+    refresh_average(state, torch.tensor([0.5, 0.5]), seed=0)
+    before = distance()
+    run_steps(state, grey, config)
+    refresh_average(state, torch.tensor([0.5, 0.5]), seed=0)
+    assert distance() < before / 2
+
+
+def test_diverged_error_names_its_term():
+    state = new_state(tiny(), 2, CPU)
+    fake, real, labels = fake_and_real(state)
+    weights = copy.deepcopy(snapshot(state.discriminator))
+    with pytest.raises(DivergedError) as caught:
+        discriminator_step(
+            state.discriminator,
+            state.discriminator_optimizer,
+            real,
+            labels,
+            fake.detach() * float("nan"),
+            labels,
+            autocast=EXACT,
+        )
+    assert caught.value.term == "discriminator_fake"
+    parameters = dict(state.discriminator.named_parameters())
+    assert all(torch.equal(parameters[name], weights[name]) for name in parameters)
