@@ -91,10 +91,10 @@ def test_other_architectures_name_the_difference(change, words):
         config=tiny(), class_names=("a", "b"), step=0, parts={"generator": tensors}
     )
     with pytest.raises(SaganError, match=words):
-        checkpoints.restore_network(network, checkpoint, "generator")
+        checkpoints.restore_network(network, checkpoint.parts, "generator")
 
 
 def test_absent_part():
     network = Generator(tiny().generator, resolution=32, num_classes=2)
     with pytest.raises(SaganError, match="no generator_ema, only generator, discriminator"):
-        checkpoints.restore_network(network, example(), "generator_ema")
+        checkpoints.restore_network(network, example().parts, "generator_ema")

@@ -207,4 +207,4 @@ def test_spectral_norm_reaches_every_layer_with_a_kernel():
     for parameter in block.parameters():
         torch.nn.init.normal_(parameter)
     spectral.attach(block, 1e-12)
-    assert len(list(spectral.spectral_layers(block))) == 3
+    assert len(list(spectral.spectral_norms(block))) == 3

@@ -116,7 +116,7 @@ def test_folded_networks_give_the_same_and_leave_the_original_alone(num_classes)
     torch.testing.assert_close(
         fold(discriminator)(images, labels), discriminator(images, labels), rtol=0, atol=1e-11
     )
-    assert not list(spectral.spectral_layers(folded))
+    assert not list(spectral.spectral_norms(folded))
     assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
 
 

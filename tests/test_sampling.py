@@ -133,4 +133,4 @@ def test_truncation_bounds_the_latent_smoothly():
 
 def test_folded_weights_have_norm_one(model):
     generator = sagan.load_generator(model)
-    assert not list(spectral.spectral_layers(generator))
+    assert not list(spectral.spectral_norms(generator))

@@ -267,8 +267,8 @@ def test_refreshed_average_has_norm_one_and_the_statistics_of_its_own_pictures(d
     live = snapshot(state.generator)
     frequencies = torch.tensor([0.5, 0.5])
     refresh_average(state, frequencies, seed=0)
-    for layer in spectral.spectral_layers(state.generator_ema):
-        sigma = torch.linalg.matrix_norm(layer.normalized_weight.flatten(1), 2)
+    for norm, weight in spectral.spectral_norms(state.generator_ema):
+        sigma = torch.linalg.matrix_norm(norm(weight).flatten(1), 2)
         assert 0.99 < sigma < 1.01
     assert same(live, snapshot(state.generator))
     assert not state.generator_ema.training

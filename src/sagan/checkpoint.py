@@ -126,17 +126,17 @@ def _header(path: Path, metadata: dict[str, str] | None) -> dict[str, Any]:
     return header
 
 
-def restore_network(network: nn.Module, checkpoint: Checkpoint, part: str) -> None:
+def restore_network(network: nn.Module, parts: Parts, part: str) -> None:
     """Gives a network the tensors of one part.
 
     Raises:
         SaganError: The part is absent or does not fit the network; names the first difference.
     """
-    if part not in checkpoint.parts:
+    if part not in parts:
         raise SaganError(
-            f"the checkpoint has no {part}, only {', '.join(checkpoint.parts)}; give another file"
+            f"the checkpoint has no {part}, only {', '.join(parts)}; give another file"
         )
-    tensors = checkpoint.parts[part]
+    tensors = parts[part]
     expected = network.state_dict()
     for name in sorted(expected.keys() | tensors.keys()):
         if name not in tensors or name not in expected:

@@ -38,7 +38,7 @@ def efficientnet_lite0(side: int = 96) -> FeatureExtractor:
     weights = next(Path(spec.origin).parent.rglob("*.pth"))
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
-    network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    network = network.eval().requires_grad_(False)
 
     def extract(images: torch.Tensor) -> torch.Tensor:
         resized = F.interpolate(to_float(images), size=(side, side), mode="bilinear")

@@ -72,7 +72,8 @@ def _constant_form(layer: nn.Module) -> nn.Module | None:
             out, into = layer.weight.shape
             return _with_weights(nn.Linear(into, out), layer.normalized_weight, layer.bias)
         case Embedding():
-            return _with_weights(nn.Embedding(*layer.weight.shape), layer.normalized_weight, None)
+            rows, dim = layer.weight.shape
+            return _with_weights(nn.Embedding(rows, dim), layer.normalized_weight, None)
         case ConditionalBatchNorm2d():
             scale = layer.gain * (layer.running_var + layer.eps).rsqrt()
             return ClassAffine2d(scale, layer.bias - layer.running_mean * scale)

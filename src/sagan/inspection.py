@@ -16,8 +16,12 @@ from sagan.visualization import attention_figure, choose_query_points, query_ind
 
 def attention_layers(generator: TrainedGenerator) -> dict[int, SelfAttention2d]:
     """The attention layers of a generator by resolution, in the order of the forward pass."""
-    layers = generator.network.attention
-    return {size: layers[str(size)] for size in sorted(int(name) for name in layers)}
+    layers = {
+        int(name): layer
+        for name, layer in generator.network.attention.items()
+        if isinstance(layer, SelfAttention2d)
+    }
+    return dict(sorted(layers.items()))
 
 
 @torch.inference_mode()

@@ -163,7 +163,7 @@ def trained_generator(checkpoint: Checkpoint) -> TrainedGenerator:
         num_classes=len(checkpoint.class_names),
     )
     part = "generator_ema" if "generator_ema" in checkpoint.parts else "generator"
-    restore_network(generator, checkpoint, part)
+    restore_network(generator, checkpoint.parts, part)
     return TrainedGenerator(generator, checkpoint.class_names)
 
 
@@ -179,7 +179,7 @@ def load_discriminator(path: str | Path, *, device: str = "cpu") -> Discriminato
         resolution=checkpoint.config.data.resolution,
         num_classes=len(checkpoint.class_names),
     )
-    restore_network(discriminator, checkpoint, "discriminator")
+    restore_network(discriminator, checkpoint.parts, "discriminator")
     return fold(discriminator).to(device)
 
 

@@ -59,28 +59,28 @@ class SpectralLayer(nn.Module):
 
     Attributes:
         weight: The parameter, (out, ...).
-        spectral_norm: :class:`SpectralNorm`, or identity until :func:`attach` puts one there.
+        spectral_norm: None until :func:`attach` puts one there.
     """
 
     weight: nn.Parameter
-    spectral_norm: nn.Module
+    spectral_norm: SpectralNorm | None
 
     def __init__(self, *shape: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(shape))
-        self.spectral_norm = nn.Identity()
+        self.spectral_norm = None
 
     @property
     def normalized_weight(self) -> Tensor:
         """The weight as the network uses it."""
-        return self.spectral_norm(self.weight)
+        return self.weight if self.spectral_norm is None else self.spectral_norm(self.weight)
 
 
-def spectral_layers(network: nn.Module) -> Iterator[SpectralLayer]:
-    """All layers of a network that are spectrally normalised."""
+def spectral_norms(network: nn.Module) -> Iterator[tuple[SpectralNorm, Tensor]]:
+    """Every spectral norm of a network with the weight that it divides."""
     for layer in network.modules():
-        if isinstance(layer, SpectralLayer) and isinstance(layer.spectral_norm, SpectralNorm):
-            yield layer
+        if isinstance(layer, SpectralLayer) and layer.spectral_norm is not None:
+            yield layer.spectral_norm, layer.weight
 
 
 def attach(network: nn.Module, eps: float) -> None:
@@ -92,5 +92,5 @@ def attach(network: nn.Module, eps: float) -> None:
 
 def advance(network: nn.Module, iterations: int = 1) -> None:
     """Runs power iterations for all layers of a network, in place, without gradients."""
-    for layer in spectral_layers(network):
-        layer.spectral_norm.advance(layer.weight, iterations)
+    for norm, weight in spectral_norms(network):
+        norm.advance(weight, iterations)

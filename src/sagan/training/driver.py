@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sagan import images
-from sagan.checkpoint import Checkpoint, restore_network
+from sagan.checkpoint import Checkpoint
 from sagan.checkpoint import save as save_checkpoint
 from sagan.config import Config
 from sagan.data import Dataset, batch_indices, load_dataset
@@ -81,8 +81,6 @@ class Driver:
                 f"{path} was trained on other pictures than {self.config.data.source} now holds; "
                 "restore them or choose another --run"
             )
-        restore_network(self.state.generator, checkpoint, "generator")
-        restore_network(self.state.discriminator, checkpoint, "discriminator")
         self.state.restore(checkpoint.parts, checkpoint.step)
         self.run.rewind_log(checkpoint.step)
 
@@ -180,12 +178,15 @@ class Driver:
 
 
 def class_sheet(generator: TrainedGenerator, columns: int) -> np.ndarray:
-    """A grid of pictures, one row per class, the same seeds in every row: uint8 (3, H, W)."""
-    rows = len(generator.class_names) or columns
-    labels = np.repeat(np.arange(rows), columns) if generator.class_names else None
-    seeds = np.arange(rows * columns) % columns if generator.class_names else range(rows * columns)
-    pictures = generator.sample(seeds.tolist() if labels is not None else seeds, labels)
-    return images.grid(pictures, columns)
+    """A grid of pictures, one row per class, the same seeds in every row: uint8 (3, H, W).
+
+    Without classes it is a square of different seeds.
+    """
+    if not generator.class_names:
+        return images.grid(generator.sample(range(columns * columns)), columns)
+    seeds = list(range(columns)) * len(generator.class_names)
+    labels = [name for name in generator.class_names for _ in range(columns)]
+    return images.grid(generator.sample(seeds, labels), columns)
 
 
 class _Interruption:

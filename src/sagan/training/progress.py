@@ -68,7 +68,14 @@ class Progress:
             self._losses[name] = before + weight * (value - before)
         self._step += 1
         if self._is_terminal:
-            self._bar.update(self._task, completed=self._step, **self._fields())
+            fields = self._fields()
+            self._bar.update(
+                self._task,
+                completed=self._step,
+                rate=fields["rate"],
+                losses=fields["losses"],
+                left=fields["left"],
+            )
         elif self._step % self._config.log_interval == 0 or self._step == self._config.steps:
             fields = self._fields()
             sys.stderr.write(

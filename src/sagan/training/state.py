@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from sagan import spectral
+from sagan.checkpoint import Parts, restore_network
 from sagan.config import Config, OptimizerConfig
 from sagan.layers import ConditionalBatchNorm2d
 from sagan.models import Discriminator, Generator
@@ -40,11 +42,15 @@ class TrainingState:
             ),
         }
 
-    def restore(self, parts: dict[str, dict[str, Tensor]], step: int) -> None:
-        """Takes over the tensors of :meth:`parts`."""
-        self.generator.load_state_dict(parts["generator"])
-        self.discriminator.load_state_dict(parts["discriminator"])
-        self.generator_ema.load_state_dict(parts["generator_ema"])
+    def restore(self, parts: Parts, step: int) -> None:
+        """Takes over the tensors of :meth:`parts`.
+
+        Raises:
+            SaganError: They do not fit; names the first difference.
+        """
+        restore_network(self.generator, parts, "generator")
+        restore_network(self.discriminator, parts, "discriminator")
+        restore_network(self.generator_ema, parts, "generator_ema")
         for optimizer, network, part in (
             (self.generator_optimizer, self.generator, "generator_optimizer"),
             (self.discriminator_optimizer, self.discriminator, "discriminator_optimizer"),
@@ -94,7 +100,7 @@ def _optimizer_tensors(optimizer: torch.optim.Adam, network: nn.Module) -> dict[
 
 
 def _restore_optimizer(
-    optimizer: torch.optim.Adam, network: nn.Module, tensors: dict[str, Tensor]
+    optimizer: torch.optim.Adam, network: nn.Module, tensors: Mapping[str, Tensor]
 ) -> None:
     for name, parameter in network.named_parameters():
         optimizer.state[parameter] = {
@@ -110,7 +116,9 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
     Parameters only: singular vectors and batch statistics cannot be averaged
     (:func:`refresh_average` recomputes them).
     """
-    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+    torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+        list(average.parameters()), list(network.parameters()), 1 - decay
+    )
 
 
 @torch.no_grad()
@@ -121,10 +129,10 @@ def refresh_average(state: TrainingState, label_frequencies: Tensor, seed: int) 
     over fixed latents. A function of the weights alone, so calling it does not change the run.
     """
     average = state.generator_ema
-    for layer, live in zip(
-        spectral.spectral_layers(average), spectral.spectral_layers(state.generator), strict=True
+    for (norm, _), (live, _) in zip(
+        spectral.spectral_norms(average), spectral.spectral_norms(state.generator), strict=True
     ):
-        layer.spectral_norm.load_state_dict(live.spectral_norm.state_dict())
+        norm.load_state_dict(live.state_dict())
     spectral.advance(average, iterations=20)
 
     norms = [m for m in average.modules() if isinstance(m, ConditionalBatchNorm2d)]
