@@ -11,6 +11,7 @@ from sagan.runs import Run, checkpoint_files, load_checkpoint
 
 def test_log_lines_after_a_step_are_dropped(tmp_path):
     run = Run(tmp_path / "run", tiny())
+    run.begin()
     for step in (1, 2, 3):
         run.log({"step": step})
     with run.log_path.open("a") as file:
@@ -20,7 +21,7 @@ def test_log_lines_after_a_step_are_dropped(tmp_path):
 
 
 def test_a_run_may_grow_longer_but_not_change(tmp_path):
-    Run(tmp_path / "run", tiny())
+    Run(tmp_path / "run", tiny()).begin()
     Run(tmp_path / "run", tiny(steps=99, sample_interval=5))
     with pytest.raises(SaganError, match=r"train.batch_size \(4 and 8\)"):
         Run(tmp_path / "run", tiny(batch_size=8))
@@ -40,7 +41,7 @@ def test_foreign_folder_is_left_alone(tmp_path):
 def test_unwritable_place(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SaganError, match="cannot write to the run folder"):
-        Run(tmp_path / "file" / "run", tiny())
+        Run(tmp_path / "file" / "run", tiny()).begin()
 
 
 def test_newest_readable_checkpoint_is_taken(tmp_path):

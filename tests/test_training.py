@@ -1,6 +1,7 @@
 import copy
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from sagan import losses, spectral
 from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.layers import Conv2d
-from sagan.runs import checkpoint_files
+from sagan.runs import Run, checkpoint_files
 from sagan.training import steps as training_steps
 from sagan.training.driver import Driver
 from sagan.training.loop import average_decay, real_batch, set_learning_rates, train_steps
@@ -217,6 +218,20 @@ def test_run_folder_of_other_pictures_is_refused(tmp_path, picture_folder, monke
     )
     with pytest.raises(SaganError, match="other pictures"):
         Driver(config, tmp_path / "run")
+
+
+def test_checkpoint_of_another_architecture_names_the_field(tmp_path, trained_run, picture_folder):
+    path = checkpoint_files(trained_run)[-1]
+    config = tiny(steps=2)
+    config = replace(
+        config,
+        data=replace(config.data, source=str(picture_folder)),
+        generator=replace(config.generator, base_channels=16),
+    )
+    Run(tmp_path, config).begin()
+    shutil.copytree(path.parent, tmp_path / "checkpoints")
+    with pytest.raises(SaganError, match=r"generator.base_channels \(8 and 16\)"):
+        Driver(config, tmp_path)
 
 
 def test_dataset_smaller_than_the_batch_is_refused_before_anything_is_written(

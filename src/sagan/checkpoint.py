@@ -69,7 +69,7 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, draft, metadata={FORMAT: json.dumps(header)})
-        with draft.open("rb") as file:
+        with draft.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(draft, path)
     except (OSError, SafetensorError) as error:

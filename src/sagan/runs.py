@@ -30,39 +30,32 @@ _MAY_CHANGE = (
 
 
 class Run:
-    """A run folder, new or to be continued.
+    """A run folder, new or to be continued; nothing is written before :meth:`begin`.
 
     Args:
-        folder: Made if absent.
+        folder: The place.
         config: Must agree with the one the folder was begun with, but for its length, intervals
             and device.
 
     Raises:
-        SaganError: The folder belongs to another config, is no run folder, or cannot be written.
+        SaganError: The folder belongs to another config or is no run folder.
     """
 
     def __init__(self, folder: str | Path, config: Config) -> None:
         self.folder = Path(folder)
         self.config = config
-        self._check()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "config.toml").write_text(settings.to_toml(config), encoding="utf-8")
-        except OSError as error:
-            raise SaganError(
-                f"cannot write to the run folder {folder}: {error.strerror or error}; "
-                "choose another --run or free space"
-            ) from error
+        settings_path = self.folder / "config.toml"
+        if settings_path.exists():
+            self.require_same(settings.load(settings_path))
+        elif self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise SaganError(f"{folder} is no run folder and not empty; choose another --run")
 
-    def _check(self) -> None:
-        path = self.folder / "config.toml"
-        if not path.exists():
-            if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-                raise SaganError(
-                    f"{self.folder} is no run folder and not empty; choose another --run"
-                )
-            return
-        begun = settings.load(path)
+    def require_same(self, begun: Config) -> None:
+        """Compares the settings with those that the run, or its checkpoint, was begun with.
+
+        Raises:
+            SaganError: They differ where a run may not change; names the fields.
+        """
         allowed = {name: getattr(self.config.train, name) for name in _MAY_CHANGE}
         begun = replace(begun, train=replace(begun.train, **allowed))
         if different := settings.differences(begun, self.config):
@@ -70,6 +63,23 @@ class Run:
                 f"{self.folder} was begun with other settings: {', '.join(different)}; "
                 "choose another --run or the settings it was begun with"
             )
+
+    def begin(self) -> None:
+        """Makes the folder and writes the settings.
+
+        Raises:
+            SaganError: It cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "config.toml").write_text(
+                settings.to_toml(self.config), encoding="utf-8"
+            )
+        except OSError as error:
+            raise SaganError(
+                f"cannot write to the run folder {self.folder}: {error.strerror or error}; "
+                "choose another --run or free space"
+            ) from error
 
     @property
     def log_path(self) -> Path:

@@ -58,9 +58,10 @@ class Driver:
     def __init__(self, config: Config, folder: str | Path) -> None:
         self.config = config
         self.device = pick_device(config.train.device)
+        self.run = Run(folder, config)
         self.dataset: Dataset = load_dataset(config.data)
         batch_indices(len(self.dataset), config.train.batch_size, 0, config.train.seed)
-        self.run = Run(folder, config)
+        self.run.begin()
         self.state = new_state(config, len(self.dataset.class_names), self.device)
         self.label_frequencies = self._label_frequencies()
         self._resume()
@@ -76,6 +77,7 @@ class Driver:
             self.run.rewind_log(0)
             return
         checkpoint, path = load_checkpoint(self.run.folder)
+        self.run.require_same(checkpoint.config)
         if checkpoint.dataset_fingerprint != self.dataset.fingerprint:
             raise SaganError(
                 f"{path} was trained on other pictures than {self.config.data.source} now holds; "
