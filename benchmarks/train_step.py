@@ -66,27 +66,28 @@ def our_step(config: Config, num_classes: int) -> Callable[[], object]:
 
 def naive_step(config: Config, num_classes: int) -> Callable[[], object]:
     """One step of the textbook loop; draws cost nothing and there is no average."""
-    data, batch = config.data, config.train.batch_size
-    networks = [
-        reference.Generator(
-            data.resolution, num_classes, config.generator.base_channels, config.generator.attention
-        ),
-        reference.Discriminator(
-            data.resolution,
-            num_classes,
-            config.discriminator.base_channels,
-            config.discriminator.attention,
-        ),
-    ]
+    resolution, batch = config.data.resolution, config.train.batch_size
+    generator = reference.Generator(
+        resolution, num_classes, config.generator.base_channels, config.generator.attention
+    )
+    discriminator = reference.Discriminator(
+        resolution, num_classes, config.discriminator.base_channels, config.discriminator.attention
+    )
     rates = (config.optimizer.generator_lr, config.optimizer.discriminator_lr)
     optimizers = [
         torch.optim.Adam(network.parameters(), lr=rate, betas=(0.0, 0.999))
-        for network, rate in zip(networks, rates, strict=True)
+        for network, rate in zip((generator, discriminator), rates, strict=True)
     ]
-    real = torch.rand(batch, 3, data.resolution, data.resolution) * 2 - 1
+    real = torch.rand(batch, 3, resolution, resolution) * 2 - 1
     labels = torch.randint(num_classes, (3, batch))
     latents = torch.randn(2, batch, config.generator.latent_dim)
-    return lambda: reference.train_step(*networks, optimizers, real, labels[2], latents, labels[:2])
+
+    def step() -> None:
+        reference.train_step(
+            generator, discriminator, optimizers, real, labels[2], latents, labels[:2]
+        )
+
+    return step
 
 
 def seconds(step: Callable[[], object]) -> float:

@@ -95,7 +95,7 @@ def test_singular_vectors_advance_once_per_update_of_their_network(dataset, monk
     monkeypatch.setattr(spectral, "advance", lambda network, iterations=1: advanced.append(network))
     state = new_state(tiny(steps=2), 2, CPU)
     run_steps(state, dataset, tiny(steps=2))
-    assert advanced == [state.discriminator, state.generator] * 2
+    assert advanced == [state.generator, state.discriminator] * 2
 
 
 def test_a_run_is_a_function_of_its_seed(dataset):
@@ -105,6 +105,21 @@ def test_a_run_is_a_function_of_its_seed(dataset):
         run_steps(state, dataset, tiny(steps=2, seed=seed))
     assert same(snapshot(states[0].generator), snapshot(states[1].generator))
     assert not same(snapshot(states[0].generator), snapshot(states[2].generator))
+
+
+@pytest.mark.parametrize("discriminator_steps", [1, 2])
+def test_reused_fakes_save_a_generator_pass(dataset, discriminator_steps):
+    passes = []
+    for reuse in (False, True):
+        config = tiny(steps=1, reuse_fakes=reuse, discriminator_steps=discriminator_steps)
+        state = new_state(config, 2, CPU)
+        calls = []
+        state.generator.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        before = snapshot(state.generator)
+        run_steps(state, dataset, config)
+        assert not torch.equal(before["linear.weight"], state.generator.linear.weight)
+        passes.append(len(calls))
+    assert passes == [discriminator_steps + 1, discriminator_steps]
 
 
 @pytest.mark.parametrize("discriminator_steps", [1, 2])

@@ -180,6 +180,8 @@ class TrainConfig:
     """Pictures in one update of either network."""
     discriminator_steps: int = 1
     """Discriminator updates before each generator update."""
+    reuse_fakes: bool = False
+    """Judge the discriminator's last fakes again in the generator's update: a pass less."""
     fake_labels: FakeLabels = "uniform"
     """Labels of generated pictures: every class alike, or as frequent as in the data."""
     ema_decay: float = 0.999

@@ -15,13 +15,11 @@ from torch import Tensor, nn
 
 from sagan.layers import (
     ConditionalBatchNorm2d,
-    Conv2d,
     DownsampleConv2d,
-    Embedding,
-    Linear,
     UpsampleConv2d,
     class_affine,
 )
+from sagan.spectral import SpectralLayer
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -45,43 +43,29 @@ class ClassAffine2d(nn.Module):
 @torch.no_grad()
 def fold(network: Network) -> Network:
     """Returns a copy for inference, without gradients; the original is left as it is."""
-    folded = copy.deepcopy(network).eval().requires_grad_(False)
+    folded = copy.deepcopy(network)
     for name, layer in list(folded.named_modules()):
-        replacement = _constant_form(layer)
-        if replacement is not None:
-            folded.set_submodule(name, replacement.eval().requires_grad_(False))
-    return folded
+        if isinstance(layer, SpectralLayer):
+            layer.weight.copy_(layer.normalized_weight)
+            layer.spectral_norm = None
+        if (constant := _constant_form(layer)) is not None:
+            folded.set_submodule(name, constant)
+    return folded.eval().requires_grad_(False)
 
 
 def _constant_form(layer: nn.Module) -> nn.Module | None:
     match layer:
         case UpsampleConv2d():
-            kernel = layer.kernel.contiguous()
-            into, out = kernel.shape[:2]
-            plain = nn.ConvTranspose2d(into, out, 4, stride=2, padding=1)
-            return _with_weights(plain, kernel, layer.bias)
+            into, out, *_ = layer.kernel.shape
+            folded = nn.ConvTranspose2d(into, out, 4, stride=2, padding=1)
         case DownsampleConv2d():
-            kernel = layer.kernel
-            out, into = kernel.shape[:2]
-            return _with_weights(nn.Conv2d(into, out, 4, stride=2, padding=1), kernel, layer.bias)
-        case Conv2d():
-            out, into, size, _ = layer.weight.shape
-            plain = nn.Conv2d(into, out, size, padding="same", bias=layer.bias is not None)
-            return _with_weights(plain, layer.normalized_weight, layer.bias)
-        case Linear():
-            out, into = layer.weight.shape
-            return _with_weights(nn.Linear(into, out), layer.normalized_weight, layer.bias)
-        case Embedding():
-            rows, dim = layer.weight.shape
-            return _with_weights(nn.Embedding(rows, dim), layer.normalized_weight, None)
+            out, into, *_ = layer.kernel.shape
+            folded = nn.Conv2d(into, out, 4, stride=2, padding=1)
         case ConditionalBatchNorm2d():
             scale = layer.gain * (layer.running_var + layer.eps).rsqrt()
             return ClassAffine2d(scale, layer.bias - layer.running_mean * scale)
-    return None
-
-
-def _with_weights(plain: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:
-    plain.weight = nn.Parameter(weight)
-    if bias is not None:
-        plain.bias = nn.Parameter(bias)
-    return plain
+        case _:
+            return None
+    folded.weight = nn.Parameter(layer.kernel.contiguous())
+    folded.bias = layer.bias
+    return folded

@@ -189,9 +189,7 @@ class SelfAttention2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W); H and W even."""
-        query = _positions(self.query(x))  # (N, HW, C/8)
-        key = _positions(F.max_pool2d(self.key(x), 2))  # (N, HW/4, C/8)
-        value = _positions(F.max_pool2d(self.value(x), 2))  # (N, HW/4, C/2)
+        query, key, value = self._projections(x)
         padding = (0, value.shape[2] - query.shape[2])  # fused kernels want equal sizes
         attended = F.scaled_dot_product_attention(
             F.pad(query, padding)[:, None],
@@ -213,14 +211,19 @@ class SelfAttention2d(nn.Module):
             (N, Q, HW/4): a row per query, a column per pooled key, row-major on the H/2 x W/2
             grid; each row sums to 1.
         """
-        query = _positions(self.query(x))[:, queries]
-        key = _positions(F.max_pool2d(self.key(x), 2))
-        return (query @ key.mT).softmax(dim=2)
+        query, key, _ = self._projections(x)
+        return (query[:, queries] @ key.mT).softmax(dim=2)
 
-
-def _positions(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, HW, C)."""
-    return x.flatten(2).mT
+    def _projections(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        layers = (self.query, self.key, self.value)
+        projected = F.conv2d(x, torch.cat([layer.normalized_weight for layer in layers]))
+        query, key_value = projected.split(
+            [len(self.query.weight), len(self.key.weight) + len(self.value.weight)], 1
+        )
+        query = query.flatten(2).mT  # (N, HW, C/8)
+        key_value = F.max_pool2d(key_value, 2).flatten(2).mT  # (N, HW/4, C/8 + C/2)
+        key, value = key_value.split([len(self.key.weight), len(self.value.weight)], 2)
+        return query, key, value
 
 
 class GeneratorBlock(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sagan import spectral
-from sagan.config import Config, OptimizerConfig
+from sagan.config import Config, OptimizerConfig, TrainConfig
 from sagan.data import Dataset, batch_indices
 from sagan.images import to_float
 from sagan.training.randomness import Purpose, draw_latents, generator_at
@@ -36,42 +36,53 @@ def train_steps(
     state.generator.train()
     state.discriminator.train()
 
-    def draw(update: int, purpose: Purpose) -> tuple[Tensor, Tensor]:
-        random = generator_at(train.seed, update, purpose)
+    def draw_fakes(update: int, purpose: Purpose, *, gradient: bool) -> tuple[Tensor, Tensor]:
         latents, labels = draw_latents(
-            train.batch_size, config.generator.latent_dim, label_frequencies, random
+            train.batch_size,
+            config.generator.latent_dim,
+            label_frequencies,
+            generator_at(train.seed, update, purpose),
         )
-        return latents.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+        labels = labels.to(device, non_blocking=True)
+        with torch.set_grad_enabled(gradient), autocast:
+            return state.generator(latents.to(device, non_blocking=True), labels), labels
 
     while state.step < train.steps:
         set_learning_rates(state, config.optimizer, state.step / train.steps)
+        spectral.advance(state.generator)
         terms: dict[str, float] = {}
-        for repeat in range(train.discriminator_steps):
-            update = state.step * train.discriminator_steps + repeat
+        for update in discriminator_updates(state.step, train):
             real_images, real_labels = real_batch(dataset, config, update, device)
-            latents, labels = draw(update, Purpose.DISCRIMINATOR)
-            with torch.no_grad(), autocast:
-                fake_images = state.generator(latents, labels)
+            fake_images, fake_labels = draw_fakes(
+                update, Purpose.DISCRIMINATOR, gradient=train.reuse_fakes
+            )
             terms |= discriminator_step(
                 state.discriminator,
                 state.discriminator_optimizer,
                 real_images,
                 real_labels,
-                fake_images,
-                labels,
+                fake_images.detach(),
+                fake_labels,
                 autocast=autocast,
             )
-        spectral.advance(state.generator)
-        latents, labels = draw(state.step, Purpose.GENERATOR)
-        with autocast:
-            fake_images = state.generator(latents, labels)
+        if not train.reuse_fakes:
+            fake_images, fake_labels = draw_fakes(state.step, Purpose.GENERATOR, gradient=True)
         terms |= generator_step(
-            state.discriminator, state.generator_optimizer, fake_images, labels, autocast=autocast
+            state.discriminator,
+            state.generator_optimizer,
+            fake_images,  # pyright: ignore[reportPossiblyUnbound]
+            fake_labels,  # pyright: ignore[reportPossiblyUnbound]
+            autocast=autocast,
         )
         state.step += 1
         decay = average_decay(train.ema_decay, state.step)
         update_average(state.generator_ema, state.generator, decay)
         yield terms
+
+
+def discriminator_updates(step: int, config: TrainConfig) -> range:
+    """The numbers of the discriminator's updates in one step, counted over the whole run."""
+    return range(step * config.discriminator_steps, (step + 1) * config.discriminator_steps)
 
 
 def real_batch(
