@@ -70,8 +70,8 @@ def train_steps(
         terms |= generator_step(
             state.discriminator,
             state.generator_optimizer,
-            fake_images,  # pyright: ignore[reportPossiblyUnbound]
-            fake_labels,  # pyright: ignore[reportPossiblyUnbound]
+            fake_images,  # pyright: ignore[reportPossiblyUnboundVariable]
+            fake_labels,  # pyright: ignore[reportPossiblyUnboundVariable]
             autocast=autocast,
         )
         state.step += 1
