@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,15 +55,23 @@ def run_demo(folder: Path, steps: int | None = None) -> str:
             CREDITS,
             "",
             "next:",
-            f"  sagan sample {folder} --class cat --truncation 0.8 --scale 2 -o cats.png",
-            f"  sagan attention {folder} --class person --seed 3 -o person.png",
-            f"  sagan train avatars32 --run runs/longer --train.steps {config.train.steps * 4}",
-            "  sagan train avatars32 --run runs/mine --data.source FOLDER_WITH_A_FOLDER_PER_CLASS",
+            *(f"  {line}" for line in next_commands(folder, config.train.steps)),
             "",
         ]
     )
     (folder / "summary.txt").write_text(summary, encoding="utf-8")
     return summary
+
+
+def next_commands(folder: Path, steps: int) -> list[str]:
+    """What to try after the demonstration, as typed in a shell."""
+    command = "sagan" if shutil.which("sagan") else os.path.relpath(sys.argv[0])
+    return [
+        f"{command} sample {folder} --class cat --truncation 0.8 --scale 2 -o cats.png",
+        f"{command} attention {folder} --class person --seed 3 -o person.png",
+        f"{command} train avatars32 --run runs/longer --train.steps {4 * steps}",
+        f"{command} train avatars32 --run runs/mine --data.source FOLDER_WITH_A_FOLDER_PER_CLASS",
+    ]
 
 
 def _measured(driver: Driver, outcome: Outcome, generator: TrainedGenerator) -> list[str]:
