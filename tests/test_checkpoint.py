@@ -1,5 +1,3 @@
-import os
-
 import pytest
 import torch
 from conftest import tiny
@@ -42,7 +40,7 @@ def test_a_failed_save_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr("sagan.files.os.fsync", full)
     with pytest.raises(SaganError, match=r"No space left.*free space"):
         checkpoints.save(example(2.0), path)
     assert checkpoints.load(path).parts["generator"]["a.weight"][0, 0] == 1
@@ -58,12 +56,28 @@ def test_truncated_file(tmp_path, keep):
         checkpoints.load(path)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b'step\\": 3', b'stup\\": 3'), (b"version", b"vErsion"), (b'\\": 3', b'\\": x')],
+)
+def test_garbled_header(tmp_path, old, new):
+    path = tmp_path / "c.safetensors"
+    checkpoints.save(example(), path)
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+    with pytest.raises(checkpoints.DamagedError, match=r"c.safetensors is damaged.*earlier"):
+        checkpoints.load(path)
+
+
 def test_missing_and_foreign_files(tmp_path):
     with pytest.raises(SaganError, match="no checkpoint"):
         checkpoints.load(tmp_path / "none.safetensors")
     foreign = tmp_path / "foreign.safetensors"
     save_file({"x": torch.zeros(1)}, foreign)
-    with pytest.raises(SaganError, match="no checkpoint of this program"):
+    with pytest.raises(
+        SaganError, match=r"foreign.safetensors: this is no checkpoint of this program"
+    ):
         checkpoints.load(foreign)
 
 

@@ -1,4 +1,6 @@
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -133,15 +135,36 @@ def test_demo(capsys, tmp_path):
         assert str(folder / name) in summary
 
 
+def test_interrupted_demo_says_how_to_go_on(capsys, tmp_path, monkeypatch):
+    from sagan.runs import Run
+
+    monkeypatch.setattr(Run, "log", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    assert run("demo", "--run", tmp_path / "demo", "--steps", 60) == 130
+    printed = capsys.readouterr()
+    assert "stopped at step 50 and saved; the same command continues" in printed.err
+    assert not (tmp_path / "demo" / "summary.txt").exists()
+    assert checkpoint_files(tmp_path / "demo")
+
+
+def test_refusal_of_the_system_is_one_line(capsys, monkeypatch, trained_run):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", "some/file")
+
+    monkeypatch.setattr("sagan.runs.checkpoint_files", refuse)
+    assert "some/file: Permission denied" in mistake(capsys, "sample", trained_run)
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
         (["--train.stepz", "3"], ["--train.stepz", "--train.steps"]),
-        (["--train.steps", "many"], ["many", "int"]),
+        (["--train.steps", "many"], ["many", "whole number"]),
         (["--train.steps", "0"], ["train.steps", "at least 1"]),
         (["--generator.attention", "64"], ["generator.attention", "64", "8, 16, 32"]),
         (["--data.resolution", "100"], ["data.resolution", "32, 64, 128, 256"]),
+        (["--train.steps", "1.5"], ["train.steps", "whole number", "1.5"]),
         (["--train.device", "tpu"], ["tpu", "cpu"]),
+        (["--train.device", "cpu:"], ["cpu:"]),
         (["--data.source", "/no/such/folder"], ["/no/such/folder", "avatars"]),
     ],
 )
@@ -209,9 +232,12 @@ def test_import_is_light_and_help_is_quick():
 
 
 def test_every_setting_is_explained(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "400")
     assert run("train", "--help") == 0
     shown = capsys.readouterr().out
+    for line in shown.splitlines():
+        if match := re.search(r"--(data|generator|discriminator|optimizer|train)\.(\S+)", line):
+            assert re.search(r"  \S.* \S.* \S", line[match.end() :]), match[0]
     for section, values in settings.to_dict(settings.Config()).items():
         for name in values:
             assert f"--{section}.{name.replace('_', '-')} " in shown

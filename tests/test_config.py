@@ -37,6 +37,7 @@ def test_toml_file(tmp_path):
         ({"train": {"ema_decay": 1.0}}, ["train.ema_decay", "below 1"]),
         ({"data": {"resolution": 48}}, ["data.resolution", "48", "32, 64, 128, 256"]),
         ({"generator": {"base_channels": 12}}, ["generator.base_channels", "multiple of 8"]),
+        ({"generator": {"base_channels": 0}}, ["generator.base_channels", "at least 1"]),
         ({"generator": {"attention": [24]}}, ["generator.attention", "24", "8, 16, 32"]),
         ({"generator": {"attention": [4]}}, ["generator.attention", "4"]),
         ({"generator": {"attention": [16, 16]}}, ["generator.attention", "repetition"]),

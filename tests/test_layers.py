@@ -182,16 +182,12 @@ def test_conditional_batch_norm_starts_as_plain_and_evaluates_with_running_stati
 
 def test_blocks_change_the_resolution_as_told():
     labels = torch.zeros(2, dtype=torch.int64)
-    block = GeneratorBlock(8, 4, 0, eps=1e-5, momentum=0.1)
-    for layer in (block, DiscriminatorBlock(8, 4), DiscriminatorBlock(8, 8, downsample=False)):
-        for parameter in layer.parameters():
-            torch.nn.init.normal_(parameter, std=0.1)
-    x = torch.randn(2, 8, 4, 4)
+    x = torch.randn(2, 8, 4, 4).double()
+    block = drawn(GeneratorBlock(8, 4, 0, batch_norm_eps=1e-5, batch_norm_momentum=0.1))
     assert block(x, labels).shape == (2, 4, 8, 8)
-    assert DiscriminatorBlock(8, 4)(x).shape == (2, 4, 2, 2)
-    same = DiscriminatorBlock(8, 8, downsample=False)
-    assert same(x).shape == x.shape
-    assert isinstance(same.shortcut, torch.nn.Identity)
+    assert drawn(DiscriminatorBlock(8, 4))(x).shape == (2, 4, 2, 2)
+    assert drawn(DiscriminatorBlock(8, 4, downsample=False))(x).shape == (2, 4, 4, 4)
+    assert drawn(DiscriminatorBlock(8, 8, downsample=False))(x).shape == x.shape
 
 
 def test_discriminator_shortcut_sees_the_input_before_the_relu():
@@ -203,7 +199,7 @@ def test_discriminator_shortcut_sees_the_input_before_the_relu():
 
 
 def test_spectral_norm_reaches_every_layer_with_a_kernel():
-    block = GeneratorBlock(8, 4, 3, eps=1e-5, momentum=0.1)
+    block = GeneratorBlock(8, 4, 3, batch_norm_eps=1e-5, batch_norm_momentum=0.1)
     for parameter in block.parameters():
         torch.nn.init.normal_(parameter)
     spectral.attach(block, 1e-12)

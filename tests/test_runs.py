@@ -44,23 +44,69 @@ def test_unwritable_place(tmp_path):
         Run(tmp_path / "file" / "run", tiny()).begin()
 
 
-def test_newest_readable_checkpoint_is_taken(tmp_path):
+def test_a_run_may_find_its_pictures_elsewhere(tmp_path):
+    Run(tmp_path / "run", tiny()).begin()
+    moved = replace(tiny(), data=replace(tiny().data, source="other/place"))
+    Run(tmp_path / "run", moved)
+
+
+def test_full_disk_leaves_settings_and_log(tmp_path, monkeypatch):
+    run = Run(tmp_path / "run", tiny())
+    run.begin()
+    run.log({"step": 1})
+    run.log({"step": 2})
+    before = {p.name: p.read_text() for p in run.folder.iterdir()}
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sagan.files.os.fsync", full)
+    with pytest.raises(SaganError, match="No space left"):
+        run.begin()
+    with pytest.raises(OSError, match="No space left"):
+        run.rewind_log(1)
+    assert {p.name: p.read_text() for p in run.folder.iterdir()} == before
+
+
+def test_newest_undamaged_checkpoint_is_taken_and_the_damaged_one_set_aside(tmp_path):
     run = Run(tmp_path, tiny())
     for step in (9, 10, 200):
         checkpoints.save(replace(example(), step=step), run.checkpoint_path(step))
     assert load_checkpoint(tmp_path)[0].step == 200
     run.checkpoint_path(200).write_bytes(b"cut")
-    checkpoint, path = load_checkpoint(tmp_path)
+    with pytest.warns(RuntimeWarning, match=r"200.safetensors is damaged.*it is now.*.damaged"):
+        checkpoint, path = load_checkpoint(tmp_path)
     assert (checkpoint.step, path) == (10, run.checkpoint_path(10))
+    assert run.checkpoint_path(200).with_suffix(".safetensors.damaged").exists()
+    assert checkpoint_files(tmp_path)[-1] == run.checkpoint_path(10)
     assert load_checkpoint(run.checkpoint_path(9))[0].step == 9
+
+
+def test_checkpoint_of_a_newer_version_is_no_damage(tmp_path, monkeypatch):
+    run = Run(tmp_path, tiny())
+    checkpoints.save(example(), run.checkpoint_path(1))
+    monkeypatch.setattr(checkpoints, "FORMAT_VERSION", 99)
+    checkpoints.save(example(), run.checkpoint_path(2))
+    monkeypatch.undo()
+    with pytest.raises(SaganError, match="newer version"):
+        load_checkpoint(tmp_path)
+    assert run.checkpoint_path(2).exists()
 
 
 def test_only_the_newest_checkpoints_stay(tmp_path):
     run = Run(tmp_path, tiny(keep_checkpoints=2))
     for step in (1, 2, 3):
         checkpoints.save(example(), run.checkpoint_path(step))
-        run.remove_old_checkpoints()
+        run.remove_old_checkpoints(step)
     assert checkpoint_files(tmp_path) == [run.checkpoint_path(2), run.checkpoint_path(3)]
+
+
+def test_the_file_just_written_is_never_removed(tmp_path):
+    run = Run(tmp_path, tiny(keep_checkpoints=1))
+    for step in (200, 20):
+        checkpoints.save(example(), run.checkpoint_path(step))
+    run.remove_old_checkpoints(20)
+    assert run.checkpoint_path(20).exists()
 
 
 def test_folder_without_checkpoint(tmp_path):

@@ -5,12 +5,11 @@ from conftest import tiny
 
 import sagan
 from sagan import checkpoint as checkpoints
-from sagan import spectral
 from sagan.checkpoint import Checkpoint
 from sagan.errors import SaganError
 from sagan.models import Discriminator, Generator
 from sagan.runs import load_checkpoint
-from sagan.sampling import draw_latents, for_inference
+from sagan.sampling import TrainedGenerator, class_sheet, draw_latents, for_inference
 
 
 @pytest.fixture
@@ -83,9 +82,10 @@ def test_exported_file_draws_the_same(model, tmp_path):
 
 
 def test_callers_random_numbers_stay_untouched(model):
-    generator = sagan.load_generator(model)
+    network = Generator(tiny().generator, resolution=32, num_classes=2)
+    sagan.load_generator(model).sample(range(4), 0)
     before = torch.random.get_rng_state()
-    generator.sample(range(4), 0)
+    TrainedGenerator(network, ("a", "b")).sample(range(4), 0)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -110,8 +110,6 @@ def test_label_out_of_range_is_no_crash(model):
 
 
 def test_unconditional_generator():
-    from sagan.sampling import TrainedGenerator
-
     generator = Generator(tiny().generator, resolution=32, num_classes=0)
     trained = TrainedGenerator(generator, ())
     assert trained.sample([0, 1]).shape == (2, 3, 32, 32)
@@ -131,6 +129,23 @@ def test_truncation_bounds_the_latent_smoothly():
         draw_latents([0], 4, truncation=0.0)
 
 
-def test_folded_weights_have_norm_one(model):
-    generator = sagan.load_generator(model)
-    assert not list(spectral.spectral_norms(generator))
+def test_gradients_reach_latents_and_pictures(model):
+    latents = torch.randn(2, 16, requires_grad=True)
+    labels = torch.tensor([0, 1])
+    images = sagan.load_generator(model)(latents, labels)
+    sagan.load_discriminator(model)(images, labels).sum().backward()
+    assert latents.grad.abs().max() > 0
+
+
+def test_discriminator_names_the_range_of_labels(model):
+    with pytest.raises(SaganError, match="between 0 and 1"):
+        sagan.load_discriminator(model)(torch.rand(1, 3, 32, 32), torch.tensor([5]))
+
+
+def test_class_sheet_shows_at_most_sixteen_classes():
+    generator = Generator(tiny().generator, resolution=32, num_classes=100)
+    trained = TrainedGenerator(generator, tuple(f"class {i}" for i in range(100)))
+    assert class_sheet(trained, columns=2).shape == (3, 16 * 34 + 2, 2 * 34 + 2)
+    unconditional = Generator(tiny().generator, resolution=32, num_classes=0)
+    sheet = class_sheet(TrainedGenerator(unconditional, ()), columns=3)
+    assert sheet.shape == (3, 3 * 34 + 2, 3 * 34 + 2)

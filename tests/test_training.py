@@ -16,10 +16,11 @@ from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.layers import Conv2d
 from sagan.runs import Run, checkpoint_files
+from sagan.sampling import load_generator
 from sagan.training import steps as training_steps
 from sagan.training.driver import Driver
 from sagan.training.loop import average_decay, real_batch, set_learning_rates, train_steps
-from sagan.training.randomness import Purpose, draw_latents, generator_at
+from sagan.training.randomness import Purpose, draw_latents_and_labels, generator_at
 from sagan.training.state import new_state, refresh_average, update_average
 from sagan.training.steps import DivergedError, discriminator_step, generator_step
 
@@ -115,27 +116,59 @@ def test_reused_fakes_save_a_generator_pass(dataset, discriminator_steps):
         state = new_state(config, 2, CPU)
         calls = []
         state.generator.register_forward_hook(lambda *_, calls=calls: calls.append(1))
-        before = snapshot(state.generator)
         run_steps(state, dataset, config)
-        assert not torch.equal(before["linear.weight"], state.generator.linear.weight)
         passes.append(len(calls))
     assert passes == [discriminator_steps + 1, discriminator_steps]
 
 
-@pytest.mark.parametrize("discriminator_steps", [1, 2])
-def test_stopped_and_resumed_equals_straight_through(tmp_path, picture_folder, discriminator_steps):
-    config = tiny(discriminator_steps=discriminator_steps)
+def test_reused_fakes_are_judged_by_the_updated_discriminator(dataset, monkeypatch):
+    config = tiny(steps=1, reuse_fakes=True)
+    state = new_state(config, 2, CPU)
+    before = copy.deepcopy(state)
+    judged = []
+    step = training_steps.generator_step
+
+    def watched(discriminator, optimizer, fakes, labels, *, autocast):
+        judged.append((snapshot(discriminator), fakes.detach().clone(), labels))
+        return step(discriminator, optimizer, fakes, labels, autocast=autocast)
+
+    monkeypatch.setattr("sagan.training.loop.generator_step", watched)
+    run_steps(state, dataset, config)
+    ((weights, fakes, labels),) = judged
+    assert not same(weights, snapshot(before.discriminator))
+    spectral.advance(before.generator)
+    latents, expected_labels = draw_latents_and_labels(
+        4, 16, torch.tensor([0.5, 0.5]), generator_at(0, 0, Purpose.DISCRIMINATOR)
+    )
+    assert torch.equal(labels, expected_labels)
+    torch.testing.assert_close(fakes, before.generator(latents, labels).detach())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"discriminator_steps": 2},
+        {"reuse_fakes": True},
+        {"precision": "bfloat16"},
+        {"fake_labels": "data", "ema_decay": 0.0},
+    ],
+    ids=str,
+)
+def test_stopped_and_resumed_equals_straight_through(tmp_path, picture_folder, settings):
+    config = tiny(**settings)
     config = replace(
-        config, data=replace(config.data, source=str(picture_folder), horizontal_flip=True)
+        config,
+        data=replace(config.data, source=str(picture_folder), horizontal_flip=True),
+        optimizer=replace(config.optimizer, decay_start=0.4),
     )
     straight = Driver(config, tmp_path / "straight")
     straight.train()
 
-    # The first half of the very same run: its process dies after the checkpoint of step 3.
+    # The very same run, whose process dies in step 4, after the checkpoint of step 3.
     first = Driver(config, tmp_path / "resumed")
     for _ in first._guarded_steps():
         if first.state.step == 3:
-            first.save_checkpoint()
+            first.save(samples=False, checkpoint=True)
         if first.state.step == 4:
             break
     second = Driver(config, tmp_path / "resumed")
@@ -150,6 +183,79 @@ def test_stopped_and_resumed_equals_straight_through(tmp_path, picture_folder, d
         for name in ("straight", "resumed")
     )
     assert all(same(one.parts[part], other.parts[part]) for part in one.parts)
+
+
+def test_a_damaged_newest_checkpoint_costs_only_its_steps(tmp_path, picture_folder):
+    config = tiny(keep_checkpoints=2)
+    config = replace(config, data=replace(config.data, source=str(picture_folder)))
+    straight = Driver(config, tmp_path / "run")
+    straight.train()
+    newest = straight.run.checkpoint_path(6)
+    newest.write_bytes(newest.read_bytes()[:-100])
+    with pytest.warns(RuntimeWarning, match="damaged"):
+        again = Driver(config, tmp_path / "run")
+    assert again.state.step == 3
+    again.train()
+    assert same(straight.state.parts()["generator"], again.state.parts()["generator"])
+    steps = [json.loads(line)["step"] for line in again.run.log_path.read_text().splitlines()]
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_restored_state_shares_no_memory_with_the_file():
+    state, other = new_state(tiny(), 2, CPU), new_state(tiny(), 2, CPU)
+    for optimizer, network in (
+        (state.generator_optimizer, state.generator),
+        (state.discriminator_optimizer, state.discriminator),
+    ):
+        for parameter in network.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+    parts = state.parts()
+    other.restore(parts, 5)
+    pointers = {tensor.data_ptr() for tensors in parts.values() for tensor in tensors.values()}
+    for tensors in other.parts().values():
+        assert not pointers & {tensor.data_ptr() for tensor in tensors.values()}
+
+
+@pytest.mark.parametrize("classes", [0, 1])
+def test_pictures_without_classes_and_of_one_class(tmp_path, picture_folder, classes):
+    source = picture_folder / "dark" if classes == 0 else tmp_path / "one"
+    if classes:
+        shutil.copytree(picture_folder / "dark", source / "dark")
+    config = replace(tiny(steps=2), data=replace(tiny().data, source=str(source)))
+    Driver(config, tmp_path / "run").train()
+    generator = load_generator(tmp_path / "run")
+    assert generator.class_names == ("dark",)[:classes]
+    assert generator.sample([1, 2], "dark" if classes else None).shape == (2, 3, 32, 32)
+    assert Driver(config, tmp_path / "run").state.step == 2
+
+
+@pytest.mark.parametrize("target", ["log", "samples", "checkpoints"])
+def test_full_disk_in_the_middle_leaves_the_last_checkpoint_good(
+    tmp_path, picture_folder, monkeypatch, target
+):
+    config = replace(tiny(), data=replace(tiny().data, source=str(picture_folder)))
+    driver = Driver(config, tmp_path / "run")
+    log, fsync = driver.run.log, os.fsync
+    full = OSError(28, "No space left on device")
+
+    def refuse_log(record):
+        if target == "log" and record["step"] == 5:
+            raise SaganError("cannot write the log: No space left on device; free space")
+        log(record)
+
+    def refuse(descriptor):
+        if driver.state.step == 6 and target in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise full
+        fsync(descriptor)
+
+    monkeypatch.setattr(driver.run, "log", refuse_log)
+    monkeypatch.setattr("sagan.files.os.fsync", refuse)
+    with pytest.raises(SaganError, match="No space left"):
+        driver.train()
+    monkeypatch.undo()
+    expected = 6 if target == "samples" else 3
+    assert Driver(config, tmp_path / "run").state.step == expected
 
 
 def test_saving_does_not_change_the_run(tmp_path, picture_folder):
@@ -198,7 +304,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, picture_folder):
     driver = Driver(config, tmp_path / "run")
     driver.state.generator.out.bias.data[1] = float("nan")
     with pytest.raises(SaganError, match=r"generator.out.bias is no longer finite"):
-        driver.save_checkpoint()
+        driver.save(samples=False, checkpoint=True)
     assert not checkpoint_files(tmp_path / "run")
 
 
@@ -211,9 +317,8 @@ def test_interruption_finishes_the_step_saves_and_continues(tmp_path, picture_fo
         lambda record: record["step"] == 2 and os.kill(os.getpid(), signal.SIGINT),
     )
     before = signal.getsignal(signal.SIGINT)
-    outcome = driver.train()
-    assert outcome.interrupted
-    assert outcome.steps == 2
+    with pytest.raises(KeyboardInterrupt, match="stopped at step 2 and saved"):
+        driver.train()
     assert signal.getsignal(signal.SIGINT) is before
     assert Driver(config, tmp_path / "run").state.step == 2
 
@@ -247,6 +352,12 @@ def test_checkpoint_of_another_architecture_names_the_field(tmp_path, trained_ru
     shutil.copytree(path.parent, tmp_path / "checkpoints")
     with pytest.raises(SaganError, match=r"generator.base_channels \(8 and 16\)"):
         Driver(config, tmp_path)
+
+
+def test_fewer_steps_than_done_is_a_mistake(tmp_path, trained_run, picture_folder):
+    config = replace(tiny(steps=1), data=replace(tiny().data, source=str(picture_folder)))
+    with pytest.raises(SaganError, match="already at step 2"):
+        Driver(config, trained_run)
 
 
 def test_dataset_smaller_than_the_batch_is_refused_before_anything_is_written(
@@ -307,7 +418,9 @@ def test_refreshed_average_has_norm_one_and_the_statistics_of_its_own_pictures(d
     norm = state.generator_ema.blocks[0].norm1
     seen = []
     norm.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    latents, labels = draw_latents(2000, 16, frequencies, torch.Generator().manual_seed(5))
+    latents, labels = draw_latents_and_labels(
+        2000, 16, frequencies, torch.Generator().manual_seed(5)
+    )
     state.generator_ema(latents, labels)
     standard = (seen[0].mean((0, 2, 3)) - norm.running_mean) / norm.running_var.sqrt()
     assert standard.abs().max() < 0.1
@@ -325,7 +438,9 @@ def test_random_streams_differ_by_seed_step_and_purpose():
 
 
 def test_labels_follow_their_frequencies():
-    _, labels = draw_latents(20_000, 1, torch.tensor([0.1, 0.9]), torch.Generator().manual_seed(0))
+    _, labels = draw_latents_and_labels(
+        20_000, 1, torch.tensor([0.1, 0.9]), torch.Generator().manual_seed(0)
+    )
     assert labels.double().mean().item() == pytest.approx(0.9, abs=0.01)
 
 

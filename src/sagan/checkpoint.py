@@ -8,9 +8,7 @@ There is no pickle. A file appears complete or not at all.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +22,7 @@ from torch import Tensor, nn
 from sagan import config as settings
 from sagan.config import Config
 from sagan.errors import SaganError
+from sagan.files import replacing
 
 FORMAT = "sagan"
 FORMAT_VERSION = 1
@@ -65,79 +64,73 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
         for part, named in checkpoint.parts.items()
         for name, tensor in named.items()
     }
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, draft, metadata={FORMAT: json.dumps(header)})
-        with draft.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(draft, path)
+        with replacing(path) as draft:
+            save_file(tensors, draft, metadata={FORMAT: json.dumps(header)})
     except (OSError, SafetensorError) as error:
         raise SaganError(
             f"cannot write the checkpoint {path}: {error}; free space or choose another folder"
             " (earlier checkpoints are untouched)"
         ) from error
-    finally:
-        with suppress(OSError):
-            draft.unlink()
 
 
-def load(path: str | Path, *, device: str = "cpu") -> Checkpoint:
+class DamagedError(SaganError):
+    """A checkpoint file cannot be read to its end or makes no sense."""
+
+
+def load(path: str | Path) -> Checkpoint:
     """Reads a checkpoint file.
 
     Raises:
-        SaganError: The file is missing, damaged, not ours, or of a newer version.
+        DamagedError: The file is cut off or garbled.
+        SaganError: The file is missing, not ours, or of a newer version.
     """
     path = Path(path)
     if not path.is_file():
         raise SaganError(f"there is no checkpoint {path}; check the path")
     try:
-        with safe_open(path, framework="pt", device=device) as file:
-            header = _header(path, file.metadata())
+        with safe_open(path, framework="pt") as file:
+            header = _header(file.metadata() or {})
             parts: dict[str, dict[str, Tensor]] = {}
             for key in file.keys():  # noqa: SIM118
                 part, _, name = key.partition(".")
                 parts.setdefault(part, {})[name] = file.get_tensor(key)
-    except (OSError, SafetensorError) as error:
-        raise SaganError(
+        return Checkpoint(
+            config=settings.from_dict(header["config"]),
+            class_names=tuple(header["class_names"]),
+            step=header["step"],
+            parts=parts,
+            dataset_fingerprint=header["dataset_fingerprint"],
+            versions=header["versions"],
+        )
+    except SaganError as error:
+        raise SaganError(f"{path}: {error}") from error
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DamagedError(
             f"{path} is damaged or no checkpoint ({error}); take an earlier one"
         ) from error
-    return Checkpoint(
-        config=settings.from_dict(header["config"]),
-        class_names=tuple(header["class_names"]),
-        step=header["step"],
-        parts=parts,
-        dataset_fingerprint=header["dataset_fingerprint"],
-        versions=header["versions"],
-    )
 
 
-def _header(path: Path, metadata: dict[str, str] | None) -> dict[str, Any]:
-    if FORMAT not in (metadata or {}):
-        raise SaganError(
-            f"{path} is no checkpoint of this program; give one that sagan train wrote"
-        )
-    header = json.loads((metadata or {})[FORMAT])
+def _header(metadata: Mapping[str, str]) -> dict[str, Any]:
+    if FORMAT not in metadata:
+        raise SaganError("this is no checkpoint of this program; give one that sagan train wrote")
+    header = json.loads(metadata[FORMAT])
     if header["version"] > FORMAT_VERSION:
         raise SaganError(
-            f"{path} was written by a newer version ({header['versions']['sagan']}); "
+            f"written by a newer version ({header['versions']['sagan']}); "
             "run: pip install --upgrade sagan"
         )
     return header
 
 
-def restore_network(network: nn.Module, parts: Parts, part: str) -> None:
-    """Gives a network the tensors of one part.
+def require_same_tensors(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], part: str
+) -> None:
+    """Compares names and shapes.
 
     Raises:
-        SaganError: The part is absent or does not fit the network; names the first difference.
+        SaganError: They differ; names the first difference.
     """
-    if part not in parts:
-        raise SaganError(
-            f"the checkpoint has no {part}, only {', '.join(parts)}; give another file"
-        )
-    tensors = parts[part]
-    expected = network.state_dict()
     for name in sorted(expected.keys() | tensors.keys()):
         if name not in tensors or name not in expected:
             where = "checkpoint" if name not in tensors else "network"
@@ -147,4 +140,27 @@ def restore_network(network: nn.Module, parts: Parts, part: str) -> None:
                 f"{part}.{name} has shape {tuple(tensors[name].shape)} in the checkpoint and "
                 f"{tuple(expected[name].shape)} in the network; the architectures differ"
             )
+
+
+def part_of(parts: Parts, part: str) -> Mapping[str, Tensor]:
+    """The tensors of one part.
+
+    Raises:
+        SaganError: It is absent; names those present.
+    """
+    if part not in parts:
+        raise SaganError(
+            f"the checkpoint has no {part}, only {', '.join(parts)}; give another file"
+        )
+    return parts[part]
+
+
+def restore_network(network: nn.Module, parts: Parts, part: str) -> None:
+    """Gives a network the tensors of one part.
+
+    Raises:
+        SaganError: The part is absent or does not fit the network; names the first difference.
+    """
+    tensors = part_of(parts, part)
+    require_same_tensors(tensors, network.state_dict(), part)
     network.load_state_dict(dict(tensors))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,14 +18,17 @@ from sagan.errors import SaganError
 DEFAULT_PRESET = "avatars32"
 
 
-def _fill_in_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Puts the preset or file below the flags: what no flag names comes from there."""
-    given = {argument.name: [t.value for t in argument.tokens] for argument in arguments}
-    if "--run" not in given or "--data.source" not in given:
+def _read_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuses fractions of whole numbers, and puts the preset or file below the flags of train."""
+    for argument in arguments:
+        for token in argument.tokens:
+            whole = argument.hint in (int, int | None, tuple[int, ...])
+            if whole and token.value and not re.fullmatch(r"[+-]?\d+", token.value):
+                raise SaganError(f"{argument.name} must be a whole number, not {token.value!r}")
+    if commands != ("train",):
         return
-    chosen = next(
-        (tokens[0] for name, tokens in given.items() if name == "PRESET" and tokens), None
-    )
+    given = {argument.name: [token.value for token in argument.tokens] for argument in arguments}
+    chosen = next(iter(given["PRESET"]), None)
     begun = Path(given["--run"][0], "config.toml") if given["--run"] else None
     if chosen is None and begun is not None and begun.exists():
         base = settings.load(begun)
@@ -46,7 +50,8 @@ def _fill_in_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCo
 app = App(
     name="sagan",
     help="Self-Attention GANs: train on your own pictures, see what the attention looks at.",
-    config=_fill_in_settings,
+    config=_read_settings,
+    suppress_keyboard_interrupt=False,
 )
 
 
@@ -82,13 +87,6 @@ def train(
     if driver.state.step:
         print(f"continuing {run} at step {driver.state.step}", file=sys.stderr)
     outcome = driver.train()
-    if outcome.interrupted:
-        print(
-            f"stopped at step {outcome.steps}, saved; the same command continues, or: "
-            f"sagan train --run {run}",
-            file=sys.stderr,
-        )
-        raise SystemExit(130)
     print(driver.run.checkpoint_path(outcome.steps))
     print(driver.run.sample_path(outcome.steps))
 
@@ -250,15 +248,18 @@ def demo(*, run: Path = Path("runs/demo"), steps: int | None = None) -> None:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Entry point: a :class:`SaganError` is one line on stderr and exit code 2."""
+    """Entry point: a mistake is one line on stderr and exit code 2."""
+    warnings.showwarning = lambda message, *_: print(f"sagan: {message}", file=sys.stderr)
     try:
         return app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         message = " ".join(str(error).split())
     except SaganError as error:
         message = str(error)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+    except OSError as error:
+        message = f"{error.filename or 'the system'}: {error.strerror or error}; mend that first"
+    except KeyboardInterrupt as interruption:
+        print(str(interruption) or "stopped", file=sys.stderr)
         raise SystemExit(130) from None
     print(f"sagan: {message}", file=sys.stderr)
     raise SystemExit(2)

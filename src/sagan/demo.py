@@ -14,9 +14,10 @@ import numpy as np
 from sagan import config as settings
 from sagan import images
 from sagan.data.avatars import CREDITS
+from sagan.files import write_text
 from sagan.inspection import attention_figure_of
-from sagan.sampling import TrainedGenerator, load_generator
-from sagan.training.driver import Driver, Outcome, class_sheet
+from sagan.sampling import TrainedGenerator, class_sheet, load_generator
+from sagan.training.driver import Driver, Outcome
 
 ATTENTION_CLASS = "cat"
 ATTENTION_SEED = 7
@@ -59,7 +60,7 @@ def run_demo(folder: Path, steps: int | None = None) -> str:
             "",
         ]
     )
-    (folder / "summary.txt").write_text(summary, encoding="utf-8")
+    write_text(folder / "summary.txt", summary)
     return summary
 
 
@@ -76,8 +77,7 @@ def next_commands(folder: Path, steps: int) -> list[str]:
 
 def _measured(driver: Driver, outcome: Outcome, generator: TrainedGenerator) -> list[str]:
     log = [json.loads(line) for line in driver.run.log_path.read_text("utf-8").splitlines()]
-    seen = outcome.steps * driver.config.train.batch_size
-    lines = [f"trained {outcome.steps} steps on {seen:,} pictures"]
+    lines = [f"trained {outcome.steps} steps on {outcome.images_seen:,} pictures"]
     if outcome.images_per_second:
         lines[0] += f", {outcome.seconds:.0f} s now at {outcome.images_per_second:.0f} images/s"
     last = log[-1]

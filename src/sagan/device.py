@@ -25,7 +25,12 @@ def pick_device(name: str) -> torch.device:
         raise SaganError(
             f"train.device = {name!r} is not here; this machine has {', '.join(present)} (or auto)"
         )
-    return torch.device(name)
+    try:
+        return torch.empty(0, device=name).device
+    except RuntimeError as error:
+        raise SaganError(
+            f"train.device = {name!r} is not here: {str(error).partition(chr(10))[0]}"
+        ) from error
 
 
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from sagan.layers import (
     ConditionalBatchNorm2d,
@@ -57,10 +58,10 @@ def _constant_form(layer: nn.Module) -> nn.Module | None:
     match layer:
         case UpsampleConv2d():
             into, out, *_ = layer.kernel.shape
-            folded = nn.ConvTranspose2d(into, out, 4, stride=2, padding=1)
+            folded = skip_init(nn.ConvTranspose2d, into, out, 4, stride=2, padding=1)
         case DownsampleConv2d():
             out, into, *_ = layer.kernel.shape
-            folded = nn.Conv2d(into, out, 4, stride=2, padding=1)
+            folded = skip_init(nn.Conv2d, into, out, 4, stride=2, padding=1)
         case ConditionalBatchNorm2d():
             scale = layer.gain * (layer.running_var + layer.eps).rsqrt()
             return ClassAffine2d(scale, layer.bias - layer.running_mean * scale)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sagan.errors import SaganError
+from sagan.files import replacing
 
 if TYPE_CHECKING:
     import torch
@@ -74,8 +75,9 @@ def save_png(image: np.ndarray, path: str | Path) -> Path:
 
     path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(path, format="PNG")
+        with replacing(path) as draft:
+            pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
+            Image.fromarray(pixels).save(draft, format="PNG")
     except OSError as error:
         raise SaganError(
             f"cannot write {path}: {error.strerror or error}; choose another place or free space"

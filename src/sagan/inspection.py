@@ -63,7 +63,7 @@ def attention_rows(
             f"there is no attention at {resolution}; this generator has it at "
             f"{', '.join(map(str, layers))}"
         )
-    queries = torch.tensor([query_index(p, generator.resolution, resolution) for p in points])
+    queries = [query_index(p, generator.resolution, resolution) for p in points]
     inputs: list[Tensor] = []
     hook = layers[resolution].register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
     try:
@@ -71,7 +71,7 @@ def attention_rows(
         generator(latents, generator.label_numbers(label, 1))
     finally:
         hook.remove()
-    return layers[resolution].attention_rows(inputs[0], queries)[0].numpy()
+    return layers[resolution].attention_rows(inputs[0], torch.tensor(queries))[0].cpu().numpy()
 
 
 def attention_figure_of(

@@ -7,8 +7,6 @@ folded into the kernel: one strided convolution with a 4x4 kernel does the same 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -234,9 +232,16 @@ class GeneratorBlock(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, num_classes: int, **batch_norm: Any
+        self,
+        in_channels: int,
+        out_channels: int,
+        num_classes: int,
+        *,
+        batch_norm_eps: float,
+        batch_norm_momentum: float,
     ) -> None:
         super().__init__()
+        batch_norm = {"eps": batch_norm_eps, "momentum": batch_norm_momentum}
         self.norm1 = ConditionalBatchNorm2d(in_channels, num_classes, **batch_norm)
         self.conv1 = UpsampleConv2d(in_channels, out_channels)
         self.norm2 = ConditionalBatchNorm2d(out_channels, num_classes, **batch_norm)

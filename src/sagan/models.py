@@ -59,16 +59,23 @@ class Generator(nn.Module):
         self.resolution = resolution
         multiples = config.channels or _GENERATOR_CHANNELS[resolution]
         channels = [config.base_channels * n for n in multiples]
-        batch_norm = {"eps": config.batch_norm_eps, "momentum": config.batch_norm_momentum}
         self.linear = Linear(config.latent_dim, channels[0] * 4 * 4)
         self.blocks = nn.ModuleList(
-            GeneratorBlock(before, after, num_classes, **batch_norm)
+            GeneratorBlock(
+                before,
+                after,
+                num_classes,
+                batch_norm_eps=config.batch_norm_eps,
+                batch_norm_momentum=config.batch_norm_momentum,
+            )
             for before, after in pairwise(channels)
         )
         self.attention = nn.ModuleDict(
             {str(r): SelfAttention2d(channels[r.bit_length() - 3]) for r in config.attention}
         )
-        self.norm = ConditionalBatchNorm2d(channels[-1], 0, **batch_norm)
+        self.norm = ConditionalBatchNorm2d(
+            channels[-1], 0, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum
+        )
         self.out = Conv2d(channels[-1], 3, 3)
         _initialize(self, config.initialization)
         if config.spectral_norm:

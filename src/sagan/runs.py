@@ -9,6 +9,8 @@ checkpoints/step-00001000.safetensors
 from __future__ import annotations
 
 import json
+import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from sagan import config as settings
 from sagan.checkpoint import Checkpoint
 from sagan.config import Config
 from sagan.errors import SaganError
+from sagan.files import write_text
 
 _MAY_CHANGE = (
     "steps",
@@ -34,8 +37,8 @@ class Run:
 
     Args:
         folder: The place.
-        config: Must agree with the one the folder was begun with, but for its length, intervals
-            and device.
+        config: Must agree with the one the folder was begun with, but for its length, its
+            intervals, the device, and where the pictures lie.
 
     Raises:
         SaganError: The folder belongs to another config or is no run folder.
@@ -57,7 +60,11 @@ class Run:
             SaganError: They differ where a run may not change; names the fields.
         """
         allowed = {name: getattr(self.config.train, name) for name in _MAY_CHANGE}
-        begun = replace(begun, train=replace(begun.train, **allowed))
+        begun = replace(
+            begun,
+            train=replace(begun.train, **allowed),
+            data=replace(begun.data, source=self.config.data.source),
+        )
         if different := settings.differences(begun, self.config):
             raise SaganError(
                 f"{self.folder} was begun with other settings: {', '.join(different)}; "
@@ -71,10 +78,7 @@ class Run:
             SaganError: It cannot be written.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "config.toml").write_text(
-                settings.to_toml(self.config), encoding="utf-8"
-            )
+            write_text(self.folder / "config.toml", settings.to_toml(self.config))
         except OSError as error:
             raise SaganError(
                 f"cannot write to the run folder {self.folder}: {error.strerror or error}; "
@@ -108,15 +112,22 @@ class Run:
         """Drops the lines after ``step``, which a continued run writes again."""
         if self.log_path.exists():
             lines = self.log_path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [
-                line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step
-            ]
-            self.log_path.write_text("".join(kept), encoding="utf-8")
+            kept = [line for line in lines if _logged_step(line) <= step]
+            if kept != lines:
+                write_text(self.log_path, "".join(kept))
 
-    def remove_old_checkpoints(self) -> None:
-        """Keeps the newest ``train.keep_checkpoints`` files."""
-        for path in checkpoint_files(self.folder)[: -self.config.train.keep_checkpoints]:
+    def remove_old_checkpoints(self, newest: int) -> None:
+        """Keeps ``train.keep_checkpoints`` files, the newest of which belongs to a given step."""
+        files = [p for p in checkpoint_files(self.folder) if p <= self.checkpoint_path(newest)]
+        for path in files[: -self.config.train.keep_checkpoints]:
             path.unlink(missing_ok=True)
+
+
+def _logged_step(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
@@ -125,18 +136,23 @@ def checkpoint_files(folder: Path) -> list[Path]:
 
 
 def load_checkpoint(path: str | Path) -> tuple[Checkpoint, Path]:
-    """Reads a checkpoint file, or the newest readable one of a run folder; returns it and its path.
+    """Reads a checkpoint file, or the newest undamaged one of a run folder.
+
+    Damaged files of a run folder are renamed to ``*.damaged``, with a warning.
+
+    Returns:
+        The checkpoint and its path.
 
     Raises:
-        SaganError: There is none, or none can be read.
+        SaganError: There is none, or it cannot be read.
     """
     path = Path(path)
     if not path.is_dir():
         return checkpoints.load(path), path
-    failure = SaganError(f"{path} holds no checkpoint yet; train first, or give another folder")
     for file in reversed(checkpoint_files(path)):
         try:
             return checkpoints.load(file), file
-        except SaganError as error:
-            failure = error
-    raise failure
+        except checkpoints.DamagedError as error:
+            aside = file.replace(file.with_name(file.name + ".damaged"))
+            warnings.warn(f"{error}; it is now {aside}", RuntimeWarning, stacklevel=2)
+    raise SaganError(f"{path} holds no checkpoint yet; train first, or give another folder")

@@ -18,7 +18,7 @@ from sagan.checkpoint import Checkpoint, restore_network
 from sagan.config import nearest
 from sagan.errors import SaganError
 from sagan.folding import fold
-from sagan.images import to_uint8
+from sagan.images import grid, to_uint8
 from sagan.models import Discriminator, Generator
 from sagan.runs import load_checkpoint
 
@@ -42,18 +42,17 @@ class TrainedGenerator(nn.Module):
         self.latent_dim = generator.latent_dim
         self.resolution = generator.resolution
 
-    @torch.inference_mode()
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
         """(N, latent_dim) and integer (N,) -> (N, 3, R, R) in [-1, 1].
 
         Raises:
             SaganError: A label is out of range.
         """
-        count = max(len(self.class_names), 1)
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < count:
-            raise SaganError(f"labels must lie between 0 and {count - 1}; got {labels.tolist()}")
-        return self.network(latents, labels)
+        _require_labels(labels, len(self.class_names))
+        device = next(self.network.buffers()).device
+        return self.network(latents.to(device), labels.to(device))
 
+    @torch.inference_mode()
     def sample(
         self,
         seeds: Iterable[int],
@@ -79,9 +78,8 @@ class TrainedGenerator(nn.Module):
         seeds = list(seeds)
         numbers = self.label_numbers(labels, len(seeds))
         latents = draw_latents(seeds, self.latent_dim, truncation=truncation)
-        device = next(self.network.parameters()).device
         batches = [
-            to_uint8(self(latents[rows].to(device), numbers[rows].to(device))).cpu()
+            to_uint8(self(latents[rows], numbers[rows])).cpu()
             for rows in torch.arange(len(seeds)).split(BATCH_SIZE)
         ]
         return torch.cat(batches).numpy()
@@ -99,12 +97,11 @@ class TrainedGenerator(nn.Module):
         return torch.tensor([self._label_number(label) for label in labels], dtype=torch.int64)
 
     def _label_number(self, label: str | int) -> int:
-        if not isinstance(label, str):
-            if 0 <= label < max(len(self.class_names), 1):
-                return int(label)
-        elif label in self.class_names:
-            return self.class_names.index(label)
-        elif not self.class_names:
+        if not isinstance(label, str) and 0 <= label < max(len(self.class_names), 1):
+            return int(label)
+        if label in self.class_names:
+            return self.class_names.index(str(label))
+        if not self.class_names:
             raise SaganError(f"this generator has no classes; leave {label!r} out")
         hint = nearest(label, self.class_names) if isinstance(label, str) else ""
         raise SaganError(
@@ -145,48 +142,96 @@ def draw_latents(
     return torch.special.ndtri(quantile).clamp(-limit, limit).float()
 
 
+def _require_labels(labels: Tensor, num_classes: int) -> None:
+    highest = max(num_classes, 1) - 1
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) <= highest:
+        raise SaganError(f"labels must lie between 0 and {highest}; got {labels.tolist()}")
+
+
+class TrainedDiscriminator(nn.Module):
+    """A discriminator ready to judge.
+
+    Attributes:
+        network: The folded network.
+        class_names: () for an unconditional discriminator.
+    """
+
+    def __init__(self, discriminator: Discriminator, class_names: Sequence[str]) -> None:
+        super().__init__()
+        self.network = fold(discriminator)
+        self.class_names = tuple(class_names)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """(N, 3, R, R) in [-1, 1] and integer (N,) -> logits (N,), high for real.
+
+        Raises:
+            SaganError: A label is out of range.
+        """
+        _require_labels(labels, len(self.class_names))
+        device = next(self.network.parameters()).device
+        return self.network(images.to(device), labels.to(device))
+
+
 def load_generator(path: str | Path, *, device: str = "cpu") -> TrainedGenerator:
     """Opens the generator of a run folder, a checkpoint or an exported file.
 
-    Raises:
-        SaganError: There is none, or it is damaged.
-    """
-    checkpoint, _ = load_checkpoint(path)
-    return trained_generator(checkpoint).to(device)
-
-
-def trained_generator(checkpoint: Checkpoint) -> TrainedGenerator:
-    """Builds the generator of a checkpoint, from the averaged weights where there are some."""
-    generator = Generator(
-        checkpoint.config.generator,
-        resolution=checkpoint.config.data.resolution,
-        num_classes=len(checkpoint.class_names),
-    )
-    part = "generator_ema" if "generator_ema" in checkpoint.parts else "generator"
-    restore_network(generator, checkpoint.parts, part)
-    return TrainedGenerator(generator, checkpoint.class_names)
-
-
-def load_discriminator(path: str | Path, *, device: str = "cpu") -> Discriminator:
-    """Opens the discriminator of a run folder or a checkpoint, folded: (images, labels) -> logits.
+    The averaged weights are used where there are some.
 
     Raises:
         SaganError: There is none, or it is damaged.
     """
     checkpoint, _ = load_checkpoint(path)
-    discriminator = Discriminator(
-        checkpoint.config.discriminator,
-        resolution=checkpoint.config.data.resolution,
-        num_classes=len(checkpoint.class_names),
-    )
+    generator = Generator(checkpoint.config.generator, **_size(checkpoint))
+    restore_network(generator, checkpoint.parts, averaged_part(checkpoint))
+    return TrainedGenerator(generator, checkpoint.class_names).to(device)
+
+
+def load_discriminator(path: str | Path, *, device: str = "cpu") -> TrainedDiscriminator:
+    """Opens the discriminator of a run folder, a checkpoint or an exported file.
+
+    Raises:
+        SaganError: There is none, or it is damaged.
+    """
+    checkpoint, _ = load_checkpoint(path)
+    discriminator = Discriminator(checkpoint.config.discriminator, **_size(checkpoint))
     restore_network(discriminator, checkpoint.parts, "discriminator")
-    return fold(discriminator).to(device)
+    return TrainedDiscriminator(discriminator, checkpoint.class_names).to(device)
+
+
+def _size(checkpoint: Checkpoint) -> dict[str, int]:
+    return {
+        "resolution": checkpoint.config.data.resolution,
+        "num_classes": len(checkpoint.class_names),
+    }
+
+
+def averaged_part(checkpoint: Checkpoint) -> str:
+    """The part that holds the generator to draw with."""
+    return "generator_ema" if "generator_ema" in checkpoint.parts else "generator"
 
 
 def for_inference(checkpoint: Checkpoint) -> Checkpoint:
     """Keeps what drawing and judging need: the averaged generator and the discriminator."""
-    averaged = "generator_ema" if "generator_ema" in checkpoint.parts else "generator"
-    parts = {"generator": checkpoint.parts[averaged]}
-    if "discriminator" in checkpoint.parts:
-        parts["discriminator"] = checkpoint.parts["discriminator"]
+    parts = {
+        "generator": checkpoint.parts[averaged_part(checkpoint)],
+        "discriminator": checkpoint.parts["discriminator"],
+    }
     return replace(checkpoint, parts=parts)
+
+
+MOST_CLASSES = 16
+
+
+def class_sheet(generator: TrainedGenerator, columns: int) -> np.ndarray:
+    """A grid of pictures, one row per class, the same seeds in every row: uint8 (3, H, W).
+
+    Of more than 16 classes it shows 16 evenly spaced ones; without classes it is a square of
+    different seeds.
+    """
+    names = generator.class_names
+    if not names:
+        return grid(generator.sample(range(columns * columns)), columns)
+    shown = [names[i * len(names) // MOST_CLASSES] for i in range(MOST_CLASSES)]
+    shown = shown if len(names) > MOST_CLASSES else list(names)
+    seeds = list(range(columns)) * len(shown)
+    return grid(generator.sample(seeds, [name for name in shown for _ in range(columns)]), columns)

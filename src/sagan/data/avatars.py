@@ -32,6 +32,7 @@ from sagan.data.dataset import (
     fingerprint,
     in_parallel,
     progress,
+    read_cached,
 )
 
 CREDITS = (
@@ -202,8 +203,10 @@ def load_atlas(resolution: int) -> Atlas:
     """
     version = importlib.metadata.version("robohash")
     path = cache_folder() / f"avatars-1-robohash-{version}-{resolution}.npz"
-    if not path.exists():
-        _write_atlas(path, resolution)
+    return read_cached(path, _read_atlas, lambda: _write_atlas(path, resolution))
+
+
+def _read_atlas(path: Path) -> Atlas:
     atlas: Atlas = [[] for _ in FAMILIES]
     with np.load(path) as archive:
         for name in archive.files:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import BinaryIO, Literal, TypeVar
 import numpy as np
 
 from sagan.errors import SaganError
+from sagan.files import replacing
 
 Split = Literal["train", "held-out"]
 
@@ -105,20 +107,31 @@ def cache_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         SaganError: The cache folder cannot be made or written.
     """
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as file:
+        with replacing(path) as draft, draft.open("wb") as file:
             yield file
-        os.replace(draft, path)
     except OSError as error:
         raise SaganError(
             f"cannot write to the cache folder {path.parent}: {error.strerror or error}; "
             "set SAGAN_CACHE to a folder with free space that you may write"
         ) from error
-    finally:
-        with suppress(OSError):
-            draft.unlink()
+
+
+def read_cached(
+    path: Path, read: Callable[[Path], _Result], build: Callable[[], object]
+) -> _Result:
+    """Reads a file of the cache; one that is absent or damaged is built anew first.
+
+    Raises:
+        SaganError: It cannot be built.
+    """
+    if path.exists():
+        try:
+            return read(path)
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+            pass
+    build()
+    return read(path)
 
 
 @contextmanager

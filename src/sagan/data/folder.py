@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from sagan.data.dataset import Dataset, cache_file, cache_folder, fingerprint, in_parallel
+from sagan.data.dataset import (
+    Dataset,
+    cache_file,
+    cache_folder,
+    fingerprint,
+    in_parallel,
+    read_cached,
+)
 from sagan.errors import SaganError
 
 if TYPE_CHECKING:
@@ -51,17 +58,20 @@ def load_folder(path: str | Path, resolution: int, *, conditional: bool = True) 
             "make it readable or remove it"
         ) from error
     packed = cache_folder() / f"folder-{key}.npy"
-    if not packed.exists():
-        _pack(packed, files, labels, class_names, resolution)
-    with packed.open("rb") as file:
-        file.seek(-16, os.SEEK_END)
-        mark = file.read().decode()
-    return Dataset(
-        images=np.asarray(np.load(packed, mmap_mode="r")),
-        labels=labels,
-        class_names=class_names,
-        fingerprint=mark,
+    images, mark = read_cached(
+        packed, _read_pack, lambda: _pack(packed, files, labels, class_names, resolution)
     )
+    return Dataset(images=images, labels=labels, class_names=class_names, fingerprint=mark)
+
+
+def _read_pack(packed: Path) -> tuple[np.ndarray, str]:
+    images = np.load(packed, mmap_mode="r")
+    with packed.open("rb") as file:
+        file.seek(images.offset + images.nbytes)
+        mark = file.read().decode()
+    if len(mark) != 16:
+        raise ValueError(f"{packed} is cut off")
+    return np.asarray(images), mark
 
 
 def _scan(root: Path, conditional: bool) -> tuple[list[Path], np.ndarray, tuple[str, ...]]:
@@ -94,7 +104,13 @@ def _scan(root: Path, conditional: bool) -> tuple[list[Path], np.ndarray, tuple[
 
 def _pictures(folder: Path) -> list[Path]:
     found = []
+    visited = set()
     for parent, subfolders, names in os.walk(folder, onerror=_reraise, followlinks=True):
+        status = os.stat(parent)
+        if (status.st_dev, status.st_ino) in visited:  # a link back to where we have been
+            subfolders.clear()
+            continue
+        visited.add((status.st_dev, status.st_ino))
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         found += [
             Path(parent, name)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,7 +22,7 @@ from sagan.data import Dataset, batch_indices, load_dataset
 from sagan.device import autocast, pick_device
 from sagan.errors import SaganError
 from sagan.runs import Run, checkpoint_files, load_checkpoint
-from sagan.sampling import TrainedGenerator
+from sagan.sampling import TrainedGenerator, class_sheet
 from sagan.training.loop import train_steps
 from sagan.training.progress import Progress
 from sagan.training.state import new_state, refresh_average
@@ -36,12 +35,12 @@ class Outcome:
 
     steps: int
     """Steps done in all."""
+    images_seen: int
+    """Real pictures seen in all, each time one is seen."""
     seconds: float
     """Wall time of this call's loop, samples and checkpoints included."""
     images_per_second: float
     """Real pictures seen per second in this call."""
-    interrupted: bool
-    """Ctrl-C stopped it before its end."""
 
 
 class Driver:
@@ -61,10 +60,16 @@ class Driver:
         self.run = Run(folder, config)
         self.dataset: Dataset = load_dataset(config.data)
         batch_indices(len(self.dataset), config.train.batch_size, 0, config.train.seed)
-        self.run.begin()
         self.state = new_state(config, len(self.dataset.class_names), self.device)
         self.label_frequencies = self._label_frequencies()
         self._resume()
+        if self.state.step > config.train.steps:
+            raise SaganError(
+                f"{folder} is already at step {self.state.step}; "
+                f"give more than --train.steps {config.train.steps}"
+            )
+        self.run.begin()
+        self.run.rewind_log(self.state.step)
 
     def _label_frequencies(self) -> Tensor:
         frequencies = torch.from_numpy(self.dataset.label_frequencies)
@@ -74,7 +79,6 @@ class Driver:
 
     def _resume(self) -> None:
         if not checkpoint_files(self.run.folder):
-            self.run.rewind_log(0)
             return
         checkpoint, path = load_checkpoint(self.run.folder)
         self.run.require_same(checkpoint.config)
@@ -84,18 +88,17 @@ class Driver:
                 "restore them or choose another --run"
             )
         self.state.restore(checkpoint.parts, checkpoint.step)
-        self.run.rewind_log(checkpoint.step)
 
     def train(self) -> Outcome:
         """Runs to the configured end, or until Ctrl-C; in both cases the last state is saved.
 
         Raises:
             SaganError: A loss is not finite, or the disk refuses; names the last good checkpoint.
+            KeyboardInterrupt: Ctrl-C; the step was finished and saved.
         """
         train = self.config.train
         state = self.state
         begin, first = time.perf_counter(), state.step
-        interrupted = False
         with _interruption() as interruption, Progress(train, state.step) as progress:
             for terms in self._guarded_steps():
                 progress.advance(terms)
@@ -104,20 +107,22 @@ class Driver:
                     self.run.log(
                         {"step": state.step, **terms, **self._signals(), **progress.rate()}
                     )
-                interrupted = interruption.requested and not is_last
-                if state.step % train.sample_interval == 0 or is_last:
-                    self.save_samples()
-                if state.step % train.checkpoint_interval == 0 or is_last or interrupted:
-                    self.save_checkpoint()
-                if interrupted:
-                    break
+                ends = is_last or interruption.requested
+                self.save(
+                    samples=ends or state.step % train.sample_interval == 0,
+                    checkpoint=ends or state.step % train.checkpoint_interval == 0,
+                )
+                if interruption.requested and not is_last:
+                    raise KeyboardInterrupt(
+                        f"stopped at step {state.step} and saved; the same command continues"
+                    )
         seconds = time.perf_counter() - begin
-        seen = (state.step - first) * train.batch_size * train.discriminator_steps
+        per_step = train.batch_size * train.discriminator_steps
         return Outcome(
             steps=state.step,
+            images_seen=state.step * per_step,
             seconds=seconds,
-            images_per_second=seen / seconds,
-            interrupted=interrupted,
+            images_per_second=(state.step - first) * per_step / seconds,
         )
 
     def _guarded_steps(self) -> Iterator[dict[str, float]]:
@@ -149,46 +154,39 @@ class Driver:
             for place, layer in getattr(self.state, network).attention.items()
         }
 
-    def save_samples(self) -> None:
-        """Draws the fixed seeds with the averaged generator, one row per class."""
-        refresh_average(self.state, self.label_frequencies, self.config.train.seed)
-        generator = TrainedGenerator(self.state.generator_ema, self.dataset.class_names)
-        images.save_png(class_sheet(generator, columns=8), self.run.sample_path(self.state.step))
+    def save(self, *, samples: bool, checkpoint: bool) -> None:
+        """Writes a sample grid of fixed seeds, a checkpoint, or both, with a fresh average.
 
-    def save_checkpoint(self) -> None:
-        """Writes everything needed to go on, after a look that it is finite."""
+        Raises:
+            SaganError: A tensor is no longer finite, or the disk refuses.
+        """
+        if not samples and not checkpoint:
+            return
         refresh_average(self.state, self.label_frequencies, self.config.train.seed)
+        step = self.state.step
+        if checkpoint:
+            save_checkpoint(self._checkpoint(), self.run.checkpoint_path(step))
+            self.run.remove_old_checkpoints(step)
+        if samples:
+            generator = TrainedGenerator(self.state.generator_ema, self.dataset.class_names)
+            images.save_png(class_sheet(generator, columns=8), self.run.sample_path(step))
+
+    def _checkpoint(self) -> Checkpoint:
         parts = self.state.parts()
         for part, tensors in parts.items():
             for name, tensor in tensors.items():
-                if not math.isfinite(tensor.sum(dtype=torch.float32).item()):
+                if not tensor.isfinite().all():
                     raise SaganError(
                         f"step {self.state.step}: {part}.{name} is no longer finite; "
                         f"{self._last_good()}; lower the learning rates to get past it"
                     )
-        save_checkpoint(
-            Checkpoint(
-                config=self.config,
-                class_names=self.dataset.class_names,
-                step=self.state.step,
-                parts=parts,
-                dataset_fingerprint=self.dataset.fingerprint,
-            ),
-            self.run.checkpoint_path(self.state.step),
+        return Checkpoint(
+            config=self.config,
+            class_names=self.dataset.class_names,
+            step=self.state.step,
+            parts=parts,
+            dataset_fingerprint=self.dataset.fingerprint,
         )
-        self.run.remove_old_checkpoints()
-
-
-def class_sheet(generator: TrainedGenerator, columns: int) -> np.ndarray:
-    """A grid of pictures, one row per class, the same seeds in every row: uint8 (3, H, W).
-
-    Without classes it is a square of different seeds.
-    """
-    if not generator.class_names:
-        return images.grid(generator.sample(range(columns * columns)), columns)
-    seeds = list(range(columns)) * len(generator.class_names)
-    labels = [name for name in generator.class_names for _ in range(columns)]
-    return images.grid(generator.sample(seeds, labels), columns)
 
 
 class _Interruption:
@@ -202,6 +200,7 @@ def _interruption() -> Iterator[_Interruption]:
     previous = signal.getsignal(signal.SIGINT)
 
     def request(number: int, frame: FrameType | None) -> None:
+        sys.stderr.write("\nfinishing this step, then saving; Ctrl-C again stops at once\n")
         interruption.requested = True
         signal.signal(signal.SIGINT, previous)
 

@@ -11,7 +11,7 @@ from sagan import spectral
 from sagan.config import Config, OptimizerConfig, TrainConfig
 from sagan.data import Dataset, batch_indices
 from sagan.images import to_float
-from sagan.training.randomness import Purpose, draw_latents, generator_at
+from sagan.training.randomness import Purpose, draw_latents_and_labels, generator_at
 from sagan.training.state import TrainingState, update_average
 from sagan.training.steps import discriminator_step, generator_step
 
@@ -37,25 +37,25 @@ def train_steps(
     state.discriminator.train()
 
     def draw_fakes(update: int, purpose: Purpose, *, gradient: bool) -> tuple[Tensor, Tensor]:
-        latents, labels = draw_latents(
+        latents, labels = draw_latents_and_labels(
             train.batch_size,
             config.generator.latent_dim,
             label_frequencies,
             generator_at(train.seed, update, purpose),
         )
-        labels = labels.to(device, non_blocking=True)
+        labels = labels.to(device)
         with torch.set_grad_enabled(gradient), autocast:
-            return state.generator(latents.to(device, non_blocking=True), labels), labels
+            return state.generator(latents.to(device), labels), labels
 
     while state.step < train.steps:
         set_learning_rates(state, config.optimizer, state.step / train.steps)
         spectral.advance(state.generator)
         terms: dict[str, float] = {}
-        for update in discriminator_updates(state.step, train):
+        updates = discriminator_updates(state.step, train)
+        for update in updates:
             real_images, real_labels = real_batch(dataset, config, update, device)
-            fake_images, fake_labels = draw_fakes(
-                update, Purpose.DISCRIMINATOR, gradient=train.reuse_fakes
-            )
+            is_reused = train.reuse_fakes and update == updates[-1]
+            fake_images, fake_labels = draw_fakes(update, Purpose.DISCRIMINATOR, gradient=is_reused)
             terms |= discriminator_step(
                 state.discriminator,
                 state.discriminator_optimizer,
@@ -91,8 +91,8 @@ def real_batch(
     """The real pictures of one discriminator update: float (N, 3, R, R) in [-1, 1] and (N,)."""
     train = config.train
     indices = batch_indices(len(dataset), train.batch_size, update, train.seed)
-    images = torch.from_numpy(dataset.images[indices]).to(device, non_blocking=True)
-    labels = torch.from_numpy(dataset.labels[indices]).to(device, non_blocking=True)
+    images = torch.from_numpy(dataset.images[indices]).to(device)
+    labels = torch.from_numpy(dataset.labels[indices]).to(device)
     images = to_float(images)
     if config.data.horizontal_flip:
         random = generator_at(train.seed, update, Purpose.FLIP)

@@ -29,7 +29,7 @@ def generator_at(seed: int, step: int, purpose: Purpose) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]))
 
 
-def draw_latents(
+def draw_latents_and_labels(
     count: int, latent_dim: int, label_frequencies: Tensor, random: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Latents from N(0, I) and labels from the given frequencies: (N, latent_dim), int64 (N,)."""

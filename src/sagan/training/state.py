@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from sagan import spectral
-from sagan.checkpoint import Parts, restore_network
+from sagan.checkpoint import Parts, part_of, require_same_tensors, restore_network
 from sagan.config import Config, OptimizerConfig
 from sagan.layers import ConditionalBatchNorm2d
 from sagan.models import Discriminator, Generator
-from sagan.training.randomness import Purpose, draw_latents, generator_at
+from sagan.training.randomness import Purpose, draw_latents_and_labels, generator_at
 
 STATISTICS_BATCHES = 16
 STATISTICS_BATCH_SIZE = 64
@@ -55,7 +54,7 @@ class TrainingState:
             (self.generator_optimizer, self.generator, "generator_optimizer"),
             (self.discriminator_optimizer, self.discriminator, "discriminator_optimizer"),
         ):
-            _restore_optimizer(optimizer, network, parts[part])
+            _restore_optimizer(optimizer, network, parts, part)
         self.step = step
 
 
@@ -64,7 +63,7 @@ def new_state(config: Config, num_classes: int, device: torch.device) -> Trainin
     size = {"resolution": config.data.resolution, "num_classes": num_classes}
     with torch.random.fork_rng(devices=[]):
         seed = generator_at(config.train.seed, 0, Purpose.INITIALIZATION).initial_seed()
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         generator = Generator(config.generator, **size).to(device)
         discriminator = Discriminator(config.discriminator, **size).to(device)
         generator_ema = Generator(config.generator, **size).to(device)
@@ -100,11 +99,18 @@ def _optimizer_tensors(optimizer: torch.optim.Adam, network: nn.Module) -> dict[
 
 
 def _restore_optimizer(
-    optimizer: torch.optim.Adam, network: nn.Module, tensors: Mapping[str, Tensor]
+    optimizer: torch.optim.Adam, network: nn.Module, parts: Parts, part: str
 ) -> None:
+    tensors = part_of(parts, part)
+    expected = {
+        f"{name}.{key}": parameter.new_zeros(()) if key == "step" else parameter
+        for name, parameter in network.named_parameters()
+        for key in ("step", "exp_avg", "exp_avg_sq")
+    }
+    require_same_tensors(tensors, expected, part)
     for name, parameter in network.named_parameters():
         optimizer.state[parameter] = {
-            key: tensors[f"{name}.{key}"].to(parameter.device)
+            key: tensors[f"{name}.{key}"].to(parameter.device, copy=True)
             for key in ("step", "exp_avg", "exp_avg_sq")
         }
 
@@ -126,7 +132,7 @@ def refresh_average(state: TrainingState, label_frequencies: Tensor, seed: int) 
     """Makes the averaged generator fit for use: its singular vectors and batch statistics.
 
     Twenty power iterations from the live network's vectors, then the mean of the batch statistics
-    over fixed latents. A function of the weights alone, so calling it does not change the run.
+    over fixed latents. Nothing else is read or changed, so calling it does not alter the run.
     """
     average = state.generator_ema
     for (norm, _), (live, _) in zip(
@@ -142,7 +148,7 @@ def refresh_average(state: TrainingState, label_frequencies: Tensor, seed: int) 
     for batch in range(STATISTICS_BATCHES):
         for norm in norms:
             norm.momentum = 1 / (batch + 1)
-        latents, labels = draw_latents(
+        latents, labels = draw_latents_and_labels(
             STATISTICS_BATCH_SIZE, average.latent_dim, label_frequencies, random
         )
         device = average.linear.weight.device
