@@ -59,11 +59,11 @@ def printed_config(capsys, *arguments):
 
 def test_flags_go_on_top_of_the_preset(capsys, tmp_path):
     config = printed_config(
-        capsys, "avatars32", "--run", tmp_path, "--train.steps", 7, "--optimizer.beta1", 0
+        capsys, "avatars32", "--run", tmp_path, "--train.steps", 7, "--optimizer.beta2", 0
     )
     preset = settings.preset("avatars32")
     assert settings.differences(preset, config) == [
-        "optimizer.beta1 (0.5 and 0.0)",
+        "optimizer.beta2 (0.99 and 0.0)",
         f"train.steps ({preset.train.steps} and 7)",
     ]
 
