@@ -77,10 +77,10 @@ class GeneratorBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    def __init__(self, resolution, num_classes, base_channels, attention, latent_dim=128):
+    def __init__(self, resolution, num_classes, base_channels, attention, multiples=None):
         super().__init__()
-        channels = [base_channels * n for n in GENERATOR_CHANNELS[resolution]]
-        self.linear = spectral_norm(nn.Linear(latent_dim, channels[0] * 16), eps=1e-12)
+        channels = [base_channels * n for n in multiples or GENERATOR_CHANNELS[resolution]]
+        self.linear = spectral_norm(nn.Linear(128, channels[0] * 16), eps=1e-12)
         self.blocks = nn.ModuleList()
         self.attention = nn.ModuleDict()
         for i in range(len(channels) - 1):
@@ -119,14 +119,17 @@ class DiscriminatorBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    def __init__(self, resolution, num_classes, base_channels, attention):
+    def __init__(
+        self, resolution, num_classes, base_channels, attention, multiples=None, final_resolution=4
+    ):
         super().__init__()
-        channels = [3] + [base_channels * n for n in DISCRIMINATOR_CHANNELS[resolution]]
+        multiples = multiples or DISCRIMINATOR_CHANNELS[resolution]
+        channels = [3] + [base_channels * n for n in multiples]
         self.blocks = nn.ModuleList()
         self.attention = nn.ModuleDict()
         size = resolution
         for i in range(len(channels) - 1):
-            downsample = size > 4
+            downsample = size > final_resolution
             self.blocks.append(DiscriminatorBlock(channels[i], channels[i + 1], i == 0, downsample))
             if downsample:
                 size //= 2

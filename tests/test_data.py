@@ -403,6 +403,41 @@ def test_subfolders_beside_loose_pictures(root):
         load_folder(root, 8)
 
 
+@pytest.mark.parametrize("keep", [0, 40, 300, -1, -16])
+def test_a_damaged_pack_is_built_anew(root, cache, keep):
+    save(root / "a" / "1.png", "red")
+    first = load_folder(root, 8)
+    (pack,) = cache.iterdir()
+    pixels = first.images.copy()
+    pack.write_bytes(pack.read_bytes()[:keep])
+    again = load_folder(root, 8)
+    np.testing.assert_array_equal(again.images, pixels)
+    assert again.fingerprint == first.fingerprint
+
+
+def test_a_damaged_atlas_is_built_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(avatars, "cache_folder", lambda: tmp_path)
+    atlas = [[np.zeros((2, 4, 8, 8), np.uint8)] for _ in avatars.FAMILIES]
+    built = []
+
+    def build(path, _):
+        built.append(path)
+        np.savez(path, **{f"{i}.0": family[0] for i, family in enumerate(atlas)})
+
+    monkeypatch.setattr(avatars, "_write_atlas", build)
+    avatars.load_atlas(8)
+    built[0].write_bytes(built[0].read_bytes()[:100])
+    np.testing.assert_array_equal(avatars.load_atlas(8)[2][0], atlas[2][0])
+    assert len(built) == 2
+
+
+def test_a_link_back_up_adds_no_pictures(root):
+    save(root / "a" / "1.png")
+    save(root / "b" / "1.png")
+    (root / "a" / "loop").symlink_to(root, target_is_directory=True)
+    assert len(load_folder(root, 8)) == 2
+
+
 def test_damaged_pictures(root, cache):
     (root / "a.png").write_text("hello")
     with pytest.raises(SaganError, match=r"a\.png is not a picture; remove or repair"):

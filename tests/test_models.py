@@ -38,14 +38,16 @@ def test_parameters_at_cifar_size():
     assert count(discriminator) == 1_075_586
 
 
-def pair(resolution, num_classes, generator_attention=(), discriminator_attention=()):
+AT_16 = {"attention": (16,)}
+NOWHERE = {"attention": ()}
+
+
+def pair(resolution, num_classes, generator, discriminator):
     """Both networks in float64, away from their first state: gamma, tables and biases not 0."""
     size = {"resolution": resolution, "num_classes": num_classes}
     networks = (
-        Generator(GeneratorConfig(base_channels=8, attention=generator_attention), **size),
-        Discriminator(
-            DiscriminatorConfig(base_channels=8, attention=discriminator_attention), **size
-        ),
+        Generator(GeneratorConfig(base_channels=8, **generator), **size),
+        Discriminator(DiscriminatorConfig(base_channels=8, **discriminator), **size),
     )
     for network in networks:
         network.double()
@@ -56,22 +58,33 @@ def pair(resolution, num_classes, generator_attention=(), discriminator_attentio
 
 
 @pytest.mark.parametrize(
-    ("resolution", "num_classes", "generator_attention", "discriminator_attention"),
+    ("resolution", "num_classes", "generator_attention", "discriminator_attention", "cifar"),
     [
-        (32, 5, (16,), (16,)),
-        (32, 0, (8, 32), (8, 16)),
-        (64, 3, (32,), (32,)),
-        (128, 4, (32, 64), (64,)),
-        (256, 2, (64,), (32,)),
+        (32, 5, (16,), (16,), False),
+        (32, 5, (16,), (16, 8), True),
+        (32, 0, (8, 32), (8, 16), False),
+        (64, 3, (32,), (32,), False),
+        (128, 4, (32, 64), (64,), False),
+        (256, 2, (64,), (32,), False),
     ],
 )
 def test_networks_equal_the_naive_reference(
-    resolution, num_classes, generator_attention, discriminator_attention
+    resolution, num_classes, generator_attention, discriminator_attention, cifar
 ):
-    ours = pair(resolution, num_classes, generator_attention, discriminator_attention)
+    plans = {"channels": (4, 4, 4, 4)}, {"channels": (2, 2, 2, 2), "final_resolution": 8}
+    plain_plans = [(4, 4, 4, 4)], [(2, 2, 2, 2), 8]
+    generator_plan, discriminator_plan = plans if cifar else ({}, {})
+    plain_generator_plan, plain_discriminator_plan = plain_plans if cifar else ([], [])
+    ours = pair(
+        resolution,
+        num_classes,
+        {"attention": generator_attention, **generator_plan},
+        {"attention": discriminator_attention, **discriminator_plan},
+    )
+    size = (resolution, num_classes, 8)
     naive = (
-        reference.Generator(resolution, num_classes, 8, generator_attention).double(),
-        reference.Discriminator(resolution, num_classes, 8, discriminator_attention).double(),
+        reference.Generator(*size, generator_attention, *plain_generator_plan).double(),
+        reference.Discriminator(*size, discriminator_attention, *plain_discriminator_plan).double(),
     )
     for network, plain in zip(ours, naive, strict=True):
         reference.copy_weights(network, plain)
@@ -103,7 +116,7 @@ def test_networks_equal_the_naive_reference(
 
 @pytest.mark.parametrize("num_classes", [0, 3])
 def test_folded_networks_give_the_same_and_leave_the_original_alone(num_classes):
-    generator, discriminator = pair(32, num_classes, (16,), (16,))
+    generator, discriminator = pair(32, num_classes, AT_16, AT_16)
     latents = torch.randn(4, 128).double()
     labels = torch.arange(4) % max(num_classes, 1)
     for _ in range(3):
@@ -121,7 +134,7 @@ def test_folded_networks_give_the_same_and_leave_the_original_alone(num_classes)
 
 
 def test_label_changes_the_picture_and_the_judgement():
-    generator, discriminator = pair(32, 2, (16,), (16,))
+    generator, discriminator = pair(32, 2, AT_16, AT_16)
     latents = torch.randn(1, 128).double().expand(2, -1)
     images = generator(latents, torch.tensor([0, 1]))
     assert (images[0] - images[1]).abs().max() > 0.01
@@ -130,7 +143,7 @@ def test_label_changes_the_picture_and_the_judgement():
 
 
 def test_every_parameter_gets_a_gradient():
-    generator, discriminator = pair(32, 2, (16,), (16,))
+    generator, discriminator = pair(32, 2, AT_16, AT_16)
     labels = torch.tensor([0, 1, 0])
     discriminator(generator(torch.randn(3, 128).double(), labels), labels).sum().backward()
     for network in (generator, discriminator):
@@ -141,7 +154,7 @@ def test_every_parameter_gets_a_gradient():
 
 def test_pictures_are_bounded_and_of_the_right_size():
     for resolution in (32, 64, 128, 256):
-        generator, discriminator = pair(resolution, 2)
+        generator, discriminator = pair(resolution, 2, NOWHERE, NOWHERE)
         labels = torch.tensor([1, 0])
         with torch.no_grad():
             images = generator(torch.randn(2, 128).double(), labels)
