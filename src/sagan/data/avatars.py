@@ -208,7 +208,7 @@ def load_atlas(resolution: int) -> Atlas:
 
 def _read_atlas(path: Path) -> Atlas:
     atlas: Atlas = [[] for _ in FAMILIES]
-    with np.load(path) as archive:
+    with path.open("rb") as file, np.load(file) as archive:
         for name in archive.files:
             atlas[int(name.partition(".")[0])].append(archive[name])
     return atlas
