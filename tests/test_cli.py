@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sagan import cli
+from sagan import cli, presets
 from sagan import config as settings
 from sagan.runs import checkpoint_files
 
@@ -61,7 +61,7 @@ def test_flags_go_on_top_of_the_preset(capsys, tmp_path):
     config = printed_config(
         capsys, "avatars32", "--run", tmp_path, "--train.steps", 7, "--optimizer.beta2", 0
     )
-    preset = settings.preset("avatars32")
+    preset = presets.preset("avatars32")
     assert settings.differences(preset, config) == [
         "optimizer.beta2 (0.99 and 0.0)",
         f"train.steps ({preset.train.steps} and 7)",

@@ -14,6 +14,7 @@ from cyclopts.argument import update_argument_collection
 from sagan import config as settings
 from sagan.config import Config
 from sagan.errors import SaganError
+from sagan.presets import preset as named_preset
 
 DEFAULT_PRESET = "avatars32"
 
@@ -35,7 +36,7 @@ def _read_settings(app: App, commands: tuple[str, ...], arguments: ArgumentColle
     elif chosen is not None and chosen.endswith(".toml"):
         base = settings.load(chosen)
     else:
-        base = settings.preset(chosen or DEFAULT_PRESET)
+        base = named_preset(chosen or DEFAULT_PRESET)
     # What cyclopts' own config sources do, which would take the section "train" for the command.
     update_argument_collection(
         settings.to_dict(base),

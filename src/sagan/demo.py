@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sagan import config as settings
 from sagan import images
 from sagan.data.avatars import CREDITS
 from sagan.files import write_text
 from sagan.inspection import attention_figure_of
+from sagan.presets import preset
 from sagan.sampling import TrainedGenerator, class_sheet, load_generator
 from sagan.training.driver import Driver, Outcome
 
@@ -37,7 +37,7 @@ def run_demo(folder: Path, steps: int | None = None) -> str:
     Raises:
         SaganError: As for training.
     """
-    config = settings.preset("avatars32")
+    config = preset("avatars32")
     if steps is not None:
         config = replace(config, train=replace(config.train, steps=steps))
     driver = Driver(config, folder)
