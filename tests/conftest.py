@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from sagan import config as settings
 from sagan.data import Dataset
+from sagan.features import FeatureExtractor
 from sagan.images import save_png
 
 
@@ -70,3 +72,58 @@ def trained_run(tmp_path_factory, picture_folder):
     config = replace(config, data=replace(config.data, source=str(picture_folder)))
     Driver(config, folder).train()
     return folder
+
+
+class Pooled(nn.Module):
+    """Means of 4 x 4 blocks as features, and a few of them as logits; counts its pictures."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
+
+    def forward(self, images):
+        self.seen += len(images)
+        features = nn.functional.adaptive_avg_pool2d(images.float() / 255, 4).flatten(1)
+        return features, 10 * features[:, :5]
+
+
+@pytest.fixture
+def extractor(tmp_path, monkeypatch):
+    """A feature extractor that needs no weights, with a cache of its own."""
+    monkeypatch.setenv("SAGAN_CACHE", str(tmp_path / "cache"))
+    return FeatureExtractor(
+        name="pooled",
+        title="Pooled",
+        weights_sha256="0" * 64,
+        resize="none",
+        feature_dim=48,
+        logit_dim=5,
+        network=Pooled(),
+        device=torch.device("cpu"),
+        batch_size=64,
+    )
+
+
+@pytest.fixture
+def inception_weights(tmp_path, monkeypatch):
+    """A file of random weights for Inception, which passes for the right one."""
+    from hashlib import sha256
+
+    from sagan import features
+
+    assert features.import_torchvision()
+    from torch_fidelity import FeatureExtractorInceptionV3, feature_extractor_inceptionv3
+
+    with monkeypatch.context() as without_weights:
+        without_weights.setattr(
+            feature_extractor_inceptionv3, "load_state_dict_from_url", lambda *_, **__: {}
+        )
+        without_weights.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        network = FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"])
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight)
+    path = tmp_path / "inception.pth"
+    torch.save(network.state_dict(), path)
+    monkeypatch.setitem(features._SHA256, "inception", sha256(path.read_bytes()).hexdigest())
+    return path

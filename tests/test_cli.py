@@ -138,7 +138,11 @@ def test_demo(capsys, tmp_path):
 def test_interrupted_demo_says_how_to_go_on(capsys, tmp_path, monkeypatch):
     from sagan.runs import Run
 
-    monkeypatch.setattr(Run, "log", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    def log(run, record):
+        if "generator" in record:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Run, "log", log)
     assert run("demo", "--run", tmp_path / "demo", "--steps", 60) == 130
     printed = capsys.readouterr()
     assert "stopped at step 50 and saved; the same command continues" in printed.err

@@ -4,17 +4,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from sagan.config import DataConfig
-from sagan.data import avatars, batch_indices, dataset, load_dataset
+from sagan.data import avatars, batch_indices, dataset, load_dataset, open_source
 from sagan.data.avatars import CLASS_NAMES, CREDITS, FAMILIES, load_avatars
 from sagan.data.folder import load_folder
 from sagan.errors import SaganError
+from sagan.images import save_png
 
 # --- order
 
@@ -543,13 +543,81 @@ def test_import_is_light():
     assert done.stdout == "[]\n"
 
 
-def test_progress_shows_only_what_lasts(monkeypatch, capsys):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    for seconds in (0.1, 2.0):
-        times = iter([0.0, seconds])
-        monkeypatch.setattr(dataset, "time", SimpleNamespace(monotonic=lambda t=times: next(t)))
-        with dataset.progress("Packing", 1) as advance:
-            advance()
-        captured = capsys.readouterr()
-        assert captured.out == ""
-        assert ("Packing" in captured.err) == (seconds > 1)
+@pytest.fixture
+def arrays():
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (6, 3, 32, 32), dtype=np.uint8), np.array([0, 1, 2, 0, 1, 2])
+
+
+def test_packed_files_hold_the_same_in_every_form(arrays, tmp_path):
+    images, labels = arrays
+    last = images.transpose(0, 2, 3, 1)
+    names = np.array(["a", "b", "c"])
+    np.savez(tmp_path / "ours.npz", images=images, labels=labels, class_names=names)
+    np.savez_compressed(tmp_path / "last.npz", images=last, labels=labels, class_names=names)
+    np.savez(tmp_path / "theirs.npz", arr_0=last, arr_1=labels.astype(np.int32))
+    np.save(tmp_path / "plain.npy", images)
+    for name, classes in (
+        ("ours.npz", ("a", "b", "c")),
+        ("last.npz", ("a", "b", "c")),
+        ("theirs.npz", ("0", "1", "2")),
+        ("plain.npy", ()),
+    ):
+        packed = load_dataset(DataConfig(source=str(tmp_path / name), resolution=32))
+        assert (packed.images == images).all()
+        assert packed.class_names == classes
+        assert (packed.labels == (labels if classes else 0)).all()
+        flat = load_dataset(
+            DataConfig(source=str(tmp_path / name), resolution=32, conditional=False)
+        )
+        assert flat.class_names == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"pictures": np.zeros((2, 3, 32, 32), np.uint8)}, "holds no pictures; it needs"),
+        ({"images": np.zeros((2, 3, 32, 32), np.float32)}, "holds no pictures; it needs"),
+        ({"images": np.zeros((0, 3, 32, 32), np.uint8)}, "holds no pictures; it needs"),
+        ({"images": np.zeros((2, 1, 32, 32), np.uint8)}, r"must be \(N, 3, R, R\)"),
+        ({"images": np.zeros((2, 3, 16, 16), np.uint8)}, "are 16 x 16, not 32 x 32; set"),
+        (
+            {"images": np.zeros((2, 3, 32, 32), np.uint8), "labels": np.array([0.0, 1.0])},
+            "labels must be 2 whole numbers from 0",
+        ),
+        (
+            {
+                "images": np.zeros((2, 3, 32, 32), np.uint8),
+                "labels": np.array([0, 5]),
+                "class_names": np.array(["a"]),
+            },
+            "has a label 5 but 1 class names",
+        ),
+        ({"images": np.array([object()])}, "cannot read"),
+    ],
+)
+def test_packed_files_of_something_else_are_refused(content, message, tmp_path):
+    np.savez(tmp_path / "set.npz", **content)
+    with pytest.raises(SaganError, match=message):
+        load_dataset(DataConfig(source=str(tmp_path / "set.npz"), resolution=32))
+
+
+def test_damaged_packed_files_are_refused(arrays, tmp_path):
+    for name, content in (("set.npz", b"PK\x03\x04 no archive"), ("set.npy", b"no array")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(SaganError, match=r"cannot read .*; give a .npy or .npz"):
+            load_dataset(DataConfig(source=str(tmp_path / name), resolution=32))
+
+
+def test_without_a_resolution_pictures_stay_as_they_are(tmp_path):
+    for name, side in (("a", 48), ("b", 48)):
+        save_png(np.full((3, side, side), 7, np.uint8), tmp_path / f"{name}.png")
+    assert open_source(str(tmp_path), None).images.shape == (2, 3, 48, 48)
+    with pytest.raises(SaganError, match="avatars can be had at every resolution; give"):
+        open_source("avatars", None)
+    save_png(np.full((3, 48, 32), 7, np.uint8), tmp_path / "c.png")
+    with pytest.raises(SaganError, match=r"a.png is 48 x 48, c.png is 32 x 48; give a --resol"):
+        open_source(str(tmp_path), None)
+    (tmp_path / "c.png").write_bytes(b"no picture")
+    with pytest.raises(SaganError, match=r"cannot read the picture .*c.png; remove"):
+        open_source(str(tmp_path), None)

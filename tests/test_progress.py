@@ -1,6 +1,10 @@
+from types import SimpleNamespace
+
 from conftest import tiny
 
-from sagan.training.progress import Progress, _duration
+from sagan import progress as progress_module
+from sagan.progress import duration, progress
+from sagan.training.progress import Progress
 
 TERMS = {"discriminator_real": 1.0, "discriminator_fake": 0.5, "generator": -0.25}
 
@@ -23,6 +27,30 @@ def test_rate_counts_pictures_of_all_discriminator_updates(capsys):
 
 
 def test_durations():
-    assert _duration(59.6) == "1:00"
-    assert _duration(3723) == "1:02:03"
-    assert _duration(200_000) == "2 d 7 h"
+    assert duration(59.6) == "1:00"
+    assert duration(3723) == "1:02:03"
+    assert duration(200_000) == "2 d 7 h"
+
+
+def clock(monkeypatch, *times):
+    remaining = iter(times)
+    monkeypatch.setattr(progress_module, "time", SimpleNamespace(monotonic=lambda: next(remaining)))
+
+
+def test_on_a_terminal_a_bar_shows_only_what_lasts(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    for seconds in (0.1, 2.0):
+        clock(monkeypatch, 0.0, seconds)
+        with progress("Packing", 1) as advance:
+            advance()
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert ("Packing" in captured.err) == (seconds > 1)
+
+
+def test_off_a_terminal_a_line_each_half_minute_says_the_time_left(monkeypatch, capsys):
+    clock(monkeypatch, 0.0, 20.0, 40.0, 60.0)
+    with progress("Packing", 10) as advance:
+        for _ in range(3):
+            advance(2)
+    assert capsys.readouterr().err == "Packing: 4 of 10, 1:00 left\n"

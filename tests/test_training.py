@@ -198,7 +198,7 @@ def test_a_damaged_newest_checkpoint_costs_only_its_steps(tmp_path, picture_fold
     again.train()
     assert same(straight.state.parts()["generator"], again.state.parts()["generator"])
     steps = [json.loads(line)["step"] for line in again.run.log_path.read_text().splitlines()]
-    assert steps == [1, 2, 3, 4, 5, 6]
+    assert steps == [1, 2, 3, 3, 4, 5, 6, 6]  # steps with a sample have a second line
 
 
 def test_restored_state_shares_no_memory_with_the_file():
@@ -314,7 +314,9 @@ def test_interruption_finishes_the_step_saves_and_continues(tmp_path, picture_fo
     monkeypatch.setattr(
         driver.run,
         "log",
-        lambda record: record["step"] == 2 and os.kill(os.getpid(), signal.SIGINT),
+        lambda record: (
+            "generator" in record and record["step"] == 2 and os.kill(os.getpid(), signal.SIGINT)
+        ),
     )
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt, match="stopped at step 2 and saved"):
@@ -372,7 +374,8 @@ def test_dataset_smaller_than_the_batch_is_refused_before_anything_is_written(
 
 def test_run_folder_holds_log_samples_and_checkpoints(trained_run):
     lines = [json.loads(line) for line in (trained_run / "log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [1, 2]
+    assert [line["step"] for line in lines if "generator" in line] == [1, 2]
+    assert [line["step"] for line in lines if "variety" in line] == [2]
     assert {"discriminator_real", "discriminator_fake", "generator", "images_per_second"} <= (
         lines[0].keys()
     )
@@ -521,3 +524,32 @@ def test_diverged_error_names_its_term():
     assert caught.value.term == "discriminator_fake"
     parameters = dict(state.discriminator.named_parameters())
     assert all(torch.equal(parameters[name], weights[name]) for name in parameters)
+
+
+def test_evaluations_are_logged_and_their_failures_survived(picture_folder, tmp_path):
+    config = tiny(steps=4, log_interval=4)
+    config = replace(
+        config,
+        data=replace(config.data, source=str(picture_folder)),
+        evaluation=replace(config.evaluation, interval=1, time_share=1.0),
+    )
+    plain = Driver(replace(config, evaluation=type(config.evaluation)()), tmp_path / "plain")
+    plain.train()
+    calls = []
+
+    def evaluate(generator, dataset):
+        calls.append(len(dataset))
+        if len(calls) == 2:
+            raise RuntimeError("no space")
+        return {"FD": float(generator.sample([0], 0).mean())}
+
+    driver = Driver(config, tmp_path / "run", evaluate)
+    driver.schedule.is_due = lambda step: True
+    with pytest.warns(RuntimeWarning, match="evaluation at step 2 failed.*no space"):
+        driver.train()
+    log = [json.loads(line) for line in driver.run.log_path.read_text().splitlines()]
+    assert [line["step"] for line in log if "evaluation" in line] == [1, 3, 4]
+    assert [line["step"] for line in log if "evaluation_error" in line] == [2]
+    assert all(line["variety"] >= 0 for line in log if "variety" in line)
+    for name, tensor in plain.state.generator.state_dict().items():
+        assert torch.equal(tensor, driver.state.generator.state_dict()[name]), name

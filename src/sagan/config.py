@@ -27,7 +27,8 @@ class DataConfig:
     """What the model learns from."""
 
     source: str = "avatars"
-    """A folder of pictures with one sub-folder per class, or "avatars" (built in)."""
+    """A folder of pictures with one sub-folder per class, a packed .npz or .npy file, or "avatars"
+    (built in)."""
     resolution: int = 128
     """Side of the square pictures in pixels: 32, 64, 128 or 256."""
     conditional: bool = True
@@ -228,6 +229,34 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """What is measured during training."""
+
+    interval: int = 0
+    """Steps between two evaluations of the averaged generator; 0 for none."""
+    time_share: float = 0.1
+    """Evaluations wait until they take no more than this share of the time; the last always is."""
+    metrics: tuple[str, ...] = ("fd", "kid")
+    """As for sagan evaluate; repeat the flag."""
+    samples: int = 5000
+    """Pictures of either side."""
+    extractor: str = "efficientnet-lite0"
+    """As for sagan evaluate."""
+    weights: str = ""
+    """Weights file of the extractor; empty: where it is usually found."""
+
+    def __post_init__(self) -> None:
+        _require(self.interval >= 0, "evaluation.interval", self.interval, "at least 0")
+        _require(
+            0 < self.time_share <= 1,
+            "evaluation.time_share",
+            self.time_share,
+            "above 0 and at most 1",
+        )
+        _require(self.samples >= 2, "evaluation.samples", self.samples, "at least 2")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything that decides a run."""
 
@@ -236,6 +265,7 @@ class Config:
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
         generator, discriminator = self.generator, self.discriminator
@@ -361,9 +391,11 @@ def _coerce(kind: Any, value: Any, name: str) -> Any:
         choices = get_args(kind)
         _require(value in choices, name, value, " or ".join(choices))
         return value
-    assert kind == tuple[int, ...], kind
-    if not isinstance(value, (list, tuple)) or any(type(item) is not int for item in value):
-        raise SaganError(f"{name} must be a list of whole numbers, not {value!r}")
+    assert get_origin(kind) is tuple, kind
+    item_kind = get_args(kind)[0]
+    if not isinstance(value, (list, tuple)) or any(type(item) is not item_kind for item in value):
+        items = {int: "whole numbers", str: "texts"}[item_kind]
+        raise SaganError(f"{name} must be a list of {items}, not {value!r}")
     return tuple(value)
 
 

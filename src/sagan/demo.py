@@ -9,14 +9,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from sagan import images
 from sagan.data.avatars import CREDITS
 from sagan.files import write_text
 from sagan.inspection import attention_figure_of
 from sagan.presets import preset
-from sagan.sampling import TrainedGenerator, class_sheet, load_generator
+from sagan.sampling import TrainedGenerator, class_sheet, load_generator, variety
 from sagan.training.driver import Driver, Outcome
 
 ATTENTION_CLASS = "cat"
@@ -80,7 +78,7 @@ def _measured(driver: Driver, outcome: Outcome, generator: TrainedGenerator) -> 
     lines = [f"trained {outcome.steps} steps on {outcome.images_seen:,} pictures"]
     if outcome.images_per_second:
         lines[0] += f", {outcome.seconds:.0f} s now at {outcome.images_per_second:.0f} images/s"
-    last = log[-1]
+    last = next(line for line in reversed(log) if "generator" in line)
     gammas = ", ".join(f"{k.split('_')[0]} {v:+.2f}" for k, v in last.items() if "gamma" in k)
     lines.append(
         f"last losses: real {last['discriminator_real']:.2f}, "
@@ -88,17 +86,7 @@ def _measured(driver: Driver, outcome: Outcome, generator: TrainedGenerator) -> 
         f"attention gamma: {gammas}"
     )
     lines.append(
-        f"variety within a class: {_variety(driver, generator):.0%} of the real pictures'"
+        f"variety within a class: {variety(generator, driver.dataset):.0%} of the real pictures'"
         " (spread of a pixel, mean over the classes)"
     )
     return lines
-
-
-def _variety(driver: Driver, generator: TrainedGenerator, count: int = 64) -> float:
-    """Standard deviation of a pixel within a class, generated over real, mean over the classes."""
-    ratios = []
-    for number in range(len(generator.class_names)):
-        real = driver.dataset.images[driver.dataset.labels == number][:count]
-        fake = generator.sample(range(count), number)
-        ratios.append(fake.std(axis=0).mean() / real.std(axis=0).mean())
-    return float(np.mean(ratios))

@@ -23,13 +23,13 @@ def pick_device(name: str) -> torch.device:
         return torch.device(present[0])
     if name.partition(":")[0] not in present:
         raise SaganError(
-            f"train.device = {name!r} is not here; this machine has {', '.join(present)} (or auto)"
+            f"there is no device {name!r} here; this machine has {', '.join(present)} (or auto)"
         )
     try:
         return torch.empty(0, device=name).device
     except RuntimeError as error:
         raise SaganError(
-            f"train.device = {name!r} is not here: {str(error).partition(chr(10))[0]}"
+            f"there is no device {name!r} here: {str(error).partition(chr(10))[0]}"
         ) from error
 
 

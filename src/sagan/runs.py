@@ -4,6 +4,7 @@ config.toml                          the settings
 log.jsonl                            one line per logged step
 samples/step-00001000.png            fixed seeds, one row per class
 checkpoints/step-00001000.safetensors
+evaluations/step-00001000-….json     what sagan evaluate measured
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Run:
     Args:
         folder: The place.
         config: Must agree with the one the folder was begun with, but for its length, its
-            intervals, the device, and where the pictures lie.
+            intervals, the device, the evaluations, and where the pictures lie.
 
     Raises:
         SaganError: The folder belongs to another config or is no run folder.
@@ -64,6 +65,7 @@ class Run:
             begun,
             train=replace(begun.train, **allowed),
             data=replace(begun.data, source=self.config.data.source),
+            evaluation=self.config.evaluation,
         )
         if different := settings.differences(begun, self.config):
             raise SaganError(

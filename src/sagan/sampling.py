@@ -6,6 +6,7 @@ here are folded, so that nothing depends on batch mates.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from sagan.checkpoint import Checkpoint, restore_network
 from sagan.config import nearest
+from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.folding import fold
 from sagan.images import grid, to_uint8
@@ -181,9 +183,18 @@ def load_generator(path: str | Path, *, device: str = "cpu") -> TrainedGenerator
         SaganError: There is none, or it is damaged.
     """
     checkpoint, _ = load_checkpoint(path)
+    return generator_of(checkpoint, averaged_part(checkpoint)).to(device)
+
+
+def generator_of(checkpoint: Checkpoint, part: str) -> TrainedGenerator:
+    """Makes the generator that a part of a checkpoint holds ready to draw.
+
+    Raises:
+        SaganError: The part is absent or does not fit.
+    """
     generator = Generator(checkpoint.config.generator, **_size(checkpoint))
-    restore_network(generator, checkpoint.parts, averaged_part(checkpoint))
-    return TrainedGenerator(generator, checkpoint.class_names).to(device)
+    restore_network(generator, checkpoint.parts, part)
+    return TrainedGenerator(generator, checkpoint.class_names)
 
 
 def load_discriminator(path: str | Path, *, device: str = "cpu") -> TrainedDiscriminator:
@@ -222,16 +233,38 @@ def for_inference(checkpoint: Checkpoint) -> Checkpoint:
 MOST_CLASSES = 16
 
 
+def _shown_classes(generator: TrainedGenerator) -> list[int]:
+    """Numbers of all classes, or of 16 evenly spaced ones."""
+    count = len(generator.class_names)
+    shown = min(count, MOST_CLASSES)
+    return [i * count // shown for i in range(shown)]
+
+
 def class_sheet(generator: TrainedGenerator, columns: int) -> np.ndarray:
     """A grid of pictures, one row per class, the same seeds in every row: uint8 (3, H, W).
 
     Of more than 16 classes it shows 16 evenly spaced ones; without classes it is a square of
     different seeds.
     """
-    names = generator.class_names
-    if not names:
+    if not generator.class_names:
         return grid(generator.sample(range(columns * columns)), columns)
-    shown = [names[i * len(names) // MOST_CLASSES] for i in range(MOST_CLASSES)]
-    shown = shown if len(names) > MOST_CLASSES else list(names)
+    shown = _shown_classes(generator)
     seeds = list(range(columns)) * len(shown)
-    return grid(generator.sample(seeds, [name for name in shown for _ in range(columns)]), columns)
+    return grid(
+        generator.sample(seeds, [label for label in shown for _ in range(columns)]), columns
+    )
+
+
+def variety(generator: TrainedGenerator, dataset: Dataset, *, count: int = 32) -> float:
+    """Spread of a pixel within a class, generated over real, mean over the classes.
+
+    1 is as varied as the real pictures, 0 is one picture per class. Of more than 16 classes it
+    takes 16 evenly spaced ones, and of each ``count`` pictures at most.
+    """
+    ratios = []
+    for label in _shown_classes(generator) or [0]:
+        real = dataset.images[np.flatnonzero(dataset.labels == label)[:count]]
+        if spread := real.std(axis=0).mean() if len(real) else 0.0:
+            fake = generator.sample(range(len(real)), label)
+            ratios.append(fake.std(axis=0).mean() / spread)
+    return float(np.mean(ratios)) if ratios else math.nan

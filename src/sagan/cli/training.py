@@ -41,7 +41,12 @@ def train(
         return
     from sagan.training.driver import Driver
 
-    driver = Driver(config, run)
+    evaluate = None
+    if config.evaluation.interval:
+        from sagan.evaluation.periodic import periodic_evaluation
+
+        evaluate = periodic_evaluation(config.evaluation, config.train.device)
+    driver = Driver(config, run, evaluate)
     if driver.state.step:
         print(f"continuing {run} at step {driver.state.step}", file=sys.stderr)
     outcome = driver.train()

@@ -1,14 +1,16 @@
-"""Pictures to learn from: the built-in avatars or a folder, as uint8 arrays in memory or mapped."""
+"""Pictures to learn from: built-in, in a folder or packed; uint8 arrays in memory or mapped."""
 
 import os.path
 
 from sagan.config import DataConfig, nearest
 from sagan.data.avatars import load_avatars
 from sagan.data.dataset import Dataset, Split, batch_indices
-from sagan.data.folder import load_folder
+from sagan.data.folder import load_folder, stored_resolution
+from sagan.data.packed import EXTENSIONS as PACKED
+from sagan.data.packed import load_packed
 from sagan.errors import SaganError
 
-__all__ = ["BUILT_IN", "Dataset", "Split", "batch_indices", "load_dataset"]
+__all__ = ["BUILT_IN", "Dataset", "Split", "batch_indices", "load_dataset", "open_source"]
 
 BUILT_IN = ("avatars",)
 """Sources that need no files."""
@@ -17,27 +19,52 @@ BUILT_IN = ("avatars",)
 def load_dataset(config: DataConfig, *, split: Split = "train") -> Dataset:
     """Loads the pictures a config names.
 
+    Raises:
+        SaganError: As for :func:`open_source`.
+    """
+    return open_source(
+        config.source,
+        config.resolution,
+        conditional=config.conditional,
+        generated_images=config.generated_images,
+        split=split,
+    )
+
+
+def open_source(
+    source: str,
+    resolution: int | None,
+    *,
+    conditional: bool = True,
+    generated_images: int = DataConfig.generated_images,
+    split: Split = "train",
+) -> Dataset:
+    """Loads pictures from a folder, a packed file or a built-in source.
+
     A folder called like a built-in source is reached as ``./avatars``.
 
     Args:
-        config: Source, resolution, and whether to keep the classes.
+        source: Path or name.
+        resolution: Side of the pictures in pixels; None takes those of a folder or a file as they
+            are, if all are squares of one size.
+        conditional: Keep the classes.
+        generated_images: Pictures of a built-in source.
         split: "held-out" shares no combination of parts with "train"; only avatars have it.
 
     Raises:
         SaganError: There is no such source, it cannot be read, or it lacks the split.
     """
-    if config.source in BUILT_IN:
-        return load_avatars(
-            config.resolution,
-            config.generated_images,
-            split=split,
-            conditional=config.conditional,
-        )
-    if not os.path.exists(os.path.expanduser(config.source)):
+    if source in BUILT_IN:
+        if resolution is None:
+            raise SaganError(f"{source} can be had at every resolution; give a --resolution")
+        return load_avatars(resolution, generated_images, split=split, conditional=conditional)
+    if not os.path.exists(os.path.expanduser(source)):
         raise SaganError(
-            f"there is no folder {config.source}{nearest(config.source, BUILT_IN)}; "
-            f"give a folder of pictures or a built-in source: {', '.join(BUILT_IN)}"
+            f"there is no folder {source}{nearest(source, BUILT_IN)}; give a folder "
+            f"of pictures, a .npz of arrays, or a built-in source: {', '.join(BUILT_IN)}"
         )
     if split == "held-out":
-        raise SaganError(f"the folder {config.source} has no held-out split; give a second folder")
-    return load_folder(config.source, config.resolution, conditional=config.conditional)
+        raise SaganError(f"{source} has no held-out split; give a second folder or file")
+    if source.endswith(PACKED):
+        return load_packed(source, resolution, conditional=conditional)
+    return load_folder(source, resolution or stored_resolution(source), conditional=conditional)

@@ -31,9 +31,9 @@ from sagan.data.dataset import (
     cache_folder,
     fingerprint,
     in_parallel,
-    progress,
     read_cached,
 )
+from sagan.progress import progress
 
 CREDITS = (
     "Art: robots Zikri Kader (CC-BY), monsters Hrvoje Novakovic (CC-BY 3.0), robot heads Julian"

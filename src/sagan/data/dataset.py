@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ import numpy as np
 
 from sagan.errors import SaganError
 from sagan.files import replacing
+from sagan.progress import progress
 
 Split = Literal["train", "held-out"]
 
@@ -132,32 +132,6 @@ def read_cached(
             pass
     build()
     return read(path)
-
-
-@contextmanager
-def progress(description: str, total: int) -> Iterator[Callable[[], None]]:
-    """Gives a function to call after each of ``total`` items.
-
-    What lasts longer than a second shows a bar on stderr, if that is a terminal.
-    """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
-    task = bar.add_task(description, total=total)
-    begin = time.monotonic()
-
-    def advance() -> None:
-        bar.advance(task)
-        if time.monotonic() - begin > 1:
-            bar.start()
-
-    try:
-        yield advance
-    finally:
-        if bar.live.is_started:
-            bar.stop()
 
 
 def in_parallel(

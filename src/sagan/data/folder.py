@@ -64,6 +64,34 @@ def load_folder(path: str | Path, resolution: int, *, conditional: bool = True) 
     return Dataset(images=images, labels=labels, class_names=class_names, fingerprint=mark)
 
 
+def stored_resolution(path: str | Path) -> int:
+    """The side in pixels of a folder's pictures, when all are squares of one size.
+
+    Raises:
+        SaganError: They are not (names two that differ), or cannot be read.
+    """
+    from PIL import Image
+
+    root = Path(path).expanduser()
+    files, _, _ = _scan(root, conditional=False)
+    first: tuple[Path, tuple[int, int]] | None = None
+    for file in files:
+        try:
+            with Image.open(file) as picture:
+                size = picture.size
+        except OSError as error:
+            raise SaganError(f"cannot read the picture {file}; remove or repair it") from error
+        first = first or (file, size)
+        if size != first[1] or size[0] != size[1]:
+            raise SaganError(
+                f"the pictures in {root} are not squares of one size: {first[0].name} is "
+                f"{first[1][0]} x {first[1][1]}, {file.name} is {size[0]} x {size[1]}; give a "
+                "--resolution to crop and resize them to"
+            )
+    assert first is not None, "a scan finds a picture"
+    return first[1][0]
+
+
 def _read_pack(packed: Path) -> tuple[np.ndarray, str]:
     images = np.load(packed, mmap_mode="r")
     with packed.open("rb") as file:

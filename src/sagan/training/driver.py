@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,10 @@ from sagan.data import Dataset, batch_indices, load_dataset
 from sagan.device import autocast, pick_device
 from sagan.errors import SaganError
 from sagan.runs import Run, checkpoint_files, load_checkpoint
-from sagan.sampling import TrainedGenerator, class_sheet
+from sagan.sampling import TrainedGenerator, class_sheet, variety
 from sagan.training.loop import train_steps
 from sagan.training.progress import Progress
+from sagan.training.schedule import EvaluationSchedule
 from sagan.training.state import new_state, refresh_average
 from sagan.training.steps import DivergedError
 
@@ -43,19 +45,28 @@ class Outcome:
     """Real pictures seen per second in this call."""
 
 
+Evaluate = Callable[[TrainedGenerator, Dataset], dict[str, float]]
+"""(averaged generator, real pictures) -> numbers by name."""
+
+
 class Driver:
     """One training run in its folder, begun or continued.
 
     Args:
         config: The settings.
         folder: The run folder.
+        evaluate: Called every ``evaluation.interval`` steps; whatever it raises, training goes on.
 
     Raises:
         SaganError: The data, the folder or its checkpoints do not allow the run.
     """
 
-    def __init__(self, config: Config, folder: str | Path) -> None:
+    def __init__(
+        self, config: Config, folder: str | Path, evaluate: Evaluate | None = None
+    ) -> None:
         self.config = config
+        self.schedule = EvaluationSchedule(config.evaluation, config.train.steps)
+        self.evaluate = evaluate
         self.device = pick_device(config.train.device)
         self.run = Run(folder, config)
         self.dataset: Dataset = load_dataset(config.data)
@@ -112,6 +123,8 @@ class Driver:
                     samples=ends or state.step % train.sample_interval == 0,
                     checkpoint=ends or state.step % train.checkpoint_interval == 0,
                 )
+                if self.evaluate is not None and self.schedule.is_due(state.step):
+                    self._measure(self.evaluate)
                 if interruption.requested and not is_last:
                     raise KeyboardInterrupt(
                         f"stopped at step {state.step} and saved; the same command continues"
@@ -168,8 +181,33 @@ class Driver:
             save_checkpoint(self._checkpoint(), self.run.checkpoint_path(step))
             self.run.remove_old_checkpoints(step)
         if samples:
-            generator = TrainedGenerator(self.state.generator_ema, self.dataset.class_names)
+            generator = self._averaged_generator()
             images.save_png(class_sheet(generator, columns=8), self.run.sample_path(step))
+            self.run.log({"step": step, "variety": round(variety(generator, self.dataset), 4)})
+
+    def _averaged_generator(self) -> TrainedGenerator:
+        return TrainedGenerator(self.state.generator_ema, self.dataset.class_names)
+
+    def _measure(self, evaluate: Evaluate) -> None:
+        step = self.state.step
+        refresh_average(self.state, self.label_frequencies, self.config.train.seed)
+        with self.schedule.timed():
+            try:
+                measured = evaluate(self._averaged_generator(), self.dataset)
+            except Exception as error:
+                warnings.warn(
+                    f"evaluation at step {step} failed, training goes on: {error}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+                self.run.log({"step": step, "evaluation_error": str(error)})
+                return
+        seconds = self.schedule.last_duration
+        self.run.log(
+            {"step": step, "evaluation": measured, "evaluation_seconds": round(seconds, 1)}
+        )
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in measured.items())
+        sys.stderr.write(f"step {step}: {shown} ({seconds:.0f} s)\n")
 
     def _checkpoint(self) -> Checkpoint:
         parts = self.state.parts()

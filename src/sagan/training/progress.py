@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from sagan.config import TrainConfig
+from sagan.progress import duration
 
 _WEIGHT_OF_NEWEST = 0.02
 
@@ -97,14 +98,5 @@ class Progress:
         return {
             "rate": f"{self._images_per_second():.0f} images/s",
             "losses": f"D {real + fake:.2f} G {self._losses['generator']:+.2f}",
-            "left": _duration(left),
+            "left": duration(left),
         }
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,85 @@
+"""The command evaluate."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from sagan.cli.program import app
+from sagan.errors import SaganError
+from sagan.evaluation.selection import Selection
+
+
+@app.command
+def evaluate(
+    subject: str | None = None,
+    /,
+    *,
+    metrics: str = "all",
+    selection: Annotated[Selection, Parameter(name="*")] = Selection(),
+    extractor: str = "efficientnet-lite0",
+    weights: Path | None = None,
+    device: str = "auto",
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    compare: Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative=())] = (),
+) -> None:
+    """Measure how close pictures come to real ones, and record how it was measured.
+
+    The same command continues after an interruption; features of real pictures are kept for the
+    next time.
+
+    Parameters
+    ----------
+    subject
+        Whose pictures: a run folder, a checkpoint, an exported file, a folder of pictures, or a
+        packed .npz or .npy.
+    metrics
+        Comma-separated: fd (FID with Inception), kid, is (inception score), pr (precision, recall),
+        dc (density, coverage), intra (distance within each class), accuracy (of the class asked
+        for), neighbours (nearest real pictures), or all.
+    selection
+        Which pictures.
+    extractor
+        Feature network: efficientnet-lite0 (offline), inception (the one of FID), clip-vit-b-32,
+        clip-vit-l-14, dinov2-vit-b-14 or dinov2-vit-l-14.
+    weights
+        File of the feature network's weights, where it is not found by itself.
+    device
+        auto, cpu, cuda or mps.
+    output
+        The record to write; by default in the run's folder evaluations, or evaluation.json.
+    compare
+        Print records side by side instead; refused where they were measured differently.
+    """
+    from sagan.evaluation.record import comparison, read_record, summary, write_record
+
+    if compare:
+        if subject is not None or len(compare) < 2:
+            raise SaganError("--compare takes two records or more, and nothing else")
+        print(comparison([read_record(path) for path in compare]))
+        return
+    if subject is None:
+        raise SaganError("nothing to measure; give a model, a folder of pictures, or --compare")
+
+    from sagan import images
+    from sagan.evaluation.evaluate import evaluate, neighbour_sheet
+    from sagan.evaluation.measures import known_metrics
+    from sagan.evaluation.sides import open_sides
+    from sagan.features import load_extractor
+
+    chosen = known_metrics(name.strip() for name in metrics.split(","))
+    network = load_extractor(extractor, weights=weights, device=device)
+    sides = open_sides(subject, selection, device=device)
+    command = shlex.join(["sagan", *sys.argv[1:]])
+    record = evaluate(sides, network, chosen, command=command)
+    path = write_record(record, output or sides.record_path(record))
+    print(summary(record))
+    print()
+    print(path)
+    if record.neighbours:
+        sheet = neighbour_sheet(record, sides)
+        print(images.save_png(sheet, path.with_suffix(".png")))

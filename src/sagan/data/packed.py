@@ -1,0 +1,83 @@
+"""Packed sets: pictures in one NumPy file."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from sagan.data.dataset import Dataset, fingerprint
+from sagan.errors import SaganError
+
+EXTENSIONS = (".npy", ".npz")
+
+
+def load_packed(path: str | Path, resolution: int | None, *, conditional: bool = True) -> Dataset:
+    """Reads uint8 pictures of one size, channels first or last, from a NumPy file.
+
+    A ``.npy`` file holds the pictures and is mapped, not read. A ``.npz`` file holds ``images``
+    and, if there are classes, ``labels`` (whole numbers from 0) and ``class_names``; without names
+    the classes are called by their numbers. The names ``arr_0`` and ``arr_1`` are understood for
+    pictures and labels, as other projects write them.
+
+    Args:
+        path: The file.
+        resolution: What the side of the pictures must be in pixels; None takes any.
+        conditional: Use the classes, if there are some.
+
+    Raises:
+        SaganError: The file is damaged or holds something else, or the size is another.
+    """
+    path = Path(path).expanduser()
+    try:
+        arrays = _read(path)
+        images = arrays.get("images", arrays.get("arr_0"))
+        labels = arrays.get("labels", arrays.get("arr_1"))
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise SaganError(f"cannot read {path} ({error}); give a .npy or .npz of arrays") from error
+    if images is None or images.ndim != 4 or images.dtype != np.uint8 or not len(images):
+        raise SaganError(f"{path} holds no pictures; it needs an array images, uint8 (N, 3, R, R)")
+    if images.shape[1] != 3 and images.shape[3] == 3:
+        images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    _require_square(path, images, resolution)
+    if not conditional or labels is None:
+        labels, names = np.zeros(len(images), np.int64), ()
+    else:
+        labels, names = _classes(path, labels, arrays.get("class_names"), len(images))
+    return Dataset(
+        images=images,
+        labels=labels,
+        class_names=names,
+        fingerprint=fingerprint(images, labels, names),
+    )
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    if path.suffix == ".npy":
+        return {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _require_square(path: Path, images: np.ndarray, resolution: int | None) -> None:
+    _, channels, height, width = images.shape
+    if channels != 3 or height != width:
+        raise SaganError(f"{path} holds arrays of shape {images.shape}; it must be (N, 3, R, R)")
+    if resolution is not None and height != resolution:
+        raise SaganError(
+            f"the pictures in {path} are {height} x {height}, not {resolution} x {resolution}; "
+            f"set the resolution to {height} or pack them anew"
+        )
+
+
+def _classes(
+    path: Path, labels: np.ndarray, names: np.ndarray | None, count: int
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    if labels.shape != (count,) or labels.dtype.kind not in "iu" or labels.min() < 0:
+        raise SaganError(f"{path}: labels must be {count} whole numbers from 0, one per picture")
+    highest = int(labels.max())
+    class_names = tuple(map(str, range(highest + 1) if names is None else names))
+    if highest >= len(class_names):
+        raise SaganError(f"{path} has a label {highest} but {len(class_names)} class names")
+    return labels.astype(np.int64), class_names

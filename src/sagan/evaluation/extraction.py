@@ -1,0 +1,86 @@
+"""Pictures -> features in a file: in a stream, interrupted and continued at will."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from sagan.data.dataset import cache_folder
+from sagan.errors import SaganError
+from sagan.evaluation.pictures import Pictures
+from sagan.features import FeatureExtractor
+from sagan.progress import progress
+
+BATCH_SIZE = 128
+
+
+class Features(NamedTuple):
+    """What an extractor says of pictures, with their labels; both arrays are memory maps."""
+
+    features: np.ndarray
+    """float32 (N, feature_dim)."""
+    logits: np.ndarray
+    """float32 (N, logit_dim)."""
+    labels: np.ndarray
+    """int64 (N,)."""
+
+
+def features_path(pictures: Pictures, extractor: FeatureExtractor) -> Path:
+    """The file of a set's features: a row of features and logits per picture, float32."""
+    key = f"{pictures.fingerprint}-{len(pictures)}-{extractor.name}-{extractor.weights_sha256[:16]}"
+    return cache_folder() / "features" / f"{key}.f32"
+
+
+def features_of(pictures: Pictures, extractor: FeatureExtractor, title: str) -> Features:
+    """Extracts the features of all pictures into their file, or what of them is missing there.
+
+    A row is written once it is known, always at its own place; a run that is stopped goes on where
+    it was, and two at the same time write the same.
+
+    Args:
+        pictures: Read batch by batch; the memory needed does not grow with their number.
+        extractor: Gives a row per picture.
+        title: Heads the progress line.
+
+    Raises:
+        SaganError: A feature is not finite, or the file cannot be written.
+    """
+    path = features_path(pictures, extractor)
+    width = extractor.feature_dim + extractor.logit_dim
+    count = len(pictures)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab"):
+            pass
+        with path.open("r+b") as file:
+            done = min(path.stat().st_size // (4 * width), count)
+            file.seek(4 * width * done)
+            with progress(title, count - done) as advance:
+                for start in range(done, count, BATCH_SIZE):
+                    stop = min(start + BATCH_SIZE, count)
+                    file.write(_rows(extractor, pictures.read(start, stop), start).data)
+                    advance(stop - start)
+    except OSError as error:
+        raise SaganError(
+            f"cannot write features to {path.parent}: {error.strerror or error}; "
+            "set SAGAN_CACHE to a folder with free space that you may write"
+        ) from error
+    rows = np.memmap(path, dtype=np.float32, mode="r", shape=(count, width))
+    return Features(
+        rows[:, : extractor.feature_dim], rows[:, extractor.feature_dim :], pictures.labels
+    )
+
+
+def _rows(extractor: FeatureExtractor, images: np.ndarray, start: int) -> np.ndarray:
+    features, logits = extractor(torch.from_numpy(images))
+    rows = torch.cat([features, logits], dim=1).cpu()
+    if not rows.isfinite().all():
+        bad = start + int((~rows.isfinite().all(dim=1)).nonzero()[0])
+        raise SaganError(
+            f"{extractor.title} finds features in picture {bad} that are not finite; its weights "
+            "are damaged or this device is; choose another --extractor or --device"
+        )
+    return np.ascontiguousarray(rows.numpy())

@@ -1,0 +1,62 @@
+"""Measuring a generator while it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from sagan.config import EvaluationConfig
+from sagan.data import Dataset
+from sagan.evaluation.extraction import features_of, features_path
+from sagan.evaluation.measures import known_metrics, measure
+from sagan.evaluation.pictures import generated, stored
+from sagan.evaluation.reference import Reference
+from sagan.evaluation.sides import labels_as_in
+from sagan.features import load_extractor
+from sagan.sampling import TrainedGenerator
+
+
+def periodic_evaluation(
+    config: EvaluationConfig, device: str
+) -> Callable[[TrainedGenerator, Dataset], dict[str, float]]:
+    """Prepares what a training run calls from time to time.
+
+    The feature network is loaded at once, so that what is missing is said before the first step.
+
+    Args:
+        config: What to measure.
+        device: Where the feature network runs.
+
+    Returns:
+        (generator, real pictures) -> numbers by name; both sides have ``config.samples`` pictures,
+        the generated ones the seeds from 0 on.
+
+    Raises:
+        SaganError: The feature network cannot be had, or a metric is unknown.
+    """
+    metrics = known_metrics(config.metrics)
+    weights = Path(config.weights) if config.weights else None
+    extractor = load_extractor(config.extractor, weights=weights, device=device)
+
+    @cache
+    def reference(dataset: Dataset) -> Reference:
+        real = stored(dataset, config.samples)
+        return Reference(
+            features=features_of(real, extractor, "features of the real pictures"),
+            class_names=real.class_names,
+            extractor=extractor,
+            cache=features_path(real, extractor).with_suffix(""),
+        )
+
+    def evaluate(generator: TrainedGenerator, dataset: Dataset) -> dict[str, float]:
+        labels, _ = labels_as_in(dataset, generator, config.samples)
+        pictures = generated(generator, labels)
+        try:
+            fake = features_of(pictures, extractor, "features of generated pictures")
+            found = measure(reference(dataset), fake, metrics)
+        finally:
+            features_path(pictures, extractor).unlink(missing_ok=True)
+        return {name: reading.value for name, reading in found.values.items()}
+
+    return evaluate

@@ -1,0 +1,92 @@
+"""What is measured: generated or stored pictures behind one face."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from sagan.data import Dataset
+from sagan.sampling import TrainedGenerator
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pictures:
+    """A numbered set of labelled pictures of one size."""
+
+    fingerprint: str
+    """16 hex digits that depend on every picture."""
+    labels: np.ndarray
+    """int64 (N,), values in [0, len(class_names)); all 0 without classes."""
+    class_names: tuple[str, ...]
+    """One name per label; () without classes."""
+    read: Callable[[int, int], np.ndarray]
+    """(start, stop) -> uint8 (stop - start, 3, R, R)."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def stored(dataset: Dataset, count: int | None = None) -> Pictures:
+    """Pictures of a dataset: all, or a fixed random choice of ``count`` in their order."""
+    if count is None or count >= len(dataset):
+        rows = np.arange(len(dataset))
+        fingerprint = dataset.fingerprint
+    else:
+        rows = np.sort(np.random.default_rng(0).permutation(len(dataset))[:count])
+        fingerprint = f"{dataset.fingerprint}-{count}"
+    return Pictures(
+        fingerprint=fingerprint,
+        labels=dataset.labels[rows],
+        class_names=dataset.class_names,
+        read=lambda start, stop: dataset.images[rows[start:stop]],
+    )
+
+
+def generated(
+    generator: TrainedGenerator,
+    labels: np.ndarray,
+    *,
+    first_seed: int = 0,
+    truncation: float | None = None,
+) -> Pictures:
+    """Pictures of a generator, drawn when they are read.
+
+    Args:
+        generator: Draws them.
+        labels: int64 (N,); picture i has the seed ``first_seed + i``.
+        first_seed: At least 0.
+        truncation: As for sampling.
+    """
+    digest = hashlib.sha256(repr((first_seed, truncation, generator.class_names)).encode())
+    digest.update(labels.astype("<i8").data)
+    for name, tensor in generator.state_dict().items():
+        digest.update(name.encode())
+        digest.update(_bytes(tensor))
+    return Pictures(
+        fingerprint=digest.hexdigest()[:16],
+        labels=labels,
+        class_names=generator.class_names,
+        read=lambda start, stop: generator.sample(
+            range(first_seed + start, first_seed + stop),
+            labels[start:stop].tolist(),
+            truncation=truncation,
+        ),
+    )
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.cpu().contiguous().numpy().tobytes()
+
+
+def proportional_labels(shares: Sequence[float] | np.ndarray, count: int) -> np.ndarray:
+    """Gives every class its share of ``count`` labels, as exactly as whole numbers allow.
+
+    Returns:
+        int64 (count,), sorted.
+    """
+    ends = np.round(np.cumsum(np.asarray(shares, dtype=np.float64) / np.sum(shares)) * count)
+    return np.searchsorted(ends, np.arange(count), side="right").astype(np.int64)

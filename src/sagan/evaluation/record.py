@@ -1,0 +1,182 @@
+"""Records: numbers together with everything that they depend on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from sagan.errors import SaganError
+from sagan.files import write_text
+
+FORMAT = 1
+
+Better = Literal["lower", "higher", "near the floor"]
+Setting = str | int | float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """One measured number."""
+
+    each: tuple[float, ...]
+    """One value per repeat."""
+    mean: float
+    """Mean over the repeats."""
+    spread: float | None
+    """Standard deviation over the repeats; None for a single one."""
+    within: float | None
+    """Standard deviation over the subsets or splits of a repeat, mean over the repeats; None where
+    the number has none."""
+    floor: float | None
+    """The same number for two disjoint random sets of real pictures; None where it was not had."""
+    better: Better
+    """Which direction is better."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What was measured, how, and what came out."""
+
+    subject: Mapping[str, Setting]
+    """Whose pictures: kind, path, step and fingerprint."""
+    protocol: Mapping[str, Setting]
+    """Everything that numbers depend on, apart from the subject; records that agree in it may be
+    compared."""
+    values: Mapping[str, Value]
+    """The numbers by name."""
+    details: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Numbers by class, by name."""
+    neighbours: Sequence[Mapping[str, float | int | str]] = ()
+    """Generated pictures, each with its nearest real one."""
+    notes: Sequence[str] = ()
+    """What a reader should know besides."""
+    seeds: Sequence[str] = ()
+    """Seeds of the pictures, a range per repeat."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Of the libraries."""
+    command: str = ""
+    """What was typed."""
+    date: str = ""
+    """ISO 8601 day."""
+    seconds: float = 0.0
+    """Time of this measurement; what was cached took none."""
+
+
+def write_record(record: Record, path: str | Path) -> Path:
+    """Writes a record as JSON.
+
+    Raises:
+        SaganError: It cannot be written.
+    """
+    path = Path(path)
+    try:
+        text = json.dumps({"format": FORMAT, **asdict(record)}, indent=1, ensure_ascii=False)
+        write_text(path, text + "\n")
+    except OSError as error:
+        raise SaganError(
+            f"cannot write the record {path}: {error.strerror or error}; choose another --output"
+        ) from error
+    return path
+
+
+def read_record(path: str | Path) -> Record:
+    """Reads a record.
+
+    Raises:
+        SaganError: The file is missing or is no record.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("format") > FORMAT:
+            raise SaganError(f"{path} was written by a newer version; upgrade sagan")
+        values = {
+            name: Value(**{**value, "each": tuple(value["each"])})
+            for name, value in content.pop("values").items()
+        }
+        return Record(values=values, **content)
+    except SaganError:
+        raise
+    except FileNotFoundError as error:
+        raise SaganError(f"there is no record {path}; run sagan evaluate first") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SaganError(
+            f"{path} is no record of an evaluation; give a file that sagan evaluate wrote"
+        ) from error
+
+
+def differing_fields(first: Record, second: Record) -> list[str]:
+    """Names the fields in which two protocols differ, with both values."""
+    names = [*first.protocol, *(name for name in second.protocol if name not in first.protocol)]
+    return [
+        f"{name} ({first.protocol.get(name)!r} and {second.protocol.get(name)!r})"
+        for name in names
+        if first.protocol.get(name) != second.protocol.get(name)
+    ]
+
+
+def comparison(records: Sequence[Record]) -> str:
+    """Sets records of one protocol side by side, a column each.
+
+    Raises:
+        SaganError: Two protocols differ; names the fields.
+    """
+    first = records[0]
+    for other in records[1:]:
+        if fields := differing_fields(first, other):
+            raise SaganError(
+                f"{_title(first)} and {_title(other)} were measured differently: "
+                f"{', '.join(fields)}; measure both in the same way to compare them"
+            )
+    names = list(dict.fromkeys(name for record in records for name in record.values))
+    rows = [["", *(_title(record) for record in records), "real vs real", "better"]]
+    for name in names:
+        had = [record.values.get(name) for record in records]
+        floor = next((value.floor for value in had if value and value.floor is not None), None)
+        better = next(value.better for value in had if value)
+        shown = ["-" if value is None else _shown(value) for value in had]
+        rows.append([name, *shown, "-" if floor is None else _figure(floor), better])
+    return "\n".join([_aligned(rows), "", *_protocol_lines(first)])
+
+
+def summary(record: Record) -> str:
+    """The record as text for a terminal: the numbers, the protocol, the notes."""
+    lines = [comparison([record])]
+    for name, by_class in record.details.items():
+        worst = sorted(by_class.items(), key=lambda item: -item[1])
+        shown = ", ".join(f"{label} {_figure(value)}" for label, value in worst[:16])
+        lines += ["", f"{name}: {shown}{', ...' if len(worst) > 16 else ''}"]
+    lines += ["", *record.notes] if record.notes else []
+    return "\n".join(lines)
+
+
+def _title(record: Record) -> str:
+    step = record.subject.get("step")
+    return f"{record.subject['path']}" + (f" @ {step}" if step is not None else "")
+
+
+def _figure(number: float) -> str:
+    return f"{number:.1f}" if abs(number) >= 10 else f"{number:.3f}"
+
+
+def _shown(value: Value) -> str:
+    spread = value.within if value.spread is None else value.spread
+    return _figure(value.mean) + ("" if spread is None else f" ± {_figure(spread)}")
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *rest in rows:
+        cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
+    return "\n".join(lines)
+
+
+def _protocol_lines(record: Record) -> list[str]:
+    shown = {k: v[:16] if k.endswith("sha256") else v for k, v in record.protocol.items() if v}  # type: ignore[index]
+    width = max(map(len, shown))
+    return [f"{name.ljust(width)}  {value}" for name, value in shown.items()]

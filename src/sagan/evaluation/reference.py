@@ -1,0 +1,102 @@
+"""The real side of a measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from sagan.data.dataset import cache_file, read_cached
+from sagan.evaluation.extraction import Features
+from sagan.features import FeatureExtractor
+from sagan.metrics import (
+    Gaussian,
+    LinearClassifier,
+    Manifold,
+    fit_classifier,
+    fit_gaussian,
+    fit_manifold,
+    nearest_neighbours,
+)
+
+MANIFOLD_PICTURES = 10_000
+PROBED_PICTURES = 1000
+
+
+@dataclass(kw_only=True, eq=False)
+class Reference:
+    """Real features, with what depends on them alone: computed once, kept in the cache.
+
+    Args:
+        features: The real side.
+        class_names: () without classes.
+        extractor: Where the features come from.
+        cache: Beginning of the names of files to keep results in; None keeps none.
+    """
+
+    features: Features
+    class_names: tuple[str, ...]
+    extractor: FeatureExtractor
+    cache: Path | None
+
+    @cached_property
+    def gaussian(self) -> Gaussian:
+        """Of all pictures."""
+        return self._kept("gaussian", lambda: fit_gaussian(self.features.features))
+
+    def class_gaussian(self, label: int) -> Gaussian:
+        """Of the pictures of one class."""
+        rows = self.features.labels == label
+        return self._kept(
+            f"gaussian-class-{label}",
+            lambda: fit_gaussian(self.features.features[rows]),
+            # With fewer pictures than dimensions the factor is no smaller than the features.
+            worthwhile=np.count_nonzero(rows) > self.features.features.shape[1],
+        )
+
+    @cached_property
+    def manifold(self) -> Manifold:
+        """Of at most 10,000 pictures."""
+        return fit_manifold(choice(self.features.features, MANIFOLD_PICTURES))
+
+    @cached_property
+    def classifier(self) -> LinearClassifier:
+        """Tells the classes apart."""
+        features, _, labels = self.features
+        return fit_classifier(features, labels, len(self.class_names))
+
+    @cached_property
+    def typical_distance(self) -> float:
+        """Median distance from a real picture to the nearest other one."""
+        probes = choice(self.features.features, PROBED_PICTURES)
+        distances, _ = nearest_neighbours(probes, self.features.features, 2)
+        return float(np.median(distances[:, 1]))
+
+    def _kept(
+        self, name: str, compute: Callable[[], Gaussian], *, worthwhile: bool = True
+    ) -> Gaussian:
+        if self.cache is None or not worthwhile:
+            return compute()
+        path = self.cache.with_name(f"{self.cache.name}-{name}.npz")
+
+        def build() -> None:
+            gaussian = compute()
+            with cache_file(path) as file:
+                np.savez(file, mean=gaussian.mean, factor=gaussian.factor, count=gaussian.count)
+
+        return read_cached(path, _read_gaussian, build)
+
+
+def _read_gaussian(path: Path) -> Gaussian:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        return Gaussian(archive["mean"], archive["factor"], int(archive["count"]))
+
+
+def choice(features: np.ndarray, count: int) -> np.ndarray:
+    """All rows, or a fixed random choice of ``count``, in their order."""
+    if len(features) <= count:
+        return features
+    return features[np.sort(np.random.default_rng(0).permutation(len(features))[:count])]

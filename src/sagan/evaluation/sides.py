@@ -1,0 +1,175 @@
+"""The two sides of a measurement: pictures to judge, and real ones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sagan.checkpoint import Checkpoint
+from sagan.config import DataConfig
+from sagan.data import Dataset, open_source
+from sagan.device import pick_device
+from sagan.errors import SaganError
+from sagan.evaluation.pictures import Pictures, generated, proportional_labels, stored
+from sagan.evaluation.record import Record, Setting
+from sagan.evaluation.selection import SEEDS_PER_REPEAT, Selection
+from sagan.runs import load_checkpoint
+from sagan.sampling import TrainedGenerator, averaged_part, generator_of
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sides:
+    """Pictures to judge and pictures to compare them with."""
+
+    identity: Mapping[str, Setting]
+    """Whose pictures are judged: kind, path, step."""
+    protocol: Mapping[str, Setting]
+    """How the pictures of both sides come about."""
+    sets: Sequence[Pictures]
+    """The pictures to judge, a set per repeat."""
+    seeds: Sequence[str]
+    """The seeds of every set; () for stored pictures."""
+    real: Pictures
+    """What they are compared with."""
+    notes: Sequence[str] = ()
+    """What a reader should know of the pictures."""
+    run_folder: Path | None = None
+    """The run that the judged model is of."""
+
+    def record_path(self, record: Record) -> Path:
+        """Where a record goes by default: a name per step and protocol in the run's folder."""
+        if self.run_folder is None:
+            return Path("evaluation.json")
+        protocol = json.dumps(dict(record.protocol), sort_keys=True).encode()
+        mark = hashlib.sha256(protocol).hexdigest()[:8]
+        name = f"step-{self.identity['step']:08d}-{record.protocol['extractor']}-{mark}.json"
+        return self.run_folder / "evaluations" / name
+
+
+def open_sides(subject: str, selection: Selection, *, device: str = "auto") -> Sides:
+    """Opens a model, a folder or a packed file, and the real pictures to compare it with.
+
+    Args:
+        subject: Run folder, checkpoint, exported file, folder of pictures, or packed file.
+        selection: Which pictures; repeat r of a model has the seeds from r million on.
+        device: Where a model draws.
+
+    Raises:
+        SaganError: A side cannot be had, or their sizes differ.
+    """
+    path = Path(subject)
+    if path.suffix == ".safetensors" or (path / "config.toml").exists():
+        return _model_sides(subject, selection, device)
+    if selection.against is None:
+        raise SaganError(f"{subject} is no model; say with --against what to compare it with")
+    judged = open_source(subject, selection.resolution)
+    real = _real(selection, None, judged.images.shape[-1])
+    _require_size(subject, judged.images.shape[-1], real)
+    return Sides(
+        identity={"kind": "pictures", "path": subject, "step": None},
+        protocol={
+            **_real_protocol(real, selection),
+            "labels": "as stored",
+            "weights": None,
+            "batch_norm": None,
+            "truncation": None,
+        },
+        sets=[stored(judged)],
+        seeds=(),
+        real=stored(real, selection.real_samples),
+        notes=_remarks({"judged": judged, "real": real}),
+    )
+
+
+def _model_sides(subject: str, selection: Selection, device: str) -> Sides:
+    checkpoint, file = load_checkpoint(subject)
+    raw, truncation = selection.raw, selection.truncation
+    generator = _generator(subject, checkpoint, raw).to(pick_device(device))
+    real = _real(selection, checkpoint.config.data, generator.resolution)
+    _require_size(subject, generator.resolution, real)
+    labels, rule = labels_as_in(real, generator, selection.samples)
+    firsts = [repeat * SEEDS_PER_REPEAT for repeat in range(selection.repeats)]
+    run_folder = file.parent.parent
+    return Sides(
+        identity={"kind": "generator", "path": subject, "step": checkpoint.step},
+        protocol={
+            **_real_protocol(real, selection),
+            "labels": rule,
+            "weights": "raw" if raw else "averaged",
+            "batch_norm": "running statistics" if raw else "statistics of 1,024 latents",
+            "truncation": truncation,
+        },
+        sets=[
+            generated(generator, labels, first_seed=first, truncation=truncation)
+            for first in firsts
+        ],
+        seeds=[f"{first}-{first + selection.samples - 1}" for first in firsts],
+        real=stored(real, selection.real_samples),
+        notes=_remarks({"real": real}),
+        run_folder=run_folder if (run_folder / "config.toml").exists() else None,
+    )
+
+
+def _generator(path: str, checkpoint: Checkpoint, raw: bool) -> TrainedGenerator:
+    if raw and "generator_ema" not in checkpoint.parts:
+        raise SaganError(f"{path} holds one set of weights only; leave --raw out")
+    return generator_of(checkpoint, "generator" if raw else averaged_part(checkpoint))
+
+
+def _real(selection: Selection, learned_from: DataConfig | None, resolution: int) -> Dataset:
+    resolution = selection.resolution or resolution
+    if selection.against is not None:
+        return open_source(selection.against, resolution, split=selection.split)
+    assert learned_from is not None
+    return open_source(
+        learned_from.source,
+        resolution,
+        conditional=learned_from.conditional,
+        generated_images=learned_from.generated_images,
+        split=selection.split,
+    )
+
+
+def _require_size(subject: str, resolution: int, real: Dataset) -> None:
+    if real.images.shape[-1] != resolution:
+        raise SaganError(
+            f"the pictures of {subject} are {resolution} pixels wide, the real ones "
+            f"{real.images.shape[-1]}; leave --resolution out"
+        )
+
+
+def _remarks(datasets: Mapping[str, Dataset]) -> list[str]:
+    return [
+        f"all {name} pictures looked at are grey: three equal channels go into the features"
+        for name, dataset in datasets.items()
+        if (dataset.images[:256] == dataset.images[:256, :1]).all()
+    ]
+
+
+def _real_protocol(real: Dataset, selection: Selection) -> dict[str, Setting]:
+    return {
+        "resolution": real.images.shape[-1],
+        "real": real.fingerprint,
+        "real_split": selection.split,
+    }
+
+
+def labels_as_in(real: Dataset, generator: TrainedGenerator, count: int) -> tuple[np.ndarray, str]:
+    """Chooses the classes to draw: as frequent as in real pictures.
+
+    Returns:
+        int64 (count,) of the generator's class numbers, and the rule in words.
+    """
+    names = generator.class_names
+    if not names:
+        return np.zeros(count, dtype=np.int64), "no classes"
+    share = dict(zip(real.class_names, real.label_frequencies, strict=False))
+    shares = [share.get(name, 0.0) for name in names]
+    if not sum(shares):
+        return proportional_labels(np.ones(len(names)), count), "all classes alike"
+    return proportional_labels(shares, count), "as frequent as in the real pictures"

@@ -1,0 +1,76 @@
+import json
+
+import numpy as np
+import pytest
+from test_cli import TINY, mistake, run
+
+from sagan.images import save_png
+
+
+@pytest.fixture(autouse=True)
+def _small_extractor(extractor, monkeypatch):
+    for place in ("features", "evaluation.periodic"):
+        monkeypatch.setattr(f"sagan.{place}.load_extractor", lambda *_, **__: extractor)
+
+
+def test_a_run_is_measured_into_its_folder_and_compared(trained_run, tmp_path, capsys):
+    output = tmp_path / "one.json"
+    common = ["evaluate", trained_run, "--samples", 8, "--metrics", "fd,kid, neighbours"]
+    assert run(*common, "--repeats", 2, "-o", output) == 0
+    printed = capsys.readouterr().out
+    assert "FD (Pooled)" in printed
+    assert str(output) in printed
+    assert output.with_suffix(".png").exists()
+    assert run(*common, "--repeats", 1) == 0
+    default = next((trained_run / "evaluations").glob("step-00000002-pooled-*.json"))
+    assert str(default) in capsys.readouterr().out
+    assert run("evaluate", "--compare", output, default) == 0
+    header = capsys.readouterr().out.splitlines()[0]
+    assert header.count(f"{trained_run} @ 2") == 2
+    other = tmp_path / "other.json"
+    assert run(*common, "--repeats", 1, "--truncation", 0.5, "-o", other) == 0
+    capsys.readouterr()
+    line = mistake(capsys, "evaluate", "--compare", output, other)
+    assert "measured differently: truncation (None and 0.5); measure both in the same way" in line
+
+
+def test_two_folders_are_measured(picture_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("evaluate", picture_folder, "--against", picture_folder, "--metrics", "fd") == 0
+    record = json.loads((tmp_path / "evaluation.json").read_text())
+    assert record["values"]["FD (Pooled)"]["mean"] == pytest.approx(0, abs=1e-9)
+    assert record["protocol"]["fake_pictures"] == 16
+
+
+def test_mistakes_are_one_line(trained_run, picture_folder, tmp_path, capsys):
+    for side in (16, 32):
+        save_png(np.zeros((3, side, side), np.uint8), tmp_path / "mixed" / f"{side}.png")
+    save_png(np.zeros((3, 32, 32), np.uint8), tmp_path / "one" / "a.png")
+    for arguments, message in (
+        ([], "nothing to measure; give a model"),
+        (["--compare", "a.json"], "--compare takes two records or more"),
+        (["--compare", "a.json", "b.json"], "there is no record a.json"),
+        ([trained_run, "--metrics", "fid"], "there is no metric 'fid' (did you mean fd?)"),
+        ([trained_run, "--samples", 1], "--samples 1 is out of range"),
+        ([picture_folder], "is no model; say with --against"),
+        ([tmp_path / "mixed", "--against", picture_folder], "16.png is 16 x 16, 32.png is 32 x 32"),
+        ([tmp_path / "one", "--against", picture_folder], "has fewer than 2 pictures"),
+        ([tmp_path / "none", "--against", picture_folder], "there is no folder"),
+        ([trained_run, "--against", "nowhere"], "there is no folder nowhere"),
+        ([trained_run, "--truncation", -1, "--samples", 4], "truncation -1.0 is out of range"),
+    ):
+        assert message in mistake(capsys, "evaluate", *arguments), arguments
+
+
+def test_training_evaluates_on_its_way(picture_folder, tmp_path, capsys):
+    folder = tmp_path / "run"
+    arguments = ["train", "--run", folder, "--data.source", picture_folder, *TINY]
+    arguments += ["--train.steps=2", "--evaluation.interval=1", "--evaluation.samples=8"]
+    assert run(*arguments) == 0
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    measured = [line["evaluation"] for line in log if "evaluation" in line]
+    assert measured
+    assert measured[-1].keys() == {"FD (Pooled)", "KID x 1000 (Pooled)"}
+    capsys.readouterr()
+    line = mistake(capsys, *arguments, "--evaluation.metrics", "fid")
+    assert "there is no metric 'fid'" in line

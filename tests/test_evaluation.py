@@ -1,0 +1,363 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny
+
+import sagan
+from sagan.data import Dataset, open_source
+from sagan.data.dataset import fingerprint
+from sagan.errors import SaganError
+from sagan.evaluation import comparison, read_record, summary, write_record
+from sagan.evaluation.evaluate import evaluate, neighbour_sheet
+from sagan.evaluation.extraction import features_of, features_path
+from sagan.evaluation.measures import METRICS, known_metrics
+from sagan.evaluation.periodic import periodic_evaluation
+from sagan.evaluation.pictures import generated, proportional_labels, stored
+from sagan.evaluation.selection import Selection
+from sagan.evaluation.sides import Sides, open_sides
+from sagan.features import load_extractor
+from sagan.images import save_png
+
+
+def noise(count, *, seed=0, low=0, classes=2, size=32):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(low, 256, (count, 3, size, size), dtype=np.uint8)
+    labels = np.arange(count) % max(classes, 1)
+    images[labels == 1] //= 2
+    names = tuple("abcdefgh"[:classes])
+    return Dataset(
+        images=images,
+        labels=labels,
+        class_names=names,
+        fingerprint=fingerprint(images, labels, names),
+    )
+
+
+def sides(judged, real, **changes):
+    return Sides(
+        identity={"kind": "pictures", "path": "somewhere", "step": None},
+        protocol={"resolution": 32, "truncation": None},
+        sets=[stored(judged)],
+        seeds=(),
+        real=stored(real),
+        **changes,
+    )
+
+
+def test_all_metrics_tell_equal_from_unequal_laws(extractor):
+    real = noise(400)
+    like = evaluate(sides(noise(400, seed=1), real), extractor, tuple(METRICS))
+    unlike = evaluate(sides(noise(400, seed=2, low=60), real), extractor, tuple(METRICS))
+    assert like.values.keys() == unlike.values.keys()
+    assert len(like.values) == 10
+    for name, value in like.values.items():
+        assert np.isfinite([value.mean, value.floor]).all(), name
+        if value.better == "lower":
+            assert value.mean < unlike.values[name].mean, name
+    assert like.values["FD (Pooled)"].mean < 3 * like.values["FD (Pooled)"].floor
+    assert like.values["class accuracy"].mean == 1
+    assert like.values["nearest-neighbour ratio"].mean == pytest.approx(1, abs=0.1)
+
+
+def test_copies_of_real_pictures_are_found(extractor):
+    real = noise(200)
+    record = evaluate(sides(real, real), extractor, ("fd", "neighbours"))
+    assert record.values["nearest-neighbour ratio"].mean == 0
+    assert record.values["FD (Pooled)"].mean == pytest.approx(0, abs=1e-9)
+    for pair in record.neighbours:
+        assert pair["picture"] == pair["real_picture"]
+    sheet = neighbour_sheet(record, sides(real, real))
+    top, bottom = sheet[:, 2:34], sheet[:, 36:68]
+    assert (top == bottom).all()
+
+
+def test_a_folder_and_a_generator_of_the_same_pictures_give_equal_numbers(
+    extractor, trained_run, picture_folder, tmp_path
+):
+    drawn = open_sides(str(trained_run), Selection(samples=10, repeats=1))
+    pictures = drawn.sets[0]
+    for number, image in enumerate(pictures.read(0, 10)):
+        name = pictures.class_names[pictures.labels[number]]
+        save_png(image, tmp_path / "drawn" / name / f"{number:02}.png")
+    np.savez(
+        tmp_path / "drawn.npz",
+        images=pictures.read(0, 10).transpose(0, 2, 3, 1),
+        labels=pictures.labels,
+        class_names=np.array(pictures.class_names),
+    )
+    metrics = ("fd", "kid", "is", "pr", "intra", "accuracy")
+    expected = evaluate(drawn, extractor, metrics)
+    for subject in ("drawn", "drawn.npz"):
+        other = open_sides(str(tmp_path / subject), Selection(against=str(picture_folder)))
+        found = evaluate(other, extractor, metrics)
+        assert found.values == expected.values
+        assert found.details == expected.details
+
+
+def test_an_interrupted_extraction_continues(extractor, monkeypatch):
+    pictures = stored(noise(1000))
+    whole = np.array(features_of(pictures, extractor, "").features)
+    path = features_path(pictures, extractor)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 3 // 10 + 5])  # in the middle of a row
+    extractor.network.seen = 0
+    again = features_of(pictures, extractor, "").features
+    assert extractor.network.seen == 700
+    assert (again == whole).all()
+    extractor.network.seen = 0
+    features_of(pictures, extractor, "")
+    assert extractor.network.seen == 0
+
+
+def test_pictures_are_read_in_batches(extractor):
+    pictures = stored(noise(500))
+    sizes = []
+
+    def read(start, stop):
+        sizes.append(stop - start)
+        return pictures.read(start, stop)
+
+    features_of(replace(pictures, read=read), extractor, "")
+    assert sum(sizes) == 500
+    assert max(sizes) <= 256
+
+
+def test_a_second_evaluation_reuses_the_real_side(extractor):
+    real = noise(300)
+    evaluate(sides(noise(100, seed=1), real), extractor, ("fd", "intra"))
+    extractor.network.seen = 0
+    evaluate(sides(noise(100, seed=2), real), extractor, ("fd", "intra"))
+    assert extractor.network.seen == 100
+
+
+def test_features_of_generated_pictures_do_not_stay(extractor, trained_run):
+    opened = open_sides(str(trained_run), Selection(samples=5, repeats=2))
+    record = evaluate(opened, extractor, ("kid",))
+    assert not any(features_path(pictures, extractor).exists() for pictures in opened.sets)
+    assert features_path(opened.real, extractor).exists()
+    value = record.values["KID x 1000 (Pooled)"]
+    assert len(value.each) == 2
+    assert value.each[0] != value.each[1]
+    assert value.spread == pytest.approx(np.std(value.each, ddof=1))
+    assert record.seeds == ["0-4", "1000000-1000004"]
+
+
+def test_a_set_does_not_depend_on_its_portions(trained_run):
+    generator = sagan.load_generator(trained_run)
+    pictures = generated(generator, np.array([0, 0, 1, 1, 1]), first_seed=7)
+    whole = pictures.read(0, 5)
+    assert (np.concatenate([pictures.read(0, 2), pictures.read(2, 5)]) == whole).all()
+    assert (whole[3] == generator.sample([10], 1)[0]).all()
+    others = [
+        generated(generator, np.array([0, 0, 1, 1, 0]), first_seed=7),
+        generated(generator, np.array([0, 0, 1, 1, 1]), first_seed=8),
+        generated(generator, np.array([0, 0, 1, 1, 1]), first_seed=7, truncation=1.0),
+    ]
+    assert len({pictures.fingerprint, *(other.fingerprint for other in others)}) == 4
+
+
+@pytest.mark.parametrize("count", [1, 7, 100])
+def test_labels_are_shared_out_in_proportion(count):
+    shares = [0.5, 0.0, 0.3, 0.2]
+    labels = proportional_labels(shares, count)
+    assert len(labels) == count
+    counts = np.bincount(labels, minlength=4)
+    assert (np.abs(counts - np.array(shares) * count) <= 1).all()
+    assert counts[1] == 0
+
+
+def test_classes_are_matched_by_name_and_small_ones_left_out(extractor):
+    real = noise(90, classes=3)
+    judged = replace(noise(60, seed=1, classes=3), class_names=("c", "unheard", "a"))
+    record = evaluate(sides(judged, real), extractor, ("intra", "accuracy"))
+    assert record.details["intra-class FD (Pooled)"].keys() == {"a", "c"}
+    assert record.notes == ["left out of the distance within classes for want of pictures: b"]
+
+
+def test_few_pictures_are_measured_with_a_warning(extractor):
+    record = evaluate(sides(noise(3, seed=1), noise(30)), extractor, tuple(METRICS))
+    assert np.isfinite([value.mean for value in record.values.values()]).all()
+    notes = " ".join(record.notes)
+    assert "biased upwards: 3 pictures for 48 features; KID has no such bias" in notes
+    assert "subsets of 3 instead of 1000" in notes
+
+
+def test_identical_pictures_are_measured_and_named(extractor):
+    alike = noise(40)
+    alike.images[:] = alike.images[0]
+    record = evaluate(sides(alike, noise(60)), extractor, tuple(METRICS))
+    assert np.isfinite([value.mean for value in record.values.values()]).all()
+    assert "all measured pictures are alike" in record.notes
+
+
+def test_a_network_without_classes_has_no_inception_score(extractor):
+    without = replace(extractor, logit_dim=0)
+    without.network.forward = lambda images: (
+        torch.rand(len(images), 48),
+        torch.empty(len(images), 0),
+    )
+    record = evaluate(sides(noise(20, seed=1), noise(30)), without, ("is",))
+    assert not record.values
+    assert "Pooled names no classes" in record.notes[0]
+
+
+def test_bad_features_and_single_pictures_are_refused(extractor):
+    with pytest.raises(SaganError, match="somewhere has fewer than 2 pictures"):
+        evaluate(sides(noise(1), noise(30)), extractor, ("fd",))
+    extractor.network.forward = lambda images: (
+        torch.full((len(images), 48), torch.nan),
+        torch.zeros(len(images), 5),
+    )
+    with pytest.raises(SaganError, match="features in picture 0 that are not finite"):
+        evaluate(sides(noise(20, seed=1), noise(30)), extractor, ("fd",))
+
+
+def test_records_survive_the_file_and_are_compared_only_when_measured_alike(extractor, tmp_path):
+    real = noise(100)
+    one, other = (
+        evaluate(sides(noise(60, seed=seed), real), extractor, ("fd", "kid")) for seed in (1, 2)
+    )
+    assert read_record(write_record(one, tmp_path / "one.json")).values == one.values
+    table = comparison([one, other])
+    assert table.count("somewhere") == 2
+    assert "FD (Pooled)" in table
+    assert "real vs real" in table
+    assert "feature_resize" in summary(one)
+    different = replace(other, protocol={**other.protocol, "truncation": 0.7, "fake_pictures": 9})
+    with pytest.raises(SaganError, match=r"truncation \(None and 0.7\)") as caught:
+        comparison([one, different])
+    assert "fake_pictures (60 and 9)" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_record_says_everything_a_number_depends_on(extractor, trained_run, picture_folder):
+    opened = open_sides(str(trained_run), Selection(samples=4, repeats=1, truncation=0.5, raw=True))
+    record = evaluate(opened, extractor, ("fd", "kid"), command="sagan evaluate")
+    assert record.protocol == {
+        "extractor": "pooled",
+        "extractor_weights_sha256": "0" * 64,
+        "feature_resize": "none",
+        "quantisation": "uint8",
+        "resolution": 32,
+        "real": open_source(str(picture_folder), 32).fingerprint,
+        "real_split": "train",
+        "labels": "as frequent as in the real pictures",
+        "weights": "raw",
+        "batch_norm": "running statistics",
+        "truncation": 0.5,
+        "real_pictures": 16,
+        "fake_pictures": 4,
+        "floor_pictures": 4,
+        "kid_over": "100 subsets of 1000",
+    }
+    assert record.subject["step"] == 2
+    assert record.versions.keys() == {"sagan", "torch", "numpy"}
+    path = opened.record_path(record)
+    assert path.parent == trained_run / "evaluations"
+    assert path.name.startswith("step-00000002-pooled-")
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"format": 1}', '{"format": 1, "values": {"a": 3}}']
+)
+def test_what_is_no_record_is_refused(content, tmp_path):
+    path = tmp_path / "record.json"
+    path.write_text(content)
+    with pytest.raises(SaganError, match="is no record of an evaluation"):
+        read_record(path)
+    with pytest.raises(SaganError, match="there is no record"):
+        read_record(tmp_path / "absent.json")
+    path.write_text(json.dumps({"format": 99}))
+    with pytest.raises(SaganError, match="newer version"):
+        read_record(path)
+
+
+def test_sides_that_cannot_be_compared_are_refused(trained_run, picture_folder, tmp_path):
+    save_png(np.zeros((3, 32, 32), np.uint8), tmp_path / "mixed" / "a.png")
+    save_png(np.zeros((3, 16, 16), np.uint8), tmp_path / "mixed" / "b.png")
+    run, real = str(trained_run), str(picture_folder)
+    for subject, options, message in (
+        (tmp_path / "mixed", {"against": real}, "b.png is 16 x 16; give a --resolution"),
+        (real, {}, "is no model; say with --against"),
+        (run, {"resolution": 64}, "are 32 pixels wide, the real ones 64"),
+        (run, {"split": "held-out"}, "has no held-out split"),
+        (run, {"against": "avatar"}, r"did you mean avatars"),
+        (run, {"samples": 1}, "samples 1 is out of range"),
+        (run, {"repeats": 0}, "repeats 0 is out of range"),
+        (run, {"real_samples": 1}, "real-samples 1 is out of range"),
+    ):
+        with pytest.raises(SaganError, match=message):
+            open_sides(str(subject), Selection(**options))
+
+
+def test_grey_pictures_are_measured_and_named(extractor, picture_folder, tmp_path):
+    for number, image in enumerate(noise(8).images):
+        save_png(image[:1].repeat(3, axis=0), tmp_path / "grey" / f"{number}.png")
+    record = evaluate(
+        open_sides(str(tmp_path / "grey"), Selection(against=str(picture_folder))),
+        extractor,
+        ("fd",),
+    )
+    assert record.notes[0].startswith("all judged pictures looked at are grey")
+    assert not any("real" in note for note in record.notes)
+
+
+def test_metrics_are_known_by_name():
+    assert known_metrics(["kid", "fd", "kid"]) == ("kid", "fd")
+    assert known_metrics(["all"]) == tuple(METRICS)
+    with pytest.raises(SaganError, match=r"no metric 'fds'.*did you mean fd"):
+        known_metrics(["fds"])
+
+
+def test_periodic_evaluation_measures_without_touching_the_training(
+    extractor, monkeypatch, dataset, trained_run
+):
+    monkeypatch.setattr("sagan.evaluation.periodic.load_extractor", lambda *_, **__: extractor)
+    config = replace(tiny().evaluation, samples=10)
+    measure = periodic_evaluation(config, "cpu")
+    generator = sagan.load_generator(trained_run)
+    state = torch.random.get_rng_state()
+    found = measure(generator, dataset)
+    assert found.keys() == {"FD (Pooled)", "KID x 1000 (Pooled)"}
+    assert (torch.random.get_rng_state() == state).all()
+    extractor.network.seen = 0
+    assert measure(generator, dataset) == found
+    assert extractor.network.seen == 10
+
+
+def test_an_evaluation_agrees_with_torch_fidelity_on_the_same_folders(
+    inception_weights, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SAGAN_CACHE", str(tmp_path / "cache"))
+    for name, low in (("judged", 40), ("real", 0)):
+        for number, image in enumerate(noise(12, seed=low, low=low).images):
+            save_png(image, tmp_path / name / f"{number:02}.png")
+    opened = open_sides(str(tmp_path / "judged"), Selection(against=str(tmp_path / "real")))
+    inception = load_extractor("inception", weights=inception_weights)
+    values = evaluate(opened, inception, ("fd", "kid", "is", "pr")).values
+
+    from torch_fidelity import calculate_metrics
+
+    theirs = calculate_metrics(
+        input1=str(tmp_path / "judged"),
+        input2=str(tmp_path / "real"),
+        feature_extractor="inception-v3-compat",
+        feature_extractor_weights_path=str(inception_weights),
+        kid_subset_size=12,
+        cuda=False,
+        cache=False,
+        save_cpu_ram=True,  # reads the pictures in this process
+        verbose=False,
+        **dict.fromkeys(("fid", "kid", "isc", "prc"), True),
+    )
+    for name, key, factor in (
+        ("FID", "frechet_inception_distance", 1),
+        ("KID x 1000", "kernel_inception_distance_mean", 1000),
+        ("IS", "inception_score_mean", 1),
+        ("precision", "precision", 1),
+        ("recall", "recall", 1),
+    ):
+        assert values[name].mean == pytest.approx(factor * theirs[key], rel=1e-3), name
