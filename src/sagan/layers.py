@@ -26,6 +26,21 @@ class Linear(SpectralLayer):
         return F.linear(x, self.normalized_weight, self.bias)
 
 
+def class_rows(table: Tensor, labels: Tensor) -> Tensor:
+    """Picks the row of each label, or mixes rows.
+
+    Args:
+        table: (classes, D).
+        labels: Integer (N,), or the share of every class, floating (N, classes).
+
+    Returns:
+        (N, D).
+    """
+    if labels.is_floating_point():
+        return labels.to(table.dtype) @ table
+    return F.embedding(labels, table)
+
+
 class Embedding(SpectralLayer):
     """A table of one vector per class."""
 
@@ -33,8 +48,8 @@ class Embedding(SpectralLayer):
         super().__init__(num_classes, dim)
 
     def forward(self, labels: Tensor) -> Tensor:
-        """Integer (N,) -> (N, dim)."""
-        return F.embedding(labels, self.normalized_weight)
+        """Integer (N,), or shares of the classes (N, num_classes) -> (N, dim)."""
+        return class_rows(self.normalized_weight, labels)
 
 
 class Conv2d(SpectralLayer):
@@ -154,12 +169,12 @@ def class_affine(x: Tensor, labels: Tensor | None, scale: Tensor, shift: Tensor)
 
     Args:
         x: (N, C, H, W).
-        labels: (N,), or None to use the only row.
+        labels: As for :func:`class_rows`; None to use the only row.
         scale: (rows, C).
         shift: (rows, C).
     """
     if labels is not None:
-        scale, shift = scale[labels], shift[labels]
+        scale, shift = class_rows(scale, labels), class_rows(shift, labels)
     return torch.addcmul(
         shift[:, :, None, None].to(x.dtype), x, scale[:, :, None, None].to(x.dtype)
     )

@@ -82,7 +82,7 @@ class Generator(nn.Module):
             spectral.attach(self, config.spectral_norm_eps)
 
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
-        """(N, latent_dim) and integer (N,) -> (N, 3, R, R) in [-1, 1]."""
+        """(N, latent_dim), labels as for ``class_rows`` -> (N, 3, R, R) in [-1, 1]."""
         x = self.linear(latents).unflatten(1, (-1, 4, 4))  # (N, 16ch, 4, 4)
         x = x.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
@@ -127,7 +127,7 @@ class Discriminator(nn.Module):
             spectral.attach(self, config.spectral_norm_eps)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """(N, 3, R, R) in [-1, 1] and integer (N,) -> logits (N,)."""
+        """(N, 3, R, R) in [-1, 1], labels as for ``class_rows`` -> logits (N,)."""
         x = images.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             x = block(x)  # (N, out, H/2, W/2)

@@ -45,7 +45,12 @@ class TrainedGenerator(nn.Module):
         self.resolution = generator.resolution
 
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
-        """(N, latent_dim) and integer (N,) -> (N, 3, R, R) in [-1, 1].
+        """(N, latent_dim) and labels -> (N, 3, R, R) in [-1, 1].
+
+        Args:
+            latents: Drawn from N(0, I).
+            labels: Integer (N,), or the share of every class, floating (N, classes), which mixes
+                the classes' batch-norm tables.
 
         Raises:
             SaganError: A label is out of range.
@@ -80,11 +85,14 @@ class TrainedGenerator(nn.Module):
         seeds = list(seeds)
         numbers = self.label_numbers(labels, len(seeds))
         latents = draw_latents(seeds, self.latent_dim, truncation=truncation)
-        batches = [
-            to_uint8(self(latents[rows], numbers[rows])).cpu()
-            for rows in torch.arange(len(seeds)).split(BATCH_SIZE)
-        ]
-        return torch.cat(batches).numpy()
+        return self.pictures(latents, numbers)
+
+    @torch.inference_mode()
+    def pictures(self, latents: Tensor, labels: Tensor) -> np.ndarray:
+        """As :meth:`forward`, in portions and for any number of latents: uint8 (N, 3, R, R)."""
+        portions = torch.arange(len(latents)).split(BATCH_SIZE)
+        drawn = [to_uint8(self(latents[rows], labels[rows])).cpu() for rows in portions]
+        return torch.cat(drawn).numpy()
 
     def label_numbers(self, labels: str | int | Sequence[str | int] | None, count: int) -> Tensor:
         """Turns names or numbers of classes into int64 (count,)."""
@@ -145,9 +153,14 @@ def draw_latents(
 
 
 def _require_labels(labels: Tensor, num_classes: int) -> None:
-    highest = max(num_classes, 1) - 1
-    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) <= highest:
-        raise SaganError(f"labels must lie between 0 and {highest}; got {labels.tolist()}")
+    rows = max(num_classes, 1)
+    if labels.is_floating_point():
+        if labels.ndim != 2 or labels.shape[1] != rows:
+            raise SaganError(
+                f"shares of classes must have shape (N, {rows}); got {tuple(labels.shape)}"
+            )
+    elif len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < rows:
+        raise SaganError(f"labels must lie between 0 and {rows - 1}; got {labels.tolist()}")
 
 
 class TrainedDiscriminator(nn.Module):
@@ -164,7 +177,12 @@ class TrainedDiscriminator(nn.Module):
         self.class_names = tuple(class_names)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """(N, 3, R, R) in [-1, 1] and integer (N,) -> logits (N,), high for real.
+        """(N, 3, R, R) in [-1, 1] and labels -> logits (N,), high for real.
+
+        Args:
+            images: Of the generator's range.
+            labels: Integer (N,), or the share of every class, floating (N, classes), which mixes
+                the classes' projections.
 
         Raises:
             SaganError: A label is out of range.
@@ -233,7 +251,7 @@ def for_inference(checkpoint: Checkpoint) -> Checkpoint:
 MOST_CLASSES = 16
 
 
-def _shown_classes(generator: TrainedGenerator) -> list[int]:
+def shown_classes(generator: TrainedGenerator) -> list[int]:
     """Numbers of all classes, or of 16 evenly spaced ones."""
     count = len(generator.class_names)
     shown = min(count, MOST_CLASSES)
@@ -248,7 +266,7 @@ def class_sheet(generator: TrainedGenerator, columns: int) -> np.ndarray:
     """
     if not generator.class_names:
         return grid(generator.sample(range(columns * columns)), columns)
-    shown = _shown_classes(generator)
+    shown = shown_classes(generator)
     seeds = list(range(columns)) * len(shown)
     return grid(
         generator.sample(seeds, [label for label in shown for _ in range(columns)]), columns
@@ -262,7 +280,7 @@ def variety(generator: TrainedGenerator, dataset: Dataset, *, count: int = 32) -
     takes 16 evenly spaced ones, and of each ``count`` pictures at most.
     """
     ratios = []
-    for label in _shown_classes(generator) or [0]:
+    for label in shown_classes(generator) or [0]:
         real = dataset.images[np.flatnonzero(dataset.labels == label)[:count]]
         if spread := real.std(axis=0).mean() if len(real) else 0.0:
             fake = generator.sample(range(len(real)), label)

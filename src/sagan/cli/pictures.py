@@ -1,9 +1,10 @@
-"""Commands that draw: sample."""
+"""Commands that draw: sample, interpolate."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -61,3 +62,80 @@ def sample(
         rows.append(np.pad(pictures, ((0, missing), *[(0, 0)] * 3), constant_values=255))
     sheet = images.grid(np.concatenate(rows), min(columns, len(chosen)))
     print(images.save_png(images.enlarge(sheet, scale), output))
+
+
+@app.command
+def interpolate(
+    model: Path,
+    /,
+    *,
+    through: Literal["latents", "classes"] = "latents",
+    class_name: Annotated[tuple[str, ...], Parameter(name="--class", negative=())] = (),
+    seeds: str | None = None,
+    frames: int | None = None,
+    loop: bool = True,
+    truncation: float | None = None,
+    frames_per_second: float = 24.0,
+    scale: int | None = None,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("walk.mp4"),
+) -> None:
+    """Walk through a model: a film of pictures that turn into each other, or a sheet of them.
+
+    Parameters
+    ----------
+    model
+        A run folder, a checkpoint or an exported file.
+    through
+        latents: a picture per class, all on the same way from seed to seed, along the sphere.
+        classes: a picture per seed, all on the same way from class to class, through the tables of
+        the conditional batch norm.
+    class_name
+        Which classes; repeat the flag. All (at most 16) by default.
+    seeds
+        Which latents, such as 0-3 or 3,7,20-29. By default 0-3 through latents, 0-8 through
+        classes.
+    frames
+        Pictures from one seed or class to the next: 24 in a film, 4 in a sheet.
+    loop
+        Return to the beginning.
+    truncation
+        As for sample.
+    frames_per_second
+        Speed of a film.
+    scale
+        Enlarge every pixel this many times; by default a picture in a film has 128 at least.
+    output
+        A film .mp4, .gif or .apng, or a sheet .png with a row per picture.
+    """
+    import numpy as np
+
+    from sagan import images
+    from sagan.animation import SUFFIXES, save_animation
+    from sagan.interpolation import class_path, latent_path
+    from sagan.sampling import load_generator, shown_classes
+
+    is_sheet = output.suffix == ".png"
+    if not is_sheet and output.suffix not in SUFFIXES:
+        raise SaganError(f"cannot write {output}; its name must end in .png, {', '.join(SUFFIXES)}")
+    for name, value in (("frames", frames), ("scale", scale)):
+        if value is not None and value < 1:
+            raise SaganError(f"--{name} {value} is out of range; it must be at least 1")
+    generator = load_generator(model)
+    labels = class_name or tuple(generator.class_names[n] for n in shown_classes(generator))
+    chosen = parse_seeds(seeds or ("0-3" if through == "latents" else "0-8"))
+    path = {"frames": frames or (4 if is_sheet else 24), "loop": loop, "truncation": truncation}
+    if through == "latents":
+        cells = [latent_path(generator, chosen, label, **path) for label in labels or (None,)]
+    else:
+        cells = [class_path(generator, seed, labels, **path) for seed in chosen]
+    if is_sheet:
+        sheet = images.grid(np.concatenate(cells), len(cells[0]))
+        print(images.save_png(images.enlarge(sheet, scale or 1), output))
+        return
+    scale = scale or -(-128 // generator.resolution)
+    columns = math.ceil(math.sqrt(len(cells)))
+    film = [
+        images.enlarge(images.grid(np.stack(now), columns), scale)
+        for now in zip(*cells, strict=True)
+    ]
+    print(save_animation(np.stack(film), output, frames_per_second=frames_per_second))

@@ -51,12 +51,10 @@ def evaluate(
         extractor=extractor,
         cache=features_path(real, extractor).with_suffix(""),
     )
-    measurements = []
-    for repeat, pictures in enumerate(sides.sets):
-        title = f"features of set {repeat + 1} of {len(sides.sets)}"
-        fake = features_of(pictures, extractor, title)
-        fake = fake._replace(labels=_numbered_as(real, pictures))
-        measurements.append(measure(reference, fake, metrics))
+    measurements = [
+        _measured(pictures, reference, metrics, f"features of set {number} of {len(sides.sets)}")
+        for number, pictures in enumerate(sides.sets, 1)
+    ]
     floor, floor_pictures = _floor(reference, len(judged), metrics)
     if sides.seeds:
         for pictures in sides.sets:
@@ -96,16 +94,24 @@ def neighbour_sheet(record: Record, sides: Sides) -> np.ndarray:
     return grid(np.concatenate(above + below), len(pairs))
 
 
+def _measured(
+    pictures: Pictures, reference: Reference, metrics: Sequence[str], title: str
+) -> Measurement:
+    fake = features_of(pictures, reference.extractor, title)
+    labels = _numbered_as(reference.class_names, pictures)
+    return measure(reference, fake._replace(labels=labels), metrics)
+
+
 def _notes(sides: Sides, measurements: Sequence[Measurement]) -> list[str]:
     measured = (note for found in measurements for note in found.notes)
     return list(dict.fromkeys([*sides.notes, *measured]))
 
 
-def _numbered_as(real: Pictures, pictures: Pictures) -> np.ndarray:
-    """Labels by the numbers that the real side gives the class names; -1 where it has none."""
-    if not real.class_names or not pictures.class_names:
-        return np.full(len(pictures), 0 if real.class_names == pictures.class_names else -1)
-    number = {name: label for label, name in enumerate(real.class_names)}
+def _numbered_as(class_names: Sequence[str], pictures: Pictures) -> np.ndarray:
+    """Labels by the numbers of these class names; -1 where a name is not among them."""
+    if not class_names or not pictures.class_names:
+        return np.full(len(pictures), 0 if not class_names and not pictures.class_names else -1)
+    number = {name: label for label, name in enumerate(class_names)}
     return np.array([number.get(name, -1) for name in pictures.class_names])[pictures.labels]
 
 
@@ -124,10 +130,9 @@ def _floor(
         known = json.loads(path.read_text("utf-8"))
     if missing := [name for name in metrics if name not in known]:
         order = np.random.default_rng(1).permutation(len(labels))
-        first, second = (
-            Features(features[rows], logits[rows], labels[rows])
-            for rows in (np.sort(order[:half]), np.sort(order[half : 2 * half]))
-        )
+        rows, others = np.sort(order[:half]), np.sort(order[half : 2 * half])
+        first = Features(features[rows], logits[:0], labels[rows])  # nothing reads real logits
+        second = Features(features[others], logits[others], labels[others])
         one = Reference(
             features=first,
             class_names=reference.class_names,

@@ -1,0 +1,81 @@
+import builtins
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sagan.animation import save_animation
+from sagan.errors import SaganError
+
+
+@pytest.fixture
+def frames():
+    """Ten frames of odd sides: a bright square that wanders over a slope of grey."""
+    slope = np.linspace(0, 200, 35, dtype=np.uint8)
+    frames = np.broadcast_to(slope, (10, 3, 33, 35)).copy()
+    for number, frame in enumerate(frames):
+        frame[:2, 8:16, 2 * number : 2 * number + 8] = 255
+    return frames
+
+
+def decoded(path):
+    if path.suffix == ".mp4":
+        import av
+
+        with av.open(str(path)) as container:
+            pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    else:
+        with Image.open(path) as image:
+            assert image.info["loop"] == 0
+            assert image.info["duration"] == 40
+            pictures = []
+            for number in range(image.n_frames):
+                image.seek(number)
+                pictures.append(np.asarray(image.convert("RGB")))
+    return np.stack(pictures).transpose(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize(("suffix", "tolerance"), [(".apng", 0), (".gif", 8), (".mp4", 8)])
+def test_files_decode_to_the_frames(frames, tmp_path, suffix, tolerance):
+    path = save_animation(frames, tmp_path / f"film{suffix}", frames_per_second=25)
+    found = decoded(path)
+    assert len(found) == 10
+    if suffix == ".mp4":
+        assert found.shape[2:] == (34, 36)
+        found = found[:, :, :33, :35]
+    difference = np.abs(found.astype(int) - frames)
+    assert np.median(difference) <= tolerance
+    assert difference.mean() <= tolerance
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_mp4_says_its_speed(frames, tmp_path):
+    import av
+
+    path = save_animation(frames, tmp_path / "film.mp4", frames_per_second=12.5)
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert float(stream.average_rate) == pytest.approx(12.5)
+        assert stream.codec_context.pix_fmt == "yuv420p"
+
+
+def test_mistakes_are_refused_and_leave_nothing(frames, tmp_path, monkeypatch):
+    with pytest.raises(SaganError, match=r"must end in .mp4, .gif, .apng"):
+        save_animation(frames, tmp_path / "film.avi")
+    for rate in (0, -1, 101, float("nan")):
+        with pytest.raises(SaganError, match="frames per second are out of range"):
+            save_animation(frames, tmp_path / "film.gif", frames_per_second=rate)
+    (tmp_path / "file").touch()
+    with pytest.raises(SaganError, match="choose another place"):
+        save_animation(frames, tmp_path / "file" / "film.gif")
+    plain = builtins.__import__
+
+    def without_av(name, *arguments):
+        if name == "av":
+            raise ModuleNotFoundError(name)
+        return plain(name, *arguments)
+
+    monkeypatch.setattr(builtins, "__import__", without_av)
+    with pytest.raises(SaganError, match=r"run: pip install 'sagan\[video\]'"):
+        save_animation(frames, tmp_path / "film.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
