@@ -122,9 +122,8 @@ class Driver:
                 self.save(
                     samples=ends or state.step % train.sample_interval == 0,
                     checkpoint=ends or state.step % train.checkpoint_interval == 0,
+                    evaluation=self.evaluate is not None and self.schedule.is_due(state.step),
                 )
-                if self.evaluate is not None and self.schedule.is_due(state.step):
-                    self._measure(self.evaluate)
                 if interruption.requested and not is_last:
                     raise KeyboardInterrupt(
                         f"stopped at step {state.step} and saved; the same command continues"
@@ -167,41 +166,41 @@ class Driver:
             for place, layer in getattr(self.state, network).attention.items()
         }
 
-    def save(self, *, samples: bool, checkpoint: bool) -> None:
-        """Writes a sample grid of fixed seeds, a checkpoint, or both, with a fresh average.
+    def save(self, *, samples: bool, checkpoint: bool, evaluation: bool = False) -> None:
+        """Writes what is asked for with a fresh average: a sample grid, a checkpoint, numbers.
 
         Raises:
             SaganError: A tensor is no longer finite, or the disk refuses.
         """
-        if not samples and not checkpoint:
+        if not (samples or checkpoint or evaluation):
             return
         refresh_average(self.state, self.label_frequencies, self.config.train.seed)
         step = self.state.step
         if checkpoint:
             save_checkpoint(self._checkpoint(), self.run.checkpoint_path(step))
             self.run.remove_old_checkpoints(step)
+        if not (samples or evaluation):
+            return
+        generator = TrainedGenerator(self.state.generator_ema, self.dataset.class_names)
         if samples:
-            generator = self._averaged_generator()
             images.save_png(class_sheet(generator, columns=8), self.run.sample_path(step))
             self.run.log({"step": step, "variety": round(variety(generator, self.dataset), 4)})
+        if evaluation and self.evaluate is not None:
+            self._measure(generator, self.evaluate)
 
-    def _averaged_generator(self) -> TrainedGenerator:
-        return TrainedGenerator(self.state.generator_ema, self.dataset.class_names)
-
-    def _measure(self, evaluate: Evaluate) -> None:
+    def _measure(self, generator: TrainedGenerator, evaluate: Evaluate) -> None:
         step = self.state.step
-        refresh_average(self.state, self.label_frequencies, self.config.train.seed)
-        with self.schedule.timed():
-            try:
-                measured = evaluate(self._averaged_generator(), self.dataset)
-            except Exception as error:
-                warnings.warn(
-                    f"evaluation at step {step} failed, training goes on: {error}",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
-                self.run.log({"step": step, "evaluation_error": str(error)})
-                return
+        try:
+            with self.schedule.timed():
+                measured = evaluate(generator, self.dataset)
+        except Exception as error:
+            warnings.warn(
+                f"evaluation at step {step} failed, training goes on: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            self.run.log({"step": step, "evaluation_error": str(error)})
+            return
         seconds = self.schedule.last_duration
         self.run.log(
             {"step": step, "evaluation": measured, "evaluation_seconds": round(seconds, 1)}
