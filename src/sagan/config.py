@@ -27,8 +27,8 @@ class DataConfig:
     """What the model learns from."""
 
     source: str = "avatars"
-    """A folder of pictures with one sub-folder per class, a packed .npz or .npy file, or "avatars"
-    (built in)."""
+    """A folder of pictures with one sub-folder per class, a folder of IDX files (MNIST,
+    Fashion-MNIST), a packed .npz or .npy file, or "avatars" (built in)."""
     resolution: int = 128
     """Side of the square pictures in pixels: 32, 64, 128 or 256."""
     conditional: bool = True

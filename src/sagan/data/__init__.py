@@ -1,4 +1,4 @@
-"""Pictures to learn from: built-in, in a folder or packed; uint8 arrays in memory or mapped."""
+"""Pictures to learn from: built-in or from files; uint8 arrays in memory or mapped."""
 
 import os.path
 
@@ -6,6 +6,7 @@ from sagan.config import DataConfig, nearest
 from sagan.data.avatars import load_avatars
 from sagan.data.dataset import Dataset, Split, batch_indices
 from sagan.data.folder import load_folder, stored_resolution
+from sagan.data.idx import is_idx, load_idx
 from sagan.data.packed import EXTENSIONS as PACKED
 from sagan.data.packed import load_packed
 from sagan.errors import SaganError
@@ -39,7 +40,7 @@ def open_source(
     generated_images: int = DataConfig.generated_images,
     split: Split = "train",
 ) -> Dataset:
-    """Loads pictures from a folder, a packed file or a built-in source.
+    """Loads pictures from a folder, IDX files, a packed file or a built-in source.
 
     A folder called like a built-in source is reached as ``./avatars``.
 
@@ -49,7 +50,8 @@ def open_source(
             are, if all are squares of one size.
         conditional: Keep the classes.
         generated_images: Pictures of a built-in source.
-        split: "held-out" shares no combination of parts with "train"; only avatars have it.
+        split: "held-out" shares no combination of parts with "train" where the source is avatars,
+            and is the t10k files where it is a folder of IDX files; no other source has it.
 
     Raises:
         SaganError: There is no such source, it cannot be read, or it lacks the split.
@@ -63,6 +65,8 @@ def open_source(
             f"there is no folder {source}{nearest(source, BUILT_IN)}; give a folder "
             f"of pictures, a .npz of arrays, or a built-in source: {', '.join(BUILT_IN)}"
         )
+    if is_idx(source):
+        return load_idx(source, resolution, conditional=conditional, split=split)
     if split == "held-out":
         raise SaganError(f"{source} has no held-out split; give a second folder or file")
     if source.endswith(PACKED):

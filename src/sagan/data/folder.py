@@ -207,7 +207,8 @@ def read_picture(path: Path, resolution: int) -> np.ndarray:
         raise SaganError(
             f"cannot read the picture {path} ({reason}); remove or repair it"
         ) from error
-    return _square(image, resolution)
+    pixels = np.asarray(centre_square(image, resolution))  # (R, R, 3)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -224,7 +225,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _square(image: Image.Image, resolution: int) -> np.ndarray:
+def centre_square(image: Image.Image, resolution: int) -> Image.Image:
+    """Crops the centre square of a picture and resizes it to a side in pixels."""
     from PIL import Image
 
     side = min(image.size)
@@ -233,5 +235,4 @@ def _square(image: Image.Image, resolution: int) -> np.ndarray:
     image = image.crop((left, top, left + side, top + side))
     shrinks = side > resolution
     method = Image.Resampling.LANCZOS if shrinks else Image.Resampling.BICUBIC
-    pixels = np.asarray(image.resize((resolution, resolution), method))  # (R, R, 3)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return image.resize((resolution, resolution), method)

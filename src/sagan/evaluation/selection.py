@@ -24,7 +24,8 @@ class Selection:
     real_samples: int | None = None
     """Real pictures to use, chosen at random; all by default."""
     split: Split = "train"
-    """For "avatars": train, or held-out, whose part combinations no training picture has."""
+    """train, or held-out: of avatars, part combinations that no training picture has; of IDX files,
+    those called t10k."""
     raw: bool = False
     """Take the weights of the last step instead of their average."""
     truncation: float | None = None
