@@ -1,10 +1,26 @@
+import re
+import subprocess
+import sys
 import tomllib
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
+from sagan import cli
 from sagan import config as settings
+from sagan.cli.presets import field_docstrings
 from sagan.errors import SaganError
 from sagan.presets import PRESETS, preset
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def shown(capsys, *arguments):
+    with suppress(SystemExit):
+        cli.main(["presets", *arguments])
+    return capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -12,6 +28,18 @@ def test_round_trips_are_the_identity(name):
     config = preset(name)
     assert settings.from_dict(settings.to_dict(config)) == config
     assert settings.from_dict(tomllib.loads(settings.to_toml(config))) == config
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_holds_only_what_differs(name):
+    differing = {
+        difference.partition(" ")[0]
+        for difference in settings.differences(settings.Config(), preset(name))
+    }
+    named = {
+        f"{section}.{item}" for section, values in PRESETS[name].settings.items() for item in values
+    }
+    assert named - differing <= {"data.source"}  # which says what the name means
 
 
 def test_the_released_settings():
@@ -24,6 +52,71 @@ def test_the_released_settings():
     assert config.train.ema_decay == 0
 
 
+@pytest.mark.parametrize(("name", "places"), [("feat64", (64,)), ("baseline", ())])
+def test_the_paper_moves_nothing_but_the_attention(name, places):
+    config = preset(f"imagenet128-{name}")
+    assert settings.differences(preset("imagenet128"), config) == [
+        f"{network}.attention ((32,) and {places!r})" for network in ("generator", "discriminator")
+    ]
+
+
 def test_unknown_preset_names_the_nearest():
     with pytest.raises(SaganError, match="did you mean avatars32"):
         preset("avatar32")
+
+
+def test_the_readme_shows_every_preset():
+    rows = re.findall(r"^\| `(\S+)` \| (.+?) \| (.*?) ?\|$", README.read_text(), re.MULTILINE)
+    assert rows == [
+        (name, entry.title, "; ".join(entry.published)) for name, entry in PRESETS.items()
+    ]
+
+
+def test_the_list_names_source_and_numbers_and_cost(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    printed = shown(capsys)
+    assert max(map(len, printed.splitlines())) <= 80
+    words = " ".join(printed.split())
+    for name, entry in PRESETS.items():
+        assert f"{name}: {entry.title} source {entry.source}" in words
+        for numbers in entry.published:
+            assert f"published {numbers}" in words
+    assert "1,000,000 steps over 256,000,000 real pictures" in words
+
+
+def test_the_list_is_quick():
+    code = (
+        "import atexit, sys; from sagan import cli;"
+        "atexit.register(lambda: print({'torch', 'PIL'} & set(sys.modules)));"
+        "cli.main(['presets'])"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert printed.stdout.endswith(b"set()\n")
+
+
+def test_every_setting_is_explained_and_the_differing_are_starred(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    printed = shown(capsys, "avatars32")
+    assert "multiply-accumulates" in printed
+    words = " ".join(printed.split())
+    config = preset("avatars32")
+    starred = set(re.findall(r"^\* (\w+) = ", printed, re.MULTILINE))
+    for section in fields(config):
+        values = getattr(config, section.name)
+        docstrings = field_docstrings(type(values))
+        for item in fields(values):
+            assert item.name in docstrings
+            assert docstrings[item.name] in words
+    assert starred == {
+        difference.partition(" ")[0].partition(".")[2]
+        for difference in settings.differences(settings.Config(), config)
+    }
+    assert "* steps = 2800 (default 1000000) Generator updates." in words
+    assert "[optimizer] Adam with one learning rate per network (TTUR)." in words
+
+
+def test_docstrings_of_fields_are_those_below_them():
+    assert field_docstrings(settings.OptimizerConfig)["beta1"] == "Decay of Adam's first moment."
+    for section in fields(settings.Config):
+        kind = type(getattr(settings.Config(), section.name))
+        assert field_docstrings(kind).keys() == {item.name for item in fields(kind)}

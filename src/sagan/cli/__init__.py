@@ -1,6 +1,15 @@
 """The command ``sagan``: parse, call one function, print; heavy imports inside the commands."""
 
-from sagan.cli import attention, evaluation, exporting, pictures, training
+from sagan.cli import attention, evaluation, exporting, pictures, presets, training
 from sagan.cli.program import app, main
 
-__all__ = ["app", "attention", "evaluation", "exporting", "main", "pictures", "training"]
+__all__ = [
+    "app",
+    "attention",
+    "evaluation",
+    "exporting",
+    "main",
+    "pictures",
+    "presets",
+    "training",
+]

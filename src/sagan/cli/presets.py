@@ -1,0 +1,114 @@
+"""The command presets."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import shutil
+import textwrap
+from collections.abc import Iterator
+from dataclasses import fields
+from itertools import pairwise
+from typing import Any
+
+from sagan.cli.program import app
+from sagan.config import Config
+from sagan.cost import multiply_accumulates, real_pictures
+from sagan.presets import PRESETS, described
+from sagan.presets import preset as named_preset
+
+
+@app.command
+def presets(name: str | None = None, /) -> None:
+    """List the presets with source, published numbers and cost, or explain every setting of one.
+
+    Parameters
+    ----------
+    name
+        The preset to explain.
+    """
+    if name is None:
+        print("\n\n".join("\n".join(_description(name)) for name in PRESETS))
+        return
+    config = named_preset(name)
+    pictures = config.train.steps * config.train.batch_size
+    operations = multiply_accumulates(config)
+    lines = [
+        *_description(name),
+        *_entry(
+            "operations",
+            f"{operations:.2g} multiply-accumulates, {operations / pictures / 1e9:.2g} G for each"
+            " picture of a batch",
+        ),
+        "",
+        *_wrapped(
+            "Defaults are the authors' values, but for the averaged weights, which they do not"
+            " have. A star marks what differs."
+        ),
+        *_settings(config),
+    ]
+    print("\n".join(lines))
+
+
+def field_docstrings(section: type) -> dict[str, str]:
+    """The docstrings of a dataclass's fields, each on one line, by the name of the field.
+
+    They stand below the fields as strings, which Python does not keep; so the source is read.
+    """
+    (definition,) = ast.parse(inspect.getsource(section)).body
+    assert isinstance(definition, ast.ClassDef)
+    found = {}
+    for statement, following in pairwise(definition.body):
+        match statement, following:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                found[name] = " ".join(text.split())
+    return found
+
+
+def _description(name: str) -> Iterator[str]:
+    preset = described(name)
+    config = named_preset(name)
+    yield from _wrapped(f"{name}: {preset.title}")
+    yield from _entry("source", preset.source)
+    for numbers in preset.published:
+        yield from _entry("published", numbers)
+    yield from _entry(
+        "cost", f"{config.train.steps:,} steps over {real_pictures(config):,} real pictures"
+    )
+
+
+def _settings(config: Config) -> Iterator[str]:
+    for section in fields(config):
+        values = getattr(config, section.name)
+        yield ""
+        yield f"[{section.name}]  {inspect.getdoc(values)}"
+        docstrings = field_docstrings(type(values))
+        for item in fields(values):
+            value = getattr(values, item.name)
+            differs = value != item.default
+            default = f"  (default {_literal(item.default)})" if differs else ""
+            yield f"{'*' if differs else ' '} {item.name} = {_literal(value)}{default}"
+            yield from _wrapped(docstrings[item.name], indent=6)
+
+
+def _literal(value: Any) -> str:
+    return json.dumps(value)  # what TOML writes, for every kind of value that a setting has
+
+
+def _entry(heading: str, text: str) -> list[str]:
+    return _wrapped(f"  {heading:<12}{text}", hanging=14)
+
+
+def _wrapped(text: str, *, indent: int = 0, hanging: int | None = None) -> list[str]:
+    return textwrap.wrap(
+        text,
+        min(shutil.get_terminal_size().columns, 100),
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent if hanging is None else hanging),
+        break_on_hyphens=False,
+        break_long_words=False,
+    )

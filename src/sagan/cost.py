@@ -1,0 +1,61 @@
+"""What a run costs, in pictures and operations, counted without computing anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sagan.config import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+
+def real_pictures(config: Config) -> int:
+    """Pictures of the dataset that the discriminator sees in a run, repetitions included."""
+    train = config.train
+    return train.steps * train.discriminator_steps * train.batch_size
+
+
+def multiply_accumulates(config: Config) -> int:
+    """Counts the multiplications of a run's convolutions and matrix products.
+
+    Both networks pass forwards and backwards over pictures that exist as shapes only, in the way
+    that training uses them; attention is counted by its explicit formula. Sampling, evaluation and
+    what is added to the loss are left out. Takes a second or two.
+    """
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    from sagan.models import Discriminator, Generator
+
+    train, batch = config.train, config.train.batch_size
+    # Two classes stand for any number: a lookup multiplies nothing.
+    size = {
+        "resolution": config.data.resolution,
+        "num_classes": 2 if config.data.conditional else 0,
+    }
+    with FakeTensorMode(allow_non_fake_inputs=True), sdpa_kernel(SDPBackend.MATH):
+        generator = Generator(config.generator, **size)
+        discriminator = Discriminator(config.discriminator, **size)
+        latents = torch.empty(batch, config.generator.latent_dim)
+        labels = torch.zeros(batch, dtype=torch.int64)
+        with torch.no_grad():
+            fakes = _count(lambda: generator(latents, labels))
+            images = generator(latents, labels)
+        both = torch.cat([images, images]), torch.cat([labels, labels])
+        judgement = _count(lambda: discriminator(*both).sum().backward())
+        discriminator.requires_grad_(False)
+        drawing = _count(lambda: discriminator(generator(latents, labels), labels).sum().backward())
+    draws = train.discriminator_steps - train.reuse_fakes
+    return train.steps * (draws * fakes + train.discriminator_steps * judgement + drawing)
+
+
+def _count(function: Callable[[], Tensor | None]) -> int:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops() // 2  # it counts a multiplication and an addition as two
