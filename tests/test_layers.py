@@ -13,6 +13,7 @@ from sagan.layers import (
     GeneratorBlock,
     SelfAttention2d,
     UpsampleConv2d,
+    class_rows,
 )
 
 EXACT = {"rtol": 0, "atol": 1e-12}
@@ -178,6 +179,16 @@ def test_conditional_batch_norm_starts_as_plain_and_evaluates_with_running_stati
     before = layer.running_mean.clone()
     layer(x, labels)
     assert torch.equal(before, layer.running_mean)
+
+
+def test_labels_are_shares_of_one_class():
+    table = torch.randn(3, 8, requires_grad=True)
+    labels = torch.tensor([2, 0, 2, 1])
+    picked = class_rows(table, labels)
+    assert torch.equal(picked, table[labels])
+    assert torch.equal(picked, class_rows(table, F.one_hot(labels, 3).double()))
+    mixed = class_rows(table, torch.tensor([[0.5, 0.25, 0.25]]))
+    torch.testing.assert_close(mixed[0], 0.5 * table[0] + 0.25 * (table[1] + table[2]))
 
 
 def test_blocks_change_the_resolution_as_told():

@@ -2,47 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sagan.errors import SaganError
 from sagan.files import replacing
 
-SUFFIXES = (".mp4", ".gif", ".apng")
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FASTEST = {".mp4": 100, ".gif": 50, ".apng": 100}
+"""Suffixes, and the most frames per second; browsers slow a GIF that is faster down to 10."""
 
 
 def save_animation(
-    frames: np.ndarray, path: str | Path, *, frames_per_second: float = 24.0
+    frames: Iterable[np.ndarray], path: str | Path, *, frames_per_second: float = 24.0
 ) -> Path:
     """Writes frames as a file that plays in every browser, and returns its path.
 
     Args:
-        frames: uint8 (T, 3, H, W), T >= 1. An MP4 needs even sides and gets a white line where one
-            is odd.
-        path: Its suffix decides: ``.mp4`` (H.264; small, slightly lossy), ``.gif`` (256 colours a
-            frame) or ``.apng`` (exact). GIF and APNG repeat for ever.
-        frames_per_second: Above 0, at most 100; GIF counts in hundredths of a second.
+        frames: uint8 (T, 3, H, W), or anything that gives T >= 1 frames (3, H, W) one by one. An
+            MP4 needs even sides; where one is odd, its last line is doubled.
+        path: Its suffix decides: ``.mp4`` (H.264; small, slightly lossy), ``.gif`` (256 colours in
+            all) or ``.apng`` (exact). GIF and APNG repeat for ever.
+        frames_per_second: From 0.1 to 100, for a GIF to 50.
 
     Raises:
-        SaganError: The suffix is another, the rate is out of range, the extra ``video`` is needed
-            and not installed, or the file cannot be written.
+        SaganError: As for :func:`require_format`, or the file cannot be written.
     """
     path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise SaganError(f"cannot write {path}; its name must end in {', '.join(SUFFIXES)}")
-    if not 0 < frames_per_second <= 100:
-        raise SaganError(
-            f"{frames_per_second} frames per second are out of range; it must be above 0 and at "
-            "most 100"
-        )
-    pixels = np.ascontiguousarray(frames.transpose(0, 2, 3, 1))  # (T, H, W, 3)
+    require_format(path, frames_per_second)
+    write = {".mp4": _write_mp4, ".gif": _write_gif, ".apng": _write_apng}[path.suffix.lower()]
     try:
         with replacing(path) as draft:
-            if path.suffix == ".mp4":
-                _write_mp4(pixels, draft, frames_per_second)
-            else:
-                _write_with_pillow(pixels, draft, path.suffix, frames_per_second)
+            write((frame.transpose(1, 2, 0) for frame in frames), draft, frames_per_second)
     except OSError as error:
         raise SaganError(
             f"cannot write {path}: {error.strerror or error}; choose another place or free space"
@@ -50,36 +48,91 @@ def save_animation(
     return path
 
 
-def _write_with_pillow(pixels: np.ndarray, path: Path, suffix: str, rate: float) -> None:
-    from PIL import Image
+def require_format(path: Path, frames_per_second: float) -> None:
+    """Checks what can be known before there are frames.
 
-    first, *others = (Image.fromarray(frame) for frame in pixels)
-    first.save(
-        path,
-        format={".gif": "GIF", ".apng": "PNG"}[suffix],
-        save_all=True,
-        append_images=others,
-        duration=1000 / rate,
-        loop=0,
-    )
+    Raises:
+        SaganError: The suffix is unknown, the rate is out of range, or the extra ``video`` is
+            needed and not installed.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in FASTEST:
+        raise SaganError(f"cannot write {path}; its name must end in {', '.join(FASTEST)}")
+    if not 0.1 <= frames_per_second <= FASTEST[suffix]:
+        raise SaganError(
+            f"{frames_per_second} frames per second are out of range; a {suffix} has 0.1 to "
+            f"{FASTEST[suffix]}"
+        )
+    if suffix == ".mp4" and find_spec("av") is None:
+        raise SaganError("MP4 needs a video library; run: pip install 'sagan[video]'")
 
 
-def _write_mp4(pixels: np.ndarray, path: Path, rate: float) -> None:
-    try:
-        import av
-    except ModuleNotFoundError as error:
-        raise SaganError("MP4 needs a video library; run: pip install 'sagan[video]'") from error
+def _write_mp4(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:
     from fractions import Fraction
 
-    _, height, width, _ = pixels.shape
-    odd = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
-    pixels = np.pad(pixels, odd, constant_values=255)
+    import av
+
+    # Without the colours' names a browser guesses them, by the size of the picture.
+    options = {
+        "crf": "16",
+        "colorspace": "smpte170m",
+        "color_range": "tv",
+        "color_primaries": "bt709",
+        "color_trc": "iec61966-2-1",
+    }
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream(
-            "libx264", rate=Fraction(rate).limit_denominator(1000), options={"crf": "16"}
+            "libx264", rate=Fraction(rate).limit_denominator(1000), options=options
         )
-        stream.height, stream.width = pixels.shape[1:3]
-        stream.pix_fmt = "yuv420p"  # the one that every browser plays
-        for frame in pixels:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        for pixels in frames:
+            odd = [(0, side % 2) for side in pixels.shape[:2]]
+            frame = av.VideoFrame.from_ndarray(
+                np.pad(pixels, [*odd, (0, 0)], mode="edge"), format="rgb24"
+            )
+            # The layout that every browser plays.
+            frame = frame.reformat(format="yuv420p", dst_colorspace="ITU601")
+            if not stream.codec_context.is_open:
+                stream.width, stream.height = frame.width, frame.height
+                stream.pix_fmt = "yuv420p"
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
+
+
+def _write_gif(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:
+    """One palette for all frames, without dither: neither colours nor grain flicker."""
+    from PIL import Image
+
+    pictures = [_picture(pixels) for pixels in frames]
+    some = pictures[:: -(-len(pictures) // 24)]
+    pixels = np.concatenate([np.asarray(picture).reshape(-1, 3) for picture in some])
+    pixels = pixels[:: 1 + len(pixels) // 100_000][None]
+    palette = _picture(pixels).quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1)
+    pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    # A GIF counts in hundredths of a second; rounding the ends keeps the whole in time.
+    ends = [round(100 * number / rate) for number in range(len(pictures) + 1)]
+    milliseconds = [10 * (end - begin) for begin, end in pairwise(ends)]
+    _save(pictures, path, "GIF", milliseconds)
+
+
+def _write_apng(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:
+    _save([_picture(pixels) for pixels in frames], path, "PNG", 1000 / rate)
+
+
+def _picture(pixels: np.ndarray) -> Image:
+    from PIL import Image
+
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _save(
+    pictures: list[Image], path: Path, file_format: str, milliseconds: float | list[int]
+) -> None:
+    first, *others = pictures
+    first.save(
+        path,
+        format=file_format,
+        save_all=True,
+        append_images=others,
+        duration=milliseconds,
+        loop=0,
+    )

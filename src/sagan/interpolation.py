@@ -98,10 +98,13 @@ def class_path(
         uint8 (T, 3, R, R).
 
     Raises:
-        SaganError: Fewer than two classes, or a number or class is out of range.
+        SaganError: Fewer than two classes, a number or class is out of range, or the generator is
+            unconditional.
     """
+    if not generator.class_names:
+        raise SaganError("this generator has no classes; take a path through latents")
     numbers = generator.label_numbers(labels, len(labels))
-    shares = F.one_hot(numbers, max(len(generator.class_names), 1)).double()
+    shares = F.one_hot(numbers, len(generator.class_names)).double()
     path = torch.cat(
         [
             torch.lerp(shares[a], shares[b], fractions[:, None])

@@ -53,7 +53,7 @@ class TrainedGenerator(nn.Module):
                 the classes' batch-norm tables.
 
         Raises:
-            SaganError: A label is out of range.
+            SaganError: A label is out of range, or shares do not sum to 1.
         """
         _require_labels(labels, len(self.class_names))
         device = next(self.network.buffers()).device
@@ -159,6 +159,11 @@ def _require_labels(labels: Tensor, num_classes: int) -> None:
             raise SaganError(
                 f"shares of classes must have shape (N, {rows}); got {tuple(labels.shape)}"
             )
+        sums = labels.sum(dim=1, dtype=torch.float32)
+        if not torch.allclose(sums, torch.ones_like(sums), rtol=0, atol=1e-2):
+            raise SaganError(
+                f"shares of classes must sum to 1 for each picture; got {sums.tolist()}"
+            )
     elif len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < rows:
         raise SaganError(f"labels must lie between 0 and {rows - 1}; got {labels.tolist()}")
 
@@ -185,7 +190,7 @@ class TrainedDiscriminator(nn.Module):
                 the classes' projections.
 
         Raises:
-            SaganError: A label is out of range.
+            SaganError: A label is out of range, or shares do not sum to 1.
         """
         _require_labels(labels, len(self.class_names))
         device = next(self.network.parameters()).device

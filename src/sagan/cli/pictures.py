@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from sagan.cli.parsing import parse_seeds
 from sagan.cli.program import app
 from sagan.errors import SaganError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @app.command
@@ -69,7 +73,7 @@ def interpolate(
     model: Path,
     /,
     *,
-    through: Literal["latents", "classes"] = "latents",
+    through: Literal["latents", "classes"] | None = None,
     class_name: Annotated[tuple[str, ...], Parameter(name="--class", negative=())] = (),
     seeds: str | None = None,
     frames: int | None = None,
@@ -88,7 +92,7 @@ def interpolate(
     through
         latents: a picture per class, all on the same way from seed to seed, along the sphere.
         classes: a picture per seed, all on the same way from class to class, through the tables of
-        the conditional batch norm.
+        the conditional batch norm. By default classes for a single seed, else latents.
     class_name
         Which classes; repeat the flag. All (at most 16) by default.
     seeds
@@ -101,41 +105,65 @@ def interpolate(
     truncation
         As for sample.
     frames_per_second
-        Speed of a film.
+        Speed of a film: 0.1 to 100, of a .gif to 50.
     scale
         Enlarge every pixel this many times; by default a picture in a film has 128 at least.
     output
-        A film .mp4, .gif or .apng, or a sheet .png with a row per picture.
+        A film .mp4, .gif or .apng, or a sheet .png: a row per picture, of a single one a row from
+        each seed or class to the next.
     """
-    import numpy as np
-
-    from sagan import images
-    from sagan.animation import SUFFIXES, save_animation
+    from sagan import animation, images
     from sagan.interpolation import class_path, latent_path
     from sagan.sampling import load_generator, shown_classes
 
-    is_sheet = output.suffix == ".png"
-    if not is_sheet and output.suffix not in SUFFIXES:
-        raise SaganError(f"cannot write {output}; its name must end in .png, {', '.join(SUFFIXES)}")
+    is_sheet = output.suffix.lower() == ".png"
+    if not is_sheet and output.suffix.lower() not in animation.FASTEST:
+        known = ", ".join([".png", *animation.FASTEST])
+        raise SaganError(f"cannot write {output}; its name must end in {known}")
+    if not is_sheet:
+        animation.require_format(output, frames_per_second)
     for name, value in (("frames", frames), ("scale", scale)):
         if value is not None and value < 1:
             raise SaganError(f"--{name} {value} is out of range; it must be at least 1")
+    chosen = parse_seeds(seeds or ("0-8" if through == "classes" else "0-3"))
     generator = load_generator(model)
     labels = class_name or tuple(generator.class_names[n] for n in shown_classes(generator))
-    chosen = parse_seeds(seeds or ("0-3" if through == "latents" else "0-8"))
-    path = {"frames": frames or (4 if is_sheet else 24), "loop": loop, "truncation": truncation}
+    through = through or ("classes" if len(chosen) == 1 and labels else "latents")
+    frames = frames or (4 if is_sheet else 24)
+    path = {"frames": frames, "loop": loop, "truncation": truncation}
     if through == "latents":
         cells = [latent_path(generator, chosen, label, **path) for label in labels or (None,)]
     else:
         cells = [class_path(generator, seed, labels, **path) for seed in chosen]
     if is_sheet:
-        sheet = images.grid(np.concatenate(cells), len(cells[0]))
-        print(images.save_png(images.enlarge(sheet, scale or 1), output))
+        print(images.save_png(images.enlarge(_sheet(cells, frames, loop), scale or 1), output))
         return
-    scale = scale or -(-128 // generator.resolution)
-    columns = math.ceil(math.sqrt(len(cells)))
-    film = [
-        images.enlarge(images.grid(np.stack(now), columns), scale)
-        for now in zip(*cells, strict=True)
-    ]
-    print(save_animation(np.stack(film), output, frames_per_second=frames_per_second))
+    film = _film(cells, scale or -(-128 // generator.resolution))
+    print(animation.save_animation(film, output, frames_per_second=frames_per_second))
+
+
+def _sheet(cells: list[np.ndarray], frames: int, loop: bool) -> np.ndarray:
+    """A row per cell; of a single one a row per leg, both its ends included."""
+    import numpy as np
+
+    from sagan import images
+
+    if len(cells) == 1:
+        starts = range(0, len(cells[0]) - (not loop), frames)
+        legs = [range(start, start + frames + 1) for start in starts]
+        cells = [cells[0].take(leg, axis=0, mode="wrap") for leg in legs]
+    return images.grid(np.concatenate(cells), len(cells[0]))
+
+
+def _film(cells: list[np.ndarray], scale: int) -> Iterator[np.ndarray]:
+    """All cells side by side, frame by frame; a single one without a border."""
+    import numpy as np
+
+    from sagan import images
+
+    # Of the shapes from square to twice as wide, the first that leaves fewest places empty.
+    side = math.ceil(math.sqrt(len(cells)))
+    columns = min(range(side, 2 * side + 1), key=lambda columns: -len(cells) % columns)
+    padding = 2 if len(cells) > 1 else 0
+    for pictures in zip(*cells, strict=True):
+        yield images.enlarge(images.grid(np.stack(pictures), columns, padding=padding), scale)
