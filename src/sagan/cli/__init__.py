@@ -1,6 +1,6 @@
 """The command ``sagan``: parse, call one function, print; heavy imports inside the commands."""
 
-from sagan.cli import attention, evaluation, exporting, pictures, presets, training
+from sagan.cli import attention, evaluation, exporting, pictures, presets, reporting, training
 from sagan.cli.program import app, main
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "main",
     "pictures",
     "presets",
+    "reporting",
     "training",
 ]

@@ -1,0 +1,237 @@
+"""Curves as inline SVG that takes its colours from the page around it."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sagan.errors import SaganError
+from sagan.report.history import Curve, History
+from sagan.report.verdict import COLLAPSED_VARIETY
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_POINTS = 600
+SMOOTHING = 0.04  # width of the moving average, as a share of the points
+_INK = "#010101"  # stands for the colour of the text, as _SERIES do for the page's series
+_SERIES = tuple(f"#01010{number}" for number in range(2, 8))
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9.0,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "grid.color": _INK,
+    "grid.alpha": 0.12,
+    "grid.linewidth": 0.6,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """Curves over the steps, with what a reader should look for."""
+
+    title: str
+    reading: str
+    description: str
+    """For those who cannot see it."""
+    svg: str
+
+
+def require_matplotlib() -> None:
+    """Checks that charts can be drawn.
+
+    Raises:
+        SaganError: matplotlib is missing.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise SaganError(
+            "the report draws its curves with matplotlib; run: pip install 'sagan[report]'"
+        ) from error
+
+
+def draw_charts(history: History) -> list[Chart]:
+    """Draws what the log holds: losses, gammas, variety, metrics and speed.
+
+    Raises:
+        SaganError: The log holds no curve.
+    """
+    curves = history.curves
+    gammas = {_network_and_size(name): curves[name] for name in curves if "_gamma_" in name}
+    losses = {
+        title: curves[name]
+        for name, title in (
+            ("discriminator_real", "discriminator, real"),
+            ("discriminator_fake", "discriminator, fake"),
+            ("generator", "generator"),
+        )
+        if name in curves
+    }
+    variety = {"variety": curves["variety"]} if "variety" in curves else {}
+    speed = {"images/s": curves["images_per_second"]} if "images_per_second" in curves else {}
+    chosen = [
+        (
+            "Losses",
+            "The two networks play against each other, so none of these needs to fall. Good runs "
+            "hover; a discriminator loss that stays at 0 means that it has won.",
+            losses,
+            True,
+        ),
+        (
+            "Attention gamma",
+            "How strongly each attention layer is mixed in: 0 at the start, off; away from 0, in "
+            "either direction, the network has found a use for it.",
+            gammas,
+            False,
+        ),
+        (
+            "Variety within a class",
+            f"1 is as varied as real pictures. A fall towards 0 is collapse; the dashed line at "
+            f"{COLLAPSED_VARIETY} is where this report calls it so.",
+            variety,
+            False,
+        ),
+        *((name, _METRIC_READING, {name: curve}, False) for name, curve in history.metrics.items()),
+        (
+            "Speed",
+            "Real pictures per second. Dips are samples, evaluations or other work on the machine.",
+            speed,
+            False,
+        ),
+    ]
+    charts = [_chart(history.step, *parts) for parts in chosen if parts[2]]
+    if not charts:
+        raise SaganError("the log holds no curve yet; train some steps first")
+    return charts
+
+
+_METRIC_READING = (
+    "Measured on the way on the averaged generator; distances (FD, KID) should fall. Compare only "
+    "within this curve: the settings below say how it was measured."
+)
+
+
+def _network_and_size(name: str) -> str:
+    network, _, size = name.partition("_gamma_")
+    return f"{network}, {size} x {size}"
+
+
+def _chart(step: int, title: str, reading: str, curves: Mapping[str, Curve], noisy: bool) -> Chart:
+    ends = "; ".join(
+        f"{name} from {curve.values[0]:.3g} to {curve.values[-1]:.3g}"
+        for name, curve in curves.items()
+    )
+    return Chart(
+        title=title,
+        reading=reading,
+        description=f"{title} up to step {step:,}: {ends}.",
+        svg=_svg(step, title, curves, noisy),
+    )
+
+
+def _svg(step: int, title: str, curves: Mapping[str, Curve], noisy: bool) -> str:
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": title}):
+        figure = Figure(figsize=(4.8, 2.7), layout="constrained")
+        axes = figure.add_subplot()
+        for number, (name, curve) in enumerate(curves.items()):
+            _draw(axes, name, thinned(curve), _SERIES[number % len(_SERIES)], noisy=noisy)
+        if "variety" in curves:
+            _mark(axes, 1, _INK, "as varied as real pictures")
+            _mark(axes, COLLAPSED_VARIETY, _SERIES[1], "collapsed below")
+        axes.set_xlim(0, max(step, 1))
+        if "images/s" in curves:
+            axes.set_ylim(bottom=0)
+        axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
+        if len(curves) > 1:
+            figure.legend(loc="outside upper left", ncols=3, handlelength=1.4, columnspacing=1.4)
+        file = io.StringIO()
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
+    return _inline(file.getvalue())
+
+
+def _draw(axes: Axes, name: str, curve: Curve, colour: str, *, noisy: bool) -> None:
+    marker = "o" if len(curve.steps) <= 20 else ""
+    if noisy:
+        axes.plot(curve.steps, curve.values, color=colour, alpha=0.22, linewidth=1)
+        curve = smoothed(curve)
+        marker = ""
+    axes.plot(
+        curve.steps,
+        curve.values,
+        color=colour,
+        label=name,
+        marker=marker,
+        markersize=3.5,
+        clip_on=False,
+    )
+
+
+def _mark(axes: Axes, height: float, colour: str, text: str) -> None:
+    """A dashed line with words on it; the axis reaches from 0 to above it."""
+    axes.axhline(height, color=colour, linestyle=(0, (4, 3)), linewidth=1)
+    axes.annotate(
+        text,
+        (1, height),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(-2, 3),
+        textcoords="offset points",
+        color=colour,
+        ha="right",
+    )
+    axes.set_ylim(0, max(axes.get_ylim()[1], 1.15 * height))
+
+
+def thinned(curve: Curve, most: int = MOST_POINTS) -> Curve:
+    """Replaces runs of neighbouring points by their means, so that at most ``most`` are left."""
+    if len(curve.steps) <= most:
+        return curve
+    starts = np.arange(most) * len(curve.steps) // most
+    counts = np.diff(np.append(starts, len(curve.steps)))
+    return Curve(*(np.add.reduceat(numbers.astype(float), starts) / counts for numbers in curve))
+
+
+def smoothed(curve: Curve) -> Curve:
+    """The moving average, over fewer points at both ends."""
+    half = max(1, round(SMOOTHING * len(curve.steps) / 2))
+    sums = np.cumsum([0.0, *curve.values])
+    place = np.arange(len(curve.values))
+    reach = np.minimum(half, np.minimum(place, place[::-1]))
+    return Curve(curve.steps, (sums[place + reach + 1] - sums[place - reach]) / (2 * reach + 1))
+
+
+def _inline(document: str) -> str:
+    """The svg element alone, its colours those of the page, its identifiers used once."""
+    svg = document[document.index("<svg") :]
+    svg = svg.replace(_INK, "currentColor")
+    for number, colour in enumerate(_SERIES, 1):
+        svg = svg.replace(colour, f"var(--series-{number})")
+    svg = re.sub(r'<g id="[^"]+">', "<g>", svg)
+    return re.sub(
+        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r' height="[^"]*pt"', "", svg, count=1)
+    )

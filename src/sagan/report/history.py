@@ -1,0 +1,70 @@
+"""The log of a run as curves."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Curve(NamedTuple):
+    """One number over the steps."""
+
+    steps: np.ndarray
+    """(N,), ascending."""
+    values: np.ndarray
+    """float64 (N,), finite."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """What a run has logged so far."""
+
+    step: int = 0
+    """The newest logged step."""
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    """Losses, gammas, speed and variety by the names they have in the log."""
+    metrics: Mapping[str, Curve] = field(default_factory=dict)
+    """What evaluations during training measured, by name."""
+
+    def newest(self, name: str, share: float = 0.0) -> float | None:
+        """Mean of a curve over its last ``share``, at least its last value; None without one."""
+        if name not in self.curves:
+            return None
+        values = self.curves[name].values
+        return float(values[-max(1, round(share * len(values))) :].mean())
+
+
+def read_history(path: Path) -> History:
+    """Reads a log; lines that are cut off or hold no step are passed over.
+
+    Raises:
+        OSError: The file exists and cannot be read.
+    """
+    curves: dict[str, dict[int, float]] = {}
+    metrics: dict[str, dict[int, float]] = {}
+    newest = 0
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            record = json.loads(line)
+            step = int(record.pop("step"))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+        newest = max(newest, step)
+        for target, numbers in ((metrics, record.pop("evaluation", {})), (curves, record)):
+            for name, value in numbers.items():
+                if isinstance(value, int | float) and math.isfinite(value):
+                    target.setdefault(name, {})[step] = float(value)
+    return History(step=newest, curves=_sorted(curves), metrics=_sorted(metrics))
+
+
+def _sorted(curves: Mapping[str, Mapping[int, float]]) -> dict[str, Curve]:
+    return {
+        name: Curve(np.array(sorted(points)), np.array([points[step] for step in sorted(points)]))
+        for name, points in curves.items()
+    }

@@ -1,0 +1,119 @@
+"""Which training pictures generated ones resemble most, pixel by pixel."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sagan.data import Dataset
+from sagan.errors import SaganError
+from sagan.metrics import nearest_neighbours
+from sagan.report.pictures import Picture, embedded
+from sagan.sampling import TrainedGenerator
+
+SEARCHED = 20_000  # training pictures at most
+PROBES = 256  # generated and real pictures whose nearest neighbour is measured
+SHOWN = 12
+CLOSEST = 3
+COMPARED_SIDE = 32  # pixels; larger pictures are averaged down to it before they are compared
+
+
+class Match(NamedTuple):
+    """A training picture and how far it is, over the distance usual between training pictures."""
+
+    picture: Picture
+    ratio: float
+
+
+class Row(NamedTuple):
+    """A generated picture and the training pictures closest to it."""
+
+    name: str
+    picture: Picture
+    matches: tuple[Match, ...]
+
+
+class Neighbours(NamedTuple):
+    """What the search found."""
+
+    rows: tuple[Row, ...]
+    """From the closest to the farthest of the probes."""
+    ratio: float
+    """Median over the probes."""
+    probes: int
+    searched: int
+    total: int
+    compared_side: int
+
+
+def find_neighbours(generator: TrainedGenerator, dataset: Dataset) -> Neighbours:
+    """Compares generated pictures with a fixed random choice of training pictures.
+
+    Distances are Euclidean, over all colour values.
+
+    Raises:
+        SaganError: The training pictures are too few, or most of them are there twice.
+    """
+    if len(dataset) <= CLOSEST:
+        raise SaganError(f"{len(dataset)} training pictures are too few to compare with")
+    order = np.random.default_rng(0).permutation(len(dataset))
+    rows = np.sort(order[:SEARCHED])
+    real = _compared(dataset.images, rows)
+    probes = np.random.default_rng(1).permutation(len(rows))[:PROBES]
+    between_real, _ = nearest_neighbours(real[probes], real, 2)
+    usual = float(np.median(between_real[:, 1]))
+    if not usual:
+        raise SaganError("most training pictures are there twice, so that nearness says nothing")
+    fake = generator.sample(range(PROBES), [_label(generator, seed) for seed in range(PROBES)])
+    distances, nearest = nearest_neighbours(_compared(fake, np.arange(PROBES)), real, CLOSEST)
+    by_distance = np.argsort(distances[:, 0], kind="stable")
+    shown = by_distance[np.linspace(0, PROBES - 1, SHOWN).round().astype(int)]
+    return Neighbours(
+        rows=tuple(
+            _row(generator, dataset, fake, seed, rows[nearest[seed]], distances[seed] / usual)
+            for seed in shown.tolist()
+        ),
+        ratio=float(np.median(distances[:, 0])) / usual,
+        probes=PROBES,
+        searched=len(rows),
+        total=len(dataset),
+        compared_side=min(generator.resolution, COMPARED_SIDE),
+    )
+
+
+def _label(generator: TrainedGenerator, seed: int) -> int:
+    """Takes the classes in turn."""
+    return seed % max(len(generator.class_names), 1)
+
+
+def _compared(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The chosen pictures of uint8 (N, 3, R, R) as rows of numbers, averaged down if large."""
+    side = images.shape[-1]
+    if side <= COMPARED_SIDE:
+        return images[rows].reshape(len(rows), -1)
+    block = side // COMPARED_SIDE
+    small = np.empty((len(rows), 3, COMPARED_SIDE, COMPARED_SIDE), np.float32)
+    for place, row in enumerate(rows):
+        blocks = images[row].reshape(3, COMPARED_SIDE, block, COMPARED_SIDE, block)
+        small[place] = blocks.mean(axis=(2, 4))
+    return small.reshape(len(rows), -1)
+
+
+def _row(
+    generator: TrainedGenerator,
+    dataset: Dataset,
+    fake: np.ndarray,
+    seed: int,
+    nearest: np.ndarray,
+    ratios: np.ndarray,
+) -> Row:
+    names = generator.class_names
+    name = names[_label(generator, seed)] if names else f"seed {seed}"
+    matches = []
+    for place, (row, ratio) in enumerate(zip(nearest, ratios, strict=True), 1):
+        description = f"training picture {row}, number {place} in closeness"
+        matches.append(Match(embedded(dataset.images[row], description), float(ratio)))
+    return Row(
+        name, embedded(fake[seed], f"generated picture: {name}, seed {seed}"), tuple(matches)
+    )

@@ -1,0 +1,199 @@
+"""The page: what a run folder holds, put into words, pictures and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import resources
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from sagan import config as settings
+from sagan.checkpoint import Checkpoint
+from sagan.config import Config
+from sagan.data import Dataset, load_dataset
+from sagan.errors import SaganError
+from sagan.files import write_text
+from sagan.progress import progress
+from sagan.report import verdict
+from sagan.report.charts import draw_charts, require_matplotlib
+from sagan.report.history import History, read_history
+from sagan.report.neighbours import find_neighbours
+from sagan.report.pictures import attention_figures, newest_sheet, timeline
+from sagan.report.tables import read_records, tables_of
+from sagan.report.walks import walks
+from sagan.runs import checkpoint_files, load_checkpoint
+from sagan.sampling import TrainedGenerator, averaged_part, generator_of, variety
+
+_Content = TypeVar("_Content")
+
+
+class Section(NamedTuple):
+    """A part of the page: its content, or the reason why it has none."""
+
+    content: Any
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What the page is made from."""
+
+    folder: Path
+    config: Config
+    history: History
+    checkpoint: Checkpoint | None
+    generator: TrainedGenerator | None
+    dataset: Dataset | None
+    dataset_missing: str
+    """Why there is no dataset."""
+
+    @property
+    def step(self) -> int:
+        """How far the run is."""
+        return max(self.history.step, self.checkpoint.step if self.checkpoint else 0)
+
+    @property
+    def pictures_seen(self) -> int:
+        """Real pictures shown to the discriminator."""
+        train = self.config.train
+        return self.step * train.batch_size * train.discriminator_steps
+
+    def drawing(self) -> TrainedGenerator:
+        """The newest generator.
+
+        Raises:
+            SaganError: There is none yet.
+        """
+        if self.generator is None:
+            raise SaganError("there is no checkpoint yet to draw with")
+        return self.generator
+
+    def pictures(self) -> Dataset:
+        """The training pictures.
+
+        Raises:
+            SaganError: They cannot be had.
+        """
+        if self.dataset is None:
+            raise SaganError(f"the training pictures cannot be had: {self.dataset_missing}")
+        return self.dataset
+
+
+def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
+    """Writes one self-contained HTML file about a run, and returns its path.
+
+    What cannot be shown, because pictures or a checkpoint are missing, is replaced by the reason.
+
+    Args:
+        folder: The run folder.
+        output: The file; by default ``report.html`` in the run folder.
+
+    Raises:
+        SaganError: The folder is no run or holds neither log nor checkpoint, matplotlib is missing,
+            or the file cannot be written.
+    """
+    folder = Path(folder)
+    output = folder / "report.html" if output is None else Path(output)
+    require_matplotlib()
+    page = _render(_facts(_gather(folder)))
+    try:
+        write_text(output, page)
+    except OSError as error:
+        raise SaganError(
+            f"cannot write the report {output}: {error.strerror or error}; choose another --output"
+        ) from error
+    return output
+
+
+def _gather(folder: Path) -> Material:
+    if not (folder / "config.toml").is_file():
+        raise SaganError(f"{folder} is no run folder; give the one that sagan train wrote to")
+    history = read_history(folder / "log.jsonl")
+    checkpoint = generator = None
+    if checkpoint_files(folder) or not history.step:
+        checkpoint, _ = load_checkpoint(folder)
+        generator = generator_of(checkpoint, averaged_part(checkpoint))
+    config = checkpoint.config if checkpoint else settings.load(folder / "config.toml")
+    dataset = _section(load_dataset, config.data)
+    return Material(
+        folder=folder,
+        config=config,
+        history=history,
+        checkpoint=checkpoint,
+        generator=generator,
+        dataset=dataset.content,
+        dataset_missing=dataset.reason,
+    )
+
+
+def _section(make: Callable[..., _Content], *arguments: Any) -> Section:
+    try:
+        return Section(make(*arguments))
+    except (SaganError, OSError) as error:
+        return Section(None, str(error))
+
+
+def _facts(material: Material) -> dict[str, Any]:
+    """Everything the template shows, by name."""
+    folder, config, history = material.folder, material.config, material.history
+    makers: dict[str, Callable[[], Any]] = {
+        "newest": lambda: newest_sheet(material.drawing()),
+        "timeline": lambda: timeline(folder, material.generator, config.data.resolution),
+        "charts": lambda: draw_charts(history),
+        "attention": lambda: attention_figures(material.drawing()),
+        "walks": lambda: walks(material.drawing()),
+        "neighbours": lambda: find_neighbours(material.drawing(), material.pictures()),
+    }
+    sections = {}
+    with progress("report", len(makers)) as advance:
+        for name, make in makers.items():
+            sections[name] = _section(make)
+            advance()
+    records, unreadable = read_records(folder)
+    neighbours = sections["neighbours"].content
+    return {
+        **sections,
+        "name": folder.resolve().name,
+        "path": str(folder),
+        "date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        "material": material,
+        "passes": material.pictures_seen / len(material.dataset) if material.dataset else None,
+        "verdict": verdict.judge(
+            history,
+            pictures_seen=material.pictures_seen,
+            variety=_variety(material),
+            nearest_ratio=neighbours.ratio if neighbours else None,
+            records=records,
+        ),
+        "tables": tables_of(records),
+        "unreadable": unreadable,
+        "settings": settings.to_toml(config),
+        "version": version("sagan"),
+        "memorised_ratio": verdict.MEMORISED_RATIO,
+    }
+
+
+def _variety(material: Material) -> float | None:
+    """Measured now where the log of an older run lacks it."""
+    if "variety" in material.history.curves or not (material.generator and material.dataset):
+        return None
+    return variety(material.generator, material.dataset)
+
+
+def _render(facts: dict[str, Any]) -> str:
+    def source(name: str) -> str:
+        return resources.files("sagan.report").joinpath(name).read_text(encoding="utf-8")
+
+    environment = Environment(
+        loader=FunctionLoader(source),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("template.html").render(facts)

@@ -1,0 +1,149 @@
+"""The pictures of the page: sheets with labels, the timeline, attention."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from sagan.errors import SaganError
+from sagan.inspection import attention_figure_of
+from sagan.sampling import TrainedGenerator, class_sheet, shown_classes
+
+SHEET_WIDTH = 512  # pixels of pictures in a row of the newest sheet, 2 to 12 pictures
+FRAMES = 12
+FRAME_PIXELS = 160_000
+FEWEST_COLUMNS = 4
+ATTENTION_FIGURES = 4
+
+_Item = TypeVar("_Item")
+
+_GAP = 2  # padding of sagan.images.grid
+
+
+class Picture(NamedTuple):
+    """A picture that the page holds."""
+
+    uri: str
+    width: int
+    height: int
+    description: str
+    """For those who cannot see it."""
+
+
+class Sheet(NamedTuple):
+    """A grid of pictures, with a name for every row."""
+
+    picture: Picture
+    rows: tuple[str, ...]
+    """() where rows have no names."""
+
+
+class Frame(NamedTuple):
+    """The pictures of fixed seeds at one step."""
+
+    step: int
+    picture: Picture
+
+
+class Timeline(NamedTuple):
+    """How the pictures of fixed seeds changed."""
+
+    frames: tuple[Frame, ...]
+    rows: tuple[str, ...]
+    cut: bool
+    """Some rows or columns of the stored sheets were left out."""
+    stored: int
+    """Sheets in the run folder."""
+
+
+def embedded(image: np.ndarray, description: str) -> Picture:
+    """Turns a uint8 (3, H, W) picture into a PNG within the page."""
+    file = io.BytesIO()
+    pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
+    Image.fromarray(pixels).save(file, format="PNG")
+    encoded = base64.b64encode(file.getvalue()).decode()
+    height, width = image.shape[1:]
+    return Picture(f"data:image/png;base64,{encoded}", width, height, description)
+
+
+def newest_sheet(generator: TrainedGenerator) -> Sheet:
+    """A row of pictures per class, the same seeds in every row."""
+    columns = min(max(SHEET_WIDTH // generator.resolution, 2), 12)
+    names = _row_names(generator)
+    description = f"Generated pictures, {columns} in each row" + (
+        f"; the rows are {', '.join(names)}" if names else ""
+    )
+    return Sheet(embedded(class_sheet(generator, columns), description), names)
+
+
+def timeline(folder: Path, generator: TrainedGenerator | None, resolution: int) -> Timeline:
+    """The sheets that training left in ``samples``, evenly chosen and cut to a bearable size.
+
+    Raises:
+        SaganError: There is none.
+    """
+    paths = sorted((folder / "samples").glob("step-*.png"))
+    if not paths:
+        raise SaganError("training has left no sheet of pictures yet")
+    frames, cut = [], False
+    for path in spread(paths, FRAMES):
+        image = _read(path)
+        shown = _cut(image, resolution + _GAP)
+        cut |= shown.shape != image.shape
+        step = int(re.sub(r"\D", "", path.stem))
+        frames.append(Frame(step, embedded(shown, f"Pictures of fixed seeds at step {step:,}")))
+    rows = _row_names(generator) if generator is not None else ()
+    shown_rows = (frames[-1].picture.height - _GAP) // (resolution + _GAP)
+    return Timeline(tuple(frames), rows[:shown_rows], cut, len(paths))
+
+
+def attention_figures(generator: TrainedGenerator) -> list[Picture]:
+    """Where points of generated pictures look, one figure each for a few classes.
+
+    Raises:
+        SaganError: The generator has no attention.
+    """
+    labels = spread(shown_classes(generator), ATTENTION_FIGURES) or [None] * ATTENTION_FIGURES
+    figures = []
+    for seed, label in enumerate(labels):
+        name = "a picture" if label is None else generator.class_names[label]
+        figure = attention_figure_of(generator, seed, label)
+        figures.append(
+            embedded(figure, f"Where five points of {name} (seed {seed}) look, as heat maps")
+        )
+    return figures
+
+
+def spread(items: Sequence[_Item], count: int) -> list[_Item]:
+    """Evenly chosen items, with the first and the last."""
+    places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
+    return [items[place] for place in places]
+
+
+def _row_names(generator: TrainedGenerator) -> tuple[str, ...]:
+    return tuple(generator.class_names[label] for label in shown_classes(generator))
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+    except OSError as error:
+        raise SaganError(f"cannot read {path}: {error}; delete it") from error
+
+
+def _cut(image: np.ndarray, pitch: int) -> np.ndarray:
+    """Leaves columns out, then rows, until few enough pixels are left."""
+    _, height, width = image.shape
+    while height * width > FRAME_PIXELS and width > FEWEST_COLUMNS * pitch + _GAP:
+        width -= pitch
+    while height * width > FRAME_PIXELS and height > pitch + _GAP:
+        height -= pitch
+    return image[:, :height, :width]

@@ -1,0 +1,105 @@
+"""Walks between seeds and between classes, as strips and, where small, as moving pictures."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from sagan.animation import save_animation
+from sagan.images import grid
+from sagan.interpolation import class_path, latent_path
+from sagan.report.pictures import Picture, Sheet, embedded, spread
+from sagan.sampling import TrainedGenerator, shown_classes
+
+ROWS = 3
+STRIP_LEGS = 8  # steps from the left end of a strip to its right end
+LEG_FRAMES = 12
+MOVING_PIXELS = 600_000  # of all frames together
+FRAMES_PER_SECOND = 12.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walk:
+    """One kind of walk, a few of them."""
+
+    title: str
+    reading: str
+    strip: Sheet
+    moving: Picture | None
+    """None where it would be large."""
+    still: Picture
+    """The first frame, for readers who want nothing to move."""
+
+
+def walks(generator: TrainedGenerator) -> list[Walk]:
+    """Draws walks from seed to seed and, where there are classes, from class to class."""
+    classes = spread(shown_classes(generator), ROWS)
+    names = [generator.class_names[label] for label in classes]
+    labels = classes or [None]
+    found = [
+        _walk(
+            "From seed to seed",
+            "The class stays, the noise moves along the sphere on which the seeds lie. Every "
+            "picture between two good ones should be good too; sudden jumps hint at memorising.",
+            names,
+            [latent_path(generator, [0, 1], label, frames=STRIP_LEGS) for label in labels],
+            [
+                latent_path(generator, [0, 1, 2], label, frames=LEG_FRAMES, loop=True)
+                for label in labels
+            ],
+        )
+    ]
+    if len(classes) > 1:
+        seeds = range(ROWS)
+        route = spread(classes, 2)
+        found.append(
+            _walk(
+                "From class to class",
+                f"The noise stays, the class moves from {generator.class_names[route[0]]} to "
+                f"{generator.class_names[route[-1]]}. What stays alike, pose or colour, the "
+                "generator has understood as something apart from the class.",
+                [f"seed {seed}" for seed in seeds],
+                [class_path(generator, seed, route, frames=STRIP_LEGS) for seed in seeds],
+                [
+                    class_path(generator, seed, classes, frames=LEG_FRAMES, loop=True)
+                    for seed in seeds
+                ],
+            )
+        )
+    return found
+
+
+def _walk(
+    title: str,
+    reading: str,
+    names: Sequence[str],
+    strips: Sequence[np.ndarray],
+    loops: Sequence[np.ndarray],
+) -> Walk:
+    strip = grid(np.concatenate(strips), columns=len(strips[0]))
+    frames = np.stack(
+        [grid(np.stack(pictures), len(loops)) for pictures in zip(*loops, strict=True)]
+    )
+    description = f"{title}: {', '.join(names)}" if names else title
+    return Walk(
+        title=title,
+        reading=reading,
+        strip=Sheet(embedded(strip, f"{description}, a row each"), tuple(names)),
+        moving=_moving(frames, description) if frames[:, 0].size <= MOVING_PIXELS else None,
+        still=embedded(frames[0], description),
+    )
+
+
+def _moving(frames: np.ndarray, description: str) -> Picture:
+    with TemporaryDirectory() as folder:
+        path = save_animation(
+            frames, Path(folder, "walk.apng"), frames_per_second=FRAMES_PER_SECOND
+        )
+        encoded = base64.b64encode(path.read_bytes()).decode()
+    height, width = frames.shape[2:]
+    return Picture(f"data:image/png;base64,{encoded}", width, height, f"{description}, moving")

@@ -1,0 +1,363 @@
+"""The report: its verdict, its parts, and the page in a browser."""
+
+import re
+import shutil
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny
+
+from sagan import checkpoint as checkpoints
+from sagan.data import Dataset
+from sagan.errors import SaganError
+from sagan.evaluation.record import Record, Value, write_record
+from sagan.images import grid, save_png
+from sagan.models import Generator
+from sagan.report import verdict, write_report
+from sagan.report.charts import draw_charts, smoothed, thinned
+from sagan.report.history import Curve, History, read_history
+from sagan.report.neighbours import find_neighbours
+from sagan.report.pictures import FRAME_PIXELS, attention_figures, newest_sheet, timeline
+from sagan.report.tables import tables_of
+from sagan.report.verdict import judge
+from sagan.report.walks import walks
+from sagan.runs import checkpoint_files
+from sagan.sampling import TrainedGenerator, load_generator
+
+SECTIONS = (
+    "verdict",
+    "newest",
+    "timeline",
+    "curves",
+    "attention",
+    "walks",
+    "neighbours",
+    "records",
+    "settings",
+)
+
+
+def curve(*values):
+    return Curve(np.arange(1, len(values) + 1), np.array(values, dtype=float))
+
+
+def history(variety=0.7, discriminator_loss=0.8, distances=()):
+    """Of a healthy run, but for what is given."""
+    curves = {
+        "discriminator_real": curve(*[1.0] * 90, *[discriminator_loss / 2] * 10),
+        "discriminator_fake": curve(*[1.0] * 90, *[discriminator_loss / 2] * 10),
+        "generator": curve(*[0.5] * 100),
+        "variety": curve(0.5, variety),
+    }
+    metrics = {"KID x 1000": curve(1.0), "FD (Pooled)": curve(*distances)} if distances else {}
+    return History(step=100, curves=curves, metrics=metrics)
+
+
+def record(step=2, *, ratio=None, **protocol):
+    values = {"FD (Pooled)": value(12.5)}
+    if ratio is not None:
+        values["nearest-neighbour ratio"] = value(ratio)
+    return Record(
+        subject={"kind": "generator", "path": "run", "step": step},
+        protocol={"extractor": "pooled", "fake_pictures": 8, **protocol},
+        values=values,
+        details={"intra-class FD (Pooled)": {"dark": 3.0, "light": 4.0}},
+        notes=("a note",),
+    )
+
+
+def value(mean):
+    return Value(each=(mean,), mean=mean, spread=None, within=None, floor=1.0, better="lower")
+
+
+@pytest.fixture
+def run_folder(trained_run, tmp_path):
+    """A copy of a finished run, to change."""
+    return shutil.copytree(trained_run, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def report(trained_run, tmp_path_factory):
+    """The report of a run of two sheets, two protocols and two names that HTML could mistake."""
+    folder = shutil.copytree(trained_run, tmp_path_factory.mktemp("report") / "run")
+    rewrite(folder, class_names=("<script>alert(1)</script>", "R&D"))
+    save_png(np.zeros((3, 70, 274), np.uint8), folder / "samples" / "step-00000001.png")
+    write_record(record(1), folder / "evaluations" / "one.json")
+    write_record(record(2, truncation=0.5), folder / "evaluations" / "two.json")
+    (folder / "evaluations" / "broken.json").write_text("{")
+    return write_report(folder)
+
+
+def rewrite(folder, **changes):
+    """Changes the checkpoint of a run."""
+    path = checkpoint_files(folder)[-1]
+    checkpoints.save(replace(checkpoints.load(path), **changes), path)
+
+
+def test_a_verdict_holds_from_its_threshold_on():
+    def word(seen=10**6, ratio=1.0, **changes):
+        return judge(history(**changes), pictures_seen=seen, nearest_ratio=ratio).word
+
+    assert word() == "learning"
+    assert word(seen=verdict.EARLY_PICTURES - 1) == "too early to say"
+    assert word(seen=verdict.EARLY_PICTURES) == "learning"
+    assert word(variety=verdict.COLLAPSED_VARIETY) == "learning"
+    assert word(variety=verdict.COLLAPSED_VARIETY - 1e-6) == "collapsed"
+    assert word(variety=0.0) == "collapsed"
+    assert word(discriminator_loss=verdict.DEFEATED_LOSS + 1e-9) == "learning"
+    assert word(discriminator_loss=verdict.DEFEATED_LOSS - 1e-6) == "collapsed"
+    assert word(distances=(10, 20)) == "learning"
+    assert word(distances=(90, 10, 20.1)) == "collapsed"
+    assert word(ratio=verdict.MEMORISED_RATIO) == "learning"
+    assert word(ratio=verdict.MEMORISED_RATIO - 1e-6) == "memorising"
+    assert word(ratio=None) == "learning"
+
+
+def test_a_verdict_states_every_figure_beside_its_threshold():
+    found = judge(history(variety=0.31), pictures_seen=123_456, nearest_ratio=2.5)
+    shown = {check.measured: check.threshold for check in found.checks}
+    assert shown == {
+        "123,456 pictures": "at least 20,000",
+        "31% of the real variety": "at least 20%",
+        "discriminator loss 0.80": "at least 0.05",
+        "not measured": "at most 2",
+        "distance 2.50 in pixels": "at least 0.5",
+    }
+    assert [check.answer for check in found.checks] == ["yes", "yes", "yes", "unknown", "yes"]
+
+
+def test_the_newest_record_counts_for_memorising():
+    copied, own = record(100, ratio=0.1), record(200, ratio=1.1)
+    assert judge(history(), pictures_seen=10**6, records=[own, copied]).word == "learning"
+    later = replace(copied, subject={"step": 300})
+    found = judge(history(), pictures_seen=10**6, records=[own, later], nearest_ratio=2.0)
+    assert found.word == "memorising"
+    assert found.checks[-1].measured == "distance 2.00 in pixels, 0.10 in features"
+
+
+def test_variety_is_taken_from_elsewhere_where_the_log_lacks_it():
+    silent = History(step=100)
+    assert judge(silent, pictures_seen=10**6).word == "too early to say"
+    assert judge(silent, pictures_seen=10**6, variety=0.0).word == "collapsed"
+    assert judge(history(variety=0.0), pictures_seen=10**6, variety=0.9).word == "collapsed"
+
+
+def test_a_log_is_read_as_far_as_it_can_be(tmp_path):
+    lines = [
+        '{"step": 2, "generator": 1.0, "generator_gamma_16": 0.5}',
+        '{"step": 1, "generator": 3.0}',
+        '{"step": 2, "generator": 2.0}',
+        '{"step": 2, "variety": NaN}',
+        '{"step": 2, "evaluation": {"FD": 7.5}, "evaluation_seconds": 1.5}',
+        '{"step": 2, "evaluation_error": "no weights"}',
+        '["no record"]',
+        '{"step": 3, "genera',
+    ]
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    found = read_history(tmp_path / "log.jsonl")
+    assert found.step == 2
+    assert found.curves["generator"].steps.tolist() == [1, 2]
+    assert found.curves["generator"].values.tolist() == [3.0, 2.0]
+    assert found.newest("generator") == 2.0
+    assert found.newest("generator", share=1.0) == 2.5
+    assert found.newest("variety") is None
+    assert found.metrics["FD"].values.tolist() == [7.5]
+    assert read_history(tmp_path / "absent").step == 0
+
+
+def test_long_curves_are_thinned_and_smoothed_without_shift():
+    ramp = Curve(np.arange(10_001), np.arange(10_001) * 2.0)
+    few = thinned(ramp)
+    assert len(few.steps) == 600
+    np.testing.assert_allclose(few.values, few.steps * 2)
+    assert few.values.mean() == pytest.approx(ramp.values.mean(), rel=1e-3)
+    line = curve(*range(100))
+    np.testing.assert_allclose(smoothed(line).values, line.values)
+    noisy = curve(*np.random.default_rng(0).normal(size=200))
+    assert smoothed(noisy).values.std() < 0.6 * noisy.values.std()
+    assert thinned(noisy) is noisy
+
+
+def test_charts_take_the_colours_of_the_page():
+    charts = draw_charts(history(distances=(3.0, 2.0)))
+    assert [chart.title for chart in charts] == [
+        "Losses",
+        "Variety within a class",
+        "KID x 1000",
+        "FD (Pooled)",
+    ]
+    for chart in charts:
+        assert "currentColor" in chart.svg
+        assert "var(--series-1)" in chart.svg
+        assert not re.search(r"#01010\d", chart.svg)
+    assert "from 3 to 2" in charts[-1].description
+    identifiers = re.findall(r' id="([^"]+)"', "".join(chart.svg for chart in charts))
+    assert len(identifiers) == len(set(identifiers))
+    with pytest.raises(SaganError, match="no curve"):
+        draw_charts(History())
+
+
+def test_records_of_different_protocols_stand_in_different_tables():
+    records = [record(1), record(2), record(2, truncation=0.5), record(3)]
+    first, second = tables_of(records)
+    assert [column.title for column in first.columns] == ["step 1", "step 2", "step 3"]
+    assert [column.title for column in second.columns] == ["step 2"]
+    assert first.rows == (("FD (Pooled)", "12.5", "12.5", "12.5", "1.000", "lower"),)
+    assert ("truncation", "0.5") in second.protocol
+    ((name, by_class),) = second.details
+    assert name == "intra-class FD (Pooled)"
+    assert by_class == (("light", "4.000"), ("dark", "3.000"))
+
+
+def test_copies_of_training_pictures_are_found(trained_run):
+    generator = load_generator(trained_run)
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (64, 3, 32, 32), dtype=np.uint8)
+    drawn = generator.sample(range(256), [seed % 2 for seed in range(256)])
+    for images, is_copied in ((noise, False), (np.concatenate([noise, drawn]), True)):
+        labels = np.zeros(len(images), np.int64)
+        data = Dataset(images=images, labels=labels, class_names=("a",), fingerprint="")
+        if is_copied:
+            far = np.repeat(noise, 5, axis=0) ^ rng.integers(
+                0, 64, (320, 3, 32, 32), dtype=np.uint8
+            )
+            images = np.concatenate([far, drawn])
+            data = replace(data, images=images, labels=np.zeros(len(images), np.int64))
+        found = find_neighbours(generator, data)
+        assert (found.ratio < verdict.MEMORISED_RATIO) == is_copied
+        ratios = [match.ratio for row in found.rows for match in row.matches[:1]]
+        assert ratios == sorted(ratios)
+        for row in found.rows:
+            assert [match.ratio for match in row.matches] == sorted(m.ratio for m in row.matches)
+    for few, message in ((noise[:3], "too few"), (noise[[0] * 9], "there twice")):
+        data = replace(data, images=few, labels=np.zeros(len(few), np.int64))
+        with pytest.raises(SaganError, match=message):
+            find_neighbours(generator, data)
+
+
+def test_a_generator_without_classes_has_all_pictures_too():
+    torch.manual_seed(0)
+    network = Generator(tiny().generator, resolution=32, num_classes=0)
+    generator = TrainedGenerator(network.eval(), ())
+    assert newest_sheet(generator).rows == ()
+    assert len(attention_figures(generator)) == 4
+    (walk,) = walks(generator)
+    assert walk.strip.rows == ()
+    assert walk.moving is not None
+    images = np.random.default_rng(0).integers(0, 256, (9, 3, 32, 32), dtype=np.uint8)
+    data = Dataset(images=images, labels=np.zeros(9, np.int64), class_names=(), fingerprint="")
+    assert find_neighbours(generator, data).rows[0].name.startswith("seed ")
+
+
+def test_large_sheets_are_cut(tmp_path):
+    sheet = grid(np.zeros((8 * 16, 3, 128, 128), np.uint8), 8)
+    first = save_png(sheet, tmp_path / "samples" / "step-00000001.png")
+    for step in range(2, 31):
+        first.with_name(f"step-{step:08d}.png").symlink_to(first)
+    found = timeline(tmp_path, None, 128)
+    assert found.cut
+    assert found.stored == 30
+    assert [found.frames[0].step, found.frames[-1].step] == [1, 30]
+    assert len(found.frames) == 12
+    for frame in found.frames:
+        assert frame.picture.width * frame.picture.height <= FRAME_PIXELS
+        assert (frame.picture.width - 2) % 130 == (frame.picture.height - 2) % 130 == 0
+
+
+def test_the_page_has_every_section_and_nothing_from_elsewhere(report):
+    assert report.name == "report.html"
+    page = report.read_text()
+    for name in SECTIONS:
+        assert f'<section id="{name}"' in page
+    assert "Not shown" not in page
+    assert "Too early to say" in page
+    assert page.count("<table>") == 4  # two protocols, each with its classes
+    assert "broken.json is no record" in page
+    text = re.sub(r"data:image/png;base64,[\w+/=]+", "", page)
+    text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)
+    assert re.findall(r"https?://[^\s\"<]+", text) == ["https://arxiv.org/abs/1805.08318"]
+    assert not re.search(r"<link(?! rel=\"icon\" href=\"data:,\")|@import|url\((?!#)", text)
+    assert set(re.findall(r'\bsrc="([^"]*)"', text)) == {""}
+    for alternative in re.findall(r"<img[^>]*>", text):
+        assert re.search(r'alt="[^"]+"', alternative)
+
+
+def test_what_is_missing_is_said_and_the_rest_is_shown(run_folder, tmp_path):
+    config = checkpoints.load(checkpoint_files(run_folder)[-1]).config
+    gone = replace(config.data, source=str(tmp_path / "gone <b>"))
+    rewrite(run_folder, config=replace(config, data=gone))
+    shutil.rmtree(run_folder / "samples")
+    page = write_report(run_folder, tmp_path / "a.html").read_text()
+    assert page.count("Not shown") == 2
+    assert "the training pictures cannot be had: there is no folder" in page
+    assert "<b>" not in page
+    assert "training has left no sheet of pictures yet" in page
+    assert "Nothing measured yet" in page
+    shutil.rmtree(run_folder / "checkpoints")
+    page = write_report(run_folder, tmp_path / "b.html").read_text()
+    assert "Too early to say" in page
+    assert "there is no checkpoint yet to draw with" in page
+    (run_folder / "log.jsonl").unlink()
+    with pytest.raises(SaganError, match="holds no checkpoint yet"):
+        write_report(run_folder)
+
+
+def test_names_are_shown_as_they_are(report):
+    page = report.read_text()
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "R&amp;D" in page
+
+
+def test_mistakes_are_named(run_folder, tmp_path, monkeypatch):
+    with pytest.raises(SaganError, match="is no run folder"):
+        write_report(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SaganError, match="cannot write the report"):
+        write_report(run_folder, tmp_path / "file" / "report.html")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(SaganError, match=re.escape("pip install 'sagan[report]'")):
+        write_report(run_folder)
+
+
+def browser():
+    """A page of headless Chromium, or a reason to skip."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    executable = shutil.which("chromium")
+    if executable is None:
+        pytest.skip("chromium is not installed")
+    return playwright.sync_playwright(), executable
+
+
+def test_the_page_works_in_a_browser(report):
+    playwright, executable = browser()
+    with playwright as driver:
+        chromium = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        page = chromium.new_page(viewport={"width": 400, "height": 800})
+        complaints, requests = [], []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(report.as_uri())
+        pictures = page.evaluate(
+            "[...document.images].map(image => [image.complete, image.naturalWidth])"
+        )
+        assert len(pictures) > 20
+        assert all(complete and width > 0 for complete, width in pictures)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        slider, shown = page.get_by_role("slider"), page.locator(".frames img:visible")
+        last = shown.get_attribute("src")
+        slider.focus()
+        page.keyboard.press("Home")
+        assert slider.get_attribute("aria-valuetext") == "step 1"
+        assert shown.get_attribute("src") != last
+        page.keyboard.press("ArrowRight")
+        assert shown.get_attribute("src") == last
+        page.get_by_role("button", name="Play").click()
+        assert slider.get_attribute("aria-valuetext") == "step 1"
+        chromium.close()
+    assert complaints == []
+    assert [url for url in requests if not url.startswith("data:")] == [report.as_uri()]
