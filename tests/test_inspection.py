@@ -1,43 +1,90 @@
+import json
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from conftest import tiny
 
+from sagan import checkpoint as checkpoints
 from sagan.errors import SaganError
-from sagan.inspection import attention_figure_of, attention_layers, attention_rows
-from sagan.models import Generator
-from sagan.sampling import TrainedGenerator, draw_latents
+from sagan.images import to_uint8
+from sagan.inspection import (
+    attention_figure_of,
+    attention_figure_of_picture,
+    attention_layers,
+    attention_rows,
+    attention_statistics,
+    attention_timeline,
+    statistics_json,
+    statistics_table,
+    view_of_picture,
+    view_of_seed,
+)
+from sagan.inspection.capture import captured_inputs, explicit_rows
+from sagan.inspection.statistics import measure
+from sagan.layers import SelfAttention2d
+from sagan.models import Discriminator, Generator
+from sagan.runs import checkpoint_files
+from sagan.sampling import TrainedDiscriminator, TrainedGenerator
+from sagan.visualization import attended_regions, attention_figure, query_index
+
+NAMES = ("dark", "light")
 
 
-def trained(attention, num_classes=2):
-    from dataclasses import replace
-
-    config = replace(tiny().generator, attention=attention)
-    generator = Generator(config, resolution=32, num_classes=num_classes)
-    for layer in generator.attention.values():
+def awake(network):
+    """Gives attention a part in the result, and clear preferences."""
+    for layer in network.attention.values():
         torch.nn.init.constant_(layer.gamma, 0.5)
         layer.query.weight.data *= 5
-    return TrainedGenerator(generator, ("dark", "light")[:num_classes])
+    return network
 
 
-def test_rows_sum_to_one_for_every_layer():
-    generator = trained((8, 16, 32))
-    assert list(attention_layers(generator)) == [8, 16, 32]
-    for size in (8, 16, 32):
-        rows = attention_rows(generator, 3, "light", [(0, 0), (31, 31)], resolution=size)
-        assert rows.shape == (2, (size // 2) ** 2)
-        np.testing.assert_allclose(rows.sum(1), 1, atol=1e-5)
+def generator_with(*attention, num_classes=2):
+    config = replace(tiny().generator, attention=attention)
+    network = awake(Generator(config, resolution=32, num_classes=num_classes))
+    return TrainedGenerator(network, NAMES[:num_classes])
 
 
-def test_rows_are_those_of_the_picture_that_sampling_draws():
-    generator = trained((16,))
-    layer = generator.network.attention["16"]
+def discriminator_with(*attention, num_classes=2):
+    config = replace(tiny().discriminator, attention=attention)
+    network = awake(Discriminator(config, resolution=32, num_classes=num_classes))
+    return TrainedDiscriminator(network, NAMES[:num_classes])
+
+
+def noise(seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (3, 32, 32), dtype=np.uint8)
+
+
+def views():
+    return (
+        view_of_seed(generator_with(8, 16), 3, "light"),
+        view_of_picture(discriminator_with(8, 16), noise(), "light"),
+    )
+
+
+EVERY_CELL = [(x, y) for y in range(0, 32, 2) for x in range(0, 32, 2)]
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["generator", "discriminator"])
+def test_rows_sum_to_one_in_every_layer(which):
+    rows = attention_rows(views()[which], [(0, 0), (31, 31)])
+    assert list(rows) == [8, 16]
+    for size, found in rows.items():
+        assert found.shape == (2, (size // 2) ** 2)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["generator", "discriminator"])
+def test_rows_are_those_that_the_network_itself_uses(which):
+    view = views()[which]
+    layer = view.model.network.attention["16"]
     seen = []
-    hook = layer.register_forward_hook(lambda _, args, out: seen.append((args[0], out)))
-    generator(draw_latents([3], 16), torch.tensor([1]))
-    hook.remove()
-    points = [(x, y) for y in range(0, 32, 2) for x in range(0, 32, 2)]
-    rows = torch.from_numpy(attention_rows(generator, 3, "light", points))
+    with layer.register_forward_hook(lambda _, args, out: seen.append((args[0], out))):
+        view.model(view.inputs, view.labels)
+    rows = torch.from_numpy(attention_rows(view, EVERY_CELL, resolution=16)[16])
     x, y = seen[0]
     with torch.inference_mode():
         values = torch.nn.functional.max_pool2d(layer.value(x), 2).flatten(2).mT
@@ -46,21 +93,239 @@ def test_rows_are_those_of_the_picture_that_sampling_draws():
     torch.testing.assert_close(implied, y, rtol=0, atol=1e-5)
 
 
-def test_figure_shows_the_finest_layer_by_default():
-    generator = trained((8, 16))
-    figure = attention_figure_of(generator, 3)
-    np.testing.assert_array_equal(figure, attention_figure_of(generator, 3, "dark", resolution=16))
-    assert not np.array_equal(figure, attention_figure_of(generator, 3, "dark", resolution=8))
+@torch.no_grad()
+def test_the_map_that_the_fused_path_implies_is_the_explicit_one():
+    layer = SelfAttention2d(32)
+    for part in (layer.query, layer.key):
+        part.weight.normal_()
+    layer.gamma.fill_(1)
+    layer.value.weight.copy_(torch.eye(16, 32)[..., None, None])  # reads the first 16 channels
+    layer.out.weight.copy_(torch.eye(32, 16)[..., None, None])  # writes them
+    x = torch.randn(1, 32, 8, 8)
+    # The first 16 channels say of each 2 x 2 block, one-hot, which key it becomes, so that the
+    # channels of what the layer adds are the weights of the keys.
+    x[0, :16] = torch.eye(16).unflatten(1, (4, 4)).repeat_interleave(2, 1).repeat_interleave(2, 2)
+    implied = (layer(x) - x)[0, :16].flatten(1).mT
+    explicit = explicit_rows(layer, x, np.arange(64))[0]
+    assert explicit.max() > 0.5
+    np.testing.assert_allclose(implied.numpy(), explicit, atol=1e-5)
 
 
-def test_unconditional_generator_has_a_figure():
-    assert attention_figure_of(trained((16,), num_classes=0), 0, points=[(3, 4)]).dtype == np.uint8
+@torch.no_grad()
+def two_blobs():
+    """A layer in which each of two blobs looks at the other, and its input, (1, 16, 16, 16)."""
+    layer = SelfAttention2d(16)
+    for part in (layer.query, layer.key):
+        part.weight.zero_()
+    layer.query.weight[0, 0] = layer.query.weight[1, 1] = 4.0
+    layer.key.weight[0, 1] = layer.key.weight[1, 0] = 4.0
+    x = torch.zeros(1, 16, 16, 16)
+    x[0, 0, 2:4, 2:4] = 1  # upper left
+    x[0, 1, 12:14, 10:12] = 1  # lower right
+    return layer, x
+
+
+@pytest.mark.parametrize(
+    ("query", "key"), [((2, 3), (5, 6)), ((11, 12), (1, 1))], ids=["from-first", "from-second"]
+)
+def test_a_blob_looks_at_the_other_where_the_weights_say_so(query, key):
+    layer, x = two_blobs()
+    number = query_index(query, 16, 16)
+    row = explicit_rows(layer, x, np.array([number]))[0, 0]
+    column, line = key
+    assert np.argmax(row) == line * 8 + column
+    assert row.max() > 0.99
+    [(left, top, _)] = attended_regions(row)
+    assert (int(left * 8), int(top * 8)) == key
+
+
+def test_the_heat_of_a_blob_is_drawn_over_the_other():
+    layer, x = two_blobs()
+    rows = explicit_rows(layer, x, np.array([query_index((2, 2), 16, 16)]))[0]
+    figure = attention_figure(np.zeros((3, 16, 16), np.uint8), [(2, 2)], {"": rows}).astype(int)
+    panel = figure[:, 24 : 24 + 256, 20 + 264 + 20 + 4 :][:, :, :256]
+    bright = (panel[0] > 180) & (panel[1] > 140) & (panel[2] < panel[1] - 40)
+    lines, columns = np.nonzero(bright)
+    assert len(lines) > 20
+    assert set(lines // 32) == {6}
+    assert set(columns // 32) == {5}
+
+
+def test_a_background_point_looks_everywhere_alike():
+    layer, x = two_blobs()
+    row = explicit_rows(layer, x, np.array([0]))[0, 0]
+    np.testing.assert_allclose(row, 1 / 64, atol=1e-6)
+
+
+def test_the_map_of_a_discriminator_depends_on_its_picture_only():
+    discriminator = discriminator_with(16)
+
+    def rows(picture, label):
+        return attention_rows(view_of_picture(discriminator, picture, label), [(9, 9)])[16]
+
+    np.testing.assert_array_equal(rows(noise(), "dark"), rows(noise(), "light"))
+    np.testing.assert_array_equal(rows(noise(), None), rows(noise(), "light"))
+    assert not np.allclose(rows(noise(), "dark"), rows(noise(1), "dark"), atol=1e-4)
+
+
+def test_looking_leaves_no_hook_behind():
+    for view in views():
+        captured_inputs(view.model, view.inputs, view.labels)
+        for layer in attention_layers(view.model).values():
+            assert not layer._forward_pre_hooks
+
+
+def test_the_view_of_a_seed_is_the_picture_that_sampling_draws():
+    generator = generator_with(16)
+    view = view_of_seed(generator, 3, "light", truncation=0.7)
+    sampled = generator.sample([3], "light", truncation=0.7)[0]
+    np.testing.assert_array_equal(view.picture, sampled)
+    np.testing.assert_array_equal(
+        view.picture, to_uint8(generator(view.inputs, view.labels)).numpy()[0]
+    )
+
+
+def test_figures_show_all_layers_or_the_one_asked_for():
+    generator, discriminator = generator_with(8, 16), discriminator_with(8, 16)
+    for figure in (
+        lambda **which: attention_figure_of(generator, 3, **which),
+        lambda **which: attention_figure_of_picture(discriminator, noise(), "dark", **which),
+    ):
+        both, fine, coarse = figure(), figure(resolution=16), figure(resolution=8)
+        assert both.dtype == np.uint8
+        assert both.shape[1] > fine.shape[1] + 200
+        assert fine.shape == coarse.shape
+        assert not np.array_equal(fine, coarse)
+
+
+def test_unconditional_networks_have_figures():
+    assert attention_figure_of(generator_with(16, num_classes=0), 0, points=[(3, 4)]).ndim == 3
+    discriminator = discriminator_with(16, num_classes=0)
+    assert attention_figure_of_picture(discriminator, noise()).ndim == 3
 
 
 def test_mistakes():
-    with pytest.raises(SaganError, match="no attention layer"):
-        attention_rows(trained(()), 0, "dark", [(0, 0)])
-    with pytest.raises(SaganError, match="no attention at 32; this generator has it at 16"):
-        attention_rows(trained((16,)), 0, "dark", [(0, 0)], resolution=32)
+    with pytest.raises(SaganError, match=r"no attention layer; train with --generator\.attention"):
+        attention_figure_of(generator_with(), 0)
+    with pytest.raises(SaganError, match=r"train with --discriminator\.attention"):
+        attention_figure_of_picture(discriminator_with(), noise())
+    with pytest.raises(SaganError, match="no attention at 32; this generator has it at 8, 16"):
+        attention_figure_of(generator_with(8, 16), 0, resolution=32)
     with pytest.raises(SaganError, match="outside the picture"):
-        attention_rows(trained((16,)), 0, "dark", [(32, 0)])
+        attention_figure_of(generator_with(16), 0, "dark", points=[(32, 0)])
+    with pytest.raises(SaganError, match="known are dark, light"):
+        attention_figure_of_picture(discriminator_with(16), noise(), "drak")
+    with pytest.raises(SaganError, match="no classes"):
+        attention_figure_of_picture(discriminator_with(16, num_classes=0), noise(), "dark")
+    with pytest.raises(SaganError, match=r"\(3, 32, 32\)"):
+        attention_figure_of_picture(discriminator_with(16), noise()[:, :16, :16])
+
+
+def test_a_network_that_looks_everywhere_alike_has_the_uniform_statistics():
+    generator = generator_with(8, 16)
+    for layer in generator.network.attention.values():
+        layer.query.weight.zero_()
+    for layer in measure(generator, dict.fromkeys((0, 1), torch.randn(3, 16)), "generated"):
+        assert set(layer.classes) == {"dark", "light"}
+        for spread in (layer.mean, *layer.classes.values()):
+            for name in ("entropy", "distance", "outside"):
+                expected = getattr(layer.uniform, name)
+                assert getattr(spread, name) == pytest.approx(expected, rel=1e-5)
+
+
+def test_statistics_of_a_class_are_the_mean_over_its_pictures():
+    generator, latents = generator_with(16), torch.randn(20, 16)  # more than a batch
+    [together] = measure(generator, {1: latents}, "generated")
+    alone = [measure(generator, {1: latent[None]}, "generated")[0] for latent in latents]
+    for name in ("entropy", "distance", "outside"):
+        mean = np.mean([getattr(one.mean, name) for one in alone])
+        assert getattr(together.classes["light"], name) == pytest.approx(mean, rel=1e-5)
+
+
+def test_statistics_of_a_run_cover_both_networks(trained_run):
+    layers = attention_statistics(trained_run, count=3)
+    assert [(x.network, x.resolution, x.pictures) for x in layers] == [
+        ("generator", 16, "generated"),
+        ("discriminator", 16, "real"),
+    ]
+    for layer in layers:
+        assert layer.count == 3
+        assert 0 < layer.mean.entropy <= layer.uniform.entropy + 1e-6
+        assert layer.mean.entropy == pytest.approx(
+            np.mean([spread.entropy for spread in layer.classes.values()])
+        )
+    table = statistics_table(layers)
+    for word in ("generator, attention at 16 x 16, 3 generated", "3 real", "uniform", "dark"):
+        assert word in table
+    plain = json.loads(statistics_json(layers))
+    assert plain[1]["classes"]["light"]["entropy"] == layers[1].classes["light"].entropy
+    assert plain[0]["uniform"]["effective_keys"] == pytest.approx(64)
+    [dark, _] = attention_statistics(trained_run, count=3, label="dark")
+    assert dark.classes == {"dark": layers[0].classes["dark"]}
+
+
+def moved(run, folder, **data):
+    """A copy of a run's newest checkpoint that learnt from other data."""
+    checkpoint = checkpoints.load(checkpoint_files(run)[-1])
+    config = replace(checkpoint.config, data=replace(checkpoint.config.data, **data))
+    checkpoints.save(replace(checkpoint, config=config), folder / "moved.safetensors")
+    return folder / "moved.safetensors"
+
+
+def test_without_its_data_a_discriminator_is_measured_on_generated_pictures(trained_run, tmp_path):
+    for source in ("/no/such/folder", "avatars"):  # gone, or of other classes
+        _, judged = attention_statistics(moved(trained_run, tmp_path, source=source), count=2)
+        assert judged.pictures == "generated"
+
+
+def test_mistakes_in_statistics(trained_run):
+    with pytest.raises(SaganError, match="at least 1"):
+        attention_statistics(trained_run, count=0)
+    with pytest.raises(SaganError, match="known are dark, light"):
+        attention_statistics(trained_run, label="drak")
+    with pytest.raises(SaganError, match="no attention at 8"):
+        attention_statistics(trained_run, resolution=8)
+
+
+@pytest.fixture
+def run_of_three(trained_run, tmp_path):
+    """A copy of a run with checkpoints at the steps 1, 2 and 3."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained_run, folder)
+    newest = checkpoints.load(checkpoint_files(folder)[-1])
+    for step in (1, 3):
+        path = folder / "checkpoints" / f"step-{step:08d}.safetensors"
+        checkpoints.save(replace(newest, step=step), path)
+    return folder
+
+
+def test_the_timeline_of_a_run(run_of_three):
+    with (run_of_three / "log.jsonl").open("a") as log:
+        log.write('{"step": 3, "variety": 0.5}\n{"step": 3, "gene')
+    figure = attention_timeline(run_of_three, seed=1, label="light", point=(3, 4))
+    assert figure.dtype == np.uint8
+    assert figure.shape[0] == 3
+    assert min(figure.shape[1:]) > 400
+    again = attention_timeline(run_of_three, seed=1, label="light", point=(3, 4), resolution=16)
+    np.testing.assert_array_equal(figure, again)
+    other = attention_timeline(run_of_three, seed=1, label="light", point=(20, 4))
+    assert not np.array_equal(figure, other)
+
+
+def test_a_timeline_leaves_a_damaged_checkpoint_out(run_of_three):
+    first = checkpoint_files(run_of_three)[0]
+    first.write_bytes(first.read_bytes()[:5000])
+    with pytest.warns(RuntimeWarning, match="left out: .*step-00000001"):
+        attention_timeline(run_of_three)
+
+
+def test_mistakes_in_a_timeline(trained_run, tmp_path):
+    with pytest.raises(SaganError, match="no run folder"):
+        attention_timeline(tmp_path)
+    with pytest.raises(SaganError, match="outside the picture"):
+        attention_timeline(trained_run, point=(32, 0))
+    with pytest.raises(SaganError, match="no attention at 8"):
+        attention_timeline(trained_run, resolution=8)
+    (tmp_path / "config.toml").write_bytes((trained_run / "config.toml").read_bytes())
+    with pytest.raises(SaganError, match="no checkpoint"):
+        attention_timeline(tmp_path)

@@ -243,7 +243,7 @@ def test_a_generator_without_classes_has_all_pictures_too():
     network = Generator(tiny().generator, resolution=32, num_classes=0)
     generator = TrainedGenerator(network.eval(), ())
     assert newest_sheet(generator).rows == ()
-    assert len(attention_figures(generator)) == 4
+    assert len(attention_figures(generator)) == 3
     (walk,) = walks(generator)
     assert walk.strip.rows == ()
     assert walk.moving is not None
@@ -291,7 +291,7 @@ def test_what_is_missing_is_said_and_the_rest_is_shown(run_folder, tmp_path):
     rewrite(run_folder, config=replace(config, data=gone))
     shutil.rmtree(run_folder / "samples")
     page = write_report(run_folder, tmp_path / "a.html").read_text()
-    assert page.count("Not shown") == 2
+    assert page.count("Not shown") == 3
     assert "the training pictures cannot be had: there is no folder" in page
     assert "<b>" not in page
     assert "training has left no sheet of pictures yet" in page

@@ -4,11 +4,15 @@ import pytest
 from sagan.errors import SaganError
 from sagan.visualization import (
     QUERY_COLOURS,
+    Curve,
+    Frame,
     attended_regions,
     attention_figure,
     choose_query_points,
+    grid_points,
     heat_map,
     query_index,
+    timeline_figure,
 )
 
 SIDE = 8
@@ -157,12 +161,12 @@ def test_a_far_weaker_region_is_left_out():
 
 
 @pytest.mark.parametrize(
-    ("queries", "columns", "lines"), [(1, 2, 1), (4, 5, 1), (5, 3, 2), (8, 3, 3)]
+    ("queries", "columns", "lines"), [(1, 2, 1), (4, 5, 1), (5, 6, 1), (7, 4, 2), (8, 3, 3)]
 )
 def test_figure_is_a_uint8_picture_whose_panels_wrap(queries, columns, lines):
     image = noise()
     rows = np.stack([planted((index % 8, 3)) for index in range(queries)]).astype(np.float32)
-    figure = attention_figure(image, choose_query_points(image, queries), rows, panel=64)
+    figure = attention_figure(image, choose_query_points(image, queries), {"": rows}, panel=64)
     assert figure.dtype == np.uint8
     assert figure.shape[0] == 3
     assert columns * 64 < figure.shape[2] < (columns + 1) * 72
@@ -182,7 +186,7 @@ def corner_of_panel(figure, colour):
 def test_drawn_heat_and_arrow_lie_where_the_attention_is():
     image = plain(level=0)
     key, query = (1, 6), (4, 28)
-    figure = attention_figure(image, [query], planted(key)[None])
+    figure = attention_figure(image, [query], {"": planted(key)[None]})
     top, left = corner_of_panel(figure, QUERY_COLOURS[0])
     panel = figure[:, top : top + 256, left : left + 256].astype(int)
     assert panel.shape == (3, 256, 256)
@@ -199,7 +203,7 @@ def test_drawn_heat_and_arrow_lie_where_the_attention_is():
 
 
 def marks_in(row):
-    figure = attention_figure(plain(level=0), [(4, 28)], row[None])
+    figure = attention_figure(plain(level=0), [(4, 28)], {"": row[None]})
     top, left = corner_of_panel(figure, QUERY_COLOURS[0])
     panel = figure[:, top : top + 256, left : left + 256]
     return int((panel == np.array(QUERY_COLOURS[0])[:, None, None]).all(axis=0).sum())
@@ -216,7 +220,7 @@ def test_no_arrow_is_drawn_to_the_query_itself():
 def test_a_caption_adds_lines_above_and_wraps():
     image, rows = plain(), planted((1, 6))[None]
     heights = [
-        attention_figure(image, [(4, 28)], rows, panel=64, caption=caption).shape
+        attention_figure(image, [(4, 28)], {"": rows}, panel=64, caption=caption).shape
         for caption in ("", "Attention", "Attention " * 12)
     ]
     assert len({width for *_, width in heights}) == 1
@@ -226,7 +230,9 @@ def test_a_caption_adds_lines_above_and_wraps():
 def test_figure_is_a_function_of_its_arguments_and_leaves_them_alone():
     image, rows = noise(), np.stack([planted((2, 2)), planted((5, 6))])
     before = image.copy(), rows.copy()
-    first, second = (attention_figure(image, [(3, 4), (20, 9)], rows, panel=64) for _ in range(2))
+    first, second = (
+        attention_figure(image, [(3, 4), (20, 9)], {"": rows}, panel=64) for _ in range(2)
+    )
     np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(image, before[0])
     np.testing.assert_array_equal(rows, before[1])
@@ -237,7 +243,7 @@ def test_weights_that_are_not_finite_are_refused(value):
     rows = planted((2, 2))[None].copy()
     rows[0, 5] = value
     with pytest.raises(SaganError, match="attention weights are not finite"):
-        attention_figure(plain(), [(3, 4)], rows)
+        attention_figure(plain(), [(3, 4)], {"": rows})
 
 
 @pytest.mark.parametrize(
@@ -251,4 +257,80 @@ def test_weights_that_are_not_finite_are_refused(value):
 )
 def test_rows_that_do_not_fit_are_a_fault_of_ours(points, rows):
     with pytest.raises(AssertionError):
-        attention_figure(plain(), points, rows)
+        attention_figure(plain(), points, {"": rows})
+
+
+def test_a_layer_adds_a_block_of_panels_and_a_heading_a_line():
+    image, rows = noise(), planted((1, 6))[None]
+
+    def height(layers):
+        return attention_figure(image, [(4, 28)], layers, panel=64).shape[1]
+
+    one, headed = height({"": rows}), height({"Attention at 16 x 16": rows})
+    two = height({"Attention at 16 x 16": rows, "Attention at 32 x 32": planted((1, 3))[None]})
+    assert one < headed < one + 20
+    assert headed + 64 < two < headed + 110
+
+
+def test_panels_of_a_lattice_lie_as_its_points_do():
+    points = [(x, y) for y in (4, 20) for x in (2, 12, 22)]
+    rows = np.stack([uniform()] * len(points))
+    figure = attention_figure(plain(level=255), points, {"": rows})
+    corners = []
+    for colour in QUERY_COLOURS[: len(points)]:
+        frame = (figure == np.array(colour)[:, None, None]).all(axis=0)
+        top = int(np.argmax(frame.sum(axis=1) > 200))  # the picture's own dots are narrower
+        corners.append((top, int(np.argmax(frame[top]))))
+    tops, lefts = np.array(corners).reshape(2, 3, 2).transpose(2, 0, 1)
+    assert (tops[:, 0] == tops[:, 1]).all()
+    assert (tops[:, 0] == tops[:, 2]).all()
+    assert (lefts[0] == lefts[1]).all()
+    assert tops[1, 0] > tops[0, 0] + 256
+    assert (np.diff(lefts[0]) > 256).all()
+
+
+@pytest.mark.parametrize(("count", "resolution"), [(1, 32), (4, 32), (3, 32), (32, 32), (5, 64)])
+def test_grid_points_are_evenly_spaced_and_centred(count, resolution):
+    points = grid_points(count, resolution)
+    assert len(set(points)) == count**2
+    across = np.array([x for x, _ in points[:count]])
+    assert np.ptp(np.diff(across, prepend=across[0] - resolution // count)) <= 1
+    assert abs((across + 0.5).mean() - resolution / 2) <= 0.5
+    assert points == [(x, y) for y in across for x in across]
+    assert min(across) >= 0
+    assert max(across) < resolution
+
+
+@pytest.mark.parametrize("count", [0, -3, 33])
+def test_a_grid_without_points_or_finer_than_the_picture_is_refused(count):
+    with pytest.raises(SaganError, match="choose 1 to 32"):
+        grid_points(count, 32)
+
+
+def frames(count, *layers):
+    return [
+        Frame(
+            step=100 * (i + 1), picture=noise(), rows={name: planted((i % 8, 3)) for name in layers}
+        )
+        for i in range(count)
+    ]
+
+
+def test_a_timeline_grows_with_checkpoints_and_layers():
+    gamma = [Curve(name="generator", steps=[50, 100, 150], values=[0.0, 0.1, 0.2])]
+    entropy = [Curve(name="generator", steps=[100], values=[3.0], reference=np.log(64))]
+    one = timeline_figure(gamma, entropy, frames(1, "16 x 16"), (4, 28), caption="A run")
+    ten = timeline_figure(gamma, entropy, frames(10, "16 x 16"), (4, 28))
+    two = timeline_figure([], entropy, frames(1, "16 x 16", "32 x 32"), (4, 28))
+    assert one.dtype == np.uint8
+    assert one.shape[0] == 3
+    assert ten.shape[2] > one.shape[2] + 400
+    assert two.shape[1] > one.shape[1] + 100
+
+
+def test_a_timeline_without_matplotlib_says_what_to_install(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(SaganError, match=r"pip install 'sagan\[report\]'"):
+        timeline_figure([], [], frames(1, "16 x 16"), (4, 28))

@@ -104,19 +104,24 @@ class TrainedGenerator(nn.Module):
             labels = [labels] * count
         if len(labels) != count:
             raise SaganError(f"{len(labels)} labels for {count} seeds; give one, or one per seed")
-        return torch.tensor([self._label_number(label) for label in labels], dtype=torch.int64)
+        numbers = [label_number(label, self.class_names) for label in labels]
+        return torch.tensor(numbers, dtype=torch.int64)
 
-    def _label_number(self, label: str | int) -> int:
-        if not isinstance(label, str) and 0 <= label < max(len(self.class_names), 1):
-            return int(label)
-        if label in self.class_names:
-            return self.class_names.index(str(label))
-        if not self.class_names:
-            raise SaganError(f"this generator has no classes; leave {label!r} out")
-        hint = nearest(label, self.class_names) if isinstance(label, str) else ""
-        raise SaganError(
-            f"there is no class {label!r}{hint}; known are {', '.join(self.class_names)}"
-        )
+
+def label_number(label: str | int, class_names: Sequence[str]) -> int:
+    """Turns the name or number of a class into its number; 0 is the only one without classes.
+
+    Raises:
+        SaganError: It is unknown; lists the known ones.
+    """
+    if not isinstance(label, str) and 0 <= label < max(len(class_names), 1):
+        return int(label)
+    if label in class_names:
+        return class_names.index(str(label))
+    if not class_names:
+        raise SaganError(f"this model has no classes; leave {label!r} out")
+    hint = nearest(label, class_names) if isinstance(label, str) else ""
+    raise SaganError(f"there is no class {label!r}{hint}; known are {', '.join(class_names)}")
 
 
 def draw_latents(
@@ -227,9 +232,18 @@ def load_discriminator(path: str | Path, *, device: str = "cpu") -> TrainedDiscr
         SaganError: There is none, or it is damaged.
     """
     checkpoint, _ = load_checkpoint(path)
+    return discriminator_of(checkpoint).to(device)
+
+
+def discriminator_of(checkpoint: Checkpoint) -> TrainedDiscriminator:
+    """Makes the discriminator that a checkpoint holds ready to judge.
+
+    Raises:
+        SaganError: It is absent or does not fit.
+    """
     discriminator = Discriminator(checkpoint.config.discriminator, **_size(checkpoint))
     restore_network(discriminator, checkpoint.parts, "discriminator")
-    return TrainedDiscriminator(discriminator, checkpoint.class_names).to(device)
+    return TrainedDiscriminator(discriminator, checkpoint.class_names)
 
 
 def _size(checkpoint: Checkpoint) -> dict[str, int]:

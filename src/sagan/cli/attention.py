@@ -2,13 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from sagan.cli.parsing import parse_point
 from sagan.cli.program import app
+from sagan.errors import SaganError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sagan.inspection import View
+
+_FIGURE = Path("attention.png")
+_EXCLUDE = {
+    "--at": ("--grid",),
+    "--picture": ("--seed", "--truncation"),
+    "--statistics": ("--picture", "--seed", "--truncation", "--at", "--grid", "--raw"),
+    "--timeline": ("--statistics", "--picture", "--truncation", "--grid", "--raw"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """What to look at, and from where."""
+
+    class_name: Annotated[str | None, Parameter(name="--class")] = None
+    """Which class to draw; the first by default. With --statistics all by default."""
+    seed: int | None = None
+    """Which picture; 0 by default."""
+    truncation: float | None = None
+    """As for sample."""
+    picture: Path | None = None
+    """Show the discriminator this file instead, cropped and resized as training pictures are."""
+    at: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = ()
+    """A query point in pixels, as x,y from the upper left; repeat the flag for several. Chosen
+    automatically by default."""
+    grid: int | None = None
+    """Ask at this many times this many points, evenly spaced."""
+    resolution: int | None = None
+    """Which attention layer, by the side of its map; all by default."""
+
+    def points(self, picture: np.ndarray) -> list[tuple[int, int]]:
+        """The query points of a picture, uint8 (3, R, R)."""
+        from sagan.visualization import choose_query_points, grid_points
+
+        if self.grid is not None:
+            return grid_points(self.grid, picture.shape[-1])
+        return [parse_point(point) for point in self.at] or choose_query_points(picture)
 
 
 @app.command
@@ -16,43 +61,133 @@ def attention(
     model: Path,
     /,
     *,
-    class_name: Annotated[str | None, Parameter(name="--class")] = None,
-    seed: int = 0,
-    at: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    resolution: int | None = None,
-    truncation: float | None = None,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("attention.png"),
+    places: Annotated[Places, Parameter(name="*")] = Places(),
+    statistics: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    samples: int | None = None,
+    timeline: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    raw: Path | None = None,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
 ) -> None:
-    """Draw where points of a generated picture look, as the SAGAN paper's Figure 1 does.
+    """Draw where points of a picture look, as the SAGAN paper's Figure 1 does, or measure it.
+
+    Of a generated picture it shows what the generator looks at, of a given one (--picture) what
+    the discriminator looks at.
 
     Parameters
     ----------
     model
         A run folder, a checkpoint or an exported file.
-    class_name
-        Which class to draw; the first by default.
-    seed
-        Which picture.
-    at
-        A query point in pixels, as x,y from the upper left; repeat the flag for several. Chosen
-        automatically by default.
-    resolution
-        Which attention layer, by the side of its map; the finest by default.
-    truncation
-        As for sample.
+    places
+        What to look at, and from where.
+    statistics
+        Print entropy, distance and long-range share of the attention, per layer and class.
+    samples
+        Pictures of each class that --statistics measures; 16 by default.
+    timeline
+        Draw gamma, entropy and one point's map over the checkpoints of a run folder, of which
+        train.keep_checkpoints are kept.
+    raw
+        Write the attention weights too, as float32 .npy (points, keys); of several layers each
+        into a file of its own.
     output
-        The PNG file to write.
+        The PNG file to write, attention.png by default; with --statistics a JSON file.
     """
-    from sagan import images
-    from sagan.inspection import attention_figure_of
-    from sagan.sampling import load_generator
+    _require_compatible(places, {"--statistics": statistics, "--timeline": timeline, "--raw": raw})
+    if samples is not None and not statistics:
+        raise SaganError("--samples counts only with --statistics; leave it out or add that")
+    if statistics:
+        _print_statistics(model, places, samples, output)
+    elif timeline:
+        _draw_timeline(model, places, output or _FIGURE)
+    else:
+        _draw(model, places, output or _FIGURE, raw)
 
-    figure = attention_figure_of(
-        load_generator(model),
-        seed,
-        class_name,
-        points=[parse_point(point) for point in at] or None,
-        resolution=resolution,
-        truncation=truncation,
+
+def _require_compatible(places: Places, flags: Mapping[str, object]) -> None:
+    given = {name for name, value in flags.items() if value}
+    given |= {f"--{name}" for name, value in vars(places).items() if value != vars(Places())[name]}
+    for flag, others in _EXCLUDE.items():
+        for other in others:
+            if {flag, other} <= given:
+                raise SaganError(f"{flag} and {other} exclude each other; leave one of them out")
+
+
+def _print_statistics(
+    model: Path, places: Places, samples: int | None, output: Path | None
+) -> None:
+    from sagan.files import write_text
+    from sagan.inspection import (
+        PICTURES,
+        attention_statistics,
+        statistics_json,
+        statistics_table,
+    )
+
+    layers = attention_statistics(
+        model,
+        count=PICTURES if samples is None else samples,
+        label=places.class_name,
+        resolution=places.resolution,
+    )
+    print(statistics_table(layers))
+    if output is not None:
+        write_text(output, statistics_json(layers))
+        print(output)
+
+
+def _draw_timeline(folder: Path, places: Places, output: Path) -> None:
+    points = [parse_point(point) for point in places.at]
+    if len(points) > 1:
+        raise SaganError("--timeline follows one point; give --at once")
+    from sagan import images
+    from sagan.inspection import attention_timeline
+
+    figure = attention_timeline(
+        folder,
+        seed=places.seed or 0,
+        label=places.class_name,
+        point=points[0] if points else None,
+        resolution=places.resolution,
     )
     print(images.save_png(figure, output))
+
+
+def _draw(model: Path, places: Places, output: Path, raw: Path | None) -> None:
+    from sagan import images
+    from sagan.inspection import attention_rows, draw_view
+
+    view = _view(model, places)
+    points = places.points(view.picture)
+    rows = attention_rows(view, points, resolution=places.resolution)
+    print(images.save_png(draw_view(view, points, rows), output))
+    if raw is not None:
+        for size, weights in rows.items():
+            several = raw.with_name(f"{raw.stem}-{size}{raw.suffix}")
+            print(_save_rows(weights, raw if len(rows) == 1 else several))
+
+
+def _view(model: Path, places: Places) -> View:
+    from sagan.inspection import view_of_picture, view_of_seed
+    from sagan.sampling import load_discriminator, load_generator
+
+    if places.picture is None:
+        generator = load_generator(model)
+        return view_of_seed(
+            generator, places.seed or 0, places.class_name, truncation=places.truncation
+        )
+    from sagan.data.folder import read_picture
+
+    discriminator = load_discriminator(model)
+    picture = read_picture(places.picture, discriminator.network.resolution)
+    return view_of_picture(discriminator, picture, places.class_name)
+
+
+def _save_rows(rows: np.ndarray, path: Path) -> str:
+    import numpy as np
+
+    from sagan.files import replacing
+
+    with replacing(path) as draft, draft.open("wb") as file:
+        np.save(file, rows)
+    points, keys = rows.shape
+    return f"{path}: {points} points, {keys} keys"

@@ -23,11 +23,23 @@ from sagan.report import verdict
 from sagan.report.charts import draw_charts, require_matplotlib
 from sagan.report.history import History, read_history
 from sagan.report.neighbours import find_neighbours
-from sagan.report.pictures import attention_figures, newest_sheet, timeline
+from sagan.report.pictures import (
+    attention_figures,
+    attention_over_time,
+    attention_to_real,
+    newest_sheet,
+    timeline,
+)
 from sagan.report.tables import read_records, tables_of
 from sagan.report.walks import walks
 from sagan.runs import checkpoint_files, load_checkpoint
-from sagan.sampling import TrainedGenerator, averaged_part, generator_of, variety
+from sagan.sampling import (
+    TrainedGenerator,
+    averaged_part,
+    generator_of,
+    load_discriminator,
+    variety,
+)
 
 _Content = TypeVar("_Content")
 
@@ -146,6 +158,10 @@ def _facts(material: Material) -> dict[str, Any]:
         "timeline": lambda: timeline(folder, material.generator, config.data.resolution),
         "charts": lambda: draw_charts(history),
         "attention": lambda: attention_figures(material.drawing()),
+        "attention_real": lambda: attention_to_real(
+            load_discriminator(folder), material.pictures()
+        ),
+        "attention_time": lambda: attention_over_time(folder),
         "walks": lambda: walks(material.drawing()),
         "neighbours": lambda: find_neighbours(material.drawing(), material.pictures()),
     }

@@ -12,15 +12,17 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from PIL import Image
 
+from sagan.data import Dataset
 from sagan.errors import SaganError
-from sagan.inspection import attention_figure_of
-from sagan.sampling import TrainedGenerator, class_sheet, shown_classes
+from sagan.inspection import attention_figure_of, attention_figure_of_picture, attention_timeline
+from sagan.sampling import TrainedDiscriminator, TrainedGenerator, class_sheet, shown_classes
 
 SHEET_WIDTH = 512  # pixels of pictures in a row of the newest sheet, 2 to 12 pictures
 FRAMES = 12
 FRAME_PIXELS = 160_000
 FEWEST_COLUMNS = 4
-ATTENTION_FIGURES = 4
+ATTENTION_FIGURES = 3
+REAL_FIGURES = 2
 
 _Item = TypeVar("_Item")
 
@@ -119,6 +121,31 @@ def attention_figures(generator: TrainedGenerator) -> list[Picture]:
             embedded(figure, f"Where five points of {name} (seed {seed}) look, as heat maps")
         )
     return figures
+
+
+def attention_to_real(discriminator: TrainedDiscriminator, dataset: Dataset) -> list[Picture]:
+    """What the discriminator compares in real pictures, one figure each for a few of them.
+
+    Raises:
+        SaganError: The discriminator has no attention.
+    """
+    figures = []
+    for row in spread(range(len(dataset)), REAL_FIGURES):
+        label = int(dataset.labels[row]) if discriminator.class_names else None
+        figure = attention_figure_of_picture(discriminator, dataset.images[row], label)
+        description = f"Where five points of training picture {row} look, as heat maps"
+        figures.append(embedded(figure, description))
+    return figures
+
+
+def attention_over_time(folder: Path) -> list[Picture]:
+    """How the generator's attention grew over the checkpoints of a run.
+
+    Raises:
+        SaganError: There is no checkpoint, or the generator has no attention.
+    """
+    description = "Gamma, entropy and the map of one point, checkpoint by checkpoint"
+    return [embedded(attention_timeline(folder), description)]
 
 
 def spread(items: Sequence[_Item], count: int) -> list[_Item]:

@@ -1,0 +1,268 @@
+"""How widely and how far each attention layer looks, class by class."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sagan.checkpoint import Checkpoint
+from sagan.data import Dataset, load_dataset
+from sagan.errors import SaganError
+from sagan.images import to_float
+from sagan.inspection.capture import (
+    Trained,
+    attention_layers,
+    captured_inputs,
+    explicit_rows,
+    network_name,
+)
+from sagan.progress import progress
+from sagan.runs import load_checkpoint
+from sagan.sampling import (
+    averaged_part,
+    discriminator_of,
+    draw_latents,
+    generator_of,
+    label_number,
+)
+from sagan.visualization import Spread, attention_spread, uniform_spread
+
+PICTURES = 16
+"""Pictures of each class."""
+Source = Literal["generated", "real"]
+
+_WEIGHTS = 2**21  # attention weights held at a time
+_BATCH = 16
+
+Inputs = Mapping[int, Tensor]
+"""Label -> latents (N, latent_dim), or images (N, 3, R, R) in [-1, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerStatistics:
+    """What one attention layer does on average."""
+
+    network: str
+    """generator or discriminator."""
+    resolution: int
+    """Side of the layer's map; it has a quarter as many keys as places."""
+    pictures: Source
+    count: int
+    """Pictures of each class, at most."""
+    uniform: Spread
+    """What attention that weighs all keys alike would give."""
+    mean: Spread
+    """Over the classes, each weighing the same."""
+    classes: dict[str, Spread]
+    """Class name -> its own; "all" without classes."""
+
+
+def attention_statistics(
+    path: str | Path,
+    *,
+    count: int = PICTURES,
+    label: str | int | None = None,
+    resolution: int | None = None,
+) -> tuple[LayerStatistics, ...]:
+    """Measures all queries of pictures of each class in every attention layer of both networks.
+
+    The generator draws them; the discriminator is shown pictures of the dataset it was trained
+    with, or generated ones where that cannot be read.
+
+    Args:
+        path: A run folder, a checkpoint or an exported file.
+        count: Pictures of each class.
+        label: Only this class, by name or number; None takes all.
+        resolution: Only layers at this one; None takes all.
+
+    Raises:
+        SaganError: There is no attention (there), the class is unknown, or the count below 1.
+    """
+    if count < 1:
+        raise SaganError(f"{count} pictures of each class are too few; take at least 1")
+    checkpoint, _ = load_checkpoint(path)
+    numbers = range(max(1, len(checkpoint.class_names)))
+    labels = list(numbers) if label is None else [label_number(label, checkpoint.class_names)]
+    judged = judged_images(checkpoint, labels, count)
+    return tuple(measure_both(checkpoint, labels, count, judged, resolution))
+
+
+def measure_both(
+    checkpoint: Checkpoint,
+    labels: Sequence[int],
+    count: int,
+    judged: Judged,
+    resolution: int | None,
+) -> list[LayerStatistics]:
+    """Measures the generator on the first seeds of each class, the discriminator on ``judged``."""
+    generator = generator_of(checkpoint, averaged_part(checkpoint))
+    found: list[LayerStatistics] = []
+    if _has_attention(generator, resolution):
+        latents = draw_latents(range(count), generator.latent_dim)
+        found += measure(generator, dict.fromkeys(labels, latents), "generated", resolution)
+    if "discriminator" in checkpoint.parts:
+        discriminator = discriminator_of(checkpoint)
+        if _has_attention(discriminator, resolution):
+            found += measure(discriminator, judged.images, judged.source, resolution)
+    if not found:
+        attention_layers(generator, resolution)  # says what is missing
+    return found
+
+
+def _has_attention(model: Trained, resolution: int | None) -> bool:
+    sizes = [int(size) for size in model.network.attention]
+    return bool(sizes) if resolution is None else resolution in sizes
+
+
+class Judged(NamedTuple):
+    """What a discriminator is shown."""
+
+    images: Inputs
+    source: Source
+
+
+@torch.inference_mode()
+def judged_images(checkpoint: Checkpoint, labels: Sequence[int], count: int) -> Judged:
+    """The first pictures of each class of the training data; generated ones where it is not there.
+
+    Args:
+        checkpoint: Names the data, and holds the generator.
+        labels: Classes.
+        count: Pictures of each.
+    """
+    data = checkpoint.config.data
+    # Enough for the rarest class of a built-in source.
+    data = replace(data, generated_images=min(data.generated_images, 100 * count))
+    try:
+        dataset = load_dataset(data)
+    except SaganError:
+        dataset = None
+    if dataset is not None and dataset.class_names == checkpoint.class_names:
+        real = {label: _first_images(dataset, label, count) for label in labels}
+        if any(map(len, real.values())):
+            return Judged({label: images for label, images in real.items() if len(images)}, "real")
+    generator = generator_of(checkpoint, averaged_part(checkpoint))
+    drawn = {label: generator.sample(range(count), label) for label in labels}
+    return Judged({k: to_float(torch.from_numpy(x)) for k, x in drawn.items()}, "generated")
+
+
+def _first_images(dataset: Dataset, label: int, count: int) -> Tensor:
+    rows = np.flatnonzero(dataset.labels == label)[:count]
+    return to_float(torch.from_numpy(dataset.images[rows]))
+
+
+def measure(
+    model: Trained,
+    inputs: Inputs,
+    pictures: Source,
+    resolution: int | None = None,
+) -> list[LayerStatistics]:
+    """Measures the attention layers of one network on given inputs.
+
+    Raises:
+        SaganError: There is no attention (there).
+    """
+    layers = attention_layers(model, resolution)
+    names = model.class_names or ("all",)
+    spreads: dict[int, dict[str, Spread]] = {size: {} for size in layers}
+    name = network_name(model)
+    with progress(f"Measuring the {name}", len(inputs)) as advance:
+        for label, given in inputs.items():
+            for size, spread in _class_spreads(model, given, label, resolution):
+                spreads[size][names[label]] = spread
+            advance()
+    return [
+        LayerStatistics(
+            network=name,
+            resolution=size,
+            pictures=pictures,
+            count=max(map(len, inputs.values())),
+            uniform=uniform_spread(size),
+            mean=_mean(list(classes.values())),
+            classes=classes,
+        )
+        for size, classes in spreads.items()
+    ]
+
+
+def _class_spreads(
+    model: Trained, given: Tensor, label: int, resolution: int | None
+) -> Iterator[tuple[int, Spread]]:
+    parts: dict[int, list[Spread]] = {}
+    batches = given.split(_BATCH)
+    for batch in batches:
+        seen = captured_inputs(model, batch, _filled(label, batch))
+        for size, layer in attention_layers(model, resolution).items():
+            chunk = max(1, _WEIGHTS // (len(batch) * size * size // 4))
+            rows_of = partial(explicit_rows, layer, seen[size])
+            parts.setdefault(size, []).append(attention_spread(rows_of, size, chunk=chunk))
+    weights = [len(batch) for batch in batches]
+    for size, spreads in parts.items():
+        yield size, _mean(spreads, weights)
+
+
+def _filled(label: int, inputs: Tensor) -> Tensor:
+    return torch.full((len(inputs),), label)
+
+
+def _mean(spreads: list[Spread], weights: list[int] | None = None) -> Spread:
+    values = [(spread.entropy, spread.distance, spread.outside) for spread in spreads]
+    entropy, distance, outside = np.average(values, axis=0, weights=weights).tolist()
+    return Spread(entropy=entropy, distance=distance, outside=outside)
+
+
+def statistics_table(layers: Sequence[LayerStatistics]) -> str:
+    """A table to print: per layer what is uniform, the mean over classes, and every class."""
+    blocks = []
+    for layer in layers:
+        width = max(map(len, [*layer.classes, "uniform attention"]))
+        head = ("entropy", "keys", "distance", "outside")
+        lines = [
+            f"{layer.network}, attention at {layer.resolution} x {layer.resolution}, "
+            f"{layer.count} {layer.pictures} pictures of each class",
+            " " * width + "".join(f"{word:>10}" for word in head),
+        ]
+        rows = {"uniform attention": layer.uniform, "mean": layer.mean}
+        if len(layer.classes) > 1 or layer.classes.keys() != {"all"}:
+            rows |= layer.classes
+        lines += [f"{name:{width}}{_figures(spread)}" for name, spread in rows.items()]
+        blocks.append("\n".join(lines))
+    legend = (
+        "entropy in nats; keys: as many with equal weights have that entropy; distance from query "
+        "to\nkey in sides of the picture; outside: attention beyond the 8 x 8 places around the "
+        "query"
+    )
+    return "\n\n".join([*blocks, legend])
+
+
+def statistics_json(layers: Sequence[LayerStatistics]) -> str:
+    """The same numbers as JSON: a list with an object per layer."""
+    return json.dumps([_plain(layer) for layer in layers], indent=1) + "\n"
+
+
+def _plain(value: object) -> object:
+    """Dataclasses become objects; of a spread its number of effective keys is told too."""
+    match value:
+        case Spread():
+            return {**asdict(value), "effective_keys": value.effective_keys}
+        case LayerStatistics():
+            return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+        case dict():
+            return {name: _plain(spread) for name, spread in value.items()}
+        case _:
+            return value
+
+
+def _figures(spread: Spread) -> str:
+    return (
+        f"{spread.entropy:10.2f}{spread.effective_keys:10.1f}{spread.distance:10.3f}"
+        f"{100 * spread.outside:8.1f} %"
+    )

@@ -1,0 +1,138 @@
+"""How the attention of a run grew: gamma, entropy, and one query's map over its checkpoints."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from sagan import checkpoint as checkpoints
+from sagan.checkpoint import Checkpoint
+from sagan.errors import SaganError
+from sagan.inspection.capture import attention_layers
+from sagan.inspection.statistics import LayerStatistics, judged_images, measure_both
+from sagan.inspection.views import attention_rows, view_of_seed
+from sagan.runs import checkpoint_files, load_checkpoint
+from sagan.sampling import TrainedGenerator, averaged_part, generator_of
+from sagan.visualization import (
+    Curve,
+    Frame,
+    choose_query_points,
+    query_index,
+    require_matplotlib,
+    timeline_figure,
+)
+
+MOST_CHECKPOINTS = 10
+_MOST_CLASSES = 16
+_PICTURES = 4  # of each class, for the entropy
+
+
+def attention_timeline(
+    folder: str | Path,
+    *,
+    seed: int = 0,
+    label: str | int | None = None,
+    point: tuple[int, int] | None = None,
+    resolution: int | None = None,
+) -> np.ndarray:
+    """Draws gamma, entropy, and the same query's map over the checkpoints of a run.
+
+    Of more than ten checkpoints it takes ten evenly spaced ones; ``train.keep_checkpoints`` says
+    how many a run keeps. The entropy is a mean over four pictures of each of at most 16 classes:
+    generated ones in the generator, the same real ones in the discriminator.
+
+    Args:
+        folder: A run folder.
+        seed: Seed of the generated picture.
+        label: Class name or number; None takes the first class.
+        point: The query pixel (x, y); None chooses the most salient one of the last picture.
+        resolution: Which attention layer of the generator; None draws all.
+
+    Returns:
+        uint8 (3, H, W).
+
+    Raises:
+        SaganError: The folder is no run or holds no checkpoint, the generator has no attention
+            (there), the point lies outside the picture, or matplotlib is absent.
+    """
+    require_matplotlib()
+    folder = Path(folder)
+    if not (folder / "config.toml").is_file():
+        raise SaganError(f"{folder} is no run folder; give the one that sagan train wrote")
+    last, _ = load_checkpoint(folder)
+    view = view_of_seed(_generator(last), seed, label)
+    attention_layers(view.model, resolution)
+    point = point or choose_query_points(view.picture, 1)[0]
+    query_index(point, view.picture.shape[-1], view.picture.shape[-1])
+    labels = list(range(max(1, len(last.class_names))))
+    labels = labels[:: -(-len(labels) // _MOST_CLASSES)]
+    judged = judged_images(last, labels, _PICTURES)
+    frames: list[Frame] = []
+    measured: list[tuple[int, list[LayerStatistics]]] = []
+    for checkpoint in _evenly_read(checkpoint_files(folder), MOST_CHECKPOINTS):
+        view = view_of_seed(_generator(checkpoint), seed, label)
+        rows = attention_rows(view, [point], resolution=resolution)
+        rows = {f"{size} x {size}": row[0] for size, row in rows.items()}
+        frames.append(Frame(step=checkpoint.step, picture=view.picture, rows=rows))
+        layers = measure_both(checkpoint, labels, _PICTURES, judged, resolution)
+        measured.append((checkpoint.step, layers))
+    return timeline_figure(
+        _gammas(folder / "log.jsonl", resolution),
+        _entropies(measured),
+        frames,
+        point,
+        caption=f"{view.title}, point {point[0]},{point[1]}, over the run {folder.resolve().name}",
+    )
+
+
+def _generator(checkpoint: Checkpoint) -> TrainedGenerator:
+    return generator_of(checkpoint, averaged_part(checkpoint))
+
+
+def _evenly_read(files: list[Path], count: int) -> Iterator[Checkpoint]:
+    """At most ``count`` of the files, the first and the last among them; not the damaged ones."""
+    places = np.linspace(0, len(files) - 1, min(count, len(files))).round().astype(int)
+    for place in places:
+        try:
+            yield checkpoints.load(files[place])
+        except checkpoints.DamagedError as error:
+            warnings.warn(f"left out: {error}", RuntimeWarning, stacklevel=3)
+
+
+def _gammas(log: Path, resolution: int | None) -> list[Curve]:
+    """The gates in a log; lines without any, and lines cut off, are passed over."""
+    steps: dict[str, list[int]] = {}
+    values: dict[str, list[float]] = {}
+    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        for key, value in record.items():
+            match = re.fullmatch(r"(generator|discriminator)_gamma_(\d+)", key)
+            if match and resolution in (None, int(match[2])):
+                name = _layer_name(match[1], int(match[2]))
+                steps.setdefault(name, []).append(record["step"])
+                values.setdefault(name, []).append(value)
+    return [Curve(name=name, steps=steps[name], values=values[name]) for name in steps]
+
+
+def _entropies(measured: list[tuple[int, list[LayerStatistics]]]) -> list[Curve]:
+    return [
+        Curve(
+            name=_layer_name(layer.network, layer.resolution),
+            steps=[step for step, _ in measured],
+            values=[layers[index].mean.entropy for _, layers in measured],
+            reference=layer.uniform.entropy,
+        )
+        for index, layer in enumerate(measured[-1][1])
+    ]
+
+
+def _layer_name(network: str, resolution: int) -> str:
+    return f"{network}, {resolution} x {resolution}"

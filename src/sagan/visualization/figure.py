@@ -1,0 +1,198 @@
+"""The figure: one picture, its query points, and a block of panels per attention layer."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sagan.errors import SaganError
+from sagan.visualization.drawing import (
+    Colour,
+    attention_panel,
+    font,
+    glowing,
+    numbered_queries,
+    query_panel,
+)
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFont import FreeTypeFont, ImageFont
+
+_INK: Colour = (36, 41, 47)
+_FAINT: Colour = (208, 215, 222)
+
+
+def attention_figure(
+    image: np.ndarray,
+    points: Sequence[tuple[int, int]],
+    layers: Mapping[str, np.ndarray],
+    *,
+    panel: int = 256,
+    caption: str = "",
+) -> np.ndarray:
+    """Draws the picture with its query points and, for each layer and query, where it looks.
+
+    Points that form a lattice, row by row, get panels that lie as the points do.
+
+    Args:
+        image: uint8 (3, R, R).
+        points: Q query points (x, y) in pixels.
+        layers: Heading -> (Q, K) attention weights over K = k * k pooled keys. Key (i, j) covers
+            the pixel rows from i * R/k and the columns from j * R/k. Each row sums to 1.
+        panel: Side of a panel in pixels; those of a lattice are smaller.
+        caption: A line above the panels.
+
+    Returns:
+        uint8 (3, H, W).
+
+    Raises:
+        SaganError: A weight is not finite.
+    """
+    assert image.shape == (3, image.shape[-1], image.shape[-1])
+    assert layers
+    lattice = _lattice_columns(points)
+    radius = min(0.036, 0.4 / lattice) if lattice else 0.036
+    side = min(panel, max(panel // 4, 3 * panel // lattice)) if lattice else panel
+    queries = numbered_queries(points, image.shape[-1], radius)
+    shown = numbered_queries(points, image.shape[-1])
+    style = _Style(panel)
+    blocks = []
+    for heading, rows in layers.items():
+        seen = [
+            _Cell(attention_panel(image, query, row, side), query.colour, _labels(row))
+            for query, row in zip(shown, _checked(rows, len(points)), strict=True)
+        ]
+        grid = _cells(seen, lattice, style) if lattice else None
+        size = min(4 * panel, grid.height - style.line - 2 * style.frame) if grid else panel
+        first = _Cell(query_panel(image, queries, size), _FAINT, ("query points",))
+        if grid:
+            block = _beside(_cells([first], 1, style), grid, style.gap)
+        else:
+            block = _cells([first, *seen], _columns(1 + len(seen)), style)
+        blocks.append((heading, block))
+    return np.asarray(_sheet(caption, blocks, style)).transpose(2, 0, 1).copy()
+
+
+def _checked(rows: np.ndarray, count: int) -> np.ndarray:
+    assert rows.ndim == 2
+    assert len(rows) == count > 0
+    assert math.isqrt(rows.shape[1]) ** 2 == rows.shape[1], "the key grid must be square"
+    if not np.isfinite(rows).all():
+        raise SaganError("attention weights are not finite; choose an earlier checkpoint")
+    rows = rows.astype(np.float64)
+    assert np.allclose(rows.sum(axis=1), 1, atol=0.01), "rows must sum to 1 over the keys"
+    return rows
+
+
+def _lattice_columns(points: Sequence[tuple[int, int]]) -> int:
+    """How many columns the points form row by row; 0 if they form no lattice of 2 x 2 or more."""
+    columns, rows = (sorted({point[axis] for point in points}) for axis in (0, 1))
+    is_lattice = list(points) == [(x, y) for y in rows for x in columns]
+    return len(columns) if is_lattice and min(len(columns), len(rows)) > 1 else 0
+
+
+def _columns(count: int) -> int:
+    return count if count <= 6 else 3 if count % 3 == 0 else 4
+
+
+def _labels(row: np.ndarray) -> tuple[str, ...]:
+    most = f"max {100 * row.max():.1f} %"
+    return (f"{most}  (uniform {100 / row.size:.1f} %)", most, f"{100 * row.max():.0f} %")
+
+
+class _Style:
+    """Sizes in pixels, and fonts."""
+
+    def __init__(self, panel: int) -> None:
+        unit = panel / 256
+        self.panel = panel
+        self.frame, self.gap, self.line = round(4 * unit), round(20 * unit), round(28 * unit)
+        self.title, self.label = font(22 * unit), font(17 * unit)
+
+
+class _Cell(NamedTuple):
+    picture: Image
+    frame: Colour
+    labels: tuple[str, ...]
+    """From the longest to the shortest; the first that fits is drawn."""
+
+
+def _cells(cells: list[_Cell], columns: int, style: _Style) -> Image:
+    """Framed panels in rows, each with its label below."""
+    from PIL import Image, ImageDraw
+
+    framed = cells[0].picture.width + 2 * style.frame
+    gap = style.gap if framed >= style.panel else style.gap // 3
+    small = font(17 * style.panel / 256 * (1 if framed >= style.panel else 0.8))
+    shown = [next((x for x in c.labels if small.getlength(x) <= framed), "") for c in cells]
+    line = style.line if any(shown) else 0
+    rows = -(-len(cells) // columns)
+    size = (columns * (framed + gap) - gap, rows * (framed + line + gap) - gap)
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    for index, (cell, label) in enumerate(zip(cells, shown, strict=True)):
+        x = index % columns * (framed + gap)
+        y = index // columns * (framed + line + gap)
+        sheet.paste(cell.frame, (x, y, x + framed, y + framed))
+        sheet.paste(cell.picture, (x + style.frame, y + style.frame))
+        middle = (x + framed / 2, y + framed + 0.55 * line)
+        draw.text(middle, label, fill=_INK, font=small, anchor="mm")
+    return sheet
+
+
+def _beside(left: Image, right: Image, gap: int) -> Image:
+    from PIL import Image
+
+    width, height = left.width + gap + right.width, max(left.height, right.height)
+    both = Image.new("RGB", (width, height), "white")
+    both.paste(left, (0, 0))
+    both.paste(right, (left.width + gap, 0))
+    return both
+
+
+def _sheet(caption: str, blocks: list[tuple[str, Image]], style: _Style) -> Image:
+    """Stacks blocks under their headings, with the caption above and the legend below."""
+    from PIL import Image, ImageDraw
+
+    gap, line = style.gap, style.line
+    width = max(block.width for _, block in blocks) + 2 * gap
+    lines = _wrapped(caption, style.title, width - 2 * gap)
+    height = gap + len(lines) * line + 2 * line
+    height += sum(block.height + gap + (line if heading else 0) for heading, block in blocks)
+    sheet = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(sheet)
+    top = gap
+    for text in lines:
+        draw.text((gap, top + line / 2), text, fill=_INK, font=style.title, anchor="lm")
+        top += line
+    for heading, block in blocks:
+        if heading:
+            draw.text((gap, top + line / 2), heading, fill=_INK, font=style.label, anchor="lm")
+            top += line + gap // 4
+        sheet.paste(block, (gap, top))
+        top += block.height + gap - (gap // 4 if heading else 0)
+    _draw_legend(sheet, gap, height - line, style)
+    return sheet
+
+
+def _wrapped(text: str, typeface: FreeTypeFont | ImageFont, width: float) -> list[str]:
+    characters = len(text) * width / max(typeface.getlength(text), 1)
+    return textwrap.wrap(text, max(int(0.95 * characters), 1))
+
+
+def _draw_legend(sheet: Image, left: int, middle: int, style: _Style) -> None:
+    from PIL import Image, ImageDraw
+
+    draw, unit = ImageDraw.Draw(sheet), style.panel / 256
+    heat = np.tile(np.linspace(0, 1, round(140 * unit)), (round(12 * unit), 1))
+    ramp = Image.fromarray(glowing(np.full((*heat.shape, 1), 67.0), heat))
+    start = left + round(draw.textlength("attention  0", font=style.label) + 7 * unit)
+    end = start + ramp.width + round(7 * unit)
+    draw.text((left, middle), "attention  0", fill=_INK, font=style.label, anchor="lm")
+    sheet.paste(ramp, (start, middle - ramp.height // 2))
+    draw.text((end, middle), "maximum of the panel", fill=_INK, font=style.label, anchor="lm")

@@ -1,0 +1,126 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_cli import mistake, pixels, run
+
+from sagan import checkpoint as checkpoints
+from sagan.runs import checkpoint_files
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """A file that is neither square nor of the network's size."""
+    path = tmp_path / "photo.jpg"
+    noise = np.random.default_rng(0).integers(0, 256, (40, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    return path
+
+
+def test_generated_and_given_pictures(capsys, tmp_path, trained_run, picture):
+    figure = tmp_path / "attention.png"
+    assert run("attention", trained_run, "--seed", 3, "-o", figure) == 0
+    assert capsys.readouterr().out == f"{figure}\n"
+    generated = pixels(figure)
+    assert run("attention", trained_run, "--picture", picture, "-o", figure) == 0
+    automatic = pixels(figure)
+    assert automatic.shape == generated.shape
+    assert not np.array_equal(automatic, generated)
+    judge = ["attention", trained_run, "--picture", picture, "--class", "light", "-o", figure]
+    assert run(*judge, "--at", "3,4", "--at", "20,20") == 0
+    assert pixels(figure).shape[1] < automatic.shape[1]
+    assert run(*judge, "--grid", 3, "--resolution", 16) == 0
+    assert pixels(figure).shape[0] > automatic.shape[0]
+
+
+def test_raw_rows(capsys, tmp_path, trained_run):
+    figure, raw = tmp_path / "attention.png", tmp_path / "rows.npy"
+    assert run("attention", trained_run, "--grid", 2, "--raw", raw, "-o", figure) == 0
+    assert capsys.readouterr().out == f"{figure}\n{raw}: 4 points, 64 keys\n"
+    rows = np.load(raw)
+    assert rows.shape == (4, 64)
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(rows.sum(1), 1, atol=1e-5)
+
+
+def test_raw_rows_of_several_layers(capsys, tmp_path):
+    from dataclasses import replace
+
+    from conftest import tiny
+
+    from sagan.models import Generator
+
+    config = replace(tiny(), generator=replace(tiny().generator, attention=(8, 16)))
+    network = Generator(config.generator, resolution=32, num_classes=2)
+    model = tmp_path / "two.safetensors"
+    parts = {"generator": network.state_dict()}
+    checkpoints.save(
+        checkpoints.Checkpoint(config=config, class_names=("dark", "light"), step=1, parts=parts),
+        model,
+    )
+    figure, raw = tmp_path / "attention.png", tmp_path / "rows.npy"
+    assert run("attention", model, "--at", "3,4", "--raw", raw, "-o", figure) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        f"{tmp_path / 'rows-8.npy'}: 1 points, 16 keys",
+        f"{tmp_path / 'rows-16.npy'}: 1 points, 64 keys",
+    ]
+    assert not raw.exists()
+    assert np.load(tmp_path / "rows-8.npy").shape == (1, 16)
+    look = ["attention", model, "--picture", figure, "-o", tmp_path / "none.png"]
+    assert "no discriminator" in mistake(capsys, *look)
+
+
+def test_statistics(capsys, tmp_path, trained_run):
+    output = tmp_path / "statistics.json"
+    assert run("attention", trained_run, "--statistics", "--samples", 2, "-o", output) == 0
+    printed = capsys.readouterr().out
+    for word in ("generator", "2 real pictures", "uniform attention", "dark", "light", str(output)):
+        assert word in printed
+    assert [layer["network"] for layer in json.loads(output.read_text())] == [
+        "generator",
+        "discriminator",
+    ]
+
+
+def test_timeline(capsys, tmp_path, trained_run):
+    figure = tmp_path / "timeline.png"
+    assert run("attention", trained_run, "--timeline", "--at", "3,4", "-o", figure) == 0
+    assert capsys.readouterr().out == f"{figure}\n"
+    assert pixels(figure).shape[1] > 600
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--at", "3,4", "--grid", "2"], ["--at", "--grid", "leave one"]),
+        (["--seed", "0", "--picture", "a.png"], ["--seed", "--picture"]),
+        (["--truncation", "0.5", "--picture", "a.png"], ["--truncation", "--picture"]),
+        (["--statistics", "--timeline"], ["--statistics", "--timeline"]),
+        (["--statistics", "--raw", "a.npy"], ["--statistics", "--raw"]),
+        (["--timeline", "--picture", "a.png"], ["--timeline", "--picture"]),
+        (["--timeline", "--at", "3,4", "--at", "5,6"], ["--timeline", "one point"]),
+        (["--samples", "3"], ["--samples", "--statistics"]),
+        (["--statistics", "--samples", "0"], ["at least 1"]),
+        (["--grid", "0"], ["0 x 0", "1 to 32"]),
+        (["--grid", "33"], ["33 x 33", "1 to 32"]),
+        (["--at", "40,2"], ["40,2", "between 0 and 31"]),
+        (["--resolution", "8"], ["no attention at 8", "16"]),
+        (["--picture", "no-such.png"], ["no-such.png"]),
+        (["--class", "drak"], ["drak", "dark, light"]),
+    ],
+)
+def test_mistakes(capsys, tmp_path, trained_run, flags, words):
+    line = mistake(capsys, "attention", trained_run, *flags, "-o", tmp_path / "figure.png")
+    for word in words:
+        assert word in line
+    assert not (tmp_path / "figure.png").exists()
+
+
+def test_mistakes_with_files(capsys, tmp_path, trained_run, picture):
+    end = ["-o", tmp_path / "figure.png"]
+    picture.write_bytes(b"no picture")
+    assert "photo.jpg" in mistake(capsys, "attention", trained_run, "--picture", picture, *end)
+    one = checkpoint_files(trained_run)[-1]
+    assert "no run folder" in mistake(capsys, "attention", one, "--timeline", *end)
+    assert "no run folder" in mistake(capsys, "attention", tmp_path, "--timeline", *end)
