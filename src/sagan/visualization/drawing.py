@@ -34,6 +34,8 @@ QUERY_COLOURS: tuple[Colour, ...] = (
 # The darkest is rarely seen: opacity rises with the weight.
 _HEAT = ((101, 18, 118), (188, 55, 84), (249, 142, 9), (252, 255, 164))
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
+DOT = 0.036
+"""Radius of a dot in 0..1 of a panel."""
 _SUPERSAMPLING = 3
 
 
@@ -44,12 +46,12 @@ class Query(NamedTuple):
     """(x, y) in 0..1 of the picture."""
     number: str
     colour: Colour
-    radius: float = 0.036
+    radius: float
     """Of the dot, in 0..1 of the picture."""
 
 
 def numbered_queries(
-    points: Sequence[tuple[int, int]], resolution: int, radius: float = 0.036
+    points: Sequence[tuple[int, int]], resolution: int, radius: float
 ) -> list[Query]:
     """Gives every point (x, y) in pixels its number and its colour."""
     return [

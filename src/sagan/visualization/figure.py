@@ -11,6 +11,7 @@ import numpy as np
 
 from sagan.errors import SaganError
 from sagan.visualization.drawing import (
+    DOT,
     Colour,
     attention_panel,
     font,
@@ -56,10 +57,10 @@ def attention_figure(
     assert image.shape == (3, image.shape[-1], image.shape[-1])
     assert layers
     lattice = _lattice_columns(points)
-    radius = min(0.036, 0.4 / lattice) if lattice else 0.036
+    radius = min(DOT, 0.2 / lattice) if lattice else DOT
     side = min(panel, max(panel // 4, 3 * panel // lattice)) if lattice else panel
     queries = numbered_queries(points, image.shape[-1], radius)
-    shown = numbered_queries(points, image.shape[-1])
+    shown = numbered_queries(points, image.shape[-1], DOT * (panel / side) ** 0.5)
     style = _Style(panel)
     blocks = []
     for heading, rows in layers.items():
