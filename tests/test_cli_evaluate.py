@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ def _small_extractor(extractor, monkeypatch):
 
 
 def test_a_run_is_measured_into_its_folder_and_compared(trained_run, tmp_path, capsys):
+    trained_run = shutil.copytree(trained_run, tmp_path / "run")
     output = tmp_path / "one.json"
     common = ["evaluate", trained_run, "--samples", 8, "--metrics", "fd,kid, neighbours"]
     assert run(*common, "--repeats", 2, "-o", output) == 0
