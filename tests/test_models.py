@@ -171,3 +171,62 @@ def test_orthogonal_initialisation_is_orthogonal():
     )
     weight = generator.blocks[0].conv2.weight.detach().flatten(1)
     torch.testing.assert_close(weight @ weight.T, torch.eye(32), rtol=0, atol=1e-5)
+
+
+PAPER_TEXT = {"attention_value_divisor": 8, "attention_pooling": False}
+
+
+@pytest.mark.parametrize(
+    ("generator", "discriminator"),
+    [
+        ({"upsampling": "bilinear"}, {"hidden_channels": "in", "shortcut_input": "relu"}),
+        (PAPER_TEXT, PAPER_TEXT),
+        ({}, {"attention": (), "attention_blocks": (1, 2, 3, 4), "final_resolution": 8}),
+    ],
+)
+def test_choices_of_other_implementations_fold_alike(generator, discriminator):
+    networks = pair(32, 3, AT_16 | generator, AT_16 | discriminator)
+    latents, labels = torch.randn(2, 128).double(), torch.tensor([0, 2])
+    images = networks[0].eval()(latents, labels)
+    torch.testing.assert_close(fold(networks[0])(latents, labels), images, rtol=0, atol=1e-11)
+    logits = networks[1](images, labels)
+    torch.testing.assert_close(fold(networks[1])(images, labels), logits, rtol=0, atol=1e-10)
+
+
+def test_each_choice_changes_the_function():
+    config = {"base_channels": 8, "attention": (16,)}
+    choices = [
+        (GeneratorConfig, {"upsampling": "bilinear"}),
+        (GeneratorConfig, {"attention_pooling": False}),
+        (DiscriminatorConfig, {"shortcut_input": "relu"}),
+        (DiscriminatorConfig, {"attention_pooling": False}),
+    ]
+    labels = torch.tensor([0, 1])
+    for section, choice in choices:
+        network, inputs = (
+            (Generator, torch.randn(2, 128))
+            if section is GeneratorConfig
+            else (Discriminator, torch.randn(2, 3, 32, 32))
+        )
+        usual = network(section(**config), resolution=32, num_classes=2).eval()
+        usual.attention["16"].gamma.data.fill_(1)
+        other = network(section(**config, **choice), resolution=32, num_classes=2).eval()
+        other.load_state_dict(usual.state_dict())
+        difference = (usual(inputs, labels) - other(inputs, labels)).abs().max()
+        assert difference > 1e-4, choice
+
+
+def test_attention_after_blocks_of_one_resolution():
+    config = DiscriminatorConfig(
+        base_channels=8, attention=(), attention_blocks=(1, 2, 4), final_resolution=8
+    )
+    network = Discriminator(config, resolution=32, num_classes=0)
+    assert list(network.attention) == ["16", "8", "8-3"]
+    by_resolution = DiscriminatorConfig(base_channels=8, attention=(16, 8), final_resolution=8)
+    assert list(Discriminator(by_resolution, resolution=32, num_classes=0).attention) == ["16", "8"]
+
+
+def test_thin_blocks_have_their_inputs_width_inside():
+    config = DiscriminatorConfig(base_channels=8, attention=(16,), hidden_channels="in")
+    network = Discriminator(config, resolution=32, num_classes=0)
+    assert [len(block.conv1.weight) for block in network.blocks] == [8, 8, 16, 32]

@@ -17,9 +17,6 @@ from sagan.errors import SaganError
 RESOLUTIONS = (32, 64, 128, 256)
 
 
-Augmentation = Literal["colour", "translation", "cutout"]
-
-
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
     if not condition:
         raise SaganError(f"{name} = {value!r} is out of range; it must be {allowed}")
@@ -38,9 +35,6 @@ class DataConfig:
     """Use the classes; otherwise one unconditional model of all pictures."""
     horizontal_flip: bool = False
     """Mirror a random half of the training pictures (the released code does not)."""
-    augment: tuple[Augmentation, ...] = ()
-    """Random changes to real and generated pictures alike before they are judged (DiffAugment), for
-    small data: colour, translation, cutout; repeat the flag."""
     generated_images: int = 50_000
     """Pictures in the training split of a built-in source, all in memory: 50,000 take 0.15 GB at 32
     pixels, 2.5 GB at 128 and 9.8 GB at 256."""
@@ -58,15 +52,13 @@ class DataConfig:
             self.generated_images,
             "at least 1",
         )
-        _require(
-            len(set(self.augment)) == len(self.augment),
-            "data.augment",
-            self.augment,
-            "a list without repetition",
-        )
 
 
 Initialization = Literal["xavier", "orthogonal"]
+Architecture = Literal["residual", "dcgan"]
+Upsampling = Literal["nearest", "bilinear"]
+HiddenChannels = Literal["out", "in"]
+ShortcutInput = Literal["raw", "relu"]
 Precision = Literal["auto", "float32", "bfloat16"]
 FakeLabels = Literal["uniform", "data"]
 
@@ -75,6 +67,8 @@ FakeLabels = Literal["uniform", "data"]
 class GeneratorConfig:
     """The network that draws."""
 
+    architecture: Architecture = "residual"
+    """Residual blocks as released, or dcgan: transposed convolutions in a row, without classes."""
     base_channels: int = 64
     """Channels at the full resolution; deeper stages have 2, 4, 8, 16 times as many."""
     channels: tuple[int, ...] = ()
@@ -83,6 +77,12 @@ class GeneratorConfig:
     """Length of the noise vector z, drawn from N(0, I)."""
     attention: tuple[int, ...] = (32,)
     """Resolutions (pixels) after whose block a self-attention layer stands; repeat the flag."""
+    attention_value_divisor: int = 2
+    """The attention's value has this part of the channels (released code 2, paper's text 8)."""
+    attention_pooling: bool = True
+    """Max-pool the attention's key and value 2x2 (the paper's text does not)."""
+    upsampling: Upsampling = "nearest"
+    """How a residual block doubles height and width (mimicry: bilinear)."""
     initialization: Initialization = "xavier"
     """Distribution of the first weights (released code: Xavier uniform, biases 0)."""
     spectral_norm: bool = True
@@ -113,6 +113,8 @@ class GeneratorConfig:
 class DiscriminatorConfig:
     """The network that judges."""
 
+    architecture: Architecture = "residual"
+    """Residual blocks as released, or dcgan: strided convolutions in a row, without classes."""
     base_channels: int = 64
     """Channels after the first block; deeper blocks have 2, 4, 8, 16 times as many."""
     channels: tuple[int, ...] = ()
@@ -121,6 +123,18 @@ class DiscriminatorConfig:
     """Blocks halve the resolution down to this many pixels."""
     attention: tuple[int, ...] = (32,)
     """Resolutions (pixels) after whose block a self-attention layer stands; repeat the flag."""
+    attention_blocks: tuple[int, ...] = ()
+    """Instead: residual blocks, counted from 1, after which one stands, for blocks that do not
+    halve the resolution (BigGAN-PyTorch at 32 pixels: after each)."""
+    attention_value_divisor: int = 2
+    """The attention's value has this part of the channels (released code 2, paper's text 8)."""
+    attention_pooling: bool = True
+    """Max-pool the attention's key and value 2x2 (the paper's text does not)."""
+    hidden_channels: HiddenChannels = "out"
+    """Channels between a residual block's convolutions: as after it, or before it (mimicry)."""
+    shortcut_input: ShortcutInput = "raw"
+    """What a residual block's shortcut sees: its input before the ReLU, or after it, as where the
+    ReLU works in place (PyTorch-StudioGAN, mimicry)."""
     initialization: Initialization = "xavier"
     """Distribution of the first weights (released code: Xavier uniform, biases 0)."""
     spectral_norm: bool = True
@@ -130,12 +144,38 @@ class DiscriminatorConfig:
 
     def __post_init__(self) -> None:
         _require_network("discriminator", self)
+        _require(
+            not (self.attention and self.attention_blocks),
+            "discriminator.attention_blocks",
+            self.attention_blocks,
+            "empty where attention is given by resolution; empty discriminator.attention",
+        )
+
+
+_RESIDUAL_ONLY = (
+    "attention_blocks",
+    "attention_value_divisor",
+    "attention_pooling",
+    "upsampling",
+    "hidden_channels",
+    "shortcut_input",
+)
 
 
 def _require_network(name: str, config: GeneratorConfig | DiscriminatorConfig) -> None:
+    for item in fields(config):
+        if item.name in _RESIDUAL_ONLY and config.architecture == "dcgan":
+            value = getattr(config, item.name)
+            _require(
+                value == item.default,
+                f"{name}.{item.name}",
+                value,
+                "left out with dcgan, which has no choice there",
+            )
     _require(config.base_channels >= 1, f"{name}.base_channels", config.base_channels, "at least 1")
     _require(
-        not config.attention or config.base_channels % 8 == 0,
+        not (config.attention or getattr(config, "attention_blocks", ()))
+        or config.base_channels % 8 == 0,
         f"{name}.base_channels",
         config.base_channels,
         "a multiple of 8, since attention projects to an eighth of its channels",
@@ -147,86 +187,17 @@ def _require_network(name: str, config: GeneratorConfig | DiscriminatorConfig) -
         "a list of positive multiples",
     )
     _require(
+        config.attention_value_divisor in (1, 2, 4, 8),
+        f"{name}.attention_value_divisor",
+        config.attention_value_divisor,
+        "1, 2, 4 or 8",
+    )
+    _require(
         config.spectral_norm_eps > 0,
         f"{name}.spectral_norm_eps",
         config.spectral_norm_eps,
         "positive",
     )
-
-
-LossName = Literal["hinge", "non-saturating", "kl", "least-squares", "wasserstein"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossConfig:
-    """What the two networks minimise."""
-
-    name: LossName = "hinge"
-    """The adversarial loss; kl is that of the released code, non-saturating for the discriminator
-    and linear for the generator."""
-    relativistic: bool = False
-    """Compare the logits of pairs of a real and a generated picture (RpGAN)."""
-    gradient_penalty: float = 0.0
-    """Weight of the penalty on slopes other than 1 between real and generated pictures (WGAN-GP:
-    10)."""
-    r1: float = 0.0
-    """Weight of half the squared slope at real pictures (gamma)."""
-    r2: float = 0.0
-    """Weight of half the squared slope at generated pictures (gamma)."""
-    penalty_interval: int = 1
-    """Discriminator updates from one with gradient_penalty, r1 and r2 to the next; their weights
-    are multiplied by it."""
-    lecam: float = 0.0
-    """Weight of the distance to the moving averages of the other side's logits (LeCam: 0.3 on
-    CIFAR), for small data."""
-    lecam_decay: float = 0.99
-    """Decay of these averages in one discriminator update."""
-    consistency_real: float = 0.0
-    """Weight of the change of logits when real pictures are flipped and moved (CR, bCR: 10)."""
-    consistency_fake: float = 0.0
-    """The same of generated pictures (bCR: 10)."""
-
-    def __post_init__(self) -> None:
-        for name in (
-            "gradient_penalty",
-            "r1",
-            "r2",
-            "lecam",
-            "consistency_real",
-            "consistency_fake",
-        ):
-            value = getattr(self, name)
-            _require(0 <= value < float("inf"), f"loss.{name}", value, "a weight, at least 0")
-        interval = self.penalty_interval
-        _require(interval >= 1, "loss.penalty_interval", interval, "at least 1")
-        _require(
-            0 <= self.lecam_decay < 1, "loss.lecam_decay", self.lecam_decay, "from 0 to below 1"
-        )
-        if self.relativistic and self.name == "wasserstein":
-            raise SaganError(
-                "loss.relativistic changes nothing for loss.name wasserstein, a difference already;"
-                " leave it out"
-            )
-        if self.relativistic and self.name == "kl":
-            raise SaganError(
-                "loss.relativistic has no linear generator, by which alone loss.name kl differs;"
-                " choose non-saturating"
-            )
-        if self.gradient_penalty and (self.r1 or self.r2):
-            raise SaganError(
-                "loss.gradient_penalty pulls slopes to 1, loss.r1 and loss.r2 pull them to 0; "
-                "choose one"
-            )
-        if interval > 1 and not self.penalizes_gradients:
-            raise SaganError(
-                f"loss.penalty_interval = {interval} spaces out no penalty; set gradient_penalty,"
-                " r1 or r2, or leave it 1"
-            )
-
-    @property
-    def penalizes_gradients(self) -> bool:
-        """Whether a second derivative of the discriminator is asked for."""
-        return max(self.gradient_penalty, self.r1, self.r2) > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -350,7 +321,6 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -358,13 +328,24 @@ class Config:
     def __post_init__(self) -> None:
         generator, discriminator = self.generator, self.discriminator
         resolution, final = self.data.resolution, self.discriminator.final_resolution
-        halvings = (resolution // 4).bit_length() - 1
+        for name, network in (("generator", generator), ("discriminator", discriminator)):
+            _require(
+                network.architecture == "residual" or not self.data.conditional,
+                f"{name}.architecture",
+                network.architecture,
+                "residual where data.conditional is true, since dcgan has no classes",
+            )
+        places = (resolution // 4).bit_length()  # 4 x 4 and after every doubling
+        expected = places if generator.architecture == "residual" else places - 1
         _require(
-            len(generator.channels) in (0, halvings + 1),
+            len(generator.channels) in (0, expected),
             "generator.channels",
             generator.channels,
-            f"{halvings + 1} numbers at {resolution} pixels: for 4 x 4 and after every block",
+            f"{expected} numbers at {resolution} pixels: for 4 x 4 and after every block",
         )
+        smallest = 8 if generator.architecture == "residual" else 4
+        largest = resolution if generator.architecture == "residual" else resolution // 2
+        _require_attention("generator", generator.attention, smallest, largest)
         _require(
             final in (4, 8, 16) and final < resolution,
             "discriminator.final_resolution",
@@ -372,37 +353,29 @@ class Config:
             f"4, 8 or 16 and below {resolution}",
         )
         halvings = (resolution // final).bit_length() - 1
+        blocks = len(discriminator.channels) or places
         _require(
-            not discriminator.channels or len(discriminator.channels) >= halvings,
+            blocks >= halvings,
             "discriminator.channels",
             discriminator.channels,
             f"at least {halvings} numbers, one per block, to get from {resolution} to {final}",
         )
-        _require_attention("generator", generator.attention, 8, resolution)
+        if discriminator.architecture == "dcgan":
+            _require(final == 4, "discriminator.final_resolution", final, "4 with dcgan")
+            _require(
+                len(discriminator.channels) in (0, halvings),
+                "discriminator.channels",
+                discriminator.channels,
+                f"{halvings} numbers at {resolution} pixels: after every layer",
+            )
         _require_attention("discriminator", discriminator.attention, final, resolution // 2)
-
-    def remarks(self) -> list[str]:
-        """What is allowed, but should be done knowingly; a line each."""
-        loss, discriminator = self.loss, self.discriminator
-        found = []
-        if loss.gradient_penalty and discriminator.spectral_norm:
-            found.append(
-                "loss.gradient_penalty pulls slopes to 1 and discriminator.spectral_norm bounds "
-                "them too; published WGAN-GP goes with --discriminator.no-spectral-norm"
-            )
-        if loss.penalizes_gradients and discriminator.attention:
-            found.append(
-                "penalties on gradients take the discriminator's attention by the explicit formula "
-                "and in float32, since fused kernels have no second derivative: more memory"
-            )
-        if loss.name == "wasserstein" and not (
-            loss.penalizes_gradients or discriminator.spectral_norm
-        ):
-            found.append(
-                "loss.name wasserstein needs a bound on the discriminator's slope; "
-                "set loss.gradient_penalty or discriminator.spectral_norm"
-            )
-        return found
+        _require(
+            set(discriminator.attention_blocks) <= set(range(1, blocks + 1))
+            and len(set(discriminator.attention_blocks)) == len(discriminator.attention_blocks),
+            "discriminator.attention_blocks",
+            discriminator.attention_blocks,
+            f"different numbers from 1 to {blocks}",
+        )
 
 
 def _require_attention(
@@ -504,11 +477,10 @@ def _coerce(kind: Any, value: Any, name: str) -> Any:
         return value
     assert get_origin(kind) is tuple, kind
     item_kind = get_args(kind)[0]
-    plain_kind = str if get_origin(item_kind) is Literal else item_kind
-    if not isinstance(value, (list, tuple)) or any(type(item) is not plain_kind for item in value):
-        items = {int: "whole numbers", str: "texts"}[plain_kind]
+    if not isinstance(value, (list, tuple)) or any(type(item) is not item_kind for item in value):
+        items = {int: "whole numbers", str: "texts"}[item_kind]
         raise SaganError(f"{name} must be a list of {items}, not {value!r}")
-    return tuple(_coerce(item_kind, item, name) for item in value)
+    return tuple(value)
 
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}

@@ -29,7 +29,7 @@ def multiply_accumulates(config: Config) -> int:
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    from sagan.models import Discriminator, Generator
+    from sagan.models import make_discriminator, make_generator
 
     train, batch = config.train, config.train.batch_size
     # Two classes stand for any number: a lookup multiplies nothing.
@@ -38,8 +38,8 @@ def multiply_accumulates(config: Config) -> int:
         "num_classes": 2 if config.data.conditional else 0,
     }
     with FakeTensorMode(allow_non_fake_inputs=True), sdpa_kernel(SDPBackend.MATH):
-        generator = Generator(config.generator, **size)
-        discriminator = Discriminator(config.discriminator, **size)
+        generator = make_generator(config.generator, **size)
+        discriminator = make_discriminator(config.discriminator, **size)
         latents = torch.empty(batch, config.generator.latent_dim)
         labels = torch.zeros(batch, dtype=torch.int64)
         with torch.no_grad():

@@ -63,8 +63,11 @@ def _constant_form(layer: nn.Module) -> nn.Module | None:
             out, into, *_ = layer.kernel.shape
             folded = skip_init(nn.Conv2d, into, out, 4, stride=2, padding=1)
         case ConditionalBatchNorm2d():
-            scale = layer.gain * (layer.running_var + layer.eps).rsqrt()
-            return ClassAffine2d(scale, layer.bias - layer.running_mean * scale)
+            tensors = (layer.gain, layer.bias, layer.running_mean, layer.running_var)
+            gain, bias, mean, variance = (tensor.cpu().double() for tensor in tensors)
+            scale = gain * (variance + layer.eps).rsqrt()
+            shift = bias - mean * scale
+            return ClassAffine2d(scale.to(layer.gain), shift.to(layer.bias))
         case _:
             return None
     folded.weight = nn.Parameter(layer.kernel.contiguous())

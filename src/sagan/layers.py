@@ -7,10 +7,13 @@ folded into the kernel: one strided convolution with a 4x4 kernel does the same 
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sagan.config import HiddenChannels, Initialization, ShortcutInput, Upsampling
 from sagan.spectral import SpectralLayer
 
 
@@ -99,6 +102,20 @@ class UpsampleConv2d(SpectralLayer):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, 2H, 2W)."""
         return F.conv_transpose2d(x, self.kernel, self.bias, stride=2, padding=1)
+
+
+class BilinearUpsampleConv2d(Conv2d):
+    """Bilinear upsampling by 2, then a 3x3 convolution.
+
+    Source: mimicry, ``resblocks.py``, ``GBlock``.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) -> (N, out, 2H, 2W)."""
+        return super().forward(F.interpolate(x, scale_factor=2, mode="bilinear"))
 
 
 class DownsampleConv2d(SpectralLayer):
@@ -190,18 +207,35 @@ class SelfAttention2d(nn.Module):
 
     Source: SAGAN paper, equations 1 to 3; released code ``non_local.py``,
     ``sn_non_local_block_sim``.
+
+    Args:
+        channels: C.
+        value_divisor: The value has C over this many channels.
+        pooling: Max-pool key and value 2x2.
+        projections: "released", or "biased": query, key and value have biases and there is no out,
+            so that ``value_divisor`` is 1 (heykeetae/Self-Attention-GAN).
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        value_divisor: int = 2,
+        pooling: bool = True,
+        projections: Literal["released", "biased"] = "released",
+    ) -> None:
         super().__init__()
-        self.query = Conv2d(channels, channels // 8, 1, bias=False)
-        self.key = Conv2d(channels, channels // 8, 1, bias=False)
-        self.value = Conv2d(channels, channels // 2, 1, bias=False)
-        self.out = Conv2d(channels // 2, channels, 1, bias=False)
+        biased = projections == "biased"
+        values = channels // value_divisor
+        self.pooling = pooling
+        self.query = Conv2d(channels, channels // 8, 1, bias=biased)
+        self.key = Conv2d(channels, channels // 8, 1, bias=biased)
+        self.value = Conv2d(channels, values, 1, bias=biased)
+        self.out = nn.Identity() if biased else Conv2d(values, channels, 1, bias=False)
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W); H and W even."""
+        """(N, C, H, W) -> (N, C, H, W); H and W even where key and value are pooled."""
         query, key, value = self._projections(x)
         padding = (0, value.shape[2] - query.shape[2])  # fused kernels want equal sizes
         attended = F.scaled_dot_product_attention(
@@ -222,19 +256,23 @@ class SelfAttention2d(nn.Module):
 
         Returns:
             (N, Q, HW/4): a row per query, a column per pooled key, row-major on the H/2 x W/2
-            grid; each row sums to 1.
+            grid (H x W without pooling); each row sums to 1.
         """
         query, key, _ = self._projections(x)
         return (query[:, queries] @ key.mT).softmax(dim=2)
 
     def _projections(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         layers = (self.query, self.key, self.value)
-        projected = F.conv2d(x, torch.cat([layer.normalized_weight for layer in layers]))
+        weight = torch.cat([layer.normalized_weight for layer in layers])
+        biases: list[Tensor] = [layer.bias for layer in layers if layer.bias is not None]
+        projected = F.conv2d(x, weight, torch.cat(biases) if biases else None)
         query, key_value = projected.split(
             [len(self.query.weight), len(self.key.weight) + len(self.value.weight)], 1
         )
         query = query.flatten(2).mT  # (N, HW, C/8)
-        key_value = F.max_pool2d(key_value, 2).flatten(2).mT  # (N, HW/4, C/8 + C/2)
+        if self.pooling:
+            key_value = F.max_pool2d(key_value, 2)
+        key_value = key_value.flatten(2).mT  # (N, HW/4, C/8 + C/2)
         key, value = key_value.split([len(self.key.weight), len(self.value.weight)], 2)
         return query, key, value
 
@@ -243,7 +281,7 @@ class GeneratorBlock(nn.Module):
     """Residual block that doubles height and width.
 
     Source: released code ``generator.py``, ``block``; the 1x1 shortcut runs before the upsampling,
-    with which it commutes.
+    nearest or bilinear, with which it commutes.
     """
 
     def __init__(
@@ -254,11 +292,14 @@ class GeneratorBlock(nn.Module):
         *,
         batch_norm_eps: float,
         batch_norm_momentum: float,
+        upsampling: Upsampling = "nearest",
     ) -> None:
         super().__init__()
+        self.upsampling = upsampling
+        upsample = {"nearest": UpsampleConv2d, "bilinear": BilinearUpsampleConv2d}[upsampling]
         batch_norm = {"eps": batch_norm_eps, "momentum": batch_norm_momentum}
         self.norm1 = ConditionalBatchNorm2d(in_channels, num_classes, **batch_norm)
-        self.conv1 = UpsampleConv2d(in_channels, out_channels)
+        self.conv1 = upsample(in_channels, out_channels)
         self.norm2 = ConditionalBatchNorm2d(out_channels, num_classes, **batch_norm)
         self.conv2 = Conv2d(out_channels, out_channels, 3)
         self.shortcut = Conv2d(in_channels, out_channels, 1)
@@ -267,36 +308,56 @@ class GeneratorBlock(nn.Module):
         """(N, in, H, W) and (N,) -> (N, out, 2H, 2W)."""
         h = self.conv1(F.relu_(self.norm1(x, labels)))
         h = self.conv2(F.relu_(self.norm2(h, labels)))
-        return h + F.interpolate(self.shortcut(x), scale_factor=2)
+        return h + F.interpolate(self.shortcut(x), scale_factor=2, mode=self.upsampling)
 
 
 class DiscriminatorBlock(nn.Module):
     """Residual block, by default halving height and width.
 
-    The shortcut sees the input before the ReLU; it is the identity where neither the number of
-    channels nor the resolution changes. The first block of the network has no ReLU before its
-    first convolution. The 1x1 shortcut runs after the pooling, with which it commutes.
+    The shortcut sees the input before the ReLU, or after it; it is the identity where neither the
+    number of channels nor the resolution changes. The first block of the network has no ReLU
+    before its first convolution. The 1x1 shortcut runs after the pooling, with which it commutes.
 
     Source: released code ``discriminator.py``, ``block`` and ``optimized_block``.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, downsample: bool = True, first: bool = False
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        downsample: bool = True,
+        first: bool = False,
+        hidden_channels: HiddenChannels = "out",
+        shortcut_input: ShortcutInput = "raw",
     ) -> None:
         super().__init__()
         self.first = first
         self.downsample = downsample
-        self.conv1 = Conv2d(in_channels, out_channels, 3)
+        self.shortcut_input = shortcut_input
+        hidden = out_channels if first or hidden_channels == "out" else in_channels
+        self.conv1 = Conv2d(in_channels, hidden, 3)
         self.conv2 = (
-            DownsampleConv2d(out_channels, out_channels)
+            DownsampleConv2d(hidden, out_channels)
             if downsample
-            else Conv2d(out_channels, out_channels, 3)
+            else Conv2d(hidden, out_channels, 3)
         )
         changes = downsample or in_channels != out_channels
         self.shortcut = Conv2d(in_channels, out_channels, 1) if changes else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, H/2, W/2), or (N, out, H, W) without downsampling."""
-        h = self.conv1(x if self.first else F.relu(x))
+        activated = x if self.first else F.relu(x)
+        if self.shortcut_input == "relu":
+            x = activated
+        h = self.conv1(activated)
         h = self.conv2(F.relu_(h))
         return h + self.shortcut(F.avg_pool2d(x, 2) if self.downsample else x)
+
+
+def initialize(network: nn.Module, how: Initialization) -> None:
+    """Draws every weight but those of batch norm; biases stay 0."""
+    draw = {"xavier": nn.init.xavier_uniform_, "orthogonal": nn.init.orthogonal_}[how]
+    for layer in network.modules():
+        if isinstance(layer, SpectralLayer):
+            draw(layer.weight)

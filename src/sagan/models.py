@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sagan import spectral
-from sagan.config import DiscriminatorConfig, GeneratorConfig, Initialization
+from sagan.config import DiscriminatorConfig, GeneratorConfig
+from sagan.dcgan import DCGANDiscriminator, DCGANGenerator
 from sagan.layers import (
     ConditionalBatchNorm2d,
     Conv2d,
@@ -23,6 +24,7 @@ from sagan.layers import (
     GeneratorBlock,
     Linear,
     SelfAttention2d,
+    initialize,
 )
 
 # From 4 x 4 pixels on: the linear layer's output, then after each block.
@@ -67,17 +69,18 @@ class Generator(nn.Module):
                 num_classes,
                 batch_norm_eps=config.batch_norm_eps,
                 batch_norm_momentum=config.batch_norm_momentum,
+                upsampling=config.upsampling,
             )
             for before, after in pairwise(channels)
         )
         self.attention = nn.ModuleDict(
-            {str(r): SelfAttention2d(channels[r.bit_length() - 3]) for r in config.attention}
+            {str(r): _attention(channels[r.bit_length() - 3], config) for r in config.attention}
         )
         self.norm = ConditionalBatchNorm2d(
             channels[-1], 0, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum
         )
         self.out = Conv2d(channels[-1], 3, 3)
-        _initialize(self, config.initialization)
+        initialize(self, config.initialization)
         if config.spectral_norm:
             spectral.attach(self, config.spectral_norm_eps)
 
@@ -87,7 +90,8 @@ class Generator(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             x = block(x, labels)  # (N, out, 2H, 2W)
-            x = _attend(self.attention, x)
+            if (place := str(x.shape[2])) in self.attention:
+                x = self.attention[place](x)
         return F.tanh(self.out(F.relu_(self.norm(x))))  # (N, 3, R, R)
 
 
@@ -113,26 +117,33 @@ class Discriminator(nn.Module):
         channels = [3] + [config.base_channels * n for n in multiples]
         halvings = (resolution // config.final_resolution).bit_length() - 1
         self.blocks = nn.ModuleList(
-            DiscriminatorBlock(before, after, downsample=i < halvings, first=i == 0)
+            DiscriminatorBlock(
+                before,
+                after,
+                downsample=i < halvings,
+                first=i == 0,
+                hidden_channels=config.hidden_channels,
+                shortcut_input=config.shortcut_input,
+            )
             for i, (before, after) in enumerate(pairwise(channels))
         )
-        sizes = [resolution >> (i + 1) for i in range(halvings)]
+        self.places = attention_places(config, resolution)
         self.attention = nn.ModuleDict(
-            {str(r): SelfAttention2d(channels[1 + sizes.index(r)]) for r in config.attention}
+            {name: _attention(channels[i + 1], config) for i, name in self.places.items()}
         )
         self.linear = Linear(channels[-1], 1)
         self.embedding = Embedding(num_classes, channels[-1]) if num_classes else None
-        _initialize(self, config.initialization)
+        initialize(self, config.initialization)
         if config.spectral_norm:
             spectral.attach(self, config.spectral_norm_eps)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """(N, 3, R, R) in [-1, 1], labels as for ``class_rows`` -> logits (N,)."""
         x = images.contiguous(memory_format=torch.channels_last)
-        for block in self.blocks:
+        for i, block in enumerate(self.blocks):
             x = block(x)  # (N, out, H/2, W/2)
-            if block.downsample:
-                x = _attend(self.attention, x)
+            if i in self.places:
+                x = self.attention[self.places[i]](x)
         with torch.autocast(x.device.type, enabled=False):
             features = F.relu(x).sum(dim=(2, 3), dtype=self.linear.weight.dtype)  # (N, 16ch)
             logits = self.linear(features).squeeze(1)
@@ -141,14 +152,35 @@ class Discriminator(nn.Module):
         return logits
 
 
-def _attend(attention: nn.ModuleDict, x: Tensor) -> Tensor:
-    place = str(x.shape[2])
-    return attention[place](x) if place in attention else x
+def _attention(channels: int, config: GeneratorConfig | DiscriminatorConfig) -> SelfAttention2d:
+    return SelfAttention2d(
+        channels, value_divisor=config.attention_value_divisor, pooling=config.attention_pooling
+    )
 
 
-def _initialize(network: nn.Module, how: Initialization) -> None:
-    """Draws every weight but those of batch norm; biases stay 0."""
-    draw = {"xavier": nn.init.xavier_uniform_, "orthogonal": nn.init.orthogonal_}[how]
-    for layer in network.modules():
-        if isinstance(layer, spectral.SpectralLayer):
-            draw(layer.weight)
+def attention_places(config: DiscriminatorConfig, resolution: int) -> dict[int, str]:
+    """Block (from 0) -> name of the attention after it: its resolution, or 8-2 for the second."""
+    halvings = (resolution // config.final_resolution).bit_length() - 1
+    places = {(resolution // size).bit_length() - 2: str(size) for size in config.attention}
+    for number in config.attention_blocks:
+        size = max(resolution >> number, config.final_resolution)
+        places[number - 1] = f"{size}-{number - halvings + 1}" if number > halvings else str(size)
+    return places
+
+
+AnyGenerator = Generator | DCGANGenerator
+AnyDiscriminator = Discriminator | DCGANDiscriminator
+
+
+def make_generator(config: GeneratorConfig, *, resolution: int, num_classes: int) -> AnyGenerator:
+    """Builds the generator that the settings describe, of either architecture."""
+    network = {"residual": Generator, "dcgan": DCGANGenerator}[config.architecture]
+    return network(config, resolution=resolution, num_classes=num_classes)
+
+
+def make_discriminator(
+    config: DiscriminatorConfig, *, resolution: int, num_classes: int
+) -> AnyDiscriminator:
+    """Builds the discriminator that the settings describe, of either architecture."""
+    network = {"residual": Discriminator, "dcgan": DCGANDiscriminator}[config.architecture]
+    return network(config, resolution=resolution, num_classes=num_classes)

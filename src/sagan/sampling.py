@@ -21,7 +21,7 @@ from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.folding import fold
 from sagan.images import grid, to_uint8
-from sagan.models import Discriminator, Generator
+from sagan.models import AnyDiscriminator, AnyGenerator, make_discriminator, make_generator
 from sagan.runs import load_checkpoint
 
 BATCH_SIZE = 64
@@ -37,7 +37,7 @@ class TrainedGenerator(nn.Module):
         resolution: Side of the pictures in pixels.
     """
 
-    def __init__(self, generator: Generator, class_names: Sequence[str]) -> None:
+    def __init__(self, generator: AnyGenerator, class_names: Sequence[str]) -> None:
         super().__init__()
         self.network = fold(generator)
         self.class_names = tuple(class_names)
@@ -181,7 +181,7 @@ class TrainedDiscriminator(nn.Module):
         class_names: () for an unconditional discriminator.
     """
 
-    def __init__(self, discriminator: Discriminator, class_names: Sequence[str]) -> None:
+    def __init__(self, discriminator: AnyDiscriminator, class_names: Sequence[str]) -> None:
         super().__init__()
         self.network = fold(discriminator)
         self.class_names = tuple(class_names)
@@ -220,7 +220,7 @@ def generator_of(checkpoint: Checkpoint, part: str) -> TrainedGenerator:
     Raises:
         SaganError: The part is absent or does not fit.
     """
-    generator = Generator(checkpoint.config.generator, **_size(checkpoint))
+    generator = make_generator(checkpoint.config.generator, **_size(checkpoint))
     restore_network(generator, checkpoint.parts, part)
     return TrainedGenerator(generator, checkpoint.class_names)
 
@@ -241,7 +241,7 @@ def discriminator_of(checkpoint: Checkpoint) -> TrainedDiscriminator:
     Raises:
         SaganError: It is absent or does not fit.
     """
-    discriminator = Discriminator(checkpoint.config.discriminator, **_size(checkpoint))
+    discriminator = make_discriminator(checkpoint.config.discriminator, **_size(checkpoint))
     restore_network(discriminator, checkpoint.parts, "discriminator")
     return TrainedDiscriminator(discriminator, checkpoint.class_names)
 
@@ -260,11 +260,13 @@ def averaged_part(checkpoint: Checkpoint) -> str:
 
 def for_inference(checkpoint: Checkpoint) -> Checkpoint:
     """Keeps what drawing and judging need: the averaged generator and the discriminator."""
-    parts = {
-        "generator": checkpoint.parts[averaged_part(checkpoint)],
-        "discriminator": checkpoint.parts["discriminator"],
-    }
-    return replace(checkpoint, parts=parts)
+    parts = {"generator": averaged_part(checkpoint), "discriminator": "discriminator"}
+    return replace(
+        checkpoint,
+        parts={
+            name: checkpoint.parts[part] for name, part in parts.items() if part in checkpoint.parts
+        },
+    )
 
 
 MOST_CLASSES = 16

@@ -1,11 +1,21 @@
 """The command ``sagan``: parse, call one function, print; heavy imports inside the commands."""
 
-from sagan.cli import attention, evaluation, exporting, pictures, presets, reporting, training
+from sagan.cli import (
+    attention,
+    converting,
+    evaluation,
+    exporting,
+    pictures,
+    presets,
+    reporting,
+    training,
+)
 from sagan.cli.program import app, main
 
 __all__ = [
     "app",
     "attention",
+    "converting",
     "evaluation",
     "exporting",
     "main",

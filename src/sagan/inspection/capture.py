@@ -32,7 +32,7 @@ def attention_layers(model: Trained, resolution: int | None = None) -> dict[int,
     layers = {
         int(size): layer
         for size, layer in model.network.attention.items()
-        if isinstance(layer, SelfAttention2d)
+        if isinstance(layer, SelfAttention2d) and size.isdigit()  # the first of its size
     }
     if not layers:
         raise SaganError(f"this {name} has no attention layer; train with --{name}.attention")

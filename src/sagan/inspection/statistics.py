@@ -118,7 +118,7 @@ def measure_both(
 
 
 def _has_attention(model: Trained, resolution: int | None) -> bool:
-    sizes = [int(size) for size in model.network.attention]
+    sizes = [int(size) for size in model.network.attention if size.isdigit()]
     return bool(sizes) if resolution is None else resolution in sizes
 
 

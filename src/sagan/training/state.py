@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,8 @@ from sagan import spectral
 from sagan.checkpoint import Parts, part_of, require_same_tensors, restore_network
 from sagan.config import Config, OptimizerConfig
 from sagan.layers import ConditionalBatchNorm2d
-from sagan.models import Discriminator, Generator
+from sagan.models import AnyDiscriminator, AnyGenerator, make_discriminator, make_generator
 from sagan.training.randomness import Purpose, draw_latents_and_labels, generator_at
-from sagan.training.regularizers import new_logit_averages
 
 STATISTICS_BATCHES = 16
 STATISTICS_BATCH_SIZE = 64
@@ -21,22 +20,18 @@ STATISTICS_BATCH_SIZE = 64
 
 @dataclass(kw_only=True)
 class TrainingState:
-    """Both networks, their optimisers, the averaged generator and the number of steps done.
+    """Both networks, their optimisers, the averaged generator and the number of steps done."""
 
-    With LeCam the moving averages of the logits too.
-    """
-
-    generator: Generator
-    discriminator: Discriminator
-    generator_ema: Generator
+    generator: AnyGenerator
+    discriminator: AnyDiscriminator
+    generator_ema: AnyGenerator
     generator_optimizer: torch.optim.Adam
     discriminator_optimizer: torch.optim.Adam
-    logit_averages: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
 
     def parts(self) -> dict[str, dict[str, Tensor]]:
         """Every tensor of the state, by part and name."""
-        parts = {
+        return {
             "generator": self.generator.state_dict(),
             "discriminator": self.discriminator.state_dict(),
             "generator_ema": self.generator_ema.state_dict(),
@@ -44,9 +39,7 @@ class TrainingState:
             "discriminator_optimizer": _optimizer_tensors(
                 self.discriminator_optimizer, self.discriminator
             ),
-            "logit_averages": self.logit_averages,
         }
-        return {part: tensors for part, tensors in parts.items() if tensors}
 
     def restore(self, parts: Parts, step: int) -> None:
         """Takes over the tensors of :meth:`parts`.
@@ -62,10 +55,6 @@ class TrainingState:
             (self.discriminator_optimizer, self.discriminator, "discriminator_optimizer"),
         ):
             _restore_optimizer(optimizer, network, parts, part)
-        averages = parts.get("logit_averages", {})
-        require_same_tensors(averages, self.logit_averages, "logit_averages")
-        for name, tensor in self.logit_averages.items():
-            tensor.copy_(averages[name])
         self.step = step
 
 
@@ -75,9 +64,9 @@ def new_state(config: Config, num_classes: int, device: torch.device) -> Trainin
     with torch.random.fork_rng(devices=[]):
         seed = generator_at(config.train.seed, 0, Purpose.INITIALIZATION).initial_seed()
         torch.default_generator.manual_seed(seed)
-        generator = Generator(config.generator, **size).to(device)
-        discriminator = Discriminator(config.discriminator, **size).to(device)
-        generator_ema = Generator(config.generator, **size).to(device)
+        generator = make_generator(config.generator, **size).to(device)
+        discriminator = make_discriminator(config.discriminator, **size).to(device)
+        generator_ema = make_generator(config.generator, **size).to(device)
     generator_ema.load_state_dict(generator.state_dict())
     generator_ema.requires_grad_(False).eval()
     return TrainingState(
@@ -88,7 +77,6 @@ def new_state(config: Config, num_classes: int, device: torch.device) -> Trainin
         discriminator_optimizer=_adam(
             discriminator, config.optimizer.discriminator_lr, config.optimizer
         ),
-        logit_averages=new_logit_averages(config.loss, device),
     )
 
 
@@ -163,7 +151,7 @@ def refresh_average(state: TrainingState, label_frequencies: Tensor, seed: int) 
         latents, labels = draw_latents_and_labels(
             STATISTICS_BATCH_SIZE, average.latent_dim, label_frequencies, random
         )
-        device = average.linear.weight.device
+        device = next(average.parameters()).device
         average(latents.to(device), labels.to(device))
     average.eval()
     for norm, momentum in zip(norms, momenta, strict=True):

@@ -1,0 +1,159 @@
+"""DCGAN-style networks with self-attention: rows of strided convolutions, without classes.
+
+The attention here compares every position with every other: the value keeps all channels, nothing
+is pooled, projections have biases, and there is no output convolution. Attention and the last
+layer are not spectrally normalised.
+
+Source: heykeetae/Self-Attention-GAN, ``sagan_models.py``; Radford et al. 2016.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sagan import spectral
+from sagan.config import DiscriminatorConfig, GeneratorConfig
+from sagan.layers import ConditionalBatchNorm2d, SelfAttention2d, initialize
+from sagan.spectral import SpectralLayer
+
+LEAK = 0.1
+
+
+class TransposedConv2d(SpectralLayer):
+    """Transposed 4x4 convolution that doubles height and width, or makes 4x4 pixels of one.
+
+    The weight is (in, out, 4, 4), and so is what the spectral norm sees.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, first: bool = False) -> None:
+        super().__init__(in_channels, out_channels, 4, 4)
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.stride, self.padding = (1, 0) if first else (2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) -> (N, out, 2H, 2W), or (N, in, 1, 1) -> (N, out, 4, 4)."""
+        return F.conv_transpose2d(
+            x, self.normalized_weight, self.bias, stride=self.stride, padding=self.padding
+        )
+
+
+class StridedConv2d(SpectralLayer):
+    """4x4 convolution that halves height and width, or makes one pixel of 4x4."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, last: bool = False) -> None:
+        super().__init__(out_channels, in_channels, 4, 4)
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.stride, self.padding = (1, 0) if last else (2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) -> (N, out, H/2, W/2), or (N, in, 4, 4) -> (N, out, 1, 1)."""
+        return F.conv2d(
+            x, self.normalized_weight, self.bias, stride=self.stride, padding=self.padding
+        )
+
+
+class GeneratorLayer(nn.Module):
+    """Transposed convolution, batch norm, ReLU."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, config: GeneratorConfig, *, first: bool
+    ) -> None:
+        super().__init__()
+        self.conv = TransposedConv2d(in_channels, out_channels, first=first)
+        self.norm = ConditionalBatchNorm2d(
+            out_channels, 0, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) -> (N, out, 2H, 2W)."""
+        return F.relu_(self.norm(self.conv(x)))
+
+
+class DCGANGenerator(nn.Module):
+    """Draws pictures: latents -> images in [-1, 1].
+
+    Args:
+        config: Widths, places of attention, normalisation.
+        resolution: Side of the pictures, 32, 64, 128 or 256.
+        num_classes: 0; labels are all 0.
+    """
+
+    def __init__(self, config: GeneratorConfig, *, resolution: int, num_classes: int) -> None:
+        super().__init__()
+        assert num_classes == 0, "the config refuses classes"
+        self.latent_dim = config.latent_dim
+        self.num_classes = num_classes
+        self.resolution = resolution
+        layers = (resolution // 4).bit_length() - 1
+        multiples = config.channels or [2**i for i in reversed(range(layers))]
+        channels = [config.latent_dim] + [config.base_channels * n for n in multiples]
+        self.layers = nn.ModuleList(
+            GeneratorLayer(before, after, config, first=i == 0)
+            for i, (before, after) in enumerate(pairwise(channels))
+        )
+        self.attention = nn.ModuleDict(
+            {str(r): _attention(channels[r.bit_length() - 2]) for r in config.attention}
+        )
+        self.out = TransposedConv2d(channels[-1], 3)
+        initialize(self, config.initialization)
+        if config.spectral_norm:
+            spectral.attach(self.layers, config.spectral_norm_eps)
+
+    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """(N, latent_dim) and (N,) zeros -> (N, 3, R, R) in [-1, 1]."""
+        x = latents[:, :, None, None]  # (N, latent_dim, 1, 1)
+        for layer in self.layers:
+            x = layer(x)  # (N, out, 4, 4), then (N, out, 2H, 2W)
+            if (place := str(x.shape[2])) in self.attention:
+                x = self.attention[place](x)
+        return F.tanh(self.out(x))  # (N, 3, R, R)
+
+
+class DCGANDiscriminator(nn.Module):
+    """Judges pictures: images in [-1, 1] -> logits, high for real.
+
+    Args:
+        config: Widths, places of attention, normalisation.
+        resolution: Side of the pictures, 32, 64, 128 or 256.
+        num_classes: 0; labels are all 0.
+    """
+
+    def __init__(self, config: DiscriminatorConfig, *, resolution: int, num_classes: int) -> None:
+        super().__init__()
+        assert num_classes == 0, "the config refuses classes"
+        self.num_classes = num_classes
+        self.resolution = resolution
+        layers = (resolution // 4).bit_length() - 1
+        multiples = config.channels or [2**i for i in range(layers)]
+        channels = [3] + [config.base_channels * n for n in multiples]
+        self.layers = nn.ModuleList(
+            StridedConv2d(before, after) for before, after in pairwise(channels)
+        )
+        self.attention = nn.ModuleDict(
+            {
+                str(r): _attention(channels[(resolution // r).bit_length() - 1])
+                for r in config.attention
+            }
+        )
+        self.out = StridedConv2d(channels[-1], 1, last=True)
+        initialize(self, config.initialization)
+        if config.spectral_norm:
+            spectral.attach(self.layers, config.spectral_norm_eps)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """(N, 3, R, R) in [-1, 1] and (N,) zeros -> logits (N,)."""
+        x = images
+        for layer in self.layers:
+            x = F.leaky_relu_(layer(x), LEAK)  # (N, out, H/2, W/2)
+            if (place := str(x.shape[2])) in self.attention:
+                x = self.attention[place](x)
+        with torch.autocast(x.device.type, enabled=False):
+            return self.out(x.to(self.out.weight.dtype)).flatten()  # (N,)
+
+
+def _attention(channels: int) -> SelfAttention2d:
+    return SelfAttention2d(channels, value_divisor=1, pooling=False, projections="biased")

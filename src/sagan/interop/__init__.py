@@ -1,0 +1,1 @@
+"""Checkpoints of other SAGAN implementations, in and out."""

@@ -1,0 +1,95 @@
+"""Files of other repositories -> one checkpoint of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sagan.checkpoint import Checkpoint
+from sagan.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig
+from sagan.errors import SaganError
+from sagan.interop.files import read
+from sagan.interop.reading import Choices, ConvertedNetwork, convert_network
+from sagan.interop.recognition import final_resolution, recognise
+
+DEFAULTS = Choices()
+
+
+def convert(
+    paths: Sequence[str | Path],
+    choices: Choices = DEFAULTS,
+    class_names: Sequence[str] = (),
+) -> tuple[Checkpoint, list[ConvertedNetwork]]:
+    """Reads a generator, a discriminator or both, of one repository or of two.
+
+    Args:
+        paths: Files as the repositories write them, or .safetensors with their key names.
+        choices: What keys do not show.
+        class_names: One per class; by default their numbers.
+
+    Returns:
+        The checkpoint, and what was found, network by network.
+
+    Raises:
+        SaganError: A file is bad, its layout is unknown, tensors are missing, left over or of the
+            wrong shape, or the networks do not belong together.
+    """
+    networks = [
+        convert_network(network, *recognise(network), choices)
+        for path in paths
+        for network in read(path)
+    ]
+    parts = _parts(networks)
+    resolution = _shared("resolution", networks)
+    num_classes = _shared("num_classes", networks)
+    if class_names and len(class_names) != num_classes:
+        raise SaganError(
+            f"{len(class_names)} class names for {num_classes} classes; give one for each"
+        )
+    return (
+        Checkpoint(
+            config=_config(parts, resolution, num_classes),
+            class_names=tuple(class_names) or tuple(map(str, range(num_classes))),
+            step=0,
+            parts={part: network.tensors for part, network in parts.items()},
+        ),
+        networks,
+    )
+
+
+def _parts(networks: Sequence[ConvertedNetwork]) -> dict[str, ConvertedNetwork]:
+    parts: dict[str, ConvertedNetwork] = {}
+    for network in networks:
+        part = "generator_ema" if network.averaged else network.role
+        if part in parts:
+            raise SaganError(
+                f"two {network.role}s: {parts[part].source} and {network.source}; give one of them"
+            )
+        parts[part] = network
+    if "generator_ema" in parts:
+        parts.setdefault("generator", parts["generator_ema"])
+    return parts
+
+
+def _shared(attribute: str, networks: Sequence[ConvertedNetwork]) -> int:
+    values = {getattr(network, attribute): network for network in networks}
+    if len(values) > 1:
+        what = {"resolution": "pixels", "num_classes": "classes"}[attribute]
+        found = " but ".join(f"{n.source} has {value} {what}" for value, n in values.items())
+        raise SaganError(f"{found}; give networks that belong together")
+    return next(iter(values))
+
+
+def _config(parts: dict[str, ConvertedNetwork], resolution: int, num_classes: int) -> Config:
+    generator = GeneratorConfig(attention=())
+    discriminator = DiscriminatorConfig(attention=(), final_resolution=final_resolution(resolution))
+    for network in parts.values():
+        if isinstance(network.config, GeneratorConfig):
+            generator = network.config
+        else:
+            discriminator = network.config
+    return Config(
+        data=DataConfig(source="unknown", resolution=resolution, conditional=num_classes > 0),
+        generator=generator,
+        discriminator=discriminator,
+    )

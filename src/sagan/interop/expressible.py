@@ -1,0 +1,126 @@
+"""What the networks of another repository can and cannot express."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from sagan.config import DiscriminatorConfig, GeneratorConfig
+from sagan.errors import SaganError
+from sagan.interop.names import Layout, Role
+from sagan.interop.recognition import final_resolution
+
+UNIT = 1e-5
+"""How far from 1 the largest singular value of a class table may be."""
+
+# Channels in multiples of a width, from 4 x 4 pixels on or after each block; mmgeneration has any.
+_WIDEST = {128: (16, 16, 8, 4, 2, 1), 256: (16, 16, 8, 8, 4, 2, 1)}
+_DEEPEST = {64: (1, 2, 4, 8, 16), 128: (1, 2, 4, 8, 16, 16), 256: (1, 2, 4, 8, 8, 16, 16)}
+_PLANS: Mapping[tuple[str, Role], Mapping[int, tuple[int, ...]]] = {
+    ("biggan", "generator"): {32: (4, 4, 4, 4), 64: (16, 16, 8, 4, 2), **_WIDEST},
+    ("biggan", "discriminator"): {32: (4, 4, 4, 4), **_DEEPEST},
+    ("studiogan", "generator"): {32: (4, 4, 4, 4), 64: (16, 8, 4, 2, 1), **_WIDEST},
+    ("studiogan", "discriminator"): {32: (2, 2, 2, 2), **_DEEPEST},
+}
+
+
+def require_expressible(
+    layout: Layout,
+    role: Role,
+    config: GeneratorConfig | DiscriminatorConfig,
+    resolution: int,
+    num_classes: int,
+    attention: set[int],
+    tensors: Mapping[str, Tensor],
+) -> None:
+    """Checks that a repository has a network that computes the same.
+
+    Args:
+        layout: Of the repository.
+        role: Which of its networks.
+        config: Ours.
+        resolution: Side of the pictures.
+        num_classes: 0 for an unconditional network.
+        attention: Blocks, from 0, after which it stands.
+        tensors: Ours.
+
+    Raises:
+        SaganError: It has none; says which choice it lacks.
+    """
+
+    def require(possible: bool, reason: str) -> None:
+        if not possible:
+            raise SaganError(f"{layout.repository} has no {reason}")
+
+    require(config.architecture == "residual", "DCGAN-style networks")
+    require(
+        config.attention_value_divisor == 2 and config.attention_pooling,
+        "attention but the released code's",
+    )
+    require(num_classes > 0 or layout.name != "biggan", "networks without classes")
+    if isinstance(config, GeneratorConfig):
+        require(config.upsampling == "nearest", f"{config.upsampling} upsampling")
+    else:
+        require(config.hidden_channels == "out", "blocks as thin inside as before them")
+        require(
+            config.shortcut_input == layout.shortcut_input or layout.name == "mmgen",
+            f"shortcuts that see the {_seen(config.shortcut_input)}",
+        )
+        require(
+            config.final_resolution == final_resolution(resolution),
+            f"discriminator of {resolution} pixels that goes down to {config.final_resolution}",
+        )
+        if layout.name == "biggan":
+            require(
+                _by_resolution(attention, resolution),
+                "attention after some but not all blocks of one entry in its table of resolutions",
+            )
+    if (plan := _PLANS.get((layout.name, role), {}).get(resolution)) is not None:
+        widths = _widths(tensors, role)
+        fits = (
+            len(widths) == len(plan)
+            and len({width / multiple for width, multiple in zip(widths, plan, strict=False)}) == 1
+        )
+        require(
+            fits,
+            f"{role} of {resolution} pixels with {', '.join(map(str, widths))} channels; its own "
+            f"are multiples of {', '.join(map(str, plan))}",
+        )
+
+
+def _seen(shortcut_input: str) -> str:
+    return {"raw": "input before the ReLU", "relu": "output of the ReLU"}[shortcut_input]
+
+
+def _by_resolution(attention: set[int], resolution: int) -> bool:
+    """Whether naming resolutions says where the attention stands, in BigGAN-PyTorch's table.
+
+    At 32 pixels that table gives every block the resolution 16.
+    """
+    count = (resolution // 4).bit_length()
+    sizes = [16 if resolution == 32 else max(resolution >> (n + 1), 4) for n in range(count)]
+    named = {sizes[block] for block in attention}
+    return attention == {block for block, size in enumerate(sizes) if size in named}
+
+
+def _widths(tensors: Mapping[str, Tensor], role: Role) -> list[int]:
+    blocks = sum(name.startswith("blocks.") and name.endswith("conv2.bias") for name in tensors)
+    widths = [len(tensors[f"blocks.{i}.conv2.bias"]) for i in range(blocks)]
+    return [len(tensors["linear.bias"]) // 16, *widths] if role == "generator" else widths
+
+
+def require_unit_tables(table: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """The leading singular vectors of a class table whose largest singular value is 1.
+
+    Raises:
+        SaganError: It is not 1, so that a repository that divides by it changes the table.
+    """
+    u, values, v = torch.linalg.svd(table.double(), full_matrices=False)
+    if abs(float(values[0]) - 1) > UNIT:
+        raise SaganError(
+            f"PyTorch-StudioGAN divides class tables by their largest singular value, which is "
+            f"{float(values[0]):.3g} in {name}; only tables that come from there survive that"
+        )
+    return u[:, 0].float(), v[0].float()

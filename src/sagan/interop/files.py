@@ -1,0 +1,146 @@
+"""Files as other repositories write them, opened without running anything they bring along.
+
+PyTorch files are read with ``weights_only=True``. Beyond what that allows, only NumPy's scalar
+numbers are let in, which PyTorch-StudioGAN writes among its scores.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from sagan.checkpoint import FORMAT
+from sagan.errors import SaganError
+
+_SCALAR = np.float64(0).__reduce__()[0]
+_ALLOWED = [
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    np.dtypes.Float64DType,
+    np.dtypes.Float32DType,
+    np.dtypes.Int64DType,
+]
+_NETWORKS = ("generator", "discriminator", "generator_ema")  # prefixes in mmgeneration's files
+_UNUSED = re.compile(
+    r".*(\.num_batches_tracked|\.sv\d+|/Adam(_\d)?|/ExponentialMovingAverage)"
+    r"|(.*/)?(beta\d_power|global_step).*"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignNetwork:
+    """The named tensors of one network."""
+
+    source: str
+    """The file, and the part of it, for messages."""
+    tensors: Mapping[str, Tensor]
+    """float32, without counters and what optimisers keep."""
+    averaged: bool = False
+    """A second generator, whose weights are averages of the first one's."""
+
+
+def read(path: str | Path) -> list[ForeignNetwork]:
+    """Reads the networks of a file: .pth or .pt, .safetensors, or .npz of TensorFlow variables.
+
+    Raises:
+        SaganError: The file is missing, cut off, garbled, without networks, or would run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SaganError(f"there is no file {path}; check the path")
+    opened = {".safetensors": _read_safetensors, ".npz": _read_npz}.get(path.suffix, _read_pickle)
+    networks = [
+        ForeignNetwork(
+            source=f"{path}{' (' + part + ')' if part else ''}",
+            tensors={name: _floats(tensor) for name, tensor in tensors.items()},
+            averaged=part == "generator_ema",
+        )
+        for part, tensors in _split(opened(path)).items()
+    ]
+    if not networks:
+        raise SaganError(f"{path} holds no named tensors; give a file with a network's weights")
+    return networks
+
+
+def _read_pickle(path: Path) -> Mapping[str, Tensor]:
+    try:
+        with torch.serialization.safe_globals(_ALLOWED), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of storages in files from before PyTorch 1.6
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a garbled pickle may raise anything
+        if found := re.search(r"GLOBAL (\S+)", str(error)):
+            raise SaganError(
+                f"{path} is refused: it asks for {found[1]}, which could run code; "
+                "give a file of plain weights"
+            ) from error
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        raise SaganError(f"{path} is cut off or no PyTorch file ({reason})") from error
+    return _state_dict(content, path)
+
+
+def _state_dict(content: Any, path: Path) -> Mapping[str, Tensor]:
+    for name in ("state_dict", "model_state_dict"):
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+    if isinstance(content, Mapping) and {"state", "param_groups"} <= content.keys():
+        raise SaganError(f"{path} holds an optimiser, no network; leave it out")
+    if not isinstance(content, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
+        raise SaganError(f"{path} holds no table of named tensors; give a network's weights")
+    return content
+
+
+def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            if FORMAT in (file.metadata() or {}):
+                raise SaganError(f"{path} is a checkpoint of this program already; use it as it is")
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise SaganError(f"{path} is cut off or no .safetensors file ({error})") from error
+
+
+def _read_npz(path: Path) -> Mapping[str, Tensor]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {
+                name.removesuffix(":0"): torch.from_numpy(np.array(arrays[name], np.float32))
+                for name in arrays.files
+            }
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise SaganError(f"{path} is cut off or no .npz of plain arrays ({error})") from error
+
+
+def _split(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Separates networks that share a file, and drops what no network needs."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        name = name.removeprefix("module.")
+        if _UNUSED.fullmatch(name):
+            continue
+        part, _, rest = name.partition(".")
+        if part in _NETWORKS:
+            name = rest
+        elif match := re.fullmatch(r"(?:.*/)?([gd]_[^/]+/.+)", name):
+            name = match[1]
+            part = {"g": "generator", "d": "discriminator"}[name[0]]
+        else:
+            part = ""
+        found.setdefault(part, {})[name] = tensor
+    return found
+
+
+def _floats(tensor: Tensor) -> Tensor:
+    return tensor.detach().to(torch.float32, copy=True)

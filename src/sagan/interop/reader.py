@@ -1,0 +1,170 @@
+"""Takes the tensors out of another repository's network, one layer at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from sagan.errors import SaganError
+from sagan.interop.files import ForeignNetwork
+from sagan.interop.names import Kind, Layout, NormNames, WeightForm
+
+
+@dataclass
+class Reader:
+    """Takes tensors out of a foreign network and remembers where each of ours comes from."""
+
+    layout: Layout
+    network: ForeignNetwork
+    state: dict[str, Tensor] = field(default_factory=dict)
+    origin: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    taken: set[str] = field(default_factory=set)
+    tables_normalised: bool = False
+    num_classes: int = 0
+
+    def vector(self, ours: str, theirs: str) -> None:
+        """One tensor of one axis, whatever axes of length 1 it is stored with."""
+        if (tensor := self.take(theirs)) is not None:
+            self.put(ours, tensor.flatten(), theirs)
+
+    def number(self, ours: str, theirs: str) -> None:
+        """A single number."""
+        tensor = self.take(theirs)
+        if tensor is not None:
+            self.put(ours, tensor.view(()) if tensor.numel() == 1 else tensor, theirs)
+
+    def take(self, key: str) -> Tensor | None:
+        """A tensor by its key; None, and remembered, where it is missing."""
+        if key not in self.network.tensors:
+            self.missing.append(key)
+            return None
+        self.taken.add(key)
+        return self.network.tensors[key]
+
+    def put(self, ours: str, tensor: Tensor, theirs: str) -> None:
+        """Keeps one of our tensors and the key it comes from."""
+        self.state[ours] = tensor
+        self.origin[ours] = theirs
+
+    def weight(self, ours: str, theirs: str, kind: Kind, *, bias: bool = True) -> None:
+        """A layer: its weight, its singular vectors and its bias."""
+        if (found := self.normalised(theirs, kind)) is not None:
+            weight, u, v, key = found
+            self.put(f"{ours}.weight", weight, key)
+            if u is not None and v is not None:
+                self.put(f"{ours}.spectral_norm.u", u, f"u of {key}")
+                self.put(f"{ours}.spectral_norm.v", v, f"v of {key}")
+        if bias:
+            tensorflow = self.layout.separator == "/" and kind == "convolution"
+            name = self.layout.join(theirs, "biases" if tensorflow else "bias")
+            self.vector(f"{ours}.bias", name)
+
+    def normalised(
+        self, theirs: str, kind: Kind
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, str] | None:
+        """A weight, the vectors with which its repository evaluates, and its key."""
+        join = self.layout.join
+        form = self._form(theirs, kind)
+        key = join(theirs, form.weight)
+        weight = self.take(key)
+        u = self.take(join(theirs, form.u)) if form.u else None
+        v = self.take(join(theirs, form.v)) if form.v else None
+        if form.unused:
+            self.taken.add(join(theirs, form.unused))
+        if weight is None or (form.u and u is None) or (form.v and v is None):
+            return None
+        if form.axes and weight.ndim == len(form.axes):
+            weight = weight.permute(form.axes).contiguous()
+        if u is None:
+            return weight, None, None, key
+        u = u.flatten()
+        if v is None:
+            if not weight.ndim or len(u) != len(weight):
+                raise SaganError(
+                    f"{self.network.source}: {join(theirs, form.u)} has {len(u)} numbers, which "
+                    f"does not fit {key} of shape {tuple(weight.shape)}"
+                )
+            u, v = _one_iteration(weight, u, self.layout.spectral_norm_eps)
+        return weight, u, v, key
+
+    def _form(self, theirs: str, kind: Kind) -> WeightForm:
+        """The form in which a weight is stored, or should be."""
+        forms = self.layout.forms_of(kind)
+        if kind != "table":
+            forms = [form for form in forms if bool(form.u) == self.has_vectors] or forms
+        for form in forms:
+            keys = [
+                self.layout.join(theirs, part) for part in (form.weight, form.u, form.v) if part
+            ]
+            if any(key in self.network.tensors for key in keys):
+                return form
+        return forms[0]
+
+    @cached_property
+    def has_vectors(self) -> bool:
+        """Whether any weight is spectrally normalised; then all are, but for the class tables."""
+        ends = tuple(form.u for form in self.layout.forms if form.u)
+        return any(key.endswith(ends) for key in self.network.tensors)
+
+    def table(self, theirs: str) -> Tensor | None:
+        """A table of one row per class, as the network uses it but for the gains' offset."""
+        if (found := self.normalised(theirs, "table")) is None:
+            return None
+        weight, u, v, key = found
+        if u is not None and v is not None:
+            self.tables_normalised = True
+            if weight.ndim != 2 or (*u.shape, *v.shape) != weight.shape:
+                raise SaganError(
+                    f"{self.network.source}: {key} has shape {tuple(weight.shape)}, which its "
+                    f"singular vectors of {len(u)} and {len(v)} numbers do not fit"
+                )
+            weight = weight / u.dot(weight.mv(v))
+        return weight.T if self.layout.tables_transposed else weight
+
+    def norm(self, ours: str, theirs: str, parts: NormNames) -> None:
+        """A batch norm with one row per class."""
+        join = self.layout.join
+        gain_key, bias_key = join(theirs, parts.gain), join(theirs, parts.bias)
+        if gain_key == bias_key:
+            both = self.table(gain_key)
+            gain, bias = both.chunk(2, dim=1) if both is not None and both.ndim == 2 else [None] * 2
+        else:
+            gain, bias = self.table(gain_key), self.table(bias_key)
+        if gain is not None and bias is not None:
+            self.num_classes = max(self.num_classes, len(gain))
+            self.put(f"{ours}.gain", gain + self.layout.gain_offset, gain_key)
+            self.put(f"{ours}.bias", bias, bias_key)
+        self._statistics(ours, theirs, parts)
+
+    def plain_norm(self, ours: str, theirs: str, parts: NormNames) -> None:
+        """A batch norm without classes: one row."""
+        for name, part in (("gain", parts.gain), ("bias", parts.bias)):
+            key = self.layout.join(theirs, part)
+            if (tensor := self.take(key)) is not None:
+                self.put(f"{ours}.{name}", tensor.view(1, -1), key)
+        self._statistics(ours, theirs, parts)
+
+    def _statistics(self, ours: str, theirs: str, parts: NormNames) -> None:
+        self.vector(f"{ours}.running_mean", self.layout.join(theirs, parts.mean))
+        self.vector(f"{ours}.running_var", self.layout.join(theirs, parts.variance))
+
+    def finish(self) -> None:
+        """Checks that every tensor had its place, and every place its tensor."""
+        surplus = [key for key in self.network.tensors if key not in self.taken]
+        if self.missing or surplus:
+            lacks = f"lacks {', '.join(self.missing)}" if self.missing else ""
+            has = f"has no place for {', '.join(surplus)}" if surplus else ""
+            raise SaganError(
+                f"{self.network.source} does not fit {self.layout.title}: it "
+                f"{' and '.join(filter(None, [lacks, has]))}"
+            )
+
+
+def _one_iteration(weight: Tensor, u: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    matrix = weight.flatten(1)
+    v = F.normalize(matrix.mT.mv(u), dim=0, eps=eps)
+    return F.normalize(matrix.mv(v), dim=0, eps=eps), v

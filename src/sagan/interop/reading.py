@@ -1,0 +1,289 @@
+"""Another repository's network -> ours: settings and tensors.
+
+Weights keep their spectral norm: the singular vectors with which the repository evaluates are
+carried over, whether they have converged or not. Class tables are taken as the network uses them:
+divided by sigma where they are normalised, with 1 added where the repository adds it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from sagan.config import DiscriminatorConfig, GeneratorConfig
+from sagan.errors import SaganError
+from sagan.interop import dcgan
+from sagan.interop.files import ForeignNetwork
+from sagan.interop.names import Layout, NormNames, Role
+from sagan.interop.reader import Reader
+from sagan.interop.recognition import Structure, names_of, place_names, structure
+from sagan.models import make_discriminator, make_generator
+
+NetworkConfig = GeneratorConfig | DiscriminatorConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What the keys of some repositories do not show; None for the repository's default."""
+
+    bgr: bool | None = None
+    relu_shortcut: bool | None = None
+    absolute_gains: bool | None = None
+    batch_norm_eps: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertedNetwork:
+    """One of our networks, from another repository's."""
+
+    role: Role
+    source: str
+    averaged: bool
+    layout: Layout
+    config: NetworkConfig
+    resolution: int
+    num_classes: int
+    tensors: Mapping[str, Tensor]
+    assumptions: tuple[str, ...]
+    """What the keys did not show."""
+
+    @property
+    def summary(self) -> str:
+        """What was found, and what was assumed, in one line."""
+        role = "averaged generator" if self.averaged else self.role
+        classes = f"{self.num_classes} classes" if self.num_classes else "no classes"
+        origin = self.layout.title if self.role == "generator" else self.layout.repository
+        assumed = f"; taken for granted: {', '.join(self.assumptions)}" if self.assumptions else ""
+        return f"{self.source}: {role} of {origin}, {self.resolution} pixels, {classes}{assumed}"
+
+
+def convert_network(
+    network: ForeignNetwork, layout: Layout, role: Role, choices: Choices
+) -> ConvertedNetwork:
+    """Reads a network whose layout is known.
+
+    Raises:
+        SaganError: Tensors are missing, left over, or of the wrong shape; names them all.
+    """
+    layout = _chosen(layout, choices)
+    reader = Reader(layout, network)
+    read = _read_dcgan if layout.architecture == "dcgan" else _read_residual
+    config, resolution = read(reader, role)
+    config = _fit(reader, config, resolution)
+    if layout.bgr:
+        reverse_colours(reader.state, role)
+    return ConvertedNetwork(
+        role=role,
+        source=network.source,
+        averaged=network.averaged,
+        layout=layout,
+        config=config,
+        resolution=resolution,
+        num_classes=reader.num_classes,
+        tensors=reader.state,
+        assumptions=_assumptions(layout, config),
+    )
+
+
+def _read_residual(reader: Reader, role: Role) -> tuple[NetworkConfig, int]:
+    found = structure(reader.layout, role, reader.network)
+    if role == "generator":
+        _read_generator(reader, found)
+        reader.finish()
+        return _generator_config(reader, found), 4 << len(found.blocks)
+    _read_discriminator(reader, found)
+    reader.finish()
+    resolution = 2 << len(found.blocks)
+    return _discriminator_config(reader, found, resolution), resolution
+
+
+def _read_dcgan(reader: Reader, role: Role) -> tuple[NetworkConfig, int]:
+    count = dcgan.count_layers(reader.layout, role, reader.network)
+    dcgan.read_layers(reader, role, count)
+    reader.finish()
+    return dcgan.configure(reader, role, count), 4 << count
+
+
+def _chosen(layout: Layout, choices: Choices) -> Layout:
+    changes = {}
+    if choices.bgr is not None:
+        changes["bgr"] = choices.bgr
+    if choices.relu_shortcut is not None:
+        changes["shortcut_input"] = "relu" if choices.relu_shortcut else "raw"
+    if choices.absolute_gains is not None:
+        changes["gain_offset"] = 0.0 if choices.absolute_gains else 1.0
+    if choices.batch_norm_eps is not None:
+        changes["batch_norm_eps"] = choices.batch_norm_eps
+        changes["batch_norm_eps_with_normalised_tables"] = None
+    return replace(layout, **changes)
+
+
+def _read_blocks(reader: Reader, found: Structure, role: Role, places: list[str]) -> None:
+    layout = reader.layout
+    names = names_of(layout, role)
+    for number, path in enumerate(found.blocks):
+        for ours, theirs in zip(("conv1", "conv2", "shortcut"), names.convolutions, strict=True):
+            key = layout.join(path, theirs)
+            present = any(
+                name.startswith(key + layout.separator) for name in reader.network.tensors
+            )
+            required = role == "generator" or ours != "shortcut" or number == 0
+            if present or required:
+                reader.weight(f"blocks.{number}.{ours}", key, "convolution")
+    for place, (_, path) in zip(places, found.attention, strict=True):
+        for ours, theirs in zip(("query", "key", "value", "out"), names.projections, strict=True):
+            key = layout.join(path, theirs)
+            reader.weight(f"attention.{place}.{ours}", key, "projection", bias=False)
+        reader.number(f"attention.{place}.gamma", layout.join(path, names.gamma))
+
+
+def _read_generator(reader: Reader, found: Structure) -> None:
+    layout, names = reader.layout, reader.layout.generator
+    reader.weight("linear", names.linear.format(last=found.last), "linear")
+    if layout.name == "tensorflow":
+        _channels_first(reader.state)
+    _read_blocks(reader, found, "generator", [str(8 << block) for block, _ in found.attention])
+    for number, path in enumerate(found.blocks):
+        for k in (1, 2):
+            ours = f"blocks.{number}.norm{k}"
+            plain = layout.join(path, names.plain_norm.format(k=k)) if names.plain_norm else ""
+            if plain and layout.join(plain, "weight") in reader.network.tensors:
+                reader.plain_norm(ours, plain, NormNames())
+            else:
+                theirs = layout.join(path, names.norm.format(k=k, j=k - 1))
+                reader.norm(ours, theirs, names.norm_parts)
+    last = names.last_norm.format(last=found.last)
+    reader.plain_norm("norm", last, names.last_norm_parts)
+    reader.weight("out", names.out.format(last=found.last), "convolution")
+
+
+def _read_discriminator(reader: Reader, found: Structure) -> None:
+    layout, names = reader.layout, reader.layout.discriminator
+    resolution = 2 << len(found.blocks)
+    _, places = place_names(resolution, [block for block, _ in found.attention])
+    _read_blocks(reader, found, "discriminator", places)
+    reader.weight("linear", names.linear.format(last=found.last), "linear")
+    if any(key.startswith(names.embedding + layout.separator) for key in reader.network.tensors):
+        reader.weight("embedding", names.embedding, "embedding", bias=False)
+
+
+def _channels_first(state: dict[str, Tensor]) -> None:
+    """Reorders the first layer's outputs from (4, 4, C) to (C, 4, 4)."""
+    for name in ("linear.weight", "linear.bias", "linear.spectral_norm.u"):
+        if name in state and len(state[name]) % 16 == 0:
+            rows = state[name].unflatten(0, (4, 4, -1))
+            state[name] = rows.movedim(2, 0).flatten(0, 2).contiguous()
+
+
+def _generator_config(reader: Reader, found: Structure) -> GeneratorConfig:
+    layout, state = reader.layout, reader.state
+    eps = layout.batch_norm_eps
+    if reader.tables_normalised and layout.batch_norm_eps_with_normalised_tables is not None:
+        eps = layout.batch_norm_eps_with_normalised_tables
+    if layout.last_batch_norm_eps is not None:
+        state["norm.running_var"] = state["norm.running_var"] + (layout.last_batch_norm_eps - eps)
+    widths = [len(state["linear.bias"]) // 16]
+    widths += [len(state[f"blocks.{i}.conv2.bias"]) for i in range(len(found.blocks))]
+    base_channels, channels = _plan(widths)
+    return GeneratorConfig(
+        base_channels=base_channels,
+        channels=channels,
+        latent_dim=state["linear.weight"].shape[-1],
+        attention=tuple(8 << block for block, _ in found.attention),
+        upsampling=layout.upsampling,
+        batch_norm_eps=eps,
+        batch_norm_momentum=layout.batch_norm_momentum,
+        spectral_norm_eps=layout.spectral_norm_eps,
+    )
+
+
+def _discriminator_config(reader: Reader, found: Structure, resolution: int) -> DiscriminatorConfig:
+    state = reader.state
+    places, _ = place_names(resolution, [block for block, _ in found.attention])
+    widths = [len(state[f"blocks.{i}.conv2.bias"]) for i in range(len(found.blocks))]
+    inside = [len(state[f"blocks.{i}.conv1.bias"]) for i in range(len(found.blocks))]
+    base_channels, channels = _plan(widths)
+    if "embedding.weight" in state:
+        reader.num_classes = len(state["embedding.weight"])
+    return replace(
+        places,
+        base_channels=base_channels,
+        channels=channels,
+        hidden_channels="out" if inside == widths else "in",
+        shortcut_input=reader.layout.shortcut_input,
+        spectral_norm_eps=reader.layout.spectral_norm_eps,
+    )
+
+
+def _plan(widths: list[int]) -> tuple[int, tuple[int, ...]]:
+    base_channels = max(math.gcd(*widths), 1)
+    return base_channels, tuple(max(width // base_channels, 1) for width in widths)
+
+
+def build(
+    config: NetworkConfig, *, resolution: int, num_classes: int, device: str = "meta"
+) -> nn.Module:
+    """Our network of these settings; by default without memory for its weights."""
+    make = make_generator if isinstance(config, GeneratorConfig) else make_discriminator
+    with torch.device(device):
+        return make(config, resolution=resolution, num_classes=num_classes)  # type: ignore[arg-type]
+
+
+def _fit(reader: Reader, config: NetworkConfig, resolution: int) -> NetworkConfig:
+    """Compares names and shapes with our network's; without singular vectors, no spectral norm."""
+    state = reader.state
+    bare = replace(config, spectral_norm=False)
+    network = build(bare, resolution=resolution, num_classes=reader.num_classes)
+    vectors = {name for name in state if ".spectral_norm." in name}
+    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    for name in vectors:
+        layer, _, end = name.rpartition(".spectral_norm.")
+        weight = expected.get(f"{layer}.weight", torch.Size([0, 0]))
+        expected[name] = weight[:1] if end == "u" else torch.Size([math.prod(weight[1:])])
+    wrong = [
+        f"{reader.origin[name]} has shape {tuple(state[name].shape)} instead of {tuple(shape)}"
+        for name, shape in expected.items()
+        if name in state and state[name].shape != shape
+    ]
+    wrong += [
+        f"{reader.origin.get(name, name)} has no counterpart"
+        for name in sorted(expected.keys() ^ state.keys())
+    ]
+    if wrong:
+        raise SaganError(f"{reader.network.source} does not fit together: {'; '.join(wrong)}")
+    return config if vectors else bare
+
+
+def reverse_colours(state: dict[str, Tensor], role: Role) -> None:
+    """Blue, green, red -> red, green, blue, at the pictures' end of a network."""
+    if role == "generator":
+        for name in ("out.weight", "out.bias", "out.spectral_norm.u"):
+            if name in state:
+                state[name] = state[name].flip(0)
+    else:
+        for layer in ("blocks.0.conv1", "blocks.0.shortcut"):
+            state[f"{layer}.weight"] = state[f"{layer}.weight"].flip(1)
+            if (name := f"{layer}.spectral_norm.v") in state:
+                state[name] = state[name].unflatten(0, (3, -1)).flip(0).flatten()
+
+
+def _assumptions(layout: Layout, config: NetworkConfig) -> tuple[str, ...]:
+    """What the keys did not show and what was taken instead."""
+    found = []
+    if isinstance(config, GeneratorConfig):
+        found.append(f"batch norm eps {config.batch_norm_eps:g}")
+        if not layout.keys_tell_all:
+            found.append("gains of class tables " + ("1 + w" if layout.gain_offset else "w"))
+    elif not layout.keys_tell_all:
+        relu = config.shortcut_input == "relu"
+        found.append(
+            f"ReLU {'' if relu else 'not '}in place, so that the shortcut sees "
+            f"{'its output' if relu else 'its input'}"
+        )
+    if not layout.keys_tell_all:
+        found.append(f"colours {'blue, green, red' if layout.bgr else 'red, green, blue'}")
+    return tuple(found)

@@ -1,0 +1,217 @@
+"""Which repository wrote a network, and what its keys show of the architecture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from sagan.config import DiscriminatorConfig
+from sagan.errors import SaganError
+from sagan.interop.files import ForeignNetwork
+from sagan.interop.names import LAYOUTS, Layout, NetworkNames, NormNames, Role
+from sagan.models import attention_places
+
+_LEAVES = r"(weight(_orig|_u|_v|_bar)?|u0|u|w|bias|biases|Matrix|embedding_map)"
+_NAMES_SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Structure:
+    """The blocks of a network and where its attention layers stand.
+
+    Attributes:
+        blocks: Their paths, in order.
+        attention: (block after which it stands, from 0; its path), in order.
+        last: The number after the last block.
+    """
+
+    blocks: tuple[str, ...]
+    attention: tuple[tuple[int, str], ...]
+    last: int
+
+
+def recognise(network: ForeignNetwork) -> tuple[Layout, Role]:
+    """Finds the layout whose names fit most of a network's keys.
+
+    Raises:
+        SaganError: None fits half of them; lists the layouts known and the first foreign keys.
+    """
+    if "shared.weight" in network.tensors:
+        raise SaganError(f"{network.source} is a BigGAN (it has shared.weight), no SAGAN")
+    roles: tuple[Role, ...] = ("discriminator", "generator")  # whose names may be among the other's
+    candidates: list[tuple[Layout, Role, list[str]]] = [
+        (layout, role, [key for key in network.tensors if not pattern.fullmatch(key)])
+        for layout in LAYOUTS
+        for role in roles
+        for pattern in [_pattern(layout, role)]
+    ]
+    layout, role, foreign = min(candidates, key=lambda candidate: len(candidate[2]))
+    if 2 * len(foreign) > len(network.tensors):
+        raise SaganError(
+            f"{network.source} has no known layout; known are "
+            f"{', '.join(layout.title for layout in LAYOUTS)}; "
+            f"keys that fit none: {some(foreign)}"
+        )
+    return layout, role
+
+
+def some(names: Iterable[str]) -> str:
+    """The first names of many."""
+    names = list(names)
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more
+
+
+def structure(layout: Layout, role: Role, network: ForeignNetwork) -> Structure:
+    """Reads the order of blocks and attention layers from the keys.
+
+    Raises:
+        SaganError: There are more or fewer blocks than any resolution has, or nothing shows where
+            the attention stands.
+    """
+    names = names_of(layout, role)
+    keys = list(network.tensors)
+    inside = [*names.convolutions, *filter(None, [names.norm])]
+    blocks = numbers(layout, names.block, inside, keys)
+    attention = numbers(layout, names.attention, [*names.projections, names.gamma], keys)
+    if names.attention_counts:
+        found = _counted_together(names, blocks, attention)
+    else:
+        count = max(blocks, default=-1) + 1 - names.offset
+        places = sorted(n - names.offset for n in attention)
+        if attention and "{n}" not in names.attention:
+            places = [_place_by_width(layout, role, count, network)]
+        found = count, places
+    count, places = found
+    smallest = 3 if role == "generator" else 4
+    if not smallest <= count <= smallest + 3:
+        raise SaganError(
+            f"{network.source} has {count} residual blocks; a {layout.title} {role} has "
+            f"{smallest} to {smallest + 3}, for 32 to 256 pixels"
+        )
+    return _structure(names, count, places)
+
+
+def names_of(layout: Layout, role: Role) -> NetworkNames:
+    """The names of one of a layout's networks."""
+    return layout.generator if role == "generator" else layout.discriminator
+
+
+def _structure(names: NetworkNames, count: int, places: Iterable[int]) -> Structure:
+    blocks, attention = [], []
+    number = names.offset
+    for block in range(count):
+        first = block == 0 and names.first_block
+        blocks.append(names.first_block if first else names.block.format(n=number))
+        if block in places:
+            number += names.attention_counts
+            attention.append((block, names.attention.format(n=number)))
+        number += 1
+    return Structure(blocks=tuple(blocks), attention=tuple(attention), last=names.offset + count)
+
+
+def structure_of(layout: Layout, role: Role, count: int, places: Iterable[int]) -> Structure:
+    """The structure of a network of so many blocks with attention after some of them."""
+    return _structure(names_of(layout, role), count, list(places))
+
+
+def _counted_together(
+    names: NetworkNames, blocks: set[int], attention: set[int]
+) -> tuple[int, list[int]]:
+    """Residual blocks and attention layers share one count: tells them apart."""
+    count, places = 0, []
+    for number in range(names.offset, max(blocks | attention, default=names.offset - 1) + 1):
+        if number in attention and number not in blocks:
+            places.append(count - 1)
+        else:
+            count += 1
+    return count, places
+
+
+def _place_by_width(layout: Layout, role: Role, count: int, network: ForeignNetwork) -> int:
+    """Where the only attention layer stands: as released, as far as its width allows."""
+    names = names_of(layout, role)
+    path = layout.join(names.attention, names.projections[3])
+    width = _channels(layout, path, network.tensors)
+    widths = [
+        _channels(layout, layout.join(block, names.convolutions[1]), network.tensors)
+        for block in _structure(names, count, []).blocks
+    ]
+    usual = 1 if role == "discriminator" or count == 3 else 2
+    fitting = [
+        block for block, channels in enumerate(widths) if width in (channels, 0) or not channels
+    ]
+    if usual in fitting:
+        return usual
+    if len(fitting) != 1:
+        raise SaganError(
+            f"{network.source}: nothing shows after which block {names.attention} stands; "
+            f"{width} channels come after {len(fitting)} blocks"
+        )
+    return fitting[0]
+
+
+def _channels(layout: Layout, path: str, tensors: Mapping[str, Tensor]) -> int:
+    for form in layout.forms_of("convolution"):
+        tensor = tensors.get(layout.join(path, form.weight))
+        if tensor is not None and tensor.ndim == 4:
+            return tensor.shape[form.axes[0] if form.axes else 0]
+    return 0
+
+
+def place_names(resolution: int, blocks: Iterable[int]) -> tuple[DiscriminatorConfig, list[str]]:
+    """The attention settings of a discriminator, and our names of the attention layers."""
+    final = final_resolution(resolution)
+    blocks = list(blocks)
+    sizes = [resolution >> (block + 1) for block in blocks]
+    by_resolution = all(size >= final for size in sizes)
+    config = DiscriminatorConfig(
+        final_resolution=final,
+        attention=tuple(sizes) if by_resolution else (),
+        attention_blocks=() if by_resolution else tuple(block + 1 for block in blocks),
+    )
+    places = attention_places(config, resolution)
+    return config, [places[block] for block in blocks]
+
+
+def final_resolution(resolution: int) -> int:
+    """Down to how many pixels every other repository's discriminator goes."""
+    return 8 if resolution == 32 else 4
+
+
+def numbers(layout: Layout, path: str, inside: Iterable[str], keys: Iterable[str]) -> set[int]:
+    """The numbers {n} that occur in a path, before one of the parts; 0 where it has none."""
+    parts = "|".join(_regex(part) for part in inside)
+    start = _regex(path).replace(r"\d+", r"(\d+)", 1)
+    pattern = re.compile(f"{start}{re.escape(layout.separator)}({parts})(?!\\w).*")
+    matches = [match for key in keys if (match := pattern.fullmatch(key))]
+    return {int(match[1]) if "{n}" in path else 0 for match in matches}
+
+
+def _regex(template: str) -> str:
+    return re.sub(r"\\\{\w+\\\}", r"\\d+", re.escape(template))
+
+
+def _pattern(layout: Layout, role: Role) -> re.Pattern[str]:
+    """Matches the names that a network of this layout may hold."""
+    names = names_of(layout, role)
+    blocks = [names.block, *filter(None, [names.first_block])]
+    modules = [names.linear, names.embedding, names.out]
+    modules += [layout.join(block, part) for block in blocks for part in names.convolutions]
+    modules += [layout.join(names.attention, part) for part in names.projections]
+    singles = [layout.join(names.attention, names.gamma)]
+    for norm, parts in (
+        (names.norm and layout.join(names.block, names.norm), names.norm_parts),
+        (names.plain_norm and layout.join(names.block, names.plain_norm), NormNames()),
+        (names.last_norm, names.last_norm_parts),
+    ):
+        if norm:
+            affine = [layout.join(norm, part) for part in (parts.gain, parts.bias)]
+            singles += affine + [layout.join(norm, part) for part in (parts.mean, parts.variance)]
+            modules += affine
+    separator = re.escape(layout.separator)
+    known = [_regex(module) + separator + _LEAVES for module in modules if module]
+    return re.compile("|".join(known + [_regex(single) for single in singles]))
