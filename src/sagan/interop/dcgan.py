@@ -54,7 +54,7 @@ def attention_sizes(role: Role, count: int) -> tuple[int, int]:
 def configure(reader: Reader, role: Role, count: int) -> GeneratorConfig | DiscriminatorConfig:
     """The settings, from the shapes."""
     inner = ".conv" if role == "generator" else ""
-    widths = [len(reader.state[f"layers.{i}{inner}.bias"]) for i in range(count)]
+    widths = [reader.state[f"layers.{i}{inner}.bias"].numel() for i in range(count)]
     base_channels = max(math.gcd(*widths), 1)
     shared = {
         "architecture": "dcgan",
@@ -66,7 +66,7 @@ def configure(reader: Reader, role: Role, count: int) -> GeneratorConfig | Discr
     if role == "discriminator":
         return DiscriminatorConfig(**shared)
     return GeneratorConfig(
-        latent_dim=len(reader.state["layers.0.conv.weight"]),
+        latent_dim=reader.state["layers.0.conv.weight"].shape[:1].numel(),
         batch_norm_eps=reader.layout.batch_norm_eps,
         batch_norm_momentum=reader.layout.batch_norm_momentum,
         **shared,

@@ -70,7 +70,8 @@ def require_expressible(
         )
         require(
             config.final_resolution == final_resolution(resolution),
-            f"discriminator of {resolution} pixels that goes down to {config.final_resolution}",
+            f"discriminator of {resolution} pixels that goes down to {config.final_resolution} "
+            "among its usual ones, and keys would not show it",
         )
         if layout.name == "biggan":
             require(

@@ -24,20 +24,22 @@ class WeightForm:
     weight: str
     u: str = ""
     v: str = ""
+    u_axes: int = 1
+    """u is stored as (out,), or with 2 as (1, out)."""
     unused: str = ""
     axes: tuple[int, ...] = ()
     """Our axes in terms of theirs, where they differ."""
 
 
 HOOK = WeightForm(weight="weight_orig", u="weight_u", v="weight_v")
-AJBROCK = WeightForm(weight="weight", u="u0")
+AJBROCK = WeightForm(weight="weight", u="u0", u_axes=2)
 BAR = WeightForm(weight="weight_bar", u="weight_u", unused="weight_v")
 PLAIN = WeightForm(weight="weight")
 TENSORFLOW_FORMS: Mapping[Kind, WeightForm] = {
-    "linear": WeightForm(weight="Matrix", u="u", axes=(1, 0)),
-    "convolution": WeightForm(weight="w", u="u", axes=(3, 2, 0, 1)),
-    "projection": WeightForm(weight="w", u="u", axes=(3, 2, 0, 1)),
-    "embedding": WeightForm(weight="embedding_map", u="u"),
+    "linear": WeightForm(weight="Matrix", u="u", u_axes=2, axes=(1, 0)),
+    "convolution": WeightForm(weight="w", u="u", u_axes=2, axes=(3, 2, 0, 1)),
+    "projection": WeightForm(weight="w", u="u", u_axes=2, axes=(3, 2, 0, 1)),
+    "embedding": WeightForm(weight="embedding_map", u="u", u_axes=2),
     "table": WeightForm(weight=""),
 }
 

@@ -27,15 +27,15 @@ class Reader:
     num_classes: int = 0
 
     def vector(self, ours: str, theirs: str) -> None:
-        """One tensor of one axis, whatever axes of length 1 it is stored with."""
+        """One tensor of one axis; TensorFlow keeps statistics as (1, 1, 1, C)."""
         if (tensor := self.take(theirs)) is not None:
-            self.put(ours, tensor.flatten(), theirs)
+            flat = self.layout.separator == "/" and set(tensor.shape[:-1]) <= {1}
+            self.put(ours, tensor.flatten() if flat and tensor.ndim else tensor, theirs)
 
     def number(self, ours: str, theirs: str) -> None:
-        """A single number."""
-        tensor = self.take(theirs)
-        if tensor is not None:
-            self.put(ours, tensor.view(()) if tensor.numel() == 1 else tensor, theirs)
+        """A single number, stored with one axis or none."""
+        if (tensor := self.take(theirs)) is not None:
+            self.put(ours, tensor.view(()) if tensor.shape == (1,) else tensor, theirs)
 
     def take(self, key: str) -> Tensor | None:
         """A tensor by its key; None, and remembered, where it is missing."""
@@ -74,20 +74,21 @@ class Reader:
         u = self.take(join(theirs, form.u)) if form.u else None
         v = self.take(join(theirs, form.v)) if form.v else None
         if form.unused:
-            self.taken.add(join(theirs, form.unused))
+            self.take(join(theirs, form.unused))
         if weight is None or (form.u and u is None) or (form.v and v is None):
             return None
         if form.axes and weight.ndim == len(form.axes):
             weight = weight.permute(form.axes).contiguous()
         if u is None:
             return weight, None, None, key
-        u = u.flatten()
+        if form.u_axes == 2 and u.ndim == 2 and len(u) == 1:
+            u = u[0]
+        if u.shape != weight.shape[:1]:
+            raise SaganError(
+                f"{self.network.source}: {join(theirs, form.u)} has shape {tuple(u.shape)}, which "
+                f"does not fit {key} of shape {tuple(weight.shape)}"
+            )
         if v is None:
-            if not weight.ndim or len(u) != len(weight):
-                raise SaganError(
-                    f"{self.network.source}: {join(theirs, form.u)} has {len(u)} numbers, which "
-                    f"does not fit {key} of shape {tuple(weight.shape)}"
-                )
             u, v = _one_iteration(weight, u, self.layout.spectral_norm_eps)
         return weight, u, v, key
 
@@ -117,13 +118,13 @@ class Reader:
         weight, u, v, key = found
         if u is not None and v is not None:
             self.tables_normalised = True
-            if weight.ndim != 2 or (*u.shape, *v.shape) != weight.shape:
+            if (*u.shape, *v.shape) != weight.shape:
                 raise SaganError(
                     f"{self.network.source}: {key} has shape {tuple(weight.shape)}, which its "
-                    f"singular vectors of {len(u)} and {len(v)} numbers do not fit"
+                    f"singular vectors of shapes {tuple(u.shape)} and {tuple(v.shape)} do not fit"
                 )
             weight = weight / u.dot(weight.mv(v))
-        return weight.T if self.layout.tables_transposed else weight
+        return weight.mT if self.layout.tables_transposed and weight.ndim == 2 else weight
 
     def norm(self, ours: str, theirs: str, parts: NormNames) -> None:
         """A batch norm with one row per class."""
@@ -135,7 +136,7 @@ class Reader:
         else:
             gain, bias = self.table(gain_key), self.table(bias_key)
         if gain is not None and bias is not None:
-            self.num_classes = max(self.num_classes, len(gain))
+            self.num_classes = max(self.num_classes, gain.shape[:1].numel())
             self.put(f"{ours}.gain", gain + self.layout.gain_offset, gain_key)
             self.put(f"{ours}.bias", bias, bias_key)
         self._statistics(ours, theirs, parts)
@@ -145,7 +146,7 @@ class Reader:
         for name, part in (("gain", parts.gain), ("bias", parts.bias)):
             key = self.layout.join(theirs, part)
             if (tensor := self.take(key)) is not None:
-                self.put(f"{ours}.{name}", tensor.view(1, -1), key)
+                self.put(f"{ours}.{name}", tensor[None], key)
         self._statistics(ours, theirs, parts)
 
     def _statistics(self, ours: str, theirs: str, parts: NormNames) -> None:

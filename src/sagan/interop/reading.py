@@ -93,12 +93,24 @@ def _read_residual(reader: Reader, role: Role) -> tuple[NetworkConfig, int]:
     found = structure(reader.layout, role, reader.network)
     if role == "generator":
         _read_generator(reader, found)
-        reader.finish()
+        _finish(reader)
         return _generator_config(reader, found), 4 << len(found.blocks)
     _read_discriminator(reader, found)
-    reader.finish()
+    _finish(reader)
     resolution = 2 << len(found.blocks)
     return _discriminator_config(reader, found, resolution), resolution
+
+
+def _finish(reader: Reader) -> None:
+    """Checks that nothing is missing or left, and that each layer's bias fits its weight."""
+    reader.finish()
+    for name, bias in reader.state.items():
+        weight = reader.state.get(name.removesuffix("bias") + "weight")
+        if name.endswith(".bias") and weight is not None and bias.shape != weight.shape[:1]:
+            raise SaganError(
+                f"{reader.network.source}: {reader.origin[name]} has shape {tuple(bias.shape)}, "
+                f"which does not fit {tuple(weight.shape)} of its weight"
+            )
 
 
 def _read_dcgan(reader: Reader, role: Role) -> tuple[NetworkConfig, int]:
@@ -186,13 +198,13 @@ def _generator_config(reader: Reader, found: Structure) -> GeneratorConfig:
         eps = layout.batch_norm_eps_with_normalised_tables
     if layout.last_batch_norm_eps is not None:
         state["norm.running_var"] = state["norm.running_var"] + (layout.last_batch_norm_eps - eps)
-    widths = [len(state["linear.bias"]) // 16]
-    widths += [len(state[f"blocks.{i}.conv2.bias"]) for i in range(len(found.blocks))]
+    widths = [state["linear.bias"].numel() // 16]
+    widths += [state[f"blocks.{i}.conv2.bias"].numel() for i in range(len(found.blocks))]
     base_channels, channels = _plan(widths)
     return GeneratorConfig(
         base_channels=base_channels,
         channels=channels,
-        latent_dim=state["linear.weight"].shape[-1],
+        latent_dim=state["linear.weight"].shape[-1:].numel(),
         attention=tuple(8 << block for block, _ in found.attention),
         upsampling=layout.upsampling,
         batch_norm_eps=eps,
@@ -204,11 +216,11 @@ def _generator_config(reader: Reader, found: Structure) -> GeneratorConfig:
 def _discriminator_config(reader: Reader, found: Structure, resolution: int) -> DiscriminatorConfig:
     state = reader.state
     places, _ = place_names(resolution, [block for block, _ in found.attention])
-    widths = [len(state[f"blocks.{i}.conv2.bias"]) for i in range(len(found.blocks))]
-    inside = [len(state[f"blocks.{i}.conv1.bias"]) for i in range(len(found.blocks))]
+    widths = [state[f"blocks.{i}.conv2.bias"].numel() for i in range(len(found.blocks))]
+    inside = [state[f"blocks.{i}.conv1.bias"].numel() for i in range(len(found.blocks))]
     base_channels, channels = _plan(widths)
     if "embedding.weight" in state:
-        reader.num_classes = len(state["embedding.weight"])
+        reader.num_classes = state["embedding.weight"].shape[:1].numel()
     return replace(
         places,
         base_channels=base_channels,
