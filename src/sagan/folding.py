@@ -12,7 +12,6 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from sagan.layers import (
     ConditionalBatchNorm2d,
@@ -58,10 +57,10 @@ def _constant_form(layer: nn.Module) -> nn.Module | None:
     match layer:
         case UpsampleConv2d():
             into, out, *_ = layer.kernel.shape
-            folded = skip_init(nn.ConvTranspose2d, into, out, 4, stride=2, padding=1)
+            folded = nn.ConvTranspose2d(into, out, 4, stride=2, padding=1, device="meta")
         case DownsampleConv2d():
             out, into, *_ = layer.kernel.shape
-            folded = skip_init(nn.Conv2d, into, out, 4, stride=2, padding=1)
+            folded = nn.Conv2d(into, out, 4, stride=2, padding=1, device="meta")
         case ConditionalBatchNorm2d():
             tensors = (layer.gain, layer.bias, layer.running_mean, layer.running_var)
             gain, bias, mean, variance = (tensor.cpu().double() for tensor in tensors)
