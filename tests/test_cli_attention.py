@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,10 +35,25 @@ def test_generated_and_given_pictures(capsys, tmp_path, trained_run, picture):
     assert pixels(figure).shape[0] > automatic.shape[0]
 
 
+def test_several_pictures_are_drawn_one_below_the_other(tmp_path, trained_run, picture):
+    other = tmp_path / "other.png"
+    Image.new("RGB", (32, 32), "red").save(other)
+    figures = []
+    for files in ([picture], [other], [picture, other]):
+        figure = tmp_path / "figure.png"
+        flags = [part for file in files for part in ("--picture", file)]
+        assert run("attention", trained_run, *flags, "-o", figure) == 0
+        figures.append(pixels(figure))
+    first, second, both = figures
+    np.testing.assert_array_equal(both, np.concatenate([first, second]))
+
+
 def test_raw_rows(capsys, tmp_path, trained_run):
     figure, raw = tmp_path / "attention.png", tmp_path / "rows.npy"
     assert run("attention", trained_run, "--grid", 2, "--raw", raw, "-o", figure) == 0
-    assert capsys.readouterr().out == f"{figure}\n{raw}: 4 points, 64 keys\n"
+    assert capsys.readouterr().out == (
+        f"{figure}\n{raw}: 4 points 8,8 24,8 8,24 24,24 of 64 keys\n"
+    )
     rows = np.load(raw)
     assert rows.shape == (4, 64)
     assert rows.dtype == np.float32
@@ -45,8 +61,6 @@ def test_raw_rows(capsys, tmp_path, trained_run):
 
 
 def test_raw_rows_of_several_layers(capsys, tmp_path):
-    from dataclasses import replace
-
     from conftest import tiny
 
     from sagan.models import Generator
@@ -62,11 +76,17 @@ def test_raw_rows_of_several_layers(capsys, tmp_path):
     figure, raw = tmp_path / "attention.png", tmp_path / "rows.npy"
     assert run("attention", model, "--at", "3,4", "--raw", raw, "-o", figure) == 0
     assert capsys.readouterr().out.splitlines()[1:] == [
-        f"{tmp_path / 'rows-8.npy'}: 1 points, 16 keys",
-        f"{tmp_path / 'rows-16.npy'}: 1 points, 64 keys",
+        f"{tmp_path / 'rows-8.npy'}: 1 points 3,4 of 16 keys",
+        f"{tmp_path / 'rows-16.npy'}: 1 points 3,4 of 64 keys",
     ]
     assert not raw.exists()
     assert np.load(tmp_path / "rows-8.npy").shape == (1, 16)
+    for grid in (["--grid", 16, "--resolution", 16], ["--grid", 8]):
+        assert run("attention", model, *grid, "-o", figure) == 0
+    capsys.readouterr()
+    line = mistake(capsys, "attention", model, "--grid", 9, "-o", figure)
+    assert "9 x 9" in line
+    assert "8 x 8" in line
     look = ["attention", model, "--picture", figure, "-o", tmp_path / "none.png"]
     assert "no discriminator" in mistake(capsys, *look)
 
@@ -75,7 +95,14 @@ def test_statistics(capsys, tmp_path, trained_run):
     output = tmp_path / "statistics.json"
     assert run("attention", trained_run, "--statistics", "--samples", 2, "-o", output) == 0
     printed = capsys.readouterr().out
-    for word in ("generator", "2 real pictures", "uniform attention", "dark", "light", str(output)):
+    for word in (
+        "generator",
+        "2 training pictures",
+        "uniform attention",
+        "dark",
+        "light",
+        str(output),
+    ):
         assert word in printed
     assert [layer["network"] for layer in json.loads(output.read_text())] == [
         "generator",
@@ -102,8 +129,9 @@ def test_timeline(capsys, tmp_path, trained_run):
         (["--timeline", "--at", "3,4", "--at", "5,6"], ["--timeline", "one point"]),
         (["--samples", "3"], ["--samples", "--statistics"]),
         (["--statistics", "--samples", "0"], ["at least 1"]),
-        (["--grid", "0"], ["0 x 0", "1 to 32"]),
-        (["--grid", "33"], ["33 x 33", "1 to 32"]),
+        (["--grid", "0"], ["0 x 0", "1 to 16"]),
+        (["--grid", "32"], ["32 x 32", "16 x 16", "1 to 16"]),
+        (["--picture", "a.png", "--picture", "b.png", "--raw", "c.npy"], ["--raw", "once"]),
         (["--at", "40,2"], ["40,2", "between 0 and 31"]),
         (["--resolution", "8"], ["no attention at 8", "16"]),
         (["--picture", "no-such.png"], ["no-such.png"]),
@@ -124,3 +152,17 @@ def test_mistakes_with_files(capsys, tmp_path, trained_run, picture):
     one = checkpoint_files(trained_run)[-1]
     assert "no run folder" in mistake(capsys, "attention", one, "--timeline", *end)
     assert "no run folder" in mistake(capsys, "attention", tmp_path, "--timeline", *end)
+
+
+def test_weights_that_are_not_finite_end_in_one_line(capsys, tmp_path, trained_run):
+    checkpoint = checkpoints.load(checkpoint_files(trained_run)[-1])
+    parts = {
+        name: {key: value * np.nan if "attention" in key else value for key, value in part.items()}
+        for name, part in checkpoint.parts.items()
+    }
+    model = tmp_path / "broken.safetensors"
+    checkpoints.save(replace(checkpoint, parts=parts), model)
+    for flags in ([], ["--statistics"]):
+        line = mistake(capsys, "attention", model, *flags, "-o", tmp_path / "none")
+        assert "not finite; choose an earlier checkpoint" in line
+    assert not (tmp_path / "none").exists()

@@ -8,6 +8,7 @@ import torch
 from conftest import tiny
 
 from sagan import checkpoint as checkpoints
+from sagan.data import load_dataset
 from sagan.errors import SaganError
 from sagan.images import to_uint8
 from sagan.inspection import (
@@ -23,7 +24,7 @@ from sagan.inspection import (
     view_of_seed,
 )
 from sagan.inspection.capture import captured_inputs, explicit_rows
-from sagan.inspection.statistics import measure
+from sagan.inspection.statistics import judged_images, measure
 from sagan.layers import SelfAttention2d
 from sagan.models import Discriminator, Generator
 from sagan.runs import checkpoint_files
@@ -246,7 +247,7 @@ def test_statistics_of_a_run_cover_both_networks(trained_run):
     layers = attention_statistics(trained_run, count=3)
     assert [(x.network, x.resolution, x.pictures) for x in layers] == [
         ("generator", 16, "generated"),
-        ("discriminator", 16, "real"),
+        ("discriminator", 16, "training"),
     ]
     for layer in layers:
         assert layer.count == 3
@@ -255,7 +256,7 @@ def test_statistics_of_a_run_cover_both_networks(trained_run):
             np.mean([spread.entropy for spread in layer.classes.values()])
         )
     table = statistics_table(layers)
-    for word in ("generator, attention at 16 x 16, 3 generated", "3 real", "uniform", "dark"):
+    for word in ("generator, attention at 16 x 16, 3 generated", "3 training", "uniform", "dark"):
         assert word in table
     plain = json.loads(statistics_json(layers))
     assert plain[1]["classes"]["light"]["entropy"] == layers[1].classes["light"].entropy
@@ -276,6 +277,53 @@ def test_without_its_data_a_discriminator_is_measured_on_generated_pictures(trai
     for source in ("/no/such/folder", "avatars"):  # gone, or of other classes
         _, judged = attention_statistics(moved(trained_run, tmp_path, source=source), count=2)
         assert judged.pictures == "generated"
+
+
+def test_only_the_pictures_learned_from_are_called_training_pictures(
+    trained_run, picture_folder, tmp_path
+):
+    changed = tmp_path / "changed"
+    shutil.copytree(picture_folder, changed)
+    (changed / "dark" / "0.png").unlink()
+    _, judged = attention_statistics(moved(trained_run, tmp_path, source=str(changed)), count=2)
+    assert judged.pictures == "real"
+
+
+def of_avatars(resolution, learned):
+    data = replace(tiny().data, resolution=resolution, generated_images=learned)
+    dataset = load_dataset(data)
+    return dataset, checkpoints.Checkpoint(
+        config=replace(tiny(), data=data),
+        class_names=dataset.class_names,
+        step=1,
+        parts={},
+        dataset_fingerprint=dataset.fingerprint,
+    )
+
+
+def test_a_discriminator_is_shown_the_avatars_it_learned_from():
+    dataset, checkpoint = of_avatars(32, 900)
+    images, source = judged_images(checkpoint, [3, 12], 2)
+    assert source == "training"
+    for label, shown in images.items():
+        first = dataset.images[dataset.labels == label][:2]
+        np.testing.assert_array_equal(to_uint8(shown).numpy(), first)
+
+
+def test_of_large_avatars_it_is_shown_fresh_ones_and_told_so(monkeypatch):
+    monkeypatch.setattr("sagan.inspection.statistics._LARGEST_COMPOSED", 16)
+    _, checkpoint = of_avatars(32, 900)
+    assert judged_images(checkpoint, [3], 2).source == "fresh avatar"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_neither_drawn_nor_measured(value):
+    generator = generator_with(16)
+    generator.network.attention["16"].query.weight.fill_(value)
+    with pytest.raises(SaganError, match="not finite; choose an earlier checkpoint"):
+        attention_figure_of(generator, 0)
+    with pytest.raises(SaganError, match="not finite; choose an earlier checkpoint"):
+        measure(generator, {0: torch.randn(1, 16)}, "generated")
 
 
 def test_mistakes_in_statistics(trained_run):
@@ -310,6 +358,39 @@ def test_the_timeline_of_a_run(run_of_three):
     np.testing.assert_array_equal(figure, again)
     other = attention_timeline(run_of_three, seed=1, label="light", point=(20, 4))
     assert not np.array_equal(figure, other)
+
+
+def test_a_timeline_shows_the_discriminator_a_training_picture(run_of_three, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "sagan.inspection.timeline.timeline_figure", lambda *args, **_: drawn.append(args[2])
+    )
+    attention_timeline(run_of_three, label="light")
+    attention_timeline(run_of_three, label="light", point=(3, 4))
+    for frames in drawn:
+        assert [frame.step for frame in frames] == [1, 2, 3]
+        shown = [frame.looks["training picture"] for frame in frames]
+        assert shown[0].picture.min() >= 128  # light
+        for look in shown:
+            np.testing.assert_array_equal(look.picture, shown[0].picture)
+            assert look.point == shown[0].point
+            assert list(look.rows) == ["discriminator, 16 x 16"]
+        assert list(frames[0].looks["generated picture"].rows) == ["generator, 16 x 16"]
+    assert drawn[1][0].looks["training picture"].point == (3, 4)
+
+
+def test_a_timeline_without_the_data_shows_the_generator_only(run_of_three, monkeypatch):
+    for path in checkpoint_files(run_of_three):
+        checkpoint = checkpoints.load(path)
+        data = replace(checkpoint.config.data, source="/no/such/folder")
+        config = replace(checkpoint.config, data=data)
+        checkpoints.save(replace(checkpoint, config=config), path)
+    drawn = []
+    monkeypatch.setattr(
+        "sagan.inspection.timeline.timeline_figure", lambda *args, **_: drawn.append(args[2])
+    )
+    attention_timeline(run_of_three)
+    assert [list(frame.looks) for frame in drawn[0]] == [["generated picture"]] * 3
 
 
 def test_a_timeline_leaves_a_damaged_checkpoint_out(run_of_three):

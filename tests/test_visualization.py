@@ -6,6 +6,7 @@ from sagan.visualization import (
     QUERY_COLOURS,
     Curve,
     Frame,
+    Look,
     attended_regions,
     attention_figure,
     choose_query_points,
@@ -238,14 +239,6 @@ def test_figure_is_a_function_of_its_arguments_and_leaves_them_alone():
     np.testing.assert_array_equal(rows, before[1])
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_weights_that_are_not_finite_are_refused(value):
-    rows = planted((2, 2))[None].copy()
-    rows[0, 5] = value
-    with pytest.raises(SaganError, match="attention weights are not finite"):
-        attention_figure(plain(), [(3, 4)], {"": rows})
-
-
 @pytest.mark.parametrize(
     ("points", "rows"),
     [
@@ -291,7 +284,7 @@ def test_panels_of_a_lattice_lie_as_its_points_do():
 
 @pytest.mark.parametrize(("count", "resolution"), [(1, 32), (4, 32), (3, 32), (32, 32), (5, 64)])
 def test_grid_points_are_evenly_spaced_and_centred(count, resolution):
-    points = grid_points(count, resolution)
+    points = grid_points(count, resolution, resolution)
     assert len(set(points)) == count**2
     across = np.array([x for x, _ in points[:count]])
     assert np.ptp(np.diff(across, prepend=across[0] - resolution // count)) <= 1
@@ -301,16 +294,31 @@ def test_grid_points_are_evenly_spaced_and_centred(count, resolution):
     assert max(across) < resolution
 
 
-@pytest.mark.parametrize("count", [0, -3, 33])
-def test_a_grid_without_points_or_finer_than_the_picture_is_refused(count):
-    with pytest.raises(SaganError, match="choose 1 to 32"):
-        grid_points(count, 32)
+@pytest.mark.parametrize("map_size", [8, 16, 32])
+def test_no_two_points_of_a_grid_share_a_place_of_the_map(map_size):
+    for count in range(1, map_size + 1):
+        points = grid_points(count, 32, map_size)
+        assert len({query_index(point, 32, map_size) for point in points}) == count**2
 
 
-def frames(count, *layers):
+@pytest.mark.parametrize("count", [0, -3, 17])
+def test_a_grid_without_points_or_finer_than_the_map_is_refused(count):
+    with pytest.raises(SaganError, match=f"{count} x {count} points .* 16 x 16 .* choose 1 to 16"):
+        grid_points(count, 32, 16)
+
+
+def frames(count, *layers, pictures=("generated",)):
     return [
         Frame(
-            step=100 * (i + 1), picture=noise(), rows={name: planted((i % 8, 3)) for name in layers}
+            step=100 * (i + 1),
+            looks={
+                picture: Look(
+                    picture=noise(),
+                    point=(4, 28),
+                    rows={name: planted((i % 8, 3)) for name in layers},
+                )
+                for picture in pictures
+            },
         )
         for i in range(count)
     ]
@@ -319,13 +327,15 @@ def frames(count, *layers):
 def test_a_timeline_grows_with_checkpoints_and_layers():
     gamma = [Curve(name="generator", steps=[50, 100, 150], values=[0.0, 0.1, 0.2])]
     entropy = [Curve(name="generator", steps=[100], values=[3.0], reference=np.log(64))]
-    one = timeline_figure(gamma, entropy, frames(1, "16 x 16"), (4, 28), caption="A run")
-    ten = timeline_figure(gamma, entropy, frames(10, "16 x 16"), (4, 28))
-    two = timeline_figure([], entropy, frames(1, "16 x 16", "32 x 32"), (4, 28))
+    one = timeline_figure(gamma, entropy, frames(1, "16 x 16"), caption="A run")
+    ten = timeline_figure(gamma, entropy, frames(10, "16 x 16"))
+    two = timeline_figure([], entropy, frames(1, "16 x 16", "32 x 32"))
     assert one.dtype == np.uint8
     assert one.shape[0] == 3
     assert ten.shape[2] > one.shape[2] + 400
     assert two.shape[1] > one.shape[1] + 100
+    both = timeline_figure(gamma, entropy, frames(1, "16 x 16", pictures=("generated", "real")))
+    assert both.shape[1] > two.shape[1] + 100
 
 
 def test_a_timeline_without_matplotlib_says_what_to_install(monkeypatch):
@@ -333,4 +343,4 @@ def test_a_timeline_without_matplotlib_says_what_to_install(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(SaganError, match=r"pip install 'sagan\[report\]'"):
-        timeline_figure([], [], frames(1, "16 x 16"), (4, 28))
+        timeline_figure([], [], frames(1, "16 x 16"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -37,23 +37,27 @@ class Places:
     """Which picture; 0 by default."""
     truncation: float | None = None
     """As for sample."""
-    picture: Path | None = None
-    """Show the discriminator this file instead, cropped and resized as training pictures are."""
+    picture: Annotated[tuple[Path, ...], Parameter(negative=(), show_default=False)] = ()
+    """Show the discriminator this file instead, cropped and resized as training pictures are;
+    repeat the flag for several, drawn one below the other."""
     at: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = ()
     """A query point in pixels, as x,y from the upper left; repeat the flag for several. Chosen
     automatically by default."""
     grid: int | None = None
-    """Ask at this many times this many points, evenly spaced."""
+    """Ask at this many times this many points, evenly spaced; at most the side of the smallest
+    map drawn."""
     resolution: int | None = None
     """Which attention layer, by the side of its map; all by default."""
 
-    def points(self, picture: np.ndarray) -> list[tuple[int, int]]:
-        """The query points of a picture, uint8 (3, R, R)."""
+    def points(self, view: View) -> list[tuple[int, int]]:
+        """The query points of a picture."""
+        from sagan.inspection import attention_layers
         from sagan.visualization import choose_query_points, grid_points
 
         if self.grid is not None:
-            return grid_points(self.grid, picture.shape[-1])
-        return [parse_point(point) for point in self.at] or choose_query_points(picture)
+            smallest = min(attention_layers(view.model, self.resolution))
+            return grid_points(self.grid, view.picture.shape[-1], smallest)
+        return [parse_point(point) for point in self.at] or choose_query_points(view.picture)
 
 
 @app.command
@@ -88,11 +92,13 @@ def attention(
         train.keep_checkpoints are kept.
     raw
         Write the attention weights too, as float32 .npy (points, keys); of several layers each
-        into a file of its own.
+        into a file of its own. The points are printed in the order of the rows.
     output
         The PNG file to write, attention.png by default; with --statistics a JSON file.
     """
     _require_compatible(places, {"--statistics": statistics, "--timeline": timeline, "--raw": raw})
+    if raw is not None and len(places.picture) > 1:
+        raise SaganError("--raw takes the rows of one picture; give --picture once")
     if samples is not None and not statistics:
         raise SaganError("--samples counts only with --statistics; leave it out or add that")
     if statistics:
@@ -153,41 +159,49 @@ def _draw_timeline(folder: Path, places: Places, output: Path) -> None:
 
 
 def _draw(model: Path, places: Places, output: Path, raw: Path | None) -> None:
+    import numpy as np
+
     from sagan import images
     from sagan.inspection import attention_rows, draw_view
 
-    view = _view(model, places)
-    points = places.points(view.picture)
-    rows = attention_rows(view, points, resolution=places.resolution)
-    print(images.save_png(draw_view(view, points, rows), output))
+    looks: list[tuple[View, list[tuple[int, int]], dict[int, np.ndarray]]] = []
+    for view in _views(model, places):
+        points = places.points(view)
+        looks.append((view, points, attention_rows(view, points, resolution=places.resolution)))
+    figure = np.concatenate([draw_view(*look) for look in looks], axis=1)
+    print(images.save_png(figure, output))
     if raw is not None:
+        [(_, points, rows)] = looks
         for size, weights in rows.items():
             several = raw.with_name(f"{raw.stem}-{size}{raw.suffix}")
-            print(_save_rows(weights, raw if len(rows) == 1 else several))
+            print(_save_rows(weights, points, raw if len(rows) == 1 else several))
 
 
-def _view(model: Path, places: Places) -> View:
+def _views(model: Path, places: Places) -> Iterator[View]:
+    """Of the pictures given, or else of a generated one."""
     from sagan.inspection import view_of_picture, view_of_seed
     from sagan.sampling import load_discriminator, load_generator
 
-    if places.picture is None:
+    if not places.picture:
         generator = load_generator(model)
-        return view_of_seed(
+        yield view_of_seed(
             generator, places.seed or 0, places.class_name, truncation=places.truncation
         )
+        return
     from sagan.data.folder import read_picture
 
     discriminator = load_discriminator(model)
-    picture = read_picture(places.picture, discriminator.network.resolution)
-    return view_of_picture(discriminator, picture, places.class_name)
+    for path in places.picture:
+        picture = read_picture(path, discriminator.network.resolution)
+        yield view_of_picture(discriminator, picture, places.class_name, name=path.name)
 
 
-def _save_rows(rows: np.ndarray, path: Path) -> str:
+def _save_rows(rows: np.ndarray, points: Sequence[tuple[int, int]], path: Path) -> str:
     import numpy as np
 
     from sagan.files import replacing
 
     with replacing(path) as draft, draft.open("wb") as file:
         np.save(file, rows)
-    points, keys = rows.shape
-    return f"{path}: {points} points, {keys} keys"
+    listed = " ".join(f"{x},{y}" for x, y in points)
+    return f"{path}: {len(points)} points {listed} of {rows.shape[1]} keys"

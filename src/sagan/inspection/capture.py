@@ -46,6 +46,12 @@ def attention_layers(model: Trained, resolution: int | None = None) -> dict[int,
     return {resolution: layers[resolution]}
 
 
+def has_attention(model: Trained, resolution: int | None = None) -> bool:
+    """Whether :func:`attention_layers` finds any."""
+    sizes = [int(size) for size in model.network.attention]
+    return bool(sizes) if resolution is None else resolution in sizes
+
+
 @torch.inference_mode()
 def captured_inputs(model: Trained, inputs: Tensor, labels: Tensor) -> dict[int, Tensor]:
     """Runs a network and keeps what its attention layers are given.
@@ -74,5 +80,12 @@ def captured_inputs(model: Trained, inputs: Tensor, labels: Tensor) -> dict[int,
 
 @torch.inference_mode()
 def explicit_rows(layer: SelfAttention2d, x: Tensor, queries: np.ndarray) -> np.ndarray:
-    """The attention weights of queries (Q,) for a layer's input (N, C, S, S): (N, Q, S*S/4)."""
-    return layer.attention_rows(x, torch.from_numpy(queries).to(x.device)).cpu().numpy()
+    """The attention weights of queries (Q,) for a layer's input (N, C, S, S): (N, Q, S*S/4).
+
+    Raises:
+        SaganError: A weight is not finite.
+    """
+    rows = layer.attention_rows(x, torch.from_numpy(queries).to(x.device))
+    if not rows.isfinite().all():
+        raise SaganError("attention weights are not finite; choose an earlier checkpoint")
+    return rows.cpu().numpy()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sagan.checkpoint import Checkpoint
-from sagan.data import Dataset, load_dataset
+from sagan.data import BUILT_IN, Dataset, load_dataset
 from sagan.errors import SaganError
 from sagan.images import to_float
 from sagan.inspection.capture import (
@@ -22,11 +22,13 @@ from sagan.inspection.capture import (
     attention_layers,
     captured_inputs,
     explicit_rows,
+    has_attention,
     network_name,
 )
 from sagan.progress import progress
 from sagan.runs import load_checkpoint
 from sagan.sampling import (
+    TrainedGenerator,
     averaged_part,
     discriminator_of,
     draw_latents,
@@ -37,10 +39,12 @@ from sagan.visualization import Spread, attention_spread, uniform_spread
 
 PICTURES = 16
 """Pictures of each class."""
-Source = Literal["generated", "real"]
+Source = Literal["generated", "training", "real", "fresh avatar"]
+"""Real ones are of the training data's source, but not known to be those learned from."""
 
 _WEIGHTS = 2**21  # attention weights held at a time
 _BATCH = 16
+_LARGEST_COMPOSED = 64  # side of avatars composed as often as for training, within seconds
 
 Inputs = Mapping[int, Tensor]
 """Label -> latents (N, latent_dim), or images (N, 3, R, R) in [-1, 1]."""
@@ -74,8 +78,8 @@ def attention_statistics(
 ) -> tuple[LayerStatistics, ...]:
     """Measures all queries of pictures of each class in every attention layer of both networks.
 
-    The generator draws them; the discriminator is shown pictures of the dataset it was trained
-    with, or generated ones where that cannot be read.
+    The generator draws them; the discriminator is shown those it was trained with, or generated
+    ones where these cannot be read. ``LayerStatistics.pictures`` says which.
 
     Args:
         path: A run folder, a checkpoint or an exported file.
@@ -84,7 +88,8 @@ def attention_statistics(
         resolution: Only layers at this one; None takes all.
 
     Raises:
-        SaganError: There is no attention (there), the class is unknown, or the count below 1.
+        SaganError: There is no attention (there), it is not finite, the class is unknown, or the
+            count below 1.
     """
     if count < 1:
         raise SaganError(f"{count} pictures of each class are too few; take at least 1")
@@ -92,34 +97,37 @@ def attention_statistics(
     numbers = range(max(1, len(checkpoint.class_names)))
     labels = list(numbers) if label is None else [label_number(label, checkpoint.class_names)]
     judged = judged_images(checkpoint, labels, count)
-    return tuple(measure_both(checkpoint, labels, count, judged, resolution))
+    return tuple(measure_all(networks_of(checkpoint), labels, count, judged, resolution))
 
 
-def measure_both(
-    checkpoint: Checkpoint,
+def networks_of(checkpoint: Checkpoint) -> list[Trained]:
+    """The generator, and the discriminator where it is there."""
+    networks: list[Trained] = [generator_of(checkpoint, averaged_part(checkpoint))]
+    if "discriminator" in checkpoint.parts:
+        networks.append(discriminator_of(checkpoint))
+    return networks
+
+
+def measure_all(
+    networks: Sequence[Trained],
     labels: Sequence[int],
     count: int,
     judged: Judged,
     resolution: int | None,
 ) -> list[LayerStatistics]:
-    """Measures the generator on the first seeds of each class, the discriminator on ``judged``."""
-    generator = generator_of(checkpoint, averaged_part(checkpoint))
+    """Measures a generator on the first seeds of each class, a discriminator on ``judged``."""
     found: list[LayerStatistics] = []
-    if _has_attention(generator, resolution):
-        latents = draw_latents(range(count), generator.latent_dim)
-        found += measure(generator, dict.fromkeys(labels, latents), "generated", resolution)
-    if "discriminator" in checkpoint.parts:
-        discriminator = discriminator_of(checkpoint)
-        if _has_attention(discriminator, resolution):
-            found += measure(discriminator, judged.images, judged.source, resolution)
+    for network in networks:
+        if not has_attention(network, resolution):
+            continue
+        if isinstance(network, TrainedGenerator):
+            latents = draw_latents(range(count), network.latent_dim)
+            found += measure(network, dict.fromkeys(labels, latents), "generated", resolution)
+        else:
+            found += measure(network, judged.images, judged.source, resolution)
     if not found:
-        attention_layers(generator, resolution)  # says what is missing
+        attention_layers(networks[0], resolution)  # says what is missing
     return found
-
-
-def _has_attention(model: Trained, resolution: int | None) -> bool:
-    sizes = [int(size) for size in model.network.attention if size.isdigit()]
-    return bool(sizes) if resolution is None else resolution in sizes
 
 
 class Judged(NamedTuple):
@@ -133,14 +141,17 @@ class Judged(NamedTuple):
 def judged_images(checkpoint: Checkpoint, labels: Sequence[int], count: int) -> Judged:
     """The first pictures of each class of the training data; generated ones where it is not there.
 
+    Of large avatars only some are composed, which are others than those learned from.
+
     Args:
         checkpoint: Names the data, and holds the generator.
         labels: Classes.
         count: Pictures of each.
     """
     data = checkpoint.config.data
-    # Enough for the rarest class of a built-in source.
-    data = replace(data, generated_images=min(data.generated_images, 100 * count))
+    if data.source in BUILT_IN and data.resolution > _LARGEST_COMPOSED:
+        # Enough for the rarest class.
+        data = replace(data, generated_images=min(data.generated_images, 100 * count))
     try:
         dataset = load_dataset(data)
     except SaganError:
@@ -148,10 +159,17 @@ def judged_images(checkpoint: Checkpoint, labels: Sequence[int], count: int) -> 
     if dataset is not None and dataset.class_names == checkpoint.class_names:
         real = {label: _first_images(dataset, label, count) for label in labels}
         if any(map(len, real.values())):
-            return Judged({label: images for label, images in real.items() if len(images)}, "real")
+            images = {label: found for label, found in real.items() if len(found)}
+            return Judged(images, _source(checkpoint, dataset))
     generator = generator_of(checkpoint, averaged_part(checkpoint))
     drawn = {label: generator.sample(range(count), label) for label in labels}
     return Judged({k: to_float(torch.from_numpy(x)) for k, x in drawn.items()}, "generated")
+
+
+def _source(checkpoint: Checkpoint, dataset: Dataset) -> Source:
+    if dataset.fingerprint == checkpoint.dataset_fingerprint:
+        return "training"
+    return "fresh avatar" if checkpoint.config.data.source in BUILT_IN else "real"
 
 
 def _first_images(dataset: Dataset, label: int, count: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,22 @@ import numpy as np
 from sagan import checkpoint as checkpoints
 from sagan.checkpoint import Checkpoint
 from sagan.errors import SaganError
-from sagan.inspection.capture import attention_layers
-from sagan.inspection.statistics import LayerStatistics, judged_images, measure_both
-from sagan.inspection.views import attention_rows, view_of_seed
+from sagan.images import to_uint8
+from sagan.inspection.capture import Trained, attention_layers, has_attention, network_name
+from sagan.inspection.statistics import (
+    Judged,
+    LayerStatistics,
+    judged_images,
+    measure_all,
+    networks_of,
+)
+from sagan.inspection.views import View, attention_rows, view_of_picture, view_of_seed
 from sagan.runs import checkpoint_files, load_checkpoint
-from sagan.sampling import TrainedGenerator, averaged_part, generator_of
+from sagan.sampling import TrainedGenerator
 from sagan.visualization import (
     Curve,
     Frame,
+    Look,
     choose_query_points,
     query_index,
     require_matplotlib,
@@ -44,14 +52,15 @@ def attention_timeline(
 
     Of more than ten checkpoints it takes ten evenly spaced ones; ``train.keep_checkpoints`` says
     how many a run keeps. The entropy is a mean over four pictures of each of at most 16 classes:
-    generated ones in the generator, the same real ones in the discriminator.
+    generated ones in the generator, the same real ones in the discriminator. Where the training
+    data can be read, the discriminator's maps of its first picture of the class are drawn too.
 
     Args:
         folder: A run folder.
         seed: Seed of the generated picture.
         label: Class name or number; None takes the first class.
-        point: The query pixel (x, y); None chooses the most salient one of the last picture.
-        resolution: Which attention layer of the generator; None draws all.
+        point: The query pixel (x, y); None chooses the most salient one of each picture.
+        resolution: Which attention layer; None draws all.
 
     Returns:
         uint8 (3, H, W).
@@ -65,33 +74,62 @@ def attention_timeline(
     if not (folder / "config.toml").is_file():
         raise SaganError(f"{folder} is no run folder; give the one that sagan train wrote")
     last, _ = load_checkpoint(folder)
-    view = view_of_seed(_generator(last), seed, label)
-    attention_layers(view.model, resolution)
-    point = point or choose_query_points(view.picture, 1)[0]
-    query_index(point, view.picture.shape[-1], view.picture.shape[-1])
-    labels = list(range(max(1, len(last.class_names))))
-    labels = labels[:: -(-len(labels) // _MOST_CLASSES)]
+    networks = networks_of(last)
+    generator = networks[0]
+    assert isinstance(generator, TrainedGenerator)
+    attention_layers(generator, resolution)
+    number = int(view_of_seed(generator, seed, label).labels)
+    if point is not None:
+        side = last.config.data.resolution
+        query_index(point, side, side)
+    labels = range(max(1, len(last.class_names)))
+    labels = sorted({number, *labels[:: -(-len(labels) // _MOST_CLASSES)]})
     judged = judged_images(last, labels, _PICTURES)
+    views = _views(networks, seed, number, judged, resolution)
+    points = {name: point or choose_query_points(v.picture, 1)[0] for name, v in views.items()}
     frames: list[Frame] = []
     measured: list[tuple[int, list[LayerStatistics]]] = []
     for checkpoint in _evenly_read(checkpoint_files(folder), MOST_CHECKPOINTS):
-        view = view_of_seed(_generator(checkpoint), seed, label)
-        rows = attention_rows(view, [point], resolution=resolution)
-        rows = {f"{size} x {size}": row[0] for size, row in rows.items()}
-        frames.append(Frame(step=checkpoint.step, picture=view.picture, rows=rows))
-        layers = measure_both(checkpoint, labels, _PICTURES, judged, resolution)
+        networks = networks_of(checkpoint)
+        views = _views(networks, seed, number, judged, resolution)
+        looks = {name: _look(view, points[name], resolution) for name, view in views.items()}
+        frames.append(Frame(step=checkpoint.step, looks=looks))
+        layers = measure_all(networks, labels, _PICTURES, judged, resolution)
         measured.append((checkpoint.step, layers))
+    words = [*last.class_names[number : number + 1], f"seed {seed}"]
     return timeline_figure(
         _gammas(folder / "log.jsonl", resolution),
         _entropies(measured),
         frames,
-        point,
-        caption=f"{view.title}, point {point[0]},{point[1]}, over the run {folder.resolve().name}",
+        caption=f"What the attention looks at over the run {folder.resolve().name}: "
+        f"{', '.join(words)}",
     )
 
 
-def _generator(checkpoint: Checkpoint) -> TrainedGenerator:
-    return generator_of(checkpoint, averaged_part(checkpoint))
+def _views(
+    networks: Sequence[Trained], seed: int, number: int, judged: Judged, resolution: int | None
+) -> dict[str, View]:
+    """A picture of the class for each network: the generator's own, and a real one to judge."""
+    views: dict[str, View] = {}
+    for network in networks:
+        if isinstance(network, TrainedGenerator):
+            label = number if network.class_names else None
+            views["generated picture"] = view_of_seed(network, seed, label)
+        elif (
+            has_attention(network, resolution)
+            and judged.source != "generated"
+            and number in judged.images
+        ):
+            picture = to_uint8(judged.images[number][0]).numpy()
+            views[f"{judged.source} picture"] = view_of_picture(network, picture)
+    return views
+
+
+def _look(view: View, point: tuple[int, int], resolution: int | None) -> Look:
+    rows = attention_rows(view, [point], resolution=resolution)
+    network = network_name(view.model)
+    named = {_layer_name(network, size): row for size, [row] in rows.items()}
+    return Look(picture=view.picture, point=point, rows=named)
 
 
 def _evenly_read(files: list[Path], count: int) -> Iterator[Checkpoint]:

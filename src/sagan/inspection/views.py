@@ -77,7 +77,11 @@ def view_of_seed(
 
 
 def view_of_picture(
-    discriminator: TrainedDiscriminator, picture: np.ndarray, label: str | int | None = None
+    discriminator: TrainedDiscriminator,
+    picture: np.ndarray,
+    label: str | int | None = None,
+    *,
+    name: str = "",
 ) -> View:
     """What a discriminator looks at while it judges a picture.
 
@@ -87,6 +91,7 @@ def view_of_picture(
         discriminator: From :func:`sagan.load_discriminator`.
         picture: uint8 (3, R, R) at the resolution of the network.
         label: Class name or number.
+        name: What the picture is called in the title.
 
     Raises:
         SaganError: The class is unknown or the picture of another size.
@@ -99,13 +104,14 @@ def view_of_picture(
         )
     number = 0 if label is None else label_number(label, discriminator.class_names)
     labels = torch.tensor([number])
-    words = [] if label is None else _class_words(discriminator, labels)
+    words = [name] if name else []
+    words += [] if label is None else _class_words(discriminator, labels)
     return View(
         model=discriminator,
         picture=picture,
         inputs=to_float(torch.from_numpy(picture[None].copy())),
         labels=labels,
-        title=": ".join(["What the discriminator looks at", *words]),
+        title=": ".join(["What the discriminator looks at", *filter(None, [", ".join(words)])]),
     )
 
 
@@ -131,7 +137,8 @@ def attention_rows(
         row sums to 1.
 
     Raises:
-        SaganError: The network has no attention (there), or a point lies outside the picture.
+        SaganError: The network has no attention (there), it is not finite, or a point lies outside
+            the picture.
     """
     layers = attention_layers(view.model, resolution)
     side = view.picture.shape[-1]

@@ -12,13 +12,14 @@ from sagan.visualization.figure import attention_figure
 from sagan.visualization.maps import attended_regions, heat_map
 from sagan.visualization.queries import choose_query_points, grid_points, query_index
 from sagan.visualization.spread import NEIGHBOURHOOD, Spread, attention_spread, uniform_spread
-from sagan.visualization.timeline import Curve, Frame, require_matplotlib, timeline_figure
+from sagan.visualization.timeline import Curve, Frame, Look, require_matplotlib, timeline_figure
 
 __all__ = [
     "NEIGHBOURHOOD",
     "QUERY_COLOURS",
     "Curve",
     "Frame",
+    "Look",
     "Spread",
     "attended_regions",
     "attention_figure",

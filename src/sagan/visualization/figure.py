@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sagan.errors import SaganError
 from sagan.visualization.drawing import (
     DOT,
     Colour,
@@ -50,9 +49,6 @@ def attention_figure(
 
     Returns:
         uint8 (3, H, W).
-
-    Raises:
-        SaganError: A weight is not finite.
     """
     assert image.shape == (3, image.shape[-1], image.shape[-1])
     assert layers
@@ -83,8 +79,6 @@ def _checked(rows: np.ndarray, count: int) -> np.ndarray:
     assert rows.ndim == 2
     assert len(rows) == count > 0
     assert math.isqrt(rows.shape[1]) ** 2 == rows.shape[1], "the key grid must be square"
-    if not np.isfinite(rows).all():
-        raise SaganError("attention weights are not finite; choose an earlier checkpoint")
     rows = rows.astype(np.float64)
     assert np.allclose(rows.sum(axis=1), 1, atol=0.01), "rows must sum to 1 over the keys"
     return rows

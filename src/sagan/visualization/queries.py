@@ -80,23 +80,24 @@ def query_index(point: tuple[int, int], resolution: int, map_size: int) -> int:
     return y * map_size // resolution * map_size + x * map_size // resolution
 
 
-def grid_points(count: int, resolution: int) -> list[tuple[int, int]]:
+def grid_points(count: int, resolution: int, map_size: int) -> list[tuple[int, int]]:
     """Spreads count x count points evenly over a picture, row by row.
 
     Args:
         count: Points along each side.
         resolution: Side of the picture in pixels.
+        map_size: Side of the query grid in cells; no two points share a cell.
 
     Returns:
         (x, y) in pixels.
 
     Raises:
-        SaganError: ``count`` is below 1 or above ``resolution``.
+        SaganError: ``count`` is below 1 or above ``map_size``.
     """
-    if not 1 <= count <= resolution:
+    if not 1 <= count <= map_size:
         raise SaganError(
-            f"a grid of {count} x {count} points is out of range; the picture has "
-            f"{resolution} x {resolution} pixels, so choose 1 to {resolution}"
+            f"a grid of {count} x {count} points is out of range; the attention map has "
+            f"{map_size} x {map_size} places, so choose 1 to {map_size}"
         )
     places = [(2 * index + 1) * resolution // (2 * count) for index in range(count)]
     return [(x, y) for y in places for x in places]

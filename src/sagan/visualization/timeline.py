@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from sagan.visualization.drawing import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from PIL.Image import Image
 
 _INK = "#24292f"
 _GRID = "#d0d7de"
@@ -38,14 +39,24 @@ class Curve:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Frame:
-    """One checkpoint's picture, and where one point of it looks."""
+class Look:
+    """A picture, and where one point of it looks."""
 
-    step: int
     picture: np.ndarray
     """uint8 (3, R, R)."""
+    point: tuple[int, int]
+    """The query (x, y) in pixels."""
     rows: Mapping[str, np.ndarray]
     """Name of the layer -> (K,) attention weights of the query."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Frame:
+    """One checkpoint."""
+
+    step: int
+    looks: Mapping[str, Look]
+    """Name of the picture -> the picture and what is looked at in it."""
 
 
 def require_matplotlib() -> None:
@@ -66,17 +77,15 @@ def timeline_figure(
     gammas: Sequence[Curve],
     entropies: Sequence[Curve],
     frames: Sequence[Frame],
-    point: tuple[int, int],
     *,
     caption: str = "",
 ) -> np.ndarray:
-    """Draws two charts over a strip of pictures with a map per layer, one column a checkpoint.
+    """Draws two charts over strips of pictures with a map per layer, one column a checkpoint.
 
     Args:
         gammas: The gate of each attention layer.
         entropies: Mean entropy of each attention layer, in nats.
-        frames: At least one, all with the same layers.
-        point: The query (x, y) in pixels.
+        frames: At least one, all with the same pictures' names and layers.
         caption: The title.
 
     Returns:
@@ -89,7 +98,8 @@ def timeline_figure(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    strips, columns = 1 + len(frames[0].rows), max(len(frames), _FEWEST_COLUMNS)
+    strips = sum(1 + len(look.rows) for look in frames[0].looks.values())
+    columns = max(len(frames), _FEWEST_COLUMNS)
     charts_height, strips_height = 3.2, 1.35 * strips
     figure = Figure(
         figsize=(1.25 * columns + 0.5, charts_height + strips_height + 0.4),
@@ -106,7 +116,7 @@ def timeline_figure(
     gate, entropy = upper.subplots(1, 2)
     _draw_chart(gate, gammas, colours, "gamma, the weight of the attention")
     _draw_chart(entropy, entropies, colours, "entropy of the attention (nats)")
-    _draw_strips(lower.subplots(strips, columns, squeeze=False), frames, point)
+    _draw_strips(lower.subplots(strips, columns, squeeze=False), frames)
     lower.supxlabel("heat: from no attention to the maximum of the panel", size=9, color=_INK)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].transpose(2, 0, 1).copy()
@@ -136,26 +146,30 @@ def _draw_chart(
         axes.text(0.5, 0.5, "not in the log", transform=axes.transAxes, ha="center", color=_INK)
 
 
-def _draw_strips(axes: np.ndarray, frames: Sequence[Frame], point: tuple[int, int]) -> None:
-    """One row of pictures and one of maps per layer; a column a checkpoint."""
+def _draw_strips(axes: np.ndarray, frames: Sequence[Frame]) -> None:
+    """One row per picture and one per map of it; a column a checkpoint."""
     for unused in axes.flat:
         unused.set_axis_off()
-    [query] = numbered_queries([point], frames[0].picture.shape[-1], _DOT)
-    query = query._replace(number="")
     for column, frame in enumerate(frames):
-        most = [""] + [f"max {100 * row.max():.1f} %" for row in frame.rows.values()]
-        panels = {"the picture": query_panel(frame.picture, [query], _PANEL)}
-        for name, row in frame.rows.items():
-            panel = attention_panel(frame.picture, query, row, _PANEL)
-            panels[f"its attention\nat {name}"] = panel
+        panels = [panel for look in frame.looks.items() for panel in _panels(*look)]
         axes[0, column].set_title(f"step {frame.step:,}", size=9, color=_INK)
-        for strip, (name, panel) in enumerate(panels.items()):
-            place = axes[strip, column]
+        for place, (name, below, panel) in zip(axes[:, column], panels, strict=True):
             place.imshow(np.asarray(panel), interpolation="antialiased")
             place.set_axis_on()
             place.set(xticks=[], yticks=[])
-            place.set_xlabel(most[strip], size=8.5, color=_INK)
+            place.set_xlabel(below, size=8.5, color=_INK)
             for spine in place.spines.values():
                 spine.set_color(_GRID)
             if column == 0:
-                place.set_ylabel(name, size=9, color=_INK)
+                place.set_ylabel(name, size=8, color=_INK)
+
+
+def _panels(name: str, look: Look) -> Iterator[tuple[str, str, Image]]:
+    """The picture and its maps, each with the words beside it and below it."""
+    [query] = numbered_queries([look.point], look.picture.shape[-1], _DOT)
+    query = query._replace(number="")
+    x, y = look.point
+    yield f"{name},\npoint {x},{y}", "", query_panel(look.picture, [query], _PANEL)
+    for layer, row in look.rows.items():
+        panel = attention_panel(look.picture, query, row, _PANEL)
+        yield f"attention of the\n{layer}", f"max {100 * row.max():.1f} %", panel
