@@ -55,6 +55,14 @@ def test_gradient_is_that_of_weight_over_sigma(layer):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-8)
 
 
+def test_gradient_can_be_differentiated_again():
+    layer = Conv2d(2, 3, 3).double()
+    torch.nn.init.normal_(layer.weight)
+    spectral.attach(layer, 1e-12)
+    for check in (torch.autograd.gradcheck, torch.autograd.gradgradcheck):
+        assert check(layer.spectral_norm, layer.weight, check_undefined_grad=False)
+
+
 def test_scale_of_the_weight_does_not_matter(layer):
     before = layer.normalized_weight.detach().clone()
     layer.weight.data *= 5

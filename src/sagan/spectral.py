@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 
@@ -51,28 +50,34 @@ class SpectralNorm(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Returns ``weight`` / sigma, of the same shape, in float32 also under autocast."""
-        return _DivideBySigma.apply(weight, self.u, self.v)
+        normalized, _ = _DivideBySigma.apply(weight, self.u, self.v)
+        return normalized
 
 
 class _DivideBySigma(torch.autograd.Function):
     """W / sigma with its gradient written out: (G - <G, W / sigma> u v^T) / sigma.
 
-    The same as automatic differentiation finds, in a third of its time.
+    The same as automatic differentiation finds, in a third of its time. Sigma is a second result,
+    so that the gradient can itself be differentiated; its own gradient is u v^T.
     """
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(weight.device.type, enabled=False):
             sigma = u.dot(weight.flatten(1).mv(v))
         normalized = weight / sigma
-        ctx.save_for_backward(normalized, u, v, sigma)
-        return normalized
+        ctx.save_for_backward(normalized, sigma, u, v)
+        ctx.set_materialize_grads(False)
+        return normalized, sigma
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        normalized, u, v, sigma = ctx.saved_tensors
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, gradient: Tensor, sigma_gradient: Tensor | None
+    ) -> tuple[Tensor, None, None]:
+        normalized, sigma, u, v = ctx.saved_tensors
         overlap = gradient.flatten().dot(normalized.flatten())
+        if sigma_gradient is not None:
+            overlap = overlap - sigma * sigma_gradient
         correction = torch.addr(gradient.flatten(1), u * overlap, v, alpha=-1)
         return correction.div_(sigma).view_as(gradient), None, None
 
