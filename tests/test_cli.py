@@ -75,6 +75,9 @@ def test_lists_are_given_by_repeating_the_flag(capsys, tmp_path):
     assert config.generator.attention == (8, 16)
     config = printed_config(capsys, "--run", tmp_path, "--generator.empty-attention")
     assert config.generator.attention == ()
+    flags = ("--data.augment", "translation", "--data.augment", "cutout")
+    config = printed_config(capsys, "--run", tmp_path, *flags)
+    assert config.data.augment == ("translation", "cutout")
 
 
 def test_flags_go_on_top_of_a_file(capsys, tmp_path):

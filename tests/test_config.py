@@ -57,6 +57,19 @@ def test_toml_file(tmp_path):
         ({"discriminator": {"channels": [4]}}, ["discriminator.channels", "at least 5"]),
         ({"discriminator": {"attention": [128]}}, ["discriminator.attention", "128"]),
         ({"discriminator": {"final_resolution": 5}}, ["final_resolution", "4, 8 or 16"]),
+        ({"data": {"augment": ["color"]}}, ["data.augment", "color", "colour or translation"]),
+        ({"data": {"augment": "colour"}}, ["data.augment", "list of texts"]),
+        ({"data": {"augment": ["cutout", "cutout"]}}, ["data.augment", "repetition"]),
+        ({"loss": {"name": "wgan"}}, ["loss.name", "hinge or non-saturating", "wasserstein"]),
+        ({"loss": {"r1": -1}}, ["loss.r1", "-1.0", "at least 0"]),
+        ({"loss": {"lecam": float("nan")}}, ["loss.lecam", "nan", "at least 0"]),
+        ({"loss": {"consistency_fake": float("inf")}}, ["loss.consistency_fake", "inf"]),
+        ({"loss": {"lecam_decay": 1.0}}, ["loss.lecam_decay", "below 1"]),
+        ({"loss": {"penalty_interval": 0}}, ["loss.penalty_interval", "at least 1"]),
+        ({"loss": {"penalty_interval": 4}}, ["loss.penalty_interval = 4", "r1 or r2"]),
+        ({"loss": {"name": "wasserstein", "relativistic": True}}, ["relativistic", "wasserstein"]),
+        ({"loss": {"name": "kl", "relativistic": True}}, ["relativistic", "non-saturating"]),
+        ({"loss": {"gradient_penalty": 10, "r1": 1}}, ["gradient_penalty", "r1", "choose one"]),
         ({"optimizer": {"beta2": 1.0}}, ["optimizer.beta2"]),
         ({"optimizer": {"generator_lr": 0}}, ["optimizer.generator_lr", "positive"]),
     ],
@@ -80,6 +93,33 @@ def test_bad_files(tmp_path, content, word):
     with pytest.raises(SaganError, match=word) as caught:
         settings.load(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, []),
+        ({"loss": {"relativistic": True, "lecam": 0.1}}, []),
+        ({"loss": {"r1": 1}}, ["fused kernels"]),
+        ({"loss": {"r1": 1}, "discriminator": {"attention": []}}, []),
+        (
+            {"loss": {"name": "wasserstein", "gradient_penalty": 10}},
+            ["discriminator.no-spectral-norm", "fused kernels"],
+        ),
+        ({"loss": {"name": "wasserstein"}}, []),
+        (
+            {"loss": {"name": "wasserstein"}, "discriminator": {"spectral_norm": False}},
+            ["bound on the discriminator's slope"],
+        ),
+    ],
+    ids=str,
+)
+def test_what_should_be_done_knowingly_is_remarked_upon(values, words):
+    remarks = settings.from_dict(values).remarks()
+    assert len(remarks) == len(words)
+    for remark, word in zip(remarks, words, strict=True):
+        assert word in remark
+        assert "\n" not in remark
 
 
 def test_differences_name_the_fields():

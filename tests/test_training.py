@@ -12,6 +12,7 @@ from conftest import tiny
 
 from sagan import checkpoint as checkpoints
 from sagan import losses, spectral
+from sagan.config import LossConfig
 from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.layers import Conv2d
@@ -26,6 +27,24 @@ from sagan.training.steps import DivergedError, discriminator_step, generator_st
 
 CPU = torch.device("cpu")
 EXACT = torch.autocast("cpu", enabled=False)
+
+
+# Every option is in one of them.
+ZERO_CENTRED = LossConfig(
+    name="non-saturating",
+    relativistic=True,
+    r1=0.1,
+    r2=0.1,
+    penalty_interval=2,
+    lecam=0.1,
+    consistency_real=1,
+    consistency_fake=1,
+)
+GRADIENT_PENALTY = LossConfig(name="wasserstein", gradient_penalty=10, lecam=0.1, lecam_decay=0.5)
+
+
+def unregularized(*_):
+    return {}
 
 
 def run_steps(state, dataset, config):
@@ -61,6 +80,8 @@ def test_discriminator_step_leaves_the_generator_alone():
         labels,
         fake.detach(),
         labels,
+        loss=LossConfig(),
+        regularize=unregularized,
         autocast=EXACT,
     )
     assert same(generator, snapshot(state.generator))
@@ -69,9 +90,18 @@ def test_discriminator_step_leaves_the_generator_alone():
 
 def test_generator_step_leaves_the_discriminator_alone_and_frozen_only_meanwhile():
     state = new_state(tiny(), 2, CPU)
-    fake, _, labels = fake_and_real(state)
+    fake, real, labels = fake_and_real(state)
     generator, discriminator = snapshot(state.generator), snapshot(state.discriminator)
-    generator_step(state.discriminator, state.generator_optimizer, fake, labels, autocast=EXACT)
+    generator_step(
+        state.discriminator,
+        state.generator_optimizer,
+        real,
+        labels,
+        fake,
+        labels,
+        loss=LossConfig(relativistic=True),
+        autocast=EXACT,
+    )
     assert same(discriminator, snapshot(state.discriminator))
     assert not same(generator, snapshot(state.generator))
     assert all(parameter.requires_grad for parameter in state.discriminator.parameters())
@@ -128,9 +158,9 @@ def test_reused_fakes_are_judged_by_the_updated_discriminator(dataset, monkeypat
     judged = []
     step = training_steps.generator_step
 
-    def watched(discriminator, optimizer, fakes, labels, *, autocast):
+    def watched(discriminator, optimizer, reals, real_labels, fakes, labels, **settings):
         judged.append((snapshot(discriminator), fakes.detach().clone(), labels))
-        return step(discriminator, optimizer, fakes, labels, autocast=autocast)
+        return step(discriminator, optimizer, reals, real_labels, fakes, labels, **settings)
 
     monkeypatch.setattr("sagan.training.loop.generator_step", watched)
     run_steps(state, dataset, config)
@@ -151,14 +181,24 @@ def test_reused_fakes_are_judged_by_the_updated_discriminator(dataset, monkeypat
         {"reuse_fakes": True},
         {"precision": "bfloat16"},
         {"fake_labels": "data", "ema_decay": 0.0},
+        {"discriminator_steps": 2, "loss": ZERO_CENTRED},
+        {"reuse_fakes": True, "precision": "bfloat16", "loss": GRADIENT_PENALTY},
     ],
     ids=str,
 )
 def test_stopped_and_resumed_equals_straight_through(tmp_path, picture_folder, settings):
+    settings = dict(settings)
+    loss = settings.pop("loss", LossConfig())
     config = tiny(**settings)
     config = replace(
         config,
-        data=replace(config.data, source=str(picture_folder), horizontal_flip=True),
+        loss=loss,
+        data=replace(
+            config.data,
+            source=str(picture_folder),
+            horizontal_flip=True,
+            augment=("colour", "translation", "cutout") if loss.lecam else (),
+        ),
         optimizer=replace(config.optimizer, decay_start=0.4),
     )
     straight = Driver(config, tmp_path / "straight")
@@ -274,14 +314,14 @@ def test_loss_that_is_not_finite_stops_before_the_update(tmp_path, picture_folde
     config = tiny(checkpoint_interval=1)
     config = replace(config, data=replace(config.data, source=str(picture_folder)))
     driver = Driver(config, tmp_path / "run")
-    hinge = losses.hinge_generator
+    hinge = losses.generator_term
     calls = []
 
-    def broken(logits):
+    def broken(*arguments):
         calls.append(snapshot(driver.state.generator))
-        return hinge(logits) * (float("nan") if len(calls) == 3 else 1)
+        return hinge(*arguments) * (float("nan") if len(calls) == 3 else 1)
 
-    monkeypatch.setattr(training_steps.losses, "hinge_generator", broken)
+    monkeypatch.setattr(training_steps.losses, "generator_term", broken)
     with pytest.raises(SaganError, match=r"step 3: generator is nan.*step-00000002") as caught:
         driver.train()
     assert "\n" not in str(caught.value)
@@ -519,6 +559,8 @@ def test_diverged_error_names_its_term():
             labels,
             fake.detach() * float("nan"),
             labels,
+            loss=LossConfig(),
+            regularize=unregularized,
             autocast=EXACT,
         )
     assert caught.value.term == "discriminator_fake"

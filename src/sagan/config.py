@@ -17,6 +17,9 @@ from sagan.errors import SaganError
 RESOLUTIONS = (32, 64, 128, 256)
 
 
+Augmentation = Literal["colour", "translation", "cutout"]
+
+
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
     if not condition:
         raise SaganError(f"{name} = {value!r} is out of range; it must be {allowed}")
@@ -35,6 +38,9 @@ class DataConfig:
     """Use the classes; otherwise one unconditional model of all pictures."""
     horizontal_flip: bool = False
     """Mirror a random half of the training pictures (the released code does not)."""
+    augment: tuple[Augmentation, ...] = ()
+    """Random changes to real and generated pictures alike before they are judged (DiffAugment), for
+    small data: colour, translation, cutout; repeat the flag."""
     generated_images: int = 50_000
     """Pictures in the training split of a built-in source, all in memory: 50,000 take 0.15 GB at 32
     pixels, 2.5 GB at 128 and 9.8 GB at 256."""
@@ -51,6 +57,12 @@ class DataConfig:
             "data.generated_images",
             self.generated_images,
             "at least 1",
+        )
+        _require(
+            len(set(self.augment)) == len(self.augment),
+            "data.augment",
+            self.augment,
+            "a list without repetition",
         )
 
 
@@ -200,6 +212,81 @@ def _require_network(name: str, config: GeneratorConfig | DiscriminatorConfig) -
     )
 
 
+LossName = Literal["hinge", "non-saturating", "kl", "least-squares", "wasserstein"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """What the two networks minimise."""
+
+    name: LossName = "hinge"
+    """The adversarial loss; kl is that of the released code, non-saturating for the discriminator
+    and linear for the generator."""
+    relativistic: bool = False
+    """Compare the logits of pairs of a real and a generated picture (RpGAN)."""
+    gradient_penalty: float = 0.0
+    """Weight of the penalty on slopes other than 1 between real and generated pictures (WGAN-GP:
+    10)."""
+    r1: float = 0.0
+    """Weight of half the squared slope at real pictures (gamma)."""
+    r2: float = 0.0
+    """Weight of half the squared slope at generated pictures (gamma)."""
+    penalty_interval: int = 1
+    """Discriminator updates from one with gradient_penalty, r1 and r2 to the next; their weights
+    are multiplied by it."""
+    lecam: float = 0.0
+    """Weight of the distance to the moving averages of the other side's logits (LeCam: 0.3 on
+    CIFAR), for small data."""
+    lecam_decay: float = 0.99
+    """Decay of these averages in one discriminator update."""
+    consistency_real: float = 0.0
+    """Weight of the change of logits when real pictures are flipped and moved (CR, bCR: 10)."""
+    consistency_fake: float = 0.0
+    """The same of generated pictures (bCR: 10)."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "gradient_penalty",
+            "r1",
+            "r2",
+            "lecam",
+            "consistency_real",
+            "consistency_fake",
+        ):
+            value = getattr(self, name)
+            _require(0 <= value < float("inf"), f"loss.{name}", value, "a weight, at least 0")
+        interval = self.penalty_interval
+        _require(interval >= 1, "loss.penalty_interval", interval, "at least 1")
+        _require(
+            0 <= self.lecam_decay < 1, "loss.lecam_decay", self.lecam_decay, "from 0 to below 1"
+        )
+        if self.relativistic and self.name == "wasserstein":
+            raise SaganError(
+                "loss.relativistic changes nothing for loss.name wasserstein, a difference already;"
+                " leave it out"
+            )
+        if self.relativistic and self.name == "kl":
+            raise SaganError(
+                "loss.relativistic has no linear generator, by which alone loss.name kl differs;"
+                " choose non-saturating"
+            )
+        if self.gradient_penalty and (self.r1 or self.r2):
+            raise SaganError(
+                "loss.gradient_penalty pulls slopes to 1, loss.r1 and loss.r2 pull them to 0; "
+                "choose one"
+            )
+        if interval > 1 and not self.penalizes_gradients:
+            raise SaganError(
+                f"loss.penalty_interval = {interval} spaces out no penalty; set gradient_penalty,"
+                " r1 or r2, or leave it 1"
+            )
+
+    @property
+    def penalizes_gradients(self) -> bool:
+        """Whether a second derivative of the discriminator is asked for."""
+        return max(self.gradient_penalty, self.r1, self.r2) > 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
     """Adam with one learning rate per network (TTUR)."""
@@ -321,6 +408,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -376,6 +464,29 @@ class Config:
             discriminator.attention_blocks,
             f"different numbers from 1 to {blocks}",
         )
+
+    def remarks(self) -> list[str]:
+        """What is allowed, but should be done knowingly; a line each."""
+        loss, discriminator = self.loss, self.discriminator
+        found = []
+        if loss.gradient_penalty and discriminator.spectral_norm:
+            found.append(
+                "loss.gradient_penalty pulls slopes to 1 and discriminator.spectral_norm bounds "
+                "them too; published WGAN-GP goes with --discriminator.no-spectral-norm"
+            )
+        if loss.penalizes_gradients and discriminator.attention:
+            found.append(
+                "penalties on gradients take the discriminator's attention by the explicit formula "
+                "and in float32, since fused kernels have no second derivative: more memory"
+            )
+        if loss.name == "wasserstein" and not (
+            loss.penalizes_gradients or discriminator.spectral_norm
+        ):
+            found.append(
+                "loss.name wasserstein needs a bound on the discriminator's slope; "
+                "set loss.gradient_penalty or discriminator.spectral_norm"
+            )
+        return found
 
 
 def _require_attention(
@@ -477,10 +588,11 @@ def _coerce(kind: Any, value: Any, name: str) -> Any:
         return value
     assert get_origin(kind) is tuple, kind
     item_kind = get_args(kind)[0]
-    if not isinstance(value, (list, tuple)) or any(type(item) is not item_kind for item in value):
-        items = {int: "whole numbers", str: "texts"}[item_kind]
+    plain_kind = str if get_origin(item_kind) is Literal else item_kind
+    if not isinstance(value, (list, tuple)) or any(type(item) is not plain_kind for item in value):
+        items = {int: "whole numbers", str: "texts"}[plain_kind]
         raise SaganError(f"{name} must be a list of {items}, not {value!r}")
-    return tuple(value)
+    return tuple(_coerce(item_kind, item, name) for item in value)
 
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}

@@ -1,17 +1,23 @@
-"""Adversarial losses as pure functions of logits."""
+"""Adversarial losses as pure functions of logits.
+
+A discriminator's loss is the sum of two terms, one of real and one of generated pictures.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from torch.nn import functional as F
+
+from sagan.config import LossConfig, LossName
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 def hinge_discriminator(real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Hinge loss of the discriminator, its two terms; the loss is their sum.
+    """Hinge loss of the discriminator, its two terms.
 
     Args:
         real_logits: (N,).
@@ -20,14 +26,157 @@ def hinge_discriminator(real_logits: Tensor, fake_logits: Tensor) -> tuple[Tenso
     Returns:
         mean(max(0, 1 - D(x))) and mean(max(0, 1 + D(G(z)))), scalars.
 
-    Source: SAGAN paper, equation 4; released code ``model.py``, ``hinge_loss``.
+    Source: SAGAN paper, equation 4; released code ``model.py``, ``_get_d_real_loss``.
     """
     return F.relu(1 - real_logits).mean(), F.relu(1 + fake_logits).mean()
 
 
-def hinge_generator(fake_logits: Tensor) -> Tensor:
-    """Hinge loss of the generator: -mean(D(G(z))), a scalar.
+def logistic_discriminator(real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the discriminator: -log of the probability that it gives to the truth.
 
-    Source: SAGAN paper, equation 4.
+    Args:
+        real_logits: (N,).
+        fake_logits: (M,).
+
+    Returns:
+        mean(softplus(-D(x))) and mean(softplus(D(G(z)))), scalars.
+
+    Source: Goodfellow et al. 2014, equation 1; released code ``model.py``,
+    ``_get_d_real_loss_KL``.
+    """
+    return F.softplus(-real_logits).mean(), F.softplus(fake_logits).mean()
+
+
+def least_squares_discriminator(real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Least squares of the discriminator, with target 1 for real and 0 for generated pictures.
+
+    Args:
+        real_logits: (N,).
+        fake_logits: (M,).
+
+    Returns:
+        mean((D(x) - 1)^2) / 2 and mean(D(G(z))^2) / 2, scalars.
+
+    Source: Mao et al. 2017, equation 9.
+    """
+    return (real_logits - 1).square().mean() / 2, fake_logits.square().mean() / 2
+
+
+def wasserstein_discriminator(real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Negated estimate of the Wasserstein distance, if the discriminator is 1-Lipschitz.
+
+    Args:
+        real_logits: (N,).
+        fake_logits: (M,).
+
+    Returns:
+        -mean(D(x)) and mean(D(G(z))), scalars.
+
+    Source: Arjovsky et al. 2017, equation 2.
+    """
+    return -real_logits.mean(), fake_logits.mean()
+
+
+def linear_generator(fake_logits: Tensor) -> Tensor:
+    """The generator's loss beside hinge, Wasserstein and the released ``kl_loss``: -mean(D(G(z))).
+
+    Args:
+        fake_logits: (M,).
+
+    Returns:
+        A scalar.
+
+    Source: SAGAN paper, equation 4; released code ``model.py``, ``_get_g_loss`` and
+    ``_get_g_loss_KL``.
     """
     return -fake_logits.mean()
+
+
+def logistic_generator(fake_logits: Tensor) -> Tensor:
+    """The non-saturating loss of the generator: mean(softplus(-D(G(z)))), a scalar.
+
+    Args:
+        fake_logits: (M,).
+
+    Source: Goodfellow et al. 2014, section 3.
+    """
+    return F.softplus(-fake_logits).mean()
+
+
+def least_squares_generator(fake_logits: Tensor) -> Tensor:
+    """Least squares of the generator, target 1: mean((D(G(z)) - 1)^2) / 2, a scalar.
+
+    Args:
+        fake_logits: (M,).
+
+    Source: Mao et al. 2017, equation 9.
+    """
+    return (fake_logits - 1).square().mean() / 2
+
+
+Discriminator = Callable[["Tensor", "Tensor"], tuple["Tensor", "Tensor"]]
+Generator = Callable[["Tensor"], "Tensor"]
+
+_BY_NAME: Final[dict[LossName, tuple[Discriminator, Generator]]] = {
+    "hinge": (hinge_discriminator, linear_generator),
+    "non-saturating": (logistic_discriminator, logistic_generator),
+    "kl": (logistic_discriminator, linear_generator),
+    "least-squares": (least_squares_discriminator, least_squares_generator),
+    "wasserstein": (wasserstein_discriminator, linear_generator),
+}
+
+
+def relativistic(loss: Discriminator, winners: Tensor, losers: Tensor) -> Tensor:
+    """The real term of ``loss`` of the differences of paired logits, a scalar.
+
+    Each player wants its own pictures to be judged more real than those they are paired with.
+    Adding a number to all logits changes nothing.
+
+    Args:
+        loss: Of a discriminator.
+        winners: Logits that should be the higher ones, (N,).
+        losers: Logits of the pictures paired with them, (N,).
+
+    Source: Jolicoeur-Martineau 2020 ("On relativistic f-divergences"), RpGAN; with the logistic
+    loss Huang et al. 2024 (R3GAN), equation 2.
+    """
+    term, _ = loss(winners - losers, losers - winners)
+    return term
+
+
+def discriminator_terms(
+    config: LossConfig, real_logits: Tensor, fake_logits: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The two terms of the discriminator's loss; halves of one term in relativistic pairing.
+
+    Args:
+        config: Names the loss.
+        real_logits: (N,).
+        fake_logits: (N,).
+
+    Returns:
+        Two scalars, whose sum is the loss.
+    """
+    discriminator, _ = _BY_NAME[config.name]
+    if config.relativistic:
+        half = relativistic(discriminator, real_logits, fake_logits) / 2
+        return half, half
+    return discriminator(real_logits, fake_logits)
+
+
+def generator_term(config: LossConfig, real_logits: Tensor | None, fake_logits: Tensor) -> Tensor:
+    """The loss of the generator.
+
+    Args:
+        config: Names the loss.
+        real_logits: (N,), which only relativistic pairing asks for.
+        fake_logits: (N,).
+
+    Returns:
+        A scalar.
+    """
+    discriminator, generator = _BY_NAME[config.name]
+    if config.relativistic:
+        assert real_logits is not None
+        return relativistic(discriminator, fake_logits, real_logits)
+    return generator(fake_logits)

@@ -79,6 +79,8 @@ class Driver:
                 f"{folder} is already at step {self.state.step}; "
                 f"give more than --train.steps {config.train.steps}"
             )
+        for remark in config.remarks():
+            sys.stderr.write(f"note: {remark}\n")
         self.run.begin()
         self.run.rewind_log(self.state.step)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from sagan import spectral
+from sagan.augmentation import augment
 from sagan.config import Config, OptimizerConfig, TrainConfig
 from sagan.data import Dataset, batch_indices
 from sagan.images import to_float
 from sagan.training.randomness import Purpose, draw_latents_and_labels, generator_at
+from sagan.training.regularizers import Regularizers
 from sagan.training.state import TrainingState, update_average
 from sagan.training.steps import discriminator_step, generator_step
 
@@ -27,14 +30,15 @@ def train_steps(
 ) -> Iterator[dict[str, float]]:
     """Runs from ``state.step`` to the configured end; yields the loss terms after every step.
 
-    Latents, labels, data order and flips of step k are functions of (seed, k).
+    All random numbers of step k are functions of (seed, k).
 
     Raises:
-        DivergedError: A loss term is not finite; the state is that before the failed update.
+        DivergedError: A loss term is not finite; the weights are those before the failed update.
     """
     train = config.train
     state.generator.train()
     state.discriminator.train()
+    regularizers = Regularizers(config.loss, train.seed, state.logit_averages, autocast)
 
     def draw_fakes(update: int, purpose: Purpose, *, gradient: bool) -> tuple[Tensor, Tensor]:
         latents, labels = draw_latents_and_labels(
@@ -54,6 +58,7 @@ def train_steps(
         updates = discriminator_updates(state.step, train)
         for update in updates:
             real_images, real_labels = real_batch(dataset, config, update, device)
+            real_images = shown(real_images, config, update, Purpose.AUGMENTATION_REAL)
             is_reused = train.reuse_fakes and update == updates[-1]
             fake_images, fake_labels = draw_fakes(update, Purpose.DISCRIMINATOR, gradient=is_reused)
             terms |= discriminator_step(
@@ -61,8 +66,10 @@ def train_steps(
                 state.discriminator_optimizer,
                 real_images,
                 real_labels,
-                fake_images.detach(),
+                shown(fake_images.detach(), config, update, Purpose.AUGMENTATION_FAKE),
                 fake_labels,
+                loss=config.loss,
+                regularize=partial(regularizers.terms, update),
                 autocast=autocast,
             )
         if not train.reuse_fakes:
@@ -70,8 +77,11 @@ def train_steps(
         terms |= generator_step(
             state.discriminator,
             state.generator_optimizer,
-            fake_images,  # pyright: ignore[reportPossiblyUnboundVariable]
+            real_images,  # pyright: ignore[reportPossiblyUnboundVariable]
+            real_labels,  # pyright: ignore[reportPossiblyUnboundVariable]
+            shown(fake_images, config, state.step, Purpose.AUGMENTATION_GENERATOR),  # pyright: ignore[reportPossiblyUnboundVariable]
             fake_labels,  # pyright: ignore[reportPossiblyUnboundVariable]
+            loss=config.loss,
             autocast=autocast,
         )
         state.step += 1
@@ -99,6 +109,11 @@ def real_batch(
         flipped = torch.rand(len(indices), 1, 1, 1, generator=random).to(device) < 0.5
         images = torch.where(flipped, images.flip(3), images)
     return images, labels
+
+
+def shown(images: Tensor, config: Config, update: int, purpose: Purpose) -> Tensor:
+    """The pictures of one update as the discriminator sees them, after augmentation."""
+    return augment(images, config.data.augment, generator_at(config.train.seed, update, purpose))
 
 
 def set_learning_rates(state: TrainingState, config: OptimizerConfig, progress: float) -> None:

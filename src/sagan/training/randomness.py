@@ -21,6 +21,12 @@ class Purpose(IntEnum):
     GENERATOR = 2
     FLIP = 3
     STATISTICS = 4
+    AUGMENTATION_REAL = 5
+    AUGMENTATION_FAKE = 6
+    AUGMENTATION_GENERATOR = 7
+    INTERPOLATION = 8
+    CONSISTENCY_REAL = 9
+    CONSISTENCY_FAKE = 10
 
 
 def generator_at(seed: int, step: int, purpose: Purpose) -> torch.Generator:

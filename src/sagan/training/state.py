@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from sagan.config import Config, OptimizerConfig
 from sagan.layers import ConditionalBatchNorm2d
 from sagan.models import AnyDiscriminator, AnyGenerator, make_discriminator, make_generator
 from sagan.training.randomness import Purpose, draw_latents_and_labels, generator_at
+from sagan.training.regularizers import new_logit_averages
 
 STATISTICS_BATCHES = 16
 STATISTICS_BATCH_SIZE = 64
@@ -20,18 +21,22 @@ STATISTICS_BATCH_SIZE = 64
 
 @dataclass(kw_only=True)
 class TrainingState:
-    """Both networks, their optimisers, the averaged generator and the number of steps done."""
+    """Both networks, their optimisers, the averaged generator and the number of steps done.
+
+    With LeCam the moving averages of the logits too.
+    """
 
     generator: AnyGenerator
     discriminator: AnyDiscriminator
     generator_ema: AnyGenerator
     generator_optimizer: torch.optim.Adam
     discriminator_optimizer: torch.optim.Adam
+    logit_averages: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
 
     def parts(self) -> dict[str, dict[str, Tensor]]:
         """Every tensor of the state, by part and name."""
-        return {
+        parts = {
             "generator": self.generator.state_dict(),
             "discriminator": self.discriminator.state_dict(),
             "generator_ema": self.generator_ema.state_dict(),
@@ -39,7 +44,9 @@ class TrainingState:
             "discriminator_optimizer": _optimizer_tensors(
                 self.discriminator_optimizer, self.discriminator
             ),
+            "logit_averages": self.logit_averages,
         }
+        return {part: tensors for part, tensors in parts.items() if tensors}
 
     def restore(self, parts: Parts, step: int) -> None:
         """Takes over the tensors of :meth:`parts`.
@@ -55,6 +62,10 @@ class TrainingState:
             (self.discriminator_optimizer, self.discriminator, "discriminator_optimizer"),
         ):
             _restore_optimizer(optimizer, network, parts, part)
+        averages = parts.get("logit_averages", {})
+        require_same_tensors(averages, self.logit_averages, "logit_averages")
+        for name, tensor in self.logit_averages.items():
+            tensor.copy_(averages[name])
         self.step = step
 
 
@@ -77,6 +88,7 @@ def new_state(config: Config, num_classes: int, device: torch.device) -> Trainin
         discriminator_optimizer=_adam(
             discriminator, config.optimizer.discriminator_lr, config.optimizer
         ),
+        logit_averages=new_logit_averages(config.loss, device),
     )
 
 

@@ -1,0 +1,105 @@
+"""Random changes of pictures through which gradients flow.
+
+Everything maps float (N, C, H, W) in [-1, 1] to the same shape, each picture by its own numbers,
+drawn on the CPU. Colour changes may leave the range; what comes in from outside a picture is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from sagan.config import Augmentation
+
+
+def augment(images: Tensor, chosen: tuple[Augmentation, ...], random: torch.Generator) -> Tensor:
+    """Applies the chosen changes one after the other (DiffAugment).
+
+    Shown such pictures only, real and generated alike, the discriminator cannot learn a small
+    data set by heart, and the generator does not learn to draw the changes.
+
+    Args:
+        images: (N, C, H, W) in [-1, 1].
+        chosen: Of colour, translation, cutout; with none the pictures are returned as they are.
+        random: On the CPU.
+
+    Source: Zhao et al. 2020 ("Differentiable augmentation"), section 3.
+    """
+    for name in chosen:
+        images = _BY_NAME[name](images, random)
+    return images
+
+
+def colour(images: Tensor, random: torch.Generator) -> Tensor:
+    """Brightness by up to 0.5, saturation by a factor of 0 to 2, contrast by 0.5 to 1.5.
+
+    Source: Zhao et al. 2020, their code's brightness, saturation and contrast.
+    """
+    images = images + _uniform(images, -0.5, 0.5, random)
+    grey = images.mean(dim=1, keepdim=True)
+    images = grey + (images - grey) * _uniform(images, 0, 2, random)
+    level = images.mean(dim=(1, 2, 3), keepdim=True)
+    return level + (images - level) * _uniform(images, 0.5, 1.5, random)
+
+
+def translation(images: Tensor, random: torch.Generator) -> Tensor:
+    """Moves by up to an eighth of height and width, in whole pixels; 0 comes in.
+
+    Source: Zhao et al. 2020.
+    """
+    rows, columns = _shifts(images, random)
+    return rows @ images @ columns.mT
+
+
+def cutout(images: Tensor, random: torch.Generator) -> Tensor:
+    """Sets a square of half the height and width to 0; its centre lies anywhere in the picture.
+
+    Source: Zhao et al. 2020; DeVries and Taylor 2017.
+    """
+    count, _, *sizes = images.shape
+    inside = []
+    for size in sizes:
+        distance = torch.arange(size) - torch.randint(size, (count, 1), generator=random)
+        inside.append((distance >= -size // 4) & (distance < size // 4))
+    rows, columns = inside  # (N, H) and (N, W)
+    hole = rows[:, None, :, None] & columns[:, None, None, :]  # (N, 1, H, W)
+    return images * hole.logical_not().to(images)
+
+
+def flip_and_translate(images: Tensor, random: torch.Generator) -> Tensor:
+    """Mirrors a random half and moves all by up to an eighth: what logits should not depend on.
+
+    Source: Zhang et al. 2020 (CR), section 3.2: flips and shifts by up to 4 pixels of 32.
+    """
+    rows, columns = _shifts(images, random)
+    flipped = torch.rand(len(images), 1, 1, 1, generator=random).to(images.device) < 0.5
+    return rows @ images @ torch.where(flipped, columns.flip(3), columns).mT
+
+
+_BY_NAME: Final[dict[Augmentation, Callable[[Tensor, torch.Generator], Tensor]]] = {
+    "colour": colour,
+    "translation": translation,
+    "cutout": cutout,
+}
+
+
+def _uniform(images: Tensor, low: float, high: float, random: torch.Generator) -> Tensor:
+    """A number per picture, (N, 1, 1, 1)."""
+    draws = torch.rand(len(images), 1, 1, 1, generator=random)
+    return (low + (high - low) * draws).to(images.device)
+
+
+def _shifts(images: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Matrices that move rows and columns, (N, 1, H, H) and (N, 1, W, W): shifted identities."""
+    count, _, *sizes = images.shape
+    matrices = []
+    for size in sizes:
+        reach = size // 8
+        shifts = torch.randint(-reach, reach + 1, (count, 1, 1, 1), generator=random)
+        places = torch.arange(size)
+        matrices.append((places == places[:, None] + shifts).to(images))
+    rows, columns = matrices
+    return rows, columns
