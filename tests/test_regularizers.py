@@ -18,7 +18,7 @@ LOSSES += [LossConfig(name=name, relativistic=True) for name in ("hinge", "least
 
 
 def name_of(loss):
-    return " ".join(word for word, value in vars(loss).items() if value is True) + loss.name
+    return "relativistic " * loss.relativistic + loss.name
 
 
 @pytest.mark.parametrize("loss", [*LOSSES, ZERO_CENTRED, GRADIENT_PENALTY], ids=name_of)
