@@ -73,6 +73,22 @@ def test_names_and_shapes_are_those_of_the_repository(name, target, tmp_path):
             torch.testing.assert_close(written[key], tensor, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("target", ["studiogan", "mmgen"])
+def test_class_tables_trained_under_spectral_norm_go_out(target, tmp_path):
+    checkpoint = ours({"class_tables": "spectral"}, {"shortcut_input": "relu"})
+    tensors = dict(checkpoint.parts["generator"])
+    for name, table in checkpoint.parts["generator"].items():
+        if name.endswith((".gain.weight", ".bias.weight")):
+            u, _, v = torch.linalg.svd(table)
+            norm = name.removesuffix("weight") + "spectral_norm"
+            tensors[f"{norm}.u"], tensors[f"{norm}.v"] = u[:, 0], v[0]
+    checkpoint = replace(checkpoint, parts={**checkpoint.parts, "generator": tensors})
+    paths, reasons = write(checkpoint, target, tmp_path)
+    assert not reasons
+    again = convert(paths)[0]
+    torch.testing.assert_close(images_of(again), images_of(checkpoint), rtol=0, atol=2e-5)
+
+
 def test_unconverged_vectors_of_biggan_come_back(tmp_path):
     tensors = unconverged(load_file(golden("biggan_32")["G"]))
     torch.save(tensors, tmp_path / "G.pth")

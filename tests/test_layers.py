@@ -14,6 +14,7 @@ from sagan.layers import (
     SelfAttention2d,
     UpsampleConv2d,
     class_rows,
+    initialize,
 )
 
 EXACT = {"rtol": 0, "atol": 1e-12}
@@ -179,6 +180,43 @@ def test_conditional_batch_norm_starts_as_plain_and_evaluates_with_running_stati
     before = layer.running_mean.clone()
     layer(x, labels)
     assert torch.equal(before, layer.running_mean)
+
+
+def class_tables(tables):
+    network = torch.nn.ModuleDict(
+        {"norm": ConditionalBatchNorm2d(6, 4, eps=1e-5, momentum=0.1, tables=tables)}
+    )
+    initialize(network, "orthogonal")
+    spectral.attach(network, 1e-12)
+    spectral.advance(network, 50)
+    return network["norm"]
+
+
+def test_class_tables_start_at_one_and_zero_or_are_drawn():
+    gain, bias = class_tables("plain").affine
+    assert torch.equal(gain, torch.ones(4, 6))
+    assert torch.equal(bias, torch.zeros(4, 6))
+    for table in (class_tables("drawn").affine[0] - 1, class_tables("drawn").affine[1]):
+        torch.testing.assert_close(table @ table.T, torch.eye(4))
+
+
+def test_spectral_class_tables_are_divided_by_their_largest_singular_value():
+    layer = class_tables("spectral").double()
+    with torch.no_grad():
+        layer.gain.weight *= 7
+        layer.bias.weight *= 0.2
+    gain, bias = layer.affine
+    for table in (gain - 1, bias):
+        assert torch.linalg.matrix_norm(table, 2).item() == pytest.approx(1)
+    x, labels = torch.randn(3, 6, 2, 2).double(), torch.tensor([3, 0, 3])
+    plain = F.batch_norm(x, None, None, training=True, eps=1e-5)
+    expected = plain * gain[labels][:, :, None, None] + bias[labels][:, :, None, None]
+    torch.testing.assert_close(layer(x, labels), expected, **EXACT)
+
+
+def test_a_network_without_classes_has_plain_tables():
+    layer = ConditionalBatchNorm2d(6, 0, eps=1e-5, momentum=0.1, tables="spectral")
+    assert torch.equal(layer.gain, torch.ones(1, 6))
 
 
 def test_labels_are_shares_of_one_class():

@@ -199,6 +199,8 @@ PAPER_TEXT = {"attention_value_divisor": 8, "attention_pooling": False}
     [
         ({"upsampling": "bilinear"}, {"hidden_channels": "in", "shortcut_input": "relu"}),
         (PAPER_TEXT, PAPER_TEXT),
+        ({"class_tables": "drawn"}, {}),
+        ({"class_tables": "spectral"}, {}),
         ({}, {"attention": (), "attention_blocks": (1, 2, 3, 4), "final_resolution": 8}),
     ],
 )

@@ -12,7 +12,7 @@ from conftest import tiny
 
 from sagan import checkpoint as checkpoints
 from sagan import losses, spectral
-from sagan.config import LossConfig
+from sagan.config import LossConfig, TrainConfig
 from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.layers import Conv2d
@@ -438,10 +438,15 @@ def test_average_of_a_constant_is_the_constant_and_moves_by_its_share():
 
 
 def test_average_decay_grows_to_its_setting():
-    values = [average_decay(0.99, step) for step in (1, 10, 100, 10_000)]
+    values = [average_decay(TrainConfig(ema_decay=0.99), step) for step in (1, 10, 100, 10_000)]
     assert values == sorted(values)
     assert values[0] < 0.2
     assert values[-1] == 0.99
+
+
+def test_average_copies_until_its_start():
+    config = TrainConfig(ema_decay=0.99, ema_start=20)
+    assert [average_decay(config, step) for step in (1, 19, 20, 10_000)] == [0, 0, 0.99, 0.99]
 
 
 def test_refreshed_average_has_norm_one_and_the_statistics_of_its_own_pictures(dataset):

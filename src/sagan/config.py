@@ -71,6 +71,7 @@ Architecture = Literal["residual", "dcgan"]
 Upsampling = Literal["nearest", "bilinear"]
 HiddenChannels = Literal["out", "in"]
 ShortcutInput = Literal["raw", "relu"]
+ClassTables = Literal["plain", "drawn", "spectral"]
 Precision = Literal["auto", "float32", "bfloat16"]
 FakeLabels = Literal["uniform", "data"]
 
@@ -101,6 +102,10 @@ class GeneratorConfig:
     """Divide every weight, but those of batch norm, by its largest singular value."""
     spectral_norm_eps: float = 1e-12
     """Lower bound of the norms in the power iteration (the released code adds it)."""
+    class_tables: ClassTables = "plain"
+    """Gains and biases of the conditional batch norm: 1 and 0 at first; drawn like the weights and
+    1 added to the gains (BigGAN-PyTorch); drawn and also divided by their largest singular value
+    (spectral: PyTorch-StudioGAN, mmgeneration)."""
     batch_norm_eps: float = 1e-5
     """Added to the variance in batch norm."""
     batch_norm_momentum: float = 0.001
@@ -169,6 +174,7 @@ _RESIDUAL_ONLY = (
     "attention_value_divisor",
     "attention_pooling",
     "upsampling",
+    "class_tables",
     "hidden_channels",
     "shortcut_input",
 )
@@ -335,6 +341,9 @@ class TrainConfig:
     """Labels of generated pictures: every class alike, or as frequent as in the data."""
     ema_decay: float = 0.999
     """Decay of the averaged generator weights, used for every picture shown; 0 copies them."""
+    ema_start: int = 0
+    """Steps that only copy the weights, after which the decay is full at once; 0: it grows from the
+    first step on, as TensorFlow's average does."""
     seed: int = 0
     """All randomness of the run is a function of this number and the step."""
     device: str = "auto"
@@ -370,6 +379,7 @@ class TrainConfig:
         _require(
             0 <= self.ema_decay < 1, "train.ema_decay", self.ema_decay, "at least 0 and below 1"
         )
+        _require(self.ema_start >= 0, "train.ema_start", self.ema_start, "at least 0")
         _require(self.seed >= 0, "train.seed", self.seed, "at least 0")
 
 

@@ -62,11 +62,11 @@ def _constant_form(layer: nn.Module) -> nn.Module | None:
             out, into, *_ = layer.kernel.shape
             folded = nn.Conv2d(into, out, 4, stride=2, padding=1, device="meta")
         case ConditionalBatchNorm2d():
-            tensors = (layer.gain, layer.bias, layer.running_mean, layer.running_var)
+            tensors = (*layer.affine, layer.running_mean, layer.running_var)
             gain, bias, mean, variance = (tensor.cpu().double() for tensor in tensors)
             scale = gain * (variance + layer.eps).rsqrt()
             shift = bias - mean * scale
-            return ClassAffine2d(scale.to(layer.gain), shift.to(layer.bias))
+            return ClassAffine2d(scale.to(layer.running_mean), shift.to(layer.running_mean))
         case _:
             return None
     folded.weight = nn.Parameter(layer.kernel.contiguous())

@@ -7,13 +7,14 @@ folded into the kernel: one strided convolution with a 4x4 kernel does the same 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sagan.config import HiddenChannels, Initialization, ShortcutInput, Upsampling
+from sagan.config import ClassTables, HiddenChannels, Initialization, ShortcutInput, Upsampling
 from sagan.spectral import SpectralLayer
 
 
@@ -141,29 +142,51 @@ class DownsampleConv2d(SpectralLayer):
 class ConditionalBatchNorm2d(nn.Module):
     """Batch norm with one gain and one bias per class and channel.
 
-    Gains start at 1 and biases at 0; neither is spectrally normalised. Without classes there is
-    one row, used for every picture.
+    Plain gains start at 1 and biases at 0; neither is spectrally normalised. Without classes there
+    is one row, used for every picture, and always plain.
 
-    Source: released code ``ops.py``, ``ConditionalBatchNorm``.
+    Source: released code ``ops.py``, ``ConditionalBatchNorm``; other tables: BigGAN-PyTorch
+    ``layers.py``, ``ccbn``, and PyTorch-StudioGAN ``utils/ops.py``, ``ConditionalBatchNorm2d``.
 
     Args:
         channels: C.
         num_classes: Rows of the tables; 0 for an unconditional network.
         eps: Added to the variance.
         momentum: Weight of the newest batch in the running statistics.
+        tables: As for ``GeneratorConfig.class_tables``.
     """
 
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, channels: int, num_classes: int, *, eps: float, momentum: float) -> None:
+    def __init__(
+        self,
+        channels: int,
+        num_classes: int,
+        *,
+        eps: float,
+        momentum: float,
+        tables: ClassTables = "plain",
+    ) -> None:
         super().__init__()
         self.eps = eps
         self.momentum = momentum
-        self.gain = nn.Parameter(torch.ones(max(num_classes, 1), channels))
-        self.bias = nn.Parameter(torch.zeros(max(num_classes, 1), channels))
+        self.tables = tables if num_classes else "plain"
+        if self.tables == "spectral":
+            self.gain = Embedding(num_classes, channels)
+            self.bias = Embedding(num_classes, channels)
+        else:
+            self.gain = nn.Parameter(torch.ones(max(num_classes, 1), channels))
+            self.bias = nn.Parameter(torch.zeros(max(num_classes, 1), channels))
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
+
+    @property
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """Gains and biases as used, both (rows, C)."""
+        if isinstance(self.gain, Embedding):
+            return 1 + self.gain.normalized_weight, self.bias.normalized_weight
+        return self.gain, self.bias
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """(N, C, H, W) and (N,) -> (N, C, H, W); in training with the statistics of the batch.
@@ -178,7 +201,7 @@ class ConditionalBatchNorm2d(nn.Module):
             momentum=self.momentum,
             eps=self.eps,
         )
-        return class_affine(x, labels, self.gain, self.bias)
+        return class_affine(x, labels, *self.affine)
 
 
 def class_affine(x: Tensor, labels: Tensor | None, scale: Tensor, shift: Tensor) -> Tensor:
@@ -292,15 +315,21 @@ class GeneratorBlock(nn.Module):
         *,
         batch_norm_eps: float,
         batch_norm_momentum: float,
+        class_tables: ClassTables = "plain",
         upsampling: Upsampling = "nearest",
     ) -> None:
         super().__init__()
         self.upsampling = upsampling
         upsample = {"nearest": UpsampleConv2d, "bilinear": BilinearUpsampleConv2d}[upsampling]
-        batch_norm = {"eps": batch_norm_eps, "momentum": batch_norm_momentum}
-        self.norm1 = ConditionalBatchNorm2d(in_channels, num_classes, **batch_norm)
+        batch_norm = partial(
+            ConditionalBatchNorm2d,
+            eps=batch_norm_eps,
+            momentum=batch_norm_momentum,
+            tables=class_tables,
+        )
+        self.norm1 = batch_norm(in_channels, num_classes)
         self.conv1 = upsample(in_channels, out_channels)
-        self.norm2 = ConditionalBatchNorm2d(out_channels, num_classes, **batch_norm)
+        self.norm2 = batch_norm(out_channels, num_classes)
         self.conv2 = Conv2d(out_channels, out_channels, 3)
         self.shortcut = Conv2d(in_channels, out_channels, 1)
 
@@ -356,8 +385,12 @@ class DiscriminatorBlock(nn.Module):
 
 
 def initialize(network: nn.Module, how: Initialization) -> None:
-    """Draws every weight but those of batch norm; biases stay 0."""
+    """Draws every weight; batch norm and biases stay 1 and 0, but for class tables drawn too."""
     draw = {"xavier": nn.init.xavier_uniform_, "orthogonal": nn.init.orthogonal_}[how]
     for layer in network.modules():
         if isinstance(layer, SpectralLayer):
             draw(layer.weight)
+        elif isinstance(layer, ConditionalBatchNorm2d) and layer.tables == "drawn":
+            draw(layer.gain)
+            layer.gain.data += 1
+            draw(layer.bias)

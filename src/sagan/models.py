@@ -69,6 +69,7 @@ class Generator(nn.Module):
                 num_classes,
                 batch_norm_eps=config.batch_norm_eps,
                 batch_norm_momentum=config.batch_norm_momentum,
+                class_tables=config.class_tables,
                 upsampling=config.upsampling,
             )
             for before, after in pairwise(channels)

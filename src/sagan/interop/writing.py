@@ -85,7 +85,7 @@ def foreign_state(checkpoint: Checkpoint, layout: Layout, role: Role) -> dict[st
     """
     resolution = checkpoint.config.data.resolution
     config = getattr(checkpoint.config, role)
-    tensors = dict(checkpoint.parts[role])
+    tensors = _with_plain_tables(checkpoint.parts[role])
     classes = len(checkpoint.class_names)
     count = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks."))
     if isinstance(config, GeneratorConfig):
@@ -101,6 +101,18 @@ def foreign_state(checkpoint: Checkpoint, layout: Layout, role: Role) -> dict[st
     if isinstance(config, GeneratorConfig):
         _write_norms(writer, structure, config.batch_norm_eps)
     return writer.state
+
+
+def _with_plain_tables(tensors: State) -> dict[str, Tensor]:
+    """Class tables that are spectrally normalised become gains and biases as used."""
+    plain = dict(tensors)
+    for name, table in tensors.items():
+        if name.endswith((".gain.weight", ".bias.weight")):
+            ours = name.removesuffix(".weight")
+            u, v = (plain.pop(f"{ours}.spectral_norm.{vector}") for vector in "uv")
+            offset = 1 if ours.endswith("gain") else 0
+            plain[ours] = offset + plain.pop(name) / u.dot(table.mv(v))
+    return plain
 
 
 class _Writer:

@@ -85,7 +85,7 @@ def train_steps(
             autocast=autocast,
         )
         state.step += 1
-        decay = average_decay(train.ema_decay, state.step)
+        decay = average_decay(train, state.step)
         update_average(state.generator_ema, state.generator, decay)
         yield terms
 
@@ -129,9 +129,12 @@ def set_learning_rates(state: TrainingState, config: OptimizerConfig, progress: 
             group["lr"] = rate * factor
 
 
-def average_decay(decay: float, step: int) -> float:
+def average_decay(config: TrainConfig, step: int) -> float:
     """The decay of the average after ``step`` steps, smaller at the start of a run.
 
-    Source: TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``.
+    Source: TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``; with ``ema_start``
+    BigGAN-PyTorch, ``utils.py``, ``ema``.
     """
-    return min(decay, (1 + step) / (10 + step))
+    if config.ema_start:
+        return config.ema_decay if step >= config.ema_start else 0.0
+    return min(config.ema_decay, (1 + step) / (10 + step))
