@@ -19,9 +19,92 @@ class Preset:
     """Where the values come from."""
     published: tuple[str, ...] = ()
     """Numbers to expect, each with where it stands; none where there is none we could check."""
+    data: str = ""
+    """The pictures it is for, which only ``--data.source`` can give; empty: built in."""
+    differs: tuple[str, ...] = ()
+    """What the source does and no setting expresses; what holds for all: docs/faithfulness.md."""
     settings: dict[str, Any]
     """What differs from the defaults, which are the authors' values."""
 
+
+_IMAGENET = "ImageNet, 1,281,167 pictures in 1000 classes"
+_OWN_COPY: dict[str, Any] = {"ema_decay": 0.0}
+
+_BATCHES = "batch statistics are those of each GPU's 64 pictures, here of all 256"
+_VECTORS = (
+    "singular vectors advance at every pass of their network; here once before each of its updates"
+)
+
+_STUDIOGAN: dict[str, dict[str, Any]] = {
+    "generator": {
+        "class_tables": "spectral",
+        "initialization": "orthogonal",
+        "spectral_norm_eps": 1e-6,
+        "batch_norm_eps": 1e-4,
+        "batch_norm_momentum": 0.1,
+    },
+    "discriminator": {
+        "shortcut_input": "relu",
+        "initialization": "orthogonal",
+        "spectral_norm_eps": 1e-6,
+    },
+    "optimizer": {"eps": 1e-6},
+}
+_CIFAR_NETWORKS: dict[str, dict[str, Any]] = {
+    "generator": {"channels": (4, 4, 4, 4), "attention": (16,)},
+    "discriminator": {"channels": (2, 2, 2, 2), "final_resolution": 8, "attention": (16,)},
+}
+_CIFAR_RUN: dict[str, dict[str, Any]] = {
+    "data": {"resolution": 32, "horizontal_flip": True},
+    "optimizer": {"generator_lr": 2e-4, "discriminator_lr": 2e-4, "beta1": 0.5},
+    "train": {"steps": 100_000, "batch_size": 64, "discriminator_steps": 5, "ema_decay": 0.0},
+}
+
+
+def _joined(*layers: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """One set of settings of several, the later above the earlier."""
+    return {
+        section: {key: value for layer in layers for key, value in layer.get(section, {}).items()}
+        for section in dict.fromkeys(section for layer in layers for section in layer)
+    }
+
+
+def _heykeetae(pictures: str, crop: str) -> Preset:
+    return Preset(
+        title=f"DCGAN-style networks without classes, 64 pixels, for {pictures}",
+        source="heykeetae/Self-Attention-GAN: README.md (the command, with the hinge loss),"
+        " parameter.py, sagan_models.py, trainer.py, data_loader.py",
+        data=pictures,
+        differs=(
+            "weights and biases are drawn from PyTorch's defaults of each layer; here Xavier and 0",
+            crop,
+            _VECTORS,
+            "its parameter.py falls back to WGAN-GP, of which its README says: without spectral"
+            " norm; add --loss.name wasserstein --loss.gradient-penalty 10"
+            " --generator.no-spectral-norm --discriminator.no-spectral-norm",
+        ),
+        settings={
+            "data": {"resolution": 64, "conditional": False},
+            "generator": {
+                "architecture": "dcgan",
+                "attention": (16, 32),
+                "batch_norm_momentum": 0.1,
+            },
+            "discriminator": {"architecture": "dcgan", "attention": (8, 4)},
+            "optimizer": {"beta2": 0.9},
+            "train": {"batch_size": 64, "ema_decay": 0.0},
+        },
+    )
+
+
+_RELEASED_DIFFERS = (
+    _BATCHES,
+    "the generator's singular vectors advance twice in a step, the discriminator's once, with"
+    " gradients through the iteration; here once each, without",
+    "the last batch norm's running statistics decay by 0.9999, the others' by 0.999; here all by"
+    " 0.999, and pictures use neither",
+    "train_imagenet.py stops at 2,000,000 steps; here at the 1,000,000 that its README names",
+)
 
 PRESETS: dict[str, Preset] = {
     "avatars32": Preset(
@@ -64,27 +147,153 @@ PRESETS: dict[str, Preset] = {
             "IS 51.43, FID 18.28 (the paper's feat32, as PyTorch-StudioGAN's"
             " docs/figures/Reproducibility_.png quotes it)",
         ),
-        settings={"train": {"ema_decay": 0.0}},
+        data=_IMAGENET,
+        differs=_RELEASED_DIFFERS,
+        settings={"train": _OWN_COPY},
     ),
     "imagenet128-feat64": Preset(
         title="the paper's headline: the same with attention at 64 x 64 (feat64)",
         source="SAGAN paper, section 4, on the released code; attention where BigGAN-PyTorch's"
         " launch_SAGAN_bs128x2_ema.sh and mmgeneration's sagan_128x128.py have it",
         published=("IS 52.52, FID 18.65 (the paper's abstract)",),
+        data=_IMAGENET,
+        differs=_RELEASED_DIFFERS,
         settings={
             "generator": {"attention": (64,)},
             "discriminator": {"attention": (64,)},
-            "train": {"ema_decay": 0.0},
+            "train": _OWN_COPY,
         },
     ),
     "imagenet128-baseline": Preset(
         title="the released code's baseline: the same without attention",
         source="brain-research/self-attention-gan: model.py, the flag baseline",
+        data=_IMAGENET,
+        differs=_RELEASED_DIFFERS,
         settings={
             "generator": {"attention": ()},
             "discriminator": {"attention": ()},
-            "train": {"ema_decay": 0.0},
+            "train": _OWN_COPY,
         },
+    ),
+    "imagenet128-paper-text": Preset(
+        title="the paper's text where the released code says otherwise: C/8 values, no pooling,"
+        " beta2 0.9",
+        source="SAGAN paper, sections 3 and 4; the released code where the text is silent",
+        data=_IMAGENET,
+        differs=("the text names no batch size: 256 is the released code's",),
+        settings={
+            "generator": {"attention_value_divisor": 8, "attention_pooling": False},
+            "discriminator": {"attention_value_divisor": 8, "attention_pooling": False},
+            "optimizer": {"beta2": 0.9},
+            "train": _OWN_COPY,
+        },
+    ),
+    "imagenet128-biggan-schedule": Preset(
+        title="the best open result: attention at 64 x 64, averaged weights, drawn class tables",
+        source="mmgeneration: configs/sagan/sagan_128_*_noaug_bigGAN_*_imagenet1k_b32x8.py,"
+        " after BigGAN-PyTorch's launch_SAGAN_bs128x2_ema.sh",
+        published=(
+            "IS 69.54, FID 12.83 at 826,000 steps (mmgeneration's configs/sagan/README.md)",
+        ),
+        data=_IMAGENET,
+        differs=(
+            "batch statistics are those of each GPU's 32 pictures, here of all 256",
+            "biases begin at PyTorch's defaults, uniform within 1/sqrt(fan-in); here at 0",
+            "spectral_norm_eps is 1e-12 in the first, last and projection layers and 1e-6 in"
+            " attention; here 1e-8 everywhere",
+            _VECTORS,
+        ),
+        settings={
+            "generator": {
+                "attention": (64,),
+                "class_tables": "drawn",
+                "spectral_norm_eps": 1e-8,
+                "batch_norm_momentum": 0.1,
+            },
+            "discriminator": {"attention": (64,), "spectral_norm_eps": 1e-8},
+            "train": {"ema_start": 2000},
+        },
+    ),
+    "imagenet128-studiogan": Preset(
+        title="PyTorch-StudioGAN's SAGAN: normalised class tables, ReLU in place, mirroring",
+        source="PyTorch-StudioGAN: src/configs/ImageNet/SAGAN-256.yaml, src/config.py,"
+        " src/models/resnet.py, src/utils/ops.py",
+        published=(
+            "IS 29.85, FID 34.73 at 920,000 steps, against the validation split"
+            " (logs/IMAGENET/SAGAN-train-2021_02_11_16_18_59.log)",
+            "IS 19.16, FID 51.82 (docs/figures/Reproducibility_.png)",
+        ),
+        data=_IMAGENET,
+        differs=(_VECTORS,),
+        settings=_joined(
+            _STUDIOGAN,
+            {
+                "data": {"horizontal_flip": True},
+                "generator": {"attention": (64,)},
+                "discriminator": {"attention": (64,)},
+                "train": _OWN_COPY,
+            },
+        ),
+    ),
+    "cifar10-studiogan": Preset(
+        title="PyTorch-StudioGAN's SAGAN for CIFAR-10, 32 pixels",
+        source="PyTorch-StudioGAN: src/configs/CIFAR10/SAGAN.yaml, src/config.py,"
+        " src/models/resnet.py, src/utils/ops.py",
+        published=(
+            "IS 8.68, FID 14.01 at 90,000 steps, against the test split (logs/CIFAR10)",
+            "IS 8.64, FID 10.35 (docs/figures/StudioGAN_Benchmark_.png)",
+        ),
+        data="CIFAR-10, 50,000 pictures in 10 classes",
+        differs=(_VECTORS,),
+        settings=_joined(_STUDIOGAN, _CIFAR_NETWORKS, _CIFAR_RUN),
+    ),
+    "cifar10-mmgen": Preset(
+        title="mmgeneration's SAGAN for CIFAR-10: the same, but shortcuts before the ReLU",
+        source="mmgeneration: configs/sagan/sagan_32_woReLUinplace_*_cifar10_b64x1.py,"
+        " configs/_base_/models/sagan/sagan_32x32.py, configs/_base_/datasets/cifar10_nopad.py",
+        published=(
+            "IS 9.32, FID 9.43 at 96,000 generator steps (mmgeneration's configs/sagan/README.md)",
+        ),
+        data="CIFAR-10, 50,000 pictures in 10 classes",
+        differs=(_VECTORS, "spectral_norm_eps is 1e-6 in attention; here 1e-12 everywhere"),
+        settings=_joined(
+            _CIFAR_NETWORKS,
+            _CIFAR_RUN,
+            {
+                "generator": {
+                    "class_tables": "spectral",
+                    "initialization": "orthogonal",
+                    "batch_norm_eps": 1e-4,
+                    "batch_norm_momentum": 0.1,
+                },
+                "discriminator": {"initialization": "orthogonal"},
+            },
+        ),
+    ),
+    "tinyimagenet64-studiogan": Preset(
+        title="PyTorch-StudioGAN's SAGAN for Tiny ImageNet, 64 pixels, attention at 32 x 32",
+        source="PyTorch-StudioGAN up to v0.3.0: src/configs/Tiny_ImageNet/SAGAN.yaml,"
+        " src/config.py, src/models/resnet.py",
+        published=(
+            "IS 8.34, FID 51.41 at 88,000 steps, against the validation split (logs/TINY_IMAGENET)",
+        ),
+        data="Tiny ImageNet, 100,000 pictures in 200 classes",
+        differs=(_VECTORS,),
+        settings=_joined(
+            _STUDIOGAN,
+            {
+                "data": {"resolution": 64, "horizontal_flip": True},
+                "train": {"steps": 100_000, "ema_decay": 0.0},
+            },
+        ),
+    ),
+    "celeba64": _heykeetae(
+        "CelebA",
+        "pictures are cropped to their central 160 x 160 pixels; here to the largest square",
+    ),
+    "lsun64": _heykeetae(
+        "LSUN church_outdoor_train",
+        "pictures are squeezed to a square; here cropped to the largest",
     ),
 }
 

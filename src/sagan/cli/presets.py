@@ -36,6 +36,7 @@ def presets(name: str | None = None, /) -> None:
     operations = multiply_accumulates(config)
     lines = [
         *_description(name),
+        *(line for text in described(name).differs for line in _entry("differs", text)),
         *_entry(
             "operations",
             f"{operations:.2g} multiply-accumulates, {operations / pictures / 1e9:.2g} G for each"
@@ -76,6 +77,8 @@ def _description(name: str) -> Iterator[str]:
     yield from _entry("source", preset.source)
     for numbers in preset.published:
         yield from _entry("published", numbers)
+    if preset.data:
+        yield from _entry("pictures", f"{preset.data}: give them with --data.source")
     yield from _entry(
         "cost", f"{config.train.steps:,} steps over {real_pictures(config):,} real pictures"
     )

@@ -13,6 +13,7 @@ from cyclopts.argument import update_argument_collection
 
 from sagan import config as settings
 from sagan.errors import SaganError
+from sagan.presets import PRESETS
 from sagan.presets import preset as named_preset
 
 DEFAULT_PRESET = "avatars32"
@@ -36,6 +37,13 @@ def _read_settings(app: App, commands: tuple[str, ...], arguments: ArgumentColle
         base = settings.load(chosen)
     else:
         base = named_preset(chosen or DEFAULT_PRESET)
+    if chosen in PRESETS and PRESETS[chosen].data and not given["--data.source"]:
+        pictures = PRESETS[chosen].data
+        print(
+            f"note: {chosen} is for {pictures}; without --data.source it learns from"
+            f" {base.data.source}",
+            file=sys.stderr,
+        )
     # What cyclopts' own config sources do, which would take the section "train" for the command.
     update_argument_collection(
         settings.to_dict(base),
