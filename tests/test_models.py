@@ -250,3 +250,14 @@ def test_thin_blocks_have_their_inputs_width_inside():
     config = DiscriminatorConfig(base_channels=8, attention=(16,), hidden_channels="in")
     network = Discriminator(config, resolution=32, num_classes=0)
     assert [len(block.conv1.weight) for block in network.blocks] == [8, 8, 16, 32]
+
+
+def test_first_biases_are_zero():
+    size = {"resolution": 32, "num_classes": 2}
+    for network in (
+        Generator(GeneratorConfig(base_channels=8, attention=()), **size),
+        Discriminator(DiscriminatorConfig(base_channels=8, attention=()), **size),
+    ):
+        biases = [p for name, p in network.named_parameters() if name.endswith("bias")]
+        assert biases
+        assert not any(bias.any() for bias in biases)

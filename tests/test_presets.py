@@ -3,7 +3,7 @@ import subprocess
 import sys
 import tomllib
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +58,64 @@ def test_the_paper_moves_nothing_but_the_attention(name, places):
     assert settings.differences(preset("imagenet128"), config) == [
         f"{network}.attention ((32,) and {places!r})" for network in ("generator", "discriminator")
     ]
+
+
+def test_the_class_tables_and_the_average_of_the_best_open_result():
+    config = preset("imagenet128-biggan-schedule")
+    assert config.generator.class_tables == "drawn"
+    assert (config.train.ema_decay, config.train.ema_start) == (0.999, 2000)
+    assert config.discriminator.shortcut_input == "raw"
+
+
+def test_studiogan_and_mmgeneration_differ_in_these_on_cifar():
+    assert settings.differences(preset("cifar10-studiogan"), preset("cifar10-mmgen")) == [
+        "generator.spectral_norm_eps (1e-06 and 1e-12)",
+        "discriminator.shortcut_input ('relu' and 'raw')",
+        "discriminator.spectral_norm_eps (1e-06 and 1e-12)",
+        "optimizer.eps (1e-06 and 1e-08)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "parameters"),
+    [
+        ("imagenet128-studiogan", 1000, (42_017_412, 39_448_258)),
+        ("cifar10-studiogan", 10, (4_386_308, 1_075_586)),
+        ("cifar10-mmgen", 10, (4_386_308, 1_075_586)),
+    ],
+)
+def test_networks_are_as_large_as_their_repositories(name, classes, parameters):
+    import torch
+
+    from sagan.models import make_discriminator, make_generator
+
+    config = preset(name)
+    size = {"resolution": config.data.resolution, "num_classes": classes}
+    networks = []
+    with torch.device("meta"):
+        for make, section in (
+            (make_generator, config.generator),
+            (make_discriminator, config.discriminator),
+        ):
+            networks.append(make(replace(section, spectral_norm=False), **size))
+    counts = tuple(sum(p.numel() for p in network.parameters()) for network in networks)
+    assert counts == parameters
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "avatars32"])
+def test_pictures_that_only_the_user_has_are_asked_for(name, capsys):
+    command = ["train", name, "--run", "runs/x", "--print-config"]
+    for source, expected in ([], True), (["--data.source", "pictures"], False):
+        with suppress(SystemExit):
+            cli.main([*command, *source])
+        assert (f"{name} is for {PRESETS[name].data}" in capsys.readouterr().err) is expected
+
+
+def test_what_no_setting_expresses_is_said(capsys):
+    words = " ".join(shown(capsys, "celeba64").split())
+    assert len(PRESETS["celeba64"].differs) > 2
+    for text in PRESETS["celeba64"].differs:
+        assert f"differs {text}" in words
 
 
 def test_unknown_preset_names_the_nearest():

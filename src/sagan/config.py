@@ -169,7 +169,7 @@ class DiscriminatorConfig:
         )
 
 
-_RESIDUAL_ONLY = (
+RESIDUAL_ONLY = (
     "attention_blocks",
     "attention_value_divisor",
     "attention_pooling",
@@ -182,7 +182,7 @@ _RESIDUAL_ONLY = (
 
 def _require_network(name: str, config: GeneratorConfig | DiscriminatorConfig) -> None:
     for item in fields(config):
-        if item.name in _RESIDUAL_ONLY and config.architecture == "dcgan":
+        if item.name in RESIDUAL_ONLY and config.architecture == "dcgan":
             value = getattr(config, item.name)
             _require(
                 value == item.default,
