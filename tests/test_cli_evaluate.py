@@ -57,7 +57,7 @@ def test_mistakes_are_one_line(trained_run, picture_folder, tmp_path, capsys):
         ([picture_folder], "is no model; say with --against"),
         ([tmp_path / "mixed", "--against", picture_folder], "16.png is 16 x 16, 32.png is 32 x 32"),
         ([tmp_path / "one", "--against", picture_folder], "has fewer than 2 pictures"),
-        ([tmp_path / "none", "--against", picture_folder], "there is no folder"),
+        ([tmp_path / "none", "--against", picture_folder], "none; give a model or a folder"),
         ([trained_run, "--against", "nowhere"], "there is no folder nowhere"),
         ([trained_run, "--truncation", -1, "--samples", 4], "truncation -1.0 is out of range"),
     ):

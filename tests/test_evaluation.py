@@ -283,6 +283,7 @@ def test_sides_that_cannot_be_compared_are_refused(trained_run, picture_folder, 
     for subject, options, message in (
         (tmp_path / "mixed", {"against": real}, "b.png is 16 x 16; give a --resolution"),
         (real, {}, "is no model; say with --against"),
+        (tmp_path / "nothing", {"against": real}, "there is no .*nothing; give a model"),
         (run, {"resolution": 64}, "are 32 pixels wide, the real ones 64"),
         (run, {"split": "held-out"}, "has no held-out split"),
         (run, {"against": "avatar"}, r"did you mean avatars"),

@@ -65,6 +65,8 @@ def open_sides(subject: str, selection: Selection, *, device: str = "auto") -> S
     path = Path(subject)
     if path.suffix == ".safetensors" or (path / "config.toml").exists():
         return _model_sides(subject, selection, device)
+    if not path.exists():
+        raise SaganError(f"there is no {subject}; give a model or a folder of pictures")
     if selection.against is None:
         raise SaganError(f"{subject} is no model; say with --against what to compare it with")
     judged = open_source(subject, selection.resolution)

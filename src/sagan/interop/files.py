@@ -84,8 +84,9 @@ def _read_pickle(path: Path) -> Mapping[str, Tensor]:
                 f"{path} is refused: it asks for {found[1]}, which could run code; "
                 "give a file of plain weights"
             ) from error
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
-        raise SaganError(f"{path} is cut off or no PyTorch file ({reason})") from error
+        raise SaganError(
+            f"{path} is cut off or no PyTorch file; give it as its repository wrote it"
+        ) from error
     return _state_dict(content, path)
 
 
