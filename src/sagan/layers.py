@@ -224,9 +224,9 @@ class SelfAttention2d(nn.Module):
     """Every position of a map looks at every other: y = x + gamma * out.
 
     ``key``, ``query``, ``value``, ``out`` are the paper's f, g, h, v and the released code's phi,
-    theta, g, o: equation 1 takes the softmax of f(x_i) g(x_j) over i. As released: C/8 channels for query and key, C/2 for value, key and value
-    max-pooled 2x2, no bias, no 1/sqrt(d), softmax over the keys, gamma starting at 0. The paper's
-    text has C/8 for the value and no pooling.
+    theta, g, o: equation 1 takes the softmax of f(x_i) g(x_j) over i. As released: C/8 channels
+    for query and key, C/2 for value, key and value max-pooled 2x2, no bias, no 1/sqrt(d), softmax
+    over the keys, gamma starting at 0. The paper's text has C/8 for the value and no pooling.
 
     Source: SAGAN paper, equations 1 to 3; released code ``non_local.py``,
     ``sn_non_local_block_sim``.

@@ -1,5 +1,6 @@
 """What the attention of either network looks at, as numbers and pictures."""
 
+from sagan.inspection.capture import attention_layers
 from sagan.inspection.statistics import (
     PICTURES,
     LayerStatistics,
@@ -12,7 +13,6 @@ from sagan.inspection.views import (
     View,
     attention_figure_of,
     attention_figure_of_picture,
-    attention_layers,
     attention_rows,
     draw_view,
     view_of_picture,
