@@ -184,9 +184,12 @@ class ConditionalBatchNorm2d(nn.Module):
     @property
     def affine(self) -> tuple[Tensor, Tensor]:
         """Gains and biases as used, both (rows, C)."""
-        if isinstance(self.gain, Embedding):
-            return 1 + self.gain.normalized_weight, self.bias.normalized_weight
-        return self.gain, self.bias
+        gain, bias = self.gain, self.bias
+        if isinstance(gain, Embedding) and isinstance(bias, Embedding):
+            return 1 + gain.normalized_weight, bias.normalized_weight
+        assert isinstance(gain, Tensor)
+        assert isinstance(bias, Tensor)
+        return gain, bias
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """(N, C, H, W) and (N,) -> (N, C, H, W); in training with the statistics of the batch.
@@ -391,6 +394,7 @@ def initialize(network: nn.Module, how: Initialization) -> None:
         if isinstance(layer, SpectralLayer):
             draw(layer.weight)
         elif isinstance(layer, ConditionalBatchNorm2d) and layer.tables == "drawn":
-            draw(layer.gain)
-            layer.gain.data += 1
-            draw(layer.bias)
+            gain, bias = layer.affine
+            draw(gain)
+            gain.data += 1
+            draw(bias)
