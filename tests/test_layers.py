@@ -10,6 +10,7 @@ from sagan.layers import (
     Conv2d,
     DiscriminatorBlock,
     DownsampleConv2d,
+    EqualResidual2d,
     GeneratorBlock,
     SelfAttention2d,
     UpsampleConv2d,
@@ -253,3 +254,22 @@ def test_spectral_norm_reaches_every_layer_with_a_kernel():
         torch.nn.init.normal_(parameter)
     spectral.attach(block, 1e-12)
     assert len(list(spectral.spectral_norms(block))) == 3
+
+
+@pytest.mark.parametrize("channels", [8, 16, 64, 256])
+def test_the_block_to_compare_attention_with_is_as_large(channels):
+    def parameters(layer):
+        return sum(parameter.numel() for parameter in layer.parameters())
+
+    block = EqualResidual2d(channels)
+    assert parameters(block) == parameters(SelfAttention2d(channels))
+    paper = parameters(SelfAttention2d(channels, value_divisor=8))
+    assert abs(parameters(EqualResidual2d(channels, value_divisor=8)) - paper) <= 10 * channels
+    initialize(block, "xavier")
+    x = torch.randn(2, channels, 6, 6)
+    assert torch.equal(block(x), x)
+    with torch.no_grad():
+        block.gamma.fill_(1)
+    changed = (block(x) - block(x.clone().index_fill_(3, torch.tensor([5]), 0))).abs()
+    assert changed[..., 4:].max() > 0
+    assert changed[..., :4].max() == 0  # it sees its neighbours only

@@ -50,6 +50,10 @@ def test_the_released_settings():
     assert (rates.generator_lr, rates.discriminator_lr) == (1e-4, 4e-4)
     assert (rates.beta1, rates.beta2, rates.eps) == (0.0, 0.999, 1e-8)
     assert config.train.ema_decay == 0
+    assert (config.train.steps, config.train.discriminator_steps) == (1_000_000, 1)
+    assert config.train.fake_labels == "uniform"
+    assert config.generator.latent_dim == 128
+    assert config.generator.initialization == config.discriminator.initialization == "xavier"
 
 
 @pytest.mark.parametrize(("name", "places"), [("feat64", (64,)), ("baseline", ())])

@@ -71,6 +71,7 @@ Architecture = Literal["residual", "dcgan"]
 Upsampling = Literal["nearest", "bilinear"]
 HiddenChannels = Literal["out", "in"]
 ShortcutInput = Literal["raw", "relu"]
+AttentionForm = Literal["attention", "residual"]
 ClassTables = Literal["plain", "drawn", "spectral"]
 Precision = Literal["auto", "float32", "bfloat16"]
 FakeLabels = Literal["uniform", "data"]
@@ -90,6 +91,8 @@ class GeneratorConfig:
     """Length of the noise vector z, drawn from N(0, I)."""
     attention: tuple[int, ...] = (32,)
     """Resolutions (pixels) after whose block a self-attention layer stands; repeat the flag."""
+    attention_form: AttentionForm = "attention"
+    """What stands there: attention, or a residual block of equal size to compare it with."""
     attention_value_divisor: int = 2
     """The attention's value has this part of the channels (released code 2, paper's text 8)."""
     attention_pooling: bool = True
@@ -143,6 +146,8 @@ class DiscriminatorConfig:
     attention_blocks: tuple[int, ...] = ()
     """Instead: residual blocks, counted from 1, after which one stands, for blocks that do not
     halve the resolution (BigGAN-PyTorch at 32 pixels: after each)."""
+    attention_form: AttentionForm = "attention"
+    """What stands there: attention, or a residual block of equal size to compare it with."""
     attention_value_divisor: int = 2
     """The attention's value has this part of the channels (released code 2, paper's text 8)."""
     attention_pooling: bool = True
@@ -171,6 +176,7 @@ class DiscriminatorConfig:
 
 RESIDUAL_ONLY = (
     "attention_blocks",
+    "attention_form",
     "attention_value_divisor",
     "attention_pooling",
     "upsampling",

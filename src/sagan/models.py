@@ -21,6 +21,7 @@ from sagan.layers import (
     Conv2d,
     DiscriminatorBlock,
     Embedding,
+    EqualResidual2d,
     GeneratorBlock,
     Linear,
     SelfAttention2d,
@@ -153,7 +154,11 @@ class Discriminator(nn.Module):
         return logits
 
 
-def _attention(channels: int, config: GeneratorConfig | DiscriminatorConfig) -> SelfAttention2d:
+def _attention(
+    channels: int, config: GeneratorConfig | DiscriminatorConfig
+) -> SelfAttention2d | EqualResidual2d:
+    if config.attention_form == "residual":
+        return EqualResidual2d(channels, value_divisor=config.attention_value_divisor)
     return SelfAttention2d(
         channels, value_divisor=config.attention_value_divisor, pooling=config.attention_pooling
     )

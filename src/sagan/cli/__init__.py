@@ -1,6 +1,7 @@
 """The command ``sagan``: parse, call one function, print; heavy imports inside the commands."""
 
 from sagan.cli import (
+    ablating,
     attention,
     converting,
     evaluation,
@@ -13,6 +14,7 @@ from sagan.cli import (
 from sagan.cli.program import app, main
 
 __all__ = [
+    "ablating",
     "app",
     "attention",
     "converting",

@@ -20,13 +20,13 @@ DEFAULT_PRESET = "avatars32"
 
 
 def _read_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Refuses fractions of whole numbers, and puts the preset or file below the flags of train."""
+    """Refuses fractions of whole numbers, and puts the preset or file below the flags."""
     for argument in arguments:
         for token in argument.tokens:
             whole = argument.hint in (int, int | None, tuple[int, ...])
             if whole and token.value and not re.fullmatch(r"[+-]?\d+", token.value):
                 raise SaganError(f"{argument.name} must be a whole number, not {token.value!r}")
-    if commands != ("train",):
+    if commands not in (("train",), ("ablate",)):
         return
     given = {argument.name: [token.value for token in argument.tokens] for argument in arguments}
     chosen = next(iter(given["PRESET"]), None)

@@ -56,7 +56,9 @@ def require_expressible(
 
     require(config.architecture == "residual", "DCGAN-style networks")
     require(
-        config.attention_value_divisor == 2 and config.attention_pooling,
+        config.attention_form == "attention"
+        and config.attention_value_divisor == 2
+        and config.attention_pooling,
         "attention but the released code's",
     )
     require(num_classes > 0 or layout.name != "biggan", "networks without classes")

@@ -1,0 +1,112 @@
+import csv
+from dataclasses import replace
+
+import pytest
+from conftest import tiny
+from PIL import Image
+from test_cli import TINY, mistake, run
+
+from sagan import ablation, presets
+from sagan.ablation import ablate, variants
+from sagan.config import differences
+from sagan.errors import SaganError
+from sagan.evaluation.periodic import periodic_evaluation
+
+
+def test_the_attention_axis_is_the_papers_table():
+    config = presets.preset("imagenet128")
+    found = {variant.name: variant.config for variant in variants(config, "attention")}
+    names = [f"{form}-{r}" for form in ("attention", "residual") for r in (8, 16, 32, 64)]
+    assert list(found) == ["none", *names]
+    assert found["attention-32"] == config
+    for name, changed in found.items():
+        fields = {text.partition(" ")[0].partition(".")[2] for text in differences(config, changed)}
+        assert fields <= {"attention", "attention_form"}, name
+    assert found["residual-8"].discriminator.attention == (8,)
+    assert [variant.name for variant in variants(presets.preset("avatars32"), "attention")] == [
+        "none",
+        "attention-8",
+        "attention-16",
+        "residual-8",
+        "residual-16",
+    ]
+
+
+def test_the_normalization_axis_is_the_papers_figure():
+    one, both, two = variants(presets.preset("imagenet128"), "normalization")
+    assert [v.config.generator.spectral_norm for v in (one, both, two)] == [False, True, True]
+    assert all(v.config.discriminator.spectral_norm for v in (one, both, two))
+    rates = [
+        (v.config.optimizer.generator_lr, v.config.optimizer.discriminator_lr)
+        for v in (one, both, two)
+    ]
+    assert rates == [(1e-4, 1e-4), (1e-4, 1e-4), (1e-4, 4e-4)]
+    equal = variants(presets.preset("avatars32"), "normalization")[2].config.optimizer
+    assert equal.discriminator_lr == 4 * equal.generator_lr
+
+
+@pytest.fixture
+def setting(picture_folder, extractor, monkeypatch):
+    monkeypatch.setattr("sagan.evaluation.periodic.load_extractor", lambda *_, **__: extractor)
+    config = tiny(steps=4)
+    return replace(
+        config,
+        data=replace(config.data, source=str(picture_folder)),
+        evaluation=replace(config.evaluation, samples=8),
+    )
+
+
+def test_an_interrupted_ablation_goes_on_and_gives_the_same_table(setting, tmp_path, monkeypatch):
+    evaluate = periodic_evaluation(setting.evaluation, "cpu")
+    options = {"evaluate": evaluate, "seeds": (0, 1), "points": 2}
+    whole = ablate(setting, "normalization", tmp_path / "whole", **options)
+    stops = ablation.Driver.train
+    calls = []
+
+    def train(driver):
+        calls.append(driver)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return stops(driver)
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(ablation.Driver, "train", train)
+        with pytest.raises(KeyboardInterrupt):
+            ablate(setting, "normalization", tmp_path / "parts", **options)
+    assert ablate(setting, "normalization", tmp_path / "parts", **options) == whole
+    monkeypatch.setattr(ablation, "Driver", None)  # nothing is left to train
+    assert ablate(setting, "normalization", tmp_path / "parts", **options) == whole
+    with (tmp_path / "whole" / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["variant"] for row in rows] == ["discriminator", "both", "both-two-rates"]
+    assert all("±" in row["FD (Pooled)"] for row in rows)
+    assert (tmp_path / "whole" / "table.md").read_text() == whole
+    with Image.open(tmp_path / "whole" / "curves.png") as picture:
+        assert picture.width > 1000
+
+
+def test_the_command(setting, picture_folder, tmp_path, capsys):
+    folder = tmp_path / "ablation"
+    common = ["ablate", "avatars32", "--axis", "attention", "--run", folder, *TINY]
+    common += ["--data.source", picture_folder, "--train.steps=2", "--evaluation.samples=8"]
+    assert run(*common, "--points", 1) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("\n| ") >= 6
+    assert str(folder / "curves.png") in printed
+    assert (folder / "residual-16-seed0" / "checkpoints").is_dir()
+    wrong = [*common, "--points", 1, "--optimizer.beta2", 0.5]
+    assert run(*wrong) == 2
+    assert "begun with other settings: optimizer.beta2 (0.99 and 0.5)" in capsys.readouterr().err
+
+
+def test_mistakes_are_one_line(setting, tmp_path, capsys):
+    common = ["ablate", "--run", tmp_path / "x", "--axis"]
+    assert "axis" in mistake(capsys, *common, "width")
+    assert "there is no preset" in mistake(capsys, "ablate", "avatar", *common[1:], "attention")
+    assert "no metric" in mistake(capsys, *common, "attention", "--evaluation.metrics", "fid")
+    assert "at least 1" in mistake(capsys, *common, "attention", "--train.steps", 0)
+    assert not (tmp_path / "x").exists()
+    with pytest.raises(SaganError, match="a seed and a measurement"):
+        ablate(setting, "attention", tmp_path, evaluate=lambda *_: {}, points=0)
+    with pytest.raises(SaganError, match="needs residual networks"):
+        variants(presets.preset("celeba64"), "attention")
