@@ -1,0 +1,61 @@
+"""The settings of a run: frozen dataclasses, TOML in and out.
+
+Each component receives its own section. Defaults are the authors' values, but for the averaged
+weights, which they do not have; a preset holds only what differs. Nothing here imports torch.
+"""
+
+from sagan.config.checks import nearest
+from sagan.config.data import RESOLUTIONS, Augmentation, DataConfig
+from sagan.config.networks import (
+    RESIDUAL_ONLY,
+    Architecture,
+    AttentionForm,
+    ClassTables,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    HiddenChannels,
+    Initialization,
+    ShortcutInput,
+    Upsampling,
+)
+from sagan.config.plain import differences, from_dict, load, to_dict, to_toml
+from sagan.config.training import (
+    EvaluationConfig,
+    FakeLabels,
+    LossConfig,
+    LossName,
+    OptimizerConfig,
+    Precision,
+    TrainConfig,
+)
+from sagan.config.whole import Config
+
+__all__ = [
+    "RESIDUAL_ONLY",
+    "RESOLUTIONS",
+    "Architecture",
+    "AttentionForm",
+    "Augmentation",
+    "ClassTables",
+    "Config",
+    "DataConfig",
+    "DiscriminatorConfig",
+    "EvaluationConfig",
+    "FakeLabels",
+    "GeneratorConfig",
+    "HiddenChannels",
+    "Initialization",
+    "LossConfig",
+    "LossName",
+    "OptimizerConfig",
+    "Precision",
+    "ShortcutInput",
+    "TrainConfig",
+    "Upsampling",
+    "differences",
+    "from_dict",
+    "load",
+    "nearest",
+    "to_dict",
+    "to_toml",
+]

@@ -1,0 +1,113 @@
+"""Settings as plain values and as TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from sagan.config.checks import nearest, require
+from sagan.config.whole import Config
+from sagan.errors import SaganError
+
+
+def load(path: str | Path) -> Config:
+    """Reads a TOML file whose tables are the sections of :class:`Config`.
+
+    Raises:
+        SaganError: The file is missing, is no TOML, or holds an unknown or impossible value.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SaganError(f"there is no file {path}; check the path") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SaganError(f"cannot read {path} as TOML: {error}") from error
+    try:
+        return from_dict(values)
+    except SaganError as error:
+        raise SaganError(f"{path}: {error}") from error
+
+
+def to_toml(config: Config) -> str:
+    """Writes every field as TOML."""
+    import tomlkit
+
+    document = tomlkit.document()
+    for section in fields(config):
+        table = tomlkit.table()
+        values = getattr(config, section.name)
+        for item in fields(values):
+            value = getattr(values, item.name)
+            table.add(item.name, list(value) if isinstance(value, tuple) else value)
+        document.add(section.name, table)
+    return tomlkit.dumps(document)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Nested plain values: tables, lists, strings, numbers, booleans."""
+    return asdict(
+        config,
+        dict_factory=lambda items: {k: list(v) if isinstance(v, tuple) else v for k, v in items},
+    )
+
+
+def from_dict(values: dict[str, Any]) -> Config:
+    """Builds a config from nested plain values; absent fields take their defaults.
+
+    Raises:
+        SaganError: A key is unknown (names the nearest), a value has the wrong type or range.
+    """
+    return _build(Config, values, "")
+
+
+def _build(cls: type, values: object, prefix: str) -> Any:
+    if not isinstance(values, dict):
+        raise SaganError(f"{prefix.rstrip('.')} must be a table of settings, not {values!r}")
+    types = get_type_hints(cls)
+    for key in values:
+        if key not in types:
+            raise SaganError(
+                f"unknown setting {prefix}{key}{nearest(key, types)}; "
+                f"{prefix.rstrip('.') or 'the config'} has {', '.join(types)}"
+            )
+    return cls(**{key: _coerce(types[key], value, prefix + key) for key, value in values.items()})
+
+
+def _coerce(kind: Any, value: Any, name: str) -> Any:
+    if is_dataclass(kind):
+        return _build(kind, value, name + ".")  # type: ignore[arg-type]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind in (bool, int, float, str):
+        if type(value) is not kind:
+            raise SaganError(f"{name} must be {_KINDS[kind]}, not {value!r}")
+        return value
+    if get_origin(kind) is Literal:
+        choices = get_args(kind)
+        require(value in choices, name, value, " or ".join(choices))
+        return value
+    assert get_origin(kind) is tuple, kind
+    item_kind = get_args(kind)[0]
+    plain_kind = str if get_origin(item_kind) is Literal else item_kind
+    if not isinstance(value, (list, tuple)) or any(type(item) is not plain_kind for item in value):
+        items = {int: "whole numbers", str: "texts"}[plain_kind]
+        raise SaganError(f"{name} must be a list of {items}, not {value!r}")
+    return tuple(_coerce(item_kind, item, name) for item in value)
+
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+def differences(first: Any, second: Any, prefix: str = "") -> list[str]:
+    """Names every field in which two configs (or sections) differ, with both values."""
+    found = []
+    for item in fields(first):
+        one, other = getattr(first, item.name), getattr(second, item.name)
+        if is_dataclass(one):
+            found += differences(one, other, f"{prefix}{item.name}.")
+        elif one != other:
+            found.append(f"{prefix}{item.name} ({one!r} and {other!r})")
+    return found
