@@ -5,13 +5,11 @@ import torch
 from torch.nn import functional as F
 
 from sagan import spectral
+from sagan.blocks import DiscriminatorBlock, EqualResidual2d, GeneratorBlock
 from sagan.layers import (
     ConditionalBatchNorm2d,
     Conv2d,
-    DiscriminatorBlock,
     DownsampleConv2d,
-    EqualResidual2d,
-    GeneratorBlock,
     SelfAttention2d,
     UpsampleConv2d,
     class_rows,

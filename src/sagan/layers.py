@@ -7,14 +7,13 @@ folded into the kernel: one strided convolution with a 4x4 kernel does the same 
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sagan.config import ClassTables, HiddenChannels, Initialization, ShortcutInput, Upsampling
+from sagan.config import ClassTables, Initialization
 from sagan.spectral import SpectralLayer
 
 
@@ -301,117 +300,6 @@ class SelfAttention2d(nn.Module):
         key_value = key_value.flatten(2).mT  # (N, HW/4, C/8 + C/2)
         key, value = key_value.split([len(self.key.weight), len(self.value.weight)], 2)
         return query, key, value
-
-
-class EqualResidual2d(nn.Module):
-    """What attention is compared with: a residual block of equal size, y = x + gamma * out.
-
-    A 3x3 convolution into a few channels, a ReLU, a 1x1 convolution back; no bias, gamma starting
-    at 0 as in attention. With the released attention's C/2 value channels the parameters are as
-    many to the last one, 5/4 C^2 + 1; for other values as nearly as whole channels allow.
-
-    Source: SAGAN paper, section 4.1, which replaces self-attention by "a residual block with the
-    same number of parameters" and says no more of it.
-
-    Args:
-        channels: C.
-        value_divisor: Of the attention to compare with.
-    """
-
-    def __init__(self, channels: int, *, value_divisor: int = 2) -> None:
-        super().__init__()
-        hidden = max(1, round(channels * (1 / 4 + 2 / value_divisor) / 10))
-        self.conv = Conv2d(channels, hidden, 3, bias=False)
-        self.out = Conv2d(hidden, channels, 1, bias=False)
-        self.gamma = nn.Parameter(torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W)."""
-        return x + self.gamma * self.out(F.relu_(self.conv(x)))
-
-
-class GeneratorBlock(nn.Module):
-    """Residual block that doubles height and width.
-
-    Source: released code ``generator.py``, ``block``; the 1x1 shortcut runs before the upsampling,
-    nearest or bilinear, with which it commutes.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        num_classes: int,
-        *,
-        batch_norm_eps: float,
-        batch_norm_momentum: float,
-        class_tables: ClassTables = "plain",
-        upsampling: Upsampling = "nearest",
-    ) -> None:
-        super().__init__()
-        self.upsampling = upsampling
-        upsample = {"nearest": UpsampleConv2d, "bilinear": BilinearUpsampleConv2d}[upsampling]
-        batch_norm = partial(
-            ConditionalBatchNorm2d,
-            eps=batch_norm_eps,
-            momentum=batch_norm_momentum,
-            tables=class_tables,
-        )
-        self.norm1 = batch_norm(in_channels, num_classes)
-        self.conv1 = upsample(in_channels, out_channels)
-        self.norm2 = batch_norm(out_channels, num_classes)
-        self.conv2 = Conv2d(out_channels, out_channels, 3)
-        self.shortcut = Conv2d(in_channels, out_channels, 1)
-
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        """(N, in, H, W) and (N,) -> (N, out, 2H, 2W)."""
-        h = self.conv1(F.relu_(self.norm1(x, labels)))
-        h = self.conv2(F.relu_(self.norm2(h, labels)))
-        return h + F.interpolate(self.shortcut(x), scale_factor=2, mode=self.upsampling)
-
-
-class DiscriminatorBlock(nn.Module):
-    """Residual block, by default halving height and width.
-
-    The shortcut sees the input before the ReLU, or after it; it is the identity where neither the
-    number of channels nor the resolution changes. The first block of the network has no ReLU
-    before its first convolution. The 1x1 shortcut runs after the pooling, with which it commutes.
-
-    Source: released code ``discriminator.py``, ``block`` and ``optimized_block``.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        downsample: bool = True,
-        first: bool = False,
-        hidden_channels: HiddenChannels = "out",
-        shortcut_input: ShortcutInput = "raw",
-    ) -> None:
-        super().__init__()
-        self.first = first
-        self.downsample = downsample
-        self.shortcut_input = shortcut_input
-        hidden = out_channels if first or hidden_channels == "out" else in_channels
-        self.conv1 = Conv2d(in_channels, hidden, 3)
-        self.conv2 = (
-            DownsampleConv2d(hidden, out_channels)
-            if downsample
-            else Conv2d(hidden, out_channels, 3)
-        )
-        changes = downsample or in_channels != out_channels
-        self.shortcut = Conv2d(in_channels, out_channels, 1) if changes else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in, H, W) -> (N, out, H/2, W/2), or (N, out, H, W) without downsampling."""
-        activated = x if self.first else F.relu(x)
-        if self.shortcut_input == "relu":
-            x = activated
-        h = self.conv1(activated)
-        h = self.conv2(F.relu_(h))
-        return h + self.shortcut(F.avg_pool2d(x, 2) if self.downsample else x)
 
 
 def initialize(network: nn.Module, how: Initialization) -> None:

@@ -14,15 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sagan import spectral
+from sagan.blocks import DiscriminatorBlock, EqualResidual2d, GeneratorBlock
 from sagan.config import DiscriminatorConfig, GeneratorConfig
 from sagan.dcgan import DCGANDiscriminator, DCGANGenerator
 from sagan.layers import (
     ConditionalBatchNorm2d,
     Conv2d,
-    DiscriminatorBlock,
     Embedding,
-    EqualResidual2d,
-    GeneratorBlock,
     Linear,
     SelfAttention2d,
     initialize,
