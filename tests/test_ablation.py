@@ -74,15 +74,32 @@ def test_an_interrupted_ablation_goes_on_and_gives_the_same_table(setting, tmp_p
         with pytest.raises(KeyboardInterrupt):
             ablate(setting, "normalization", tmp_path / "parts", **options)
     assert ablate(setting, "normalization", tmp_path / "parts", **options) == whole
-    monkeypatch.setattr(ablation, "Driver", None)  # nothing is left to train
+    monkeypatch.setattr(ablation.Driver, "train", None)  # nothing is left to train
+    log = tmp_path / "parts" / "both-seed1" / "log.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if not ('"evaluation"' in line and '"step": 4' in line)]
+    assert len(kept) == len(lines) - 1  # as if stopped before the last evaluation, in mid-line
+    log.write_text("".join(kept) + '{"step": 4, "eval')
     assert ablate(setting, "normalization", tmp_path / "parts", **options) == whole
     with (tmp_path / "whole" / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["variant"] for row in rows] == ["discriminator", "both", "both-two-rates"]
-    assert all("±" in row["FD (Pooled)"] for row in rows)
+    assert all(float(row["FD (Pooled), spread"]) > 0 for row in rows)
     assert (tmp_path / "whole" / "table.md").read_text() == whole
     with Image.open(tmp_path / "whole" / "curves.png") as picture:
         assert picture.width > 1000
+
+
+def test_what_was_measured_or_learned_differently_is_refused(setting, tmp_path, picture_folder):
+    evaluate = periodic_evaluation(setting.evaluation, "cpu")
+    setting = replace(setting, train=replace(setting.train, steps=1))
+    ablate(setting, "normalization", tmp_path / "run", evaluate=evaluate, points=1)
+    other = replace(setting, evaluation=replace(setting.evaluation, samples=9))
+    with pytest.raises(SaganError, match=r"measured differently: evaluation.samples \(8 and 9\)"):
+        ablate(other, "normalization", tmp_path / "run", evaluate=evaluate, points=1)
+    other = replace(setting, data=replace(setting.data, source=str(picture_folder / "dark")))
+    with pytest.raises(SaganError, match="was trained on other pictures"):
+        ablate(other, "normalization", tmp_path / "run", evaluate=evaluate, points=1)
 
 
 def test_the_command(setting, picture_folder, tmp_path, capsys):

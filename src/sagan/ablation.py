@@ -9,17 +9,18 @@ import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from sagan import config as settings
 from sagan.config import AttentionForm, Config
 from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.files import write_text
 from sagan.models import make_discriminator, make_generator
-from sagan.runs import Run
 from sagan.sampling import TrainedGenerator
 from sagan.training.driver import Driver
 
@@ -148,12 +149,15 @@ def ablate(
         The table in Markdown.
 
     Raises:
-        SaganError: As for training, or a number is out of range.
+        SaganError: As for training, a number is out of range, matplotlib is not installed, or a
+            run was begun or measured with other settings.
     """
+    if find_spec("matplotlib") is None:
+        raise SaganError("the curves need matplotlib; run: pip install 'sagan[report]'")
     if points < 1 or not seeds:
         raise SaganError("an ablation needs a seed and a measurement at least; give more")
     folder = Path(folder)
-    interval = max(1, config.train.steps // points)
+    interval = -(-config.train.steps // points)
     histories: dict[str, list[History]] = {}
     chosen = variants(config, axis)
     plan = [(variant, seed) for variant in chosen for seed in seeds]
@@ -171,17 +175,33 @@ def ablate(
 
 
 def _history(config: Config, folder: Path, evaluate: Evaluate) -> History:
-    Run(folder, config)  # refuses what was begun with other settings
+    _require_same_evaluation(config, folder)
+    driver = Driver(config, folder, evaluate)
     history = _read_history(folder)
     if config.train.steps not in history:
-        Driver(config, folder, evaluate).train()
+        if driver.state.step < config.train.steps:
+            driver.train()
+        else:  # stopped between the last checkpoint and its evaluation
+            driver.save(samples=False, checkpoint=False, evaluation=True)
         history = _read_history(folder)
     if config.train.steps not in history:
         raise SaganError(
-            f"the evaluation of {folder} at its last step failed; see its log.jsonl, remove the "
-            "folder and run the same command again"
+            f"the evaluation of {folder} at its last step failed, as its log.jsonl says; mend the "
+            "cause and run the same command again"
         )
     return history
+
+
+def _require_same_evaluation(config: Config, folder: Path) -> None:
+    """Refuses to set numbers side by side that were measured in two ways."""
+    begun = folder / "config.toml"
+    if not begun.exists():
+        return
+    if fields := settings.differences(settings.load(begun).evaluation, config.evaluation):
+        raise SaganError(
+            f"{folder} was measured differently: evaluation.{', evaluation.'.join(fields)}; "
+            "choose another --run or the settings it was begun with"
+        )
 
 
 def _read_history(folder: Path) -> History:
@@ -191,46 +211,53 @@ def _read_history(folder: Path) -> History:
     return {line["step"]: line["evaluation"] for line in found if "evaluation" in line}
 
 
-def _row(variant: Variant, histories: Sequence[History]) -> dict[str, str]:
-    """Numbers at the end, mean and standard deviation over the seeds, and the lowest on the way."""
-    size = {
-        "resolution": variant.config.data.resolution,
-        "num_classes": 0,
+def _row(variant: Variant, histories: Sequence[History]) -> dict[str, str | float]:
+    """Numbers at the end, mean and standard deviation over the seeds, and the best on the way."""
+    size = {"resolution": variant.config.data.resolution, "num_classes": 0}
+    networks = {
+        "G": make_generator(variant.config.generator, **size),
+        "D": make_discriminator(variant.config.discriminator, **size),
     }
-    networks = (
-        make_generator(variant.config.generator, **size),
-        make_discriminator(variant.config.discriminator, **size),
-    )
-    parameters = (sum(p.numel() for p in network.parameters()) for network in networks)
-    row = {
-        "variant": variant.name,
-        "what": variant.explanation,
-        "parameters of G and D, class tables aside": ", ".join(f"{n:,}" for n in parameters),
-    }
+    row: dict[str, str | float] = {"variant": variant.name, "what": variant.explanation}
+    for name, network in networks.items():
+        count = sum(parameter.numel() for parameter in network.parameters())
+        row[f"parameters of {name}, class tables aside"] = count
     for name in histories[0][max(histories[0])]:
         ends = [history[max(history)][name] for history in histories]
-        spread = f" ± {statistics.stdev(ends):.4g}" if len(ends) > 1 else ""
-        row[name] = f"{statistics.mean(ends):.4g}{spread}"
-        best = (max if name.startswith(("IS", "class", "prec", "rec", "dens", "cov")) else min)(
-            number[name] for history in histories for number in history.values()
-        )
-        row[f"best {name}"] = f"{best:.4g}"
+        row[name] = statistics.mean(ends)
+        if len(ends) > 1:
+            row[f"{name}, spread"] = statistics.stdev(ends)
+        if name != "nearest-neighbour ratio":
+            best = max if name.startswith(_HIGHER) else min
+            row[f"{name}, best of all"] = best(
+                numbers[name] for history in histories for numbers in history.values()
+            )
     return row
 
 
+_HIGHER = ("IS", "precision", "recall", "density", "coverage", "class accuracy")
+
+
 def _write(
-    folder: Path, rows: Sequence[dict[str, str]], histories: dict[str, list[History]]
+    folder: Path, rows: Sequence[dict[str, str | float]], histories: dict[str, list[History]]
 ) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    shown = [[_shown(value) for value in row.values()] for row in rows]
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *shown]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
     write_text(folder / "table.csv", text.getvalue())
     write_text(folder / "table.md", table)
     draw_curves(histories, folder / "curves.png")
     return table
+
+
+def _shown(value: str | float) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return value if isinstance(value, str) else f"{value:.4g}"
 
 
 def draw_curves(histories: dict[str, list[History]], path: Path) -> None:
@@ -239,14 +266,9 @@ def draw_curves(histories: dict[str, list[History]], path: Path) -> None:
     Args:
         histories: By variant, one per seed.
         path: The PNG to write.
-
-    Raises:
-        SaganError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise SaganError("the curves need matplotlib; run: pip install 'sagan[report]'") from error
+    from matplotlib.figure import Figure
+
     first = next(iter(histories.values()))[0]
     names = list(first[max(first)])
     rows = -(-len(names) // 2)
