@@ -268,3 +268,10 @@ def test_interruption_is_no_traceback():
     _, error = process.communicate(timeout=10)
     assert process.returncode == 130
     assert "Traceback" not in error
+
+
+def test_a_reader_that_has_seen_enough_is_no_mistake():
+    command = f"{sys.executable} -m sagan presets | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("avatars32")
+    assert done.stderr == ""

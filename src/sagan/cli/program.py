@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import warnings
@@ -67,11 +68,16 @@ def main(arguments: list[str] | None = None) -> Any:
     """Entry point: a mistake is one line on stderr and exit code 2."""
     warnings.showwarning = lambda message, *_: print(f"sagan: {message}", file=sys.stderr)
     try:
-        return app(arguments, exit_on_error=False, print_error=False)
+        result = app(arguments, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+        return result
     except CycloptsError as error:
         message = " ".join(str(error).split())
     except SaganError as error:
         message = str(error)
+    except BrokenPipeError:  # whoever reads our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
     except OSError as error:
         message = f"{error.filename or 'the system'}: {error.strerror or error}; mend that first"
     except KeyboardInterrupt as interruption:
