@@ -12,6 +12,8 @@ from sagan.errors import SaganError
 from sagan.files import write_text
 
 FORMAT = 1
+ABSENT = "-"
+"""Stands where a record lacks a number."""
 
 Better = Literal["lower", "higher", "near the floor"]
 Setting = str | int | float | None
@@ -131,15 +133,26 @@ def comparison(records: Sequence[Record]) -> str:
                 f"{_title(first)} and {_title(other)} were measured differently: "
                 f"{', '.join(fields)}; measure both in the same way to compare them"
             )
-    names = list(dict.fromkeys(name for record in records for name in record.values))
-    rows = [["", *(_title(record) for record in records), "real vs real", "better"]]
-    for name in names:
-        had = [record.values.get(name) for record in records]
-        floor = next((value.floor for value in had if value and value.floor is not None), None)
-        better = next(value.better for value in had if value)
-        shown = ["-" if value is None else _shown(value) for value in had]
-        rows.append([name, *shown, "-" if floor is None else _figure(floor), better])
+    heading = ["", *(_title(record) for record in records), "real vs real", "better"]
+    rows = [heading, *value_rows(records)]
     return "\n".join([_aligned(rows), "", *_protocol_lines(first)])
+
+
+def value_rows(records: Sequence[Record]) -> list[list[str]]:
+    """The numbers of records of one protocol as text.
+
+    Returns:
+        Per number its name, a cell for each record, that of real against real, what is better.
+    """
+    rows = []
+    for name in dict.fromkeys(name for record in records for name in record.values):
+        values = [record.values.get(name) for record in records]
+        present = [value for value in values if value is not None]
+        floor = next((value.floor for value in present if value.floor is not None), None)
+        cells = [ABSENT if value is None else _shown(value) for value in values]
+        floor_cell = ABSENT if floor is None else figure(floor)
+        rows.append([name, *cells, floor_cell, present[0].better])
+    return rows
 
 
 def summary(record: Record) -> str:
@@ -147,7 +160,7 @@ def summary(record: Record) -> str:
     lines = [comparison([record])]
     for name, by_class in record.details.items():
         worst = sorted(by_class.items(), key=lambda item: -item[1])
-        shown = ", ".join(f"{label} {_figure(value)}" for label, value in worst[:16])
+        shown = ", ".join(f"{label} {figure(value)}" for label, value in worst[:16])
         lines += ["", f"{name}: {shown}{', ...' if len(worst) > 16 else ''}"]
     lines += ["", *record.notes] if record.notes else []
     return "\n".join(lines)
@@ -158,13 +171,14 @@ def _title(record: Record) -> str:
     return f"{record.subject['path']}" + (f" @ {step}" if step is not None else "")
 
 
-def _figure(number: float) -> str:
-    return f"{number:.1f}" if abs(number) >= 10 else f"{number:.3f}"
+def figure(number: float) -> str:
+    """A number with the digits that a reader wants."""
+    return f"{number:,.1f}" if abs(number) >= 10 else f"{number:.3f}"
 
 
 def _shown(value: Value) -> str:
     spread = value.within if value.spread is None else value.spread
-    return _figure(value.mean) + ("" if spread is None else f" ± {_figure(spread)}")
+    return figure(value.mean) + ("" if spread is None else f" ± {figure(spread)}")
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sagan.errors import SaganError
-from sagan.evaluation.record import Record, Value, differing_fields, read_record
-
-_ABSENT = "-"
+from sagan.evaluation.record import (
+    ABSENT,
+    Record,
+    differing_fields,
+    figure,
+    read_record,
+    value_rows,
+)
 
 
 class Column(NamedTuple):
@@ -58,7 +63,7 @@ def _table(group: Sequence[Record]) -> Table:
     first = group[0]
     return Table(
         columns=tuple(Column(_title(record), record) for record in group),
-        rows=tuple(_row(name, group) for name in _names([record.values for record in group])),
+        rows=tuple(tuple(row) for row in value_rows(group)),
         protocol=tuple(
             (name.replace("_", " "), str(value)[:16] if name.endswith("sha256") else str(value))
             for name, value in first.protocol.items()
@@ -79,28 +84,11 @@ def _title(record: Record) -> str:
     return str(record.subject.get("path")) if step is None else f"step {step:,}"
 
 
-def _row(name: str, group: Sequence[Record]) -> tuple[str, ...]:
-    values = [record.values.get(name) for record in group]
-    present = [value for value in values if value is not None]
-    floor = next((value.floor for value in present if value.floor is not None), None)
-    cells = [_ABSENT if value is None else _shown(value) for value in values]
-    return (name, *cells, _ABSENT if floor is None else _figure(floor), present[0].better)
-
-
 def _by_class(name: str, group: Sequence[Record]) -> tuple[tuple[str, ...], ...]:
     details = [record.details.get(name, {}) for record in group]
     newest = details[-1]
     classes = sorted(_names(details), key=lambda label: -newest.get(label, 0.0))
     return tuple(
-        (label, *(_figure(found[label]) if label in found else _ABSENT for found in details))
+        (label, *(figure(found[label]) if label in found else ABSENT for found in details))
         for label in classes
     )
-
-
-def _figure(number: float) -> str:
-    return f"{number:,.1f}" if abs(number) >= 10 else f"{number:.3f}"
-
-
-def _shown(value: Value) -> str:
-    spread = value.within if value.spread is None else value.spread
-    return _figure(value.mean) + ("" if spread is None else f" ± {_figure(spread)}")
