@@ -69,6 +69,6 @@ def _constant_form(layer: nn.Module) -> nn.Module | None:
             return ClassAffine2d(scale.to(layer.running_mean), shift.to(layer.running_mean))
         case _:
             return None
-    folded.weight = nn.Parameter(layer.kernel.contiguous())
+    folded.weight = nn.Parameter(layer.kernel.contiguous(memory_format=torch.channels_last))
     folded.bias = layer.bias
     return folded

@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from sagan.config import ClassTables, Initialization
 from sagan.spectral import SpectralLayer
 
+_CHANNELS_LAST = (0, 2, 3, 1)
+
 
 class Linear(SpectralLayer):
     """y = x W^T + b."""
@@ -61,7 +63,9 @@ class Conv2d(SpectralLayer):
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, *, bias: bool = True
     ) -> None:
-        super().__init__(out_channels, in_channels, kernel_size, kernel_size)
+        super().__init__(
+            out_channels, in_channels, kernel_size, kernel_size, memory_order=_CHANNELS_LAST
+        )
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,7 +75,7 @@ class Conv2d(SpectralLayer):
 
 def _fold_matrix(factor: list[list[float]]) -> Tensor:
     matrix = torch.tensor(factor)
-    return torch.kron(matrix, matrix).mT  # (9, 16): flat 3x3 kernel -> flat 4x4 kernel
+    return torch.kron(matrix, matrix)  # (16, 9): flat 3x3 kernel -> flat 4x4 kernel
 
 
 _UPSAMPLE = _fold_matrix([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
@@ -79,9 +83,10 @@ _DOWNSAMPLE = _fold_matrix([[0.5, 0, 0], [0.5, 0.5, 0], [0, 0.5, 0.5], [0, 0, 0.
 
 
 def _folded_kernel(weight: Tensor, matrix: Tensor) -> Tensor:
-    """(out, in, 3, 3) -> (out, in, 4, 4), in the weight's precision also under autocast."""
+    """(N, 3, 3, M) -> (N, M, 4, 4) in channels_last, in float32 also under autocast."""
     with torch.autocast(weight.device.type, enabled=False):
-        return (weight.flatten(2) @ matrix.to(weight)).unflatten(2, (4, 4))
+        matrices = matrix.to(weight).expand(len(weight), -1, -1)
+        return torch.bmm(matrices, weight.flatten(1, 2)).unflatten(1, (4, 4)).permute(0, 3, 1, 2)
 
 
 class UpsampleConv2d(SpectralLayer):
@@ -91,13 +96,13 @@ class UpsampleConv2d(SpectralLayer):
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(out_channels, in_channels, 3, 3)
+        super().__init__(out_channels, in_channels, 3, 3, memory_order=(1, 2, 3, 0))
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     @property
     def kernel(self) -> Tensor:
         """The folded kernel, (in, out, 4, 4)."""
-        return _folded_kernel(self.normalized_weight, _UPSAMPLE).transpose(0, 1)
+        return _folded_kernel(self.normalized_weight.permute(1, 2, 3, 0), _UPSAMPLE)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, 2H, 2W)."""
@@ -125,13 +130,13 @@ class DownsampleConv2d(SpectralLayer):
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(out_channels, in_channels, 3, 3)
+        super().__init__(out_channels, in_channels, 3, 3, memory_order=_CHANNELS_LAST)
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     @property
     def kernel(self) -> Tensor:
         """The folded kernel, (out, in, 4, 4)."""
-        return _folded_kernel(self.normalized_weight, _DOWNSAMPLE)
+        return _folded_kernel(self.normalized_weight.permute(0, 2, 3, 1), _DOWNSAMPLE)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, H/2, W/2)."""
@@ -307,7 +312,8 @@ def initialize(network: nn.Module, how: Initialization) -> None:
     draw = {"xavier": nn.init.xavier_uniform_, "orthogonal": nn.init.orthogonal_}[how]
     for layer in network.modules():
         if isinstance(layer, SpectralLayer):
-            draw(layer.weight)
+            # Drawn in the plain order, so that a seed means the same weights in any other.
+            layer.weight.data.copy_(draw(torch.empty(layer.weight.shape)))
         elif isinstance(layer, ConditionalBatchNorm2d) and layer.tables == "drawn":
             gain, bias = layer.affine
             draw(gain)

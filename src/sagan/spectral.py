@@ -7,7 +7,7 @@ of every layer before each optimiser step of a network (:func:`advance`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -35,18 +35,22 @@ class SpectralNorm(nn.Module):
     def __init__(self, weight: Tensor, eps: float = 1e-12) -> None:
         super().__init__()
         self.eps = eps
-        matrix = weight.detach().flatten(1)
-        self.register_buffer("u", F.normalize(torch.randn_like(matrix[:, 0]), dim=0, eps=eps))
-        self.register_buffer("v", F.normalize(torch.randn_like(matrix[0]), dim=0, eps=eps))
+        rows, columns = weight.flatten(1).shape
+        for name, size in (("u", rows), ("v", columns)):
+            vector = torch.randn(size, dtype=weight.dtype, device=weight.device)
+            self.register_buffer(name, F.normalize(vector, dim=0, eps=eps))
         self.advance(weight, iterations=15)
 
     @torch.no_grad()
     def advance(self, weight: Tensor, iterations: int = 1) -> None:
         """Moves u and v towards the leading singular vectors of ``weight``, in place."""
-        matrix = weight.flatten(1)
+        matrix, order = _matrix(weight)
+        stored = self.v.view(weight.shape[1:]).permute(order)
+        v = stored.flatten().clone()
         for _ in range(iterations):
-            F.normalize(matrix.mT.mv(self.u), dim=0, eps=self.eps, out=self.v)
-            F.normalize(matrix.mv(self.v), dim=0, eps=self.eps, out=self.u)
+            F.normalize(matrix.mT.mv(self.u), dim=0, eps=self.eps, out=v)
+            F.normalize(matrix.mv(v), dim=0, eps=self.eps, out=self.u)
+        stored.copy_(v.view_as(stored))
 
     def forward(self, weight: Tensor) -> Tensor:
         """Returns ``weight`` / sigma, of the same shape, in float32 also under autocast."""
@@ -63,8 +67,10 @@ class _DivideBySigma(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        matrix, order = _matrix(weight)
+        v = v.view(weight.shape[1:]).permute(order).flatten()
         with torch.autocast(weight.device.type, enabled=False):
-            sigma = u.dot(weight.flatten(1).mv(v))
+            sigma = u.dot(matrix.mv(v))
         normalized = weight / sigma
         ctx.save_for_backward(normalized, sigma, u, v)
         ctx.set_materialize_grads(False)
@@ -75,15 +81,35 @@ class _DivideBySigma(torch.autograd.Function):
         ctx: Any, gradient: Tensor, sigma_gradient: Tensor | None
     ) -> tuple[Tensor, None, None]:
         normalized, sigma, u, v = ctx.saved_tensors
-        overlap = gradient.flatten().dot(normalized.flatten())
+        if gradient.stride() != normalized.stride():
+            gradient = torch.empty_like(normalized).copy_(gradient)
+        matrix, order = _matrix(gradient)
+        overlap = (gradient * normalized).sum()
         if sigma_gradient is not None:
             overlap = overlap - sigma * sigma_gradient
-        correction = torch.addr(gradient.flatten(1), u * overlap, v, alpha=-1)
-        return correction.div_(sigma).view_as(gradient), None, None
+        correction = torch.addr(matrix, u * overlap, v, alpha=-1).div_(sigma)
+        back = [(0, *(dim + 1 for dim in order)).index(dim) for dim in range(gradient.ndim)]
+        sizes = [gradient.shape[dim + 1] for dim in order]
+        return correction.unflatten(1, sizes).permute(back), None, None
+
+
+def _matrix(weight: Tensor) -> tuple[Tensor, list[int]]:
+    """The weight as (out, everything else), a view in the order of memory.
+
+    Returns:
+        The matrix, and the order in which it lists the dimensions of ``weight[0]``.
+    """
+    order = sorted(range(weight.ndim - 1), key=weight[0].stride, reverse=True)
+    return weight.permute(0, *(dim + 1 for dim in order)).flatten(1), order
 
 
 class SpectralLayer(nn.Module):
     """Base of all layers whose weight may be spectrally normalised.
+
+    Args:
+        shape: Of the weight.
+        memory_order: Its dimensions from the outermost in memory to the innermost; fewer copies
+            are made where that is the order in which the layer's product reads them.
 
     Attributes:
         weight: The parameter, (out, ...).
@@ -93,9 +119,10 @@ class SpectralLayer(nn.Module):
     weight: nn.Parameter
     spectral_norm: SpectralNorm | None
 
-    def __init__(self, *shape: int) -> None:
+    def __init__(self, *shape: int, memory_order: Sequence[int] | None = None) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(shape))
+        order = range(len(shape)) if memory_order is None else memory_order
+        self.weight = nn.Parameter(torch.empty_permuted(shape, tuple(order)))
         self.spectral_norm = None
 
     @property

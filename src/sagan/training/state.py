@@ -122,7 +122,8 @@ def _restore_optimizer(
     require_same_tensors(tensors, expected, part)
     for name, parameter in network.named_parameters():
         optimizer.state[parameter] = {
-            key: tensors[f"{name}.{key}"].to(parameter.device, copy=True)
+            # The fused optimiser takes for granted that moments lie in memory as the parameter does.
+            key: torch.empty_like(expected[f"{name}.{key}"]).copy_(tensors[f"{name}.{key}"])
             for key in ("step", "exp_avg", "exp_avg_sq")
         }
 
