@@ -56,9 +56,9 @@ def test_regularisers_weigh_as_configured():
     regularizers = Regularizers(loss, 0, state.logit_averages, EXACT)
     logits = torch.tensor([3.0, 5.0, -1.0, -3.0])
     # The averages begin with those of the first batch: 4 and -2.
-    terms = regularizers.terms(0, discriminator, images, labels, logits)
+    terms = regularizers.terms(0, 0, discriminator, images, labels, logits)
     assert terms == {"lecam": 2 * ((5**2 + 7**2) / 2 + (5**2 + 7**2) / 2)}
-    terms = regularizers.terms(3, discriminator, images, labels, logits)
+    terms = regularizers.terms(3, 0, discriminator, images, labels, logits)
     squared_slope = 3 * 32 * 32 * 3**2
     assert terms["r1"].item() == pytest.approx(4 * 0.5 * squared_slope / 2)
     assert terms["r2"].item() == pytest.approx(4 * 0.25 * squared_slope / 2)
@@ -73,7 +73,7 @@ def test_consistency_is_nothing_for_a_discriminator_of_sums_in_the_middle():
 
     def terms(discriminator):
         logits = discriminator(images, labels)
-        return regularizers.terms(0, discriminator, images, labels, logits)
+        return regularizers.terms(0, 0, discriminator, images, labels, logits)
 
     invariant = terms(lambda images, labels: images.sum((1, 2, 3)))
     assert max(invariant.values()) < 1e-3

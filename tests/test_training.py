@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import signal
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -18,12 +19,15 @@ from sagan.errors import SaganError
 from sagan.layers import Conv2d
 from sagan.runs import Run, checkpoint_files
 from sagan.sampling import load_generator
+from sagan.training import loop as training_loop
 from sagan.training import steps as training_steps
 from sagan.training.driver import Driver
-from sagan.training.loop import average_decay, real_batch, set_learning_rates, train_steps
+from sagan.training.inputs import Draws, draw_reals, step_inputs
+from sagan.training.loop import average_decay, set_learning_rates, train_steps
 from sagan.training.randomness import Purpose, draw_latents_and_labels, generator_at
-from sagan.training.state import new_state, refresh_average, update_average
-from sagan.training.steps import DivergedError, discriminator_step, generator_step
+from sagan.training.state import new_state, refresh_average, update, update_average
+from sagan.training.steps import Portion, discriminator_gradients, generator_gradients
+from sagan.training.terms import DivergedError, PendingTerms
 
 CPU = torch.device("cpu")
 EXACT = torch.autocast("cpu", enabled=False)
@@ -49,10 +53,20 @@ def unregularized(*_):
 
 def run_steps(state, dataset, config):
     frequencies = torch.from_numpy(dataset.label_frequencies)
-    return list(
-        train_steps(
-            state, dataset, config, label_frequencies=frequencies, device=CPU, autocast=EXACT
-        )
+    steps = train_steps(
+        state, dataset, config, label_frequencies=frequencies, device=CPU, autocast=EXACT
+    )
+    return [{name: term.item() for name, term in terms.items()} for terms in steps]
+
+
+def in_double(inputs):
+    def widened(draws):
+        return Draws(latents=draws.latents.double(), labels=draws.labels)
+
+    return replace(
+        inputs,
+        discriminator_draws=[widened(draws) for draws in inputs.discriminator_draws],
+        generator_draws=widened(inputs.generator_draws),
     )
 
 
@@ -64,55 +78,63 @@ def same(first, second):
     return all(torch.equal(first[name], second[name]) for name in first | second)
 
 
-def fake_and_real(state):
+def portion_of(state):
     latents, labels = torch.randn(4, 16), torch.tensor([0, 1, 1, 0])
-    return state.generator(latents, labels), torch.rand(4, 3, 32, 32) * 2 - 1, labels
+    reals = torch.rand(4, 3, 32, 32) * 2 - 1
+    return Portion(reals, labels, state.generator(latents, labels), labels)
 
 
-def test_discriminator_step_leaves_the_generator_alone():
-    state = new_state(tiny(), 2, CPU)
-    fake, real, labels = fake_and_real(state)
-    generator, discriminator = snapshot(state.generator), snapshot(state.discriminator)
-    discriminator_step(
+def gradients(network):
+    return {name: parameter.grad for name, parameter in network.named_parameters()}
+
+
+def update_discriminator(state, portion):
+    terms = discriminator_gradients(
         state.discriminator,
-        state.discriminator_optimizer,
-        real,
-        labels,
-        fake.detach(),
-        labels,
+        [portion],
+        share=1,
         loss=LossConfig(),
         regularize=unregularized,
         autocast=EXACT,
     )
+    update(state, state.discriminator_optimizer, terms)
+    return terms
+
+
+def test_update_of_the_discriminator_leaves_the_generator_alone():
+    state = new_state(tiny(), 2, CPU)
+    portion = portion_of(state)
+    generator, discriminator = snapshot(state.generator), snapshot(state.discriminator)
+    update_discriminator(state, portion)
     assert same(generator, snapshot(state.generator))
+    assert all(gradient is None for gradient in gradients(state.generator).values())
     assert not same(discriminator, snapshot(state.discriminator))
 
 
-def test_generator_step_leaves_the_discriminator_alone_and_frozen_only_meanwhile():
+def test_update_of_the_generator_leaves_the_discriminator_alone_and_frozen_only_meanwhile():
     state = new_state(tiny(), 2, CPU)
-    fake, real, labels = fake_and_real(state)
+    portion = portion_of(state)
     generator, discriminator = snapshot(state.generator), snapshot(state.discriminator)
-    generator_step(
+    terms = generator_gradients(
         state.discriminator,
-        state.generator_optimizer,
-        real,
-        labels,
-        fake,
-        labels,
+        [portion],
+        share=1,
         loss=LossConfig(relativistic=True),
         autocast=EXACT,
     )
+    update(state, state.generator_optimizer, terms)
     assert same(discriminator, snapshot(state.discriminator))
     assert not same(generator, snapshot(state.generator))
     assert all(parameter.requires_grad for parameter in state.discriminator.parameters())
-    assert all(parameter.grad is None for parameter in state.discriminator.parameters())
+    assert all(gradient is None for gradient in gradients(state.discriminator).values())
 
 
 def test_one_pass_for_real_and_fake_gives_the_gradients_of_two():
     state = new_state(tiny(), 2, CPU)
     discriminator = state.discriminator.double()
-    fake, real, labels = (x.detach() for x in fake_and_real(state))
-    fake, real = fake.double(), real.double()
+    portion = portion_of(state)
+    labels = portion.real_labels
+    fake, real = portion.fake_images.detach().double(), portion.real_images.double()
     loss = sum(losses.hinge_discriminator(discriminator(real, labels), discriminator(fake, labels)))
     expected = torch.autograd.grad(loss, list(discriminator.parameters()))
     logits = discriminator(torch.cat([real, fake]), torch.cat([labels, labels]))
@@ -121,12 +143,74 @@ def test_one_pass_for_real_and_fake_gives_the_gradients_of_two():
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
-def test_singular_vectors_advance_once_per_update_of_their_network(dataset, monkeypatch):
+@pytest.mark.parametrize(
+    ("settings", "order"),
+    [
+        ({}, "GDG"),
+        ({"generator_power_iteration": "step"}, "GD"),
+        ({"discriminator_steps": 2}, "GDGDG"),
+        ({"discriminator_steps": 2, "generator_power_iteration": "step"}, "GDD"),
+        ({"discriminator_steps": 2, "reuse_fakes": True}, "GDGD"),
+        ({"accumulate": 2}, "GDG"),
+    ],
+    ids=str,
+)
+def test_singular_vectors_advance_as_the_policy_says(dataset, monkeypatch, settings, order):
     advanced = []
     monkeypatch.setattr(spectral, "advance", lambda network, iterations=1: advanced.append(network))
     state = new_state(tiny(steps=2), 2, CPU)
-    run_steps(state, dataset, tiny(steps=2))
-    assert advanced == [state.generator, state.discriminator] * 2
+    run_steps(state, dataset, tiny(steps=2, **settings))
+    letters = {state.generator: "G", state.discriminator: "D"}
+    assert "".join(letters[network] for network in advanced) == 2 * order
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+def test_portions_add_up_to_the_gradients_of_the_batch(dataset, monkeypatch, reuse):
+    """Without batch norm, whose statistics are those of what passes together."""
+    monkeypatch.setattr(
+        "sagan.layers.ConditionalBatchNorm2d.forward", lambda self, x, labels=None: x * 0.9
+    )
+    found = []
+    for accumulate in (1, 2, 4):
+        config = tiny(steps=1, batch_size=8, accumulate=accumulate, reuse_fakes=reuse)
+        state = new_state(config, 2, CPU)
+        for network in (state.generator, state.discriminator, state.generator_ema):
+            network.double()
+        taken = {}
+
+        def keep(state, optimizer, terms, taken=taken):
+            network = "generator" if optimizer is state.generator_optimizer else "discriminator"
+            reached = gradients(getattr(state, network)).items()
+            taken[f"{network}'s"] = {k: v.clone() for k, v in reached if v is not None}
+            taken |= terms
+            optimizer.zero_grad()
+
+        monkeypatch.setattr(training_loop, "update", keep)
+        monkeypatch.setattr(
+            training_loop,
+            "step_inputs",
+            lambda *arguments, **named: map(in_double, step_inputs(*arguments, **named)),
+        )
+        run_steps(state, dataset, config)
+        assert taken["generator's"].keys() == dict(state.generator.named_parameters()).keys() - {
+            name for name, _ in state.generator.named_parameters() if "norm" in name
+        }
+        found.append(taken)
+    for taken in found[1:]:
+        torch.testing.assert_close(taken, found[0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("policy", ["pass", "step"])
+def test_kept_kernels_change_no_gradient(dataset, monkeypatch, policy):
+    def weights():
+        config = tiny(steps=3, generator_power_iteration=policy)
+        state = new_state(config, 2, CPU)
+        run_steps(state, dataset, config)
+        return snapshot(state.generator) | snapshot(state.discriminator)
+
+    kept = weights()
+    monkeypatch.setattr(spectral, "kept_kernels", lambda network: nullcontext())
+    assert same(kept, weights())
 
 
 def test_a_run_is_a_function_of_its_seed(dataset):
@@ -156,13 +240,15 @@ def test_reused_fakes_are_judged_by_the_updated_discriminator(dataset, monkeypat
     state = new_state(config, 2, CPU)
     before = copy.deepcopy(state)
     judged = []
-    step = training_steps.generator_step
+    step = training_steps.generator_gradients
 
-    def watched(discriminator, optimizer, reals, real_labels, fakes, labels, **settings):
-        judged.append((snapshot(discriminator), fakes.detach().clone(), labels))
-        return step(discriminator, optimizer, reals, real_labels, fakes, labels, **settings)
+    def watched(discriminator, portions, **settings):
+        (portion,) = portions
+        fakes = portion.fake_images.detach().clone()
+        judged.append((snapshot(discriminator), fakes, portion.fake_labels))
+        return step(discriminator, [portion], **settings)
 
-    monkeypatch.setattr("sagan.training.loop.generator_step", watched)
+    monkeypatch.setattr("sagan.training.loop.generator_gradients", watched)
     run_steps(state, dataset, config)
     ((weights, fakes, labels),) = judged
     assert not same(weights, snapshot(before.discriminator))
@@ -206,7 +292,7 @@ def test_stopped_and_resumed_equals_straight_through(tmp_path, picture_folder, s
 
     # The very same run, whose process dies in step 4, after the checkpoint of step 3.
     first = Driver(config, tmp_path / "resumed")
-    for _ in first._guarded_steps():
+    for _ in first._steps():
         if first.state.step == 3:
             first.save(samples=False, checkpoint=True)
         if first.state.step == 4:
@@ -494,7 +580,7 @@ def test_labels_follow_their_frequencies():
 
 def test_real_batch_is_scaled_and_half_of_it_flipped(dataset):
     config = tiny(batch_size=12)
-    plain, labels = real_batch(dataset, config, 0, CPU)
+    plain, labels = draw_reals(dataset, config, 0).on(CPU)
     assert plain.min() >= -1
     assert plain.max() <= 1
     config = replace(config, data=replace(config.data, horizontal_flip=True))
@@ -502,13 +588,13 @@ def test_real_batch_is_scaled_and_half_of_it_flipped(dataset):
         not torch.equal(a, b)
         for update in range(10)
         for a, b in zip(
-            real_batch(dataset, config, update, CPU)[0],
-            real_batch(dataset, tiny(batch_size=12), update, CPU)[0],
+            draw_reals(dataset, config, update).on(CPU)[0],
+            draw_reals(dataset, tiny(batch_size=12), update).on(CPU)[0],
             strict=True,
         )
     )
     assert 40 < flipped < 80
-    images, _ = real_batch(dataset, config, 0, CPU)
+    images, _ = draw_reals(dataset, config, 0).on(CPU)
     for image, original in zip(images, plain, strict=True):
         assert torch.equal(image, original) or torch.equal(image, original.flip(2))
     assert sorted(labels.tolist()) == [0] * 6 + [1] * 6
@@ -552,25 +638,39 @@ def test_the_game_is_learned(dataset):
     assert distance() < before / 2
 
 
-def test_diverged_error_names_its_term():
+def test_from_a_term_that_is_not_finite_on_no_weight_changes():
     state = new_state(tiny(), 2, CPU)
-    fake, real, labels = fake_and_real(state)
-    weights = copy.deepcopy(snapshot(state.discriminator))
-    with pytest.raises(DivergedError) as caught:
-        discriminator_step(
-            state.discriminator,
-            state.discriminator_optimizer,
-            real,
-            labels,
-            fake.detach() * float("nan"),
-            labels,
-            loss=LossConfig(),
-            regularize=unregularized,
-            autocast=EXACT,
-        )
+    portion = portion_of(state)
+    update_discriminator(state, portion)
+    weights, step = snapshot(state.discriminator), state.parts()["discriminator_optimizer"]
+    step = {name: tensor.clone() for name, tensor in step.items()}
+    terms = update_discriminator(state, portion._replace(fake_images=portion.fake_images / 0))
+    update_discriminator(state, portion)
+    assert same(weights, snapshot(state.discriminator))
+    assert same(step, state.parts()["discriminator_optimizer"])
+    pending = PendingTerms()
+    pending.add(7, terms)
+    with pytest.raises(DivergedError, match="step 7: discriminator_fake is") as caught:
+        pending.read()
     assert caught.value.term == "discriminator_fake"
-    parameters = dict(state.discriminator.named_parameters())
-    assert all(torch.equal(parameters[name], weights[name]) for name in parameters)
+
+
+def test_terms_are_read_once_and_in_order():
+    pending = PendingTerms()
+    assert pending.read() == []
+    for step in (1, 2):
+        pending.add(step, {"generator": torch.tensor(float(step)), "r1": torch.tensor(0.5)})
+    assert pending.read() == [{"generator": 1.0, "r1": 0.5}, {"generator": 2.0, "r1": 0.5}]
+    assert pending.read() == []
+
+
+def test_of_several_updates_the_newest_terms_count_but_for_one_not_finite(dataset, monkeypatch):
+    config = tiny(steps=1, discriminator_steps=3)
+    given = [{"a": 1.0}, {"a": float("inf"), "b": 2.0}, {"a": 3.0, "b": 4.0}]
+    terms = iter({k: torch.tensor(v) for k, v in term.items()} for term in given)
+    monkeypatch.setattr(training_loop, "discriminator_gradients", lambda *_, **__: next(terms))
+    (found,) = run_steps(new_state(config, 2, CPU), dataset, config)
+    assert (found["a"], found["b"]) == (float("inf"), 4.0)
 
 
 def test_evaluations_are_logged_and_their_failures_survived(picture_folder, tmp_path):

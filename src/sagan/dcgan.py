@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from sagan import spectral
 from sagan.config import DiscriminatorConfig, GeneratorConfig
-from sagan.layers import ConditionalBatchNorm2d, SelfAttention2d, initialize
+from sagan.layers import CHANNELS_LAST, ConditionalBatchNorm2d, SelfAttention2d, initialize
 from sagan.spectral import SpectralLayer
 
 LEAK = 0.1
@@ -30,14 +30,14 @@ class TransposedConv2d(SpectralLayer):
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, first: bool = False) -> None:
-        super().__init__(in_channels, out_channels, 4, 4)
+        super().__init__(in_channels, out_channels, 4, 4, memory_order=CHANNELS_LAST)
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.stride, self.padding = (1, 0) if first else (2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, 2H, 2W), or (N, in, 1, 1) -> (N, out, 4, 4)."""
         return F.conv_transpose2d(
-            x, self.normalized_weight, self.bias, stride=self.stride, padding=self.padding
+            x, self.kernel, self.bias, stride=self.stride, padding=self.padding
         )
 
 
@@ -45,15 +45,13 @@ class StridedConv2d(SpectralLayer):
     """4x4 convolution that halves height and width, or makes one pixel of 4x4."""
 
     def __init__(self, in_channels: int, out_channels: int, *, last: bool = False) -> None:
-        super().__init__(out_channels, in_channels, 4, 4)
+        super().__init__(out_channels, in_channels, 4, 4, memory_order=CHANNELS_LAST)
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.stride, self.padding = (1, 0) if last else (2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, H/2, W/2), or (N, in, 4, 4) -> (N, out, 1, 1)."""
-        return F.conv2d(
-            x, self.normalized_weight, self.bias, stride=self.stride, padding=self.padding
-        )
+        return F.conv2d(x, self.kernel, self.bias, stride=self.stride, padding=self.padding)
 
 
 class GeneratorLayer(nn.Module):
@@ -105,7 +103,9 @@ class DCGANGenerator(nn.Module):
 
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
         """(N, latent_dim) and (N,) zeros -> (N, 3, R, R) in [-1, 1]."""
-        x = latents[:, :, None, None]  # (N, latent_dim, 1, 1)
+        x = latents[:, :, None, None].contiguous(
+            memory_format=torch.channels_last
+        )  # (N, latent_dim, 1, 1)
         for layer in self.layers:
             x = layer(x)  # (N, out, 4, 4), then (N, out, 2H, 2W)
             if (place := str(x.shape[2])) in self.attention:
@@ -146,7 +146,7 @@ class DCGANDiscriminator(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """(N, 3, R, R) in [-1, 1] and (N,) zeros -> logits (N,)."""
-        x = images
+        x = images.contiguous(memory_format=torch.channels_last)
         for layer in self.layers:
             x = F.leaky_relu_(layer(x), LEAK)  # (N, out, H/2, W/2)
             if (place := str(x.shape[2])) in self.attention:

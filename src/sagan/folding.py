@@ -46,7 +46,7 @@ def fold(network: Network) -> Network:
     folded = copy.deepcopy(network)
     for name, layer in list(folded.named_modules()):
         if isinstance(layer, SpectralLayer):
-            layer.weight.copy_(layer.normalized_weight)
+            layer.weight.copy_(copy.deepcopy(layer).cpu().double().normalized_weight)
             layer.spectral_norm = None
         if (constant := _constant_form(layer)) is not None:
             folded.set_submodule(name, constant)

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from sagan.config import ClassTables, Initialization
 from sagan.spectral import SpectralLayer
 
-_CHANNELS_LAST = (0, 2, 3, 1)
+CHANNELS_LAST = (0, 2, 3, 1)
+"""The order in memory of a kernel (out, in, H, W) whose channels lie together."""
 
 
 class Linear(SpectralLayer):
@@ -28,7 +29,7 @@ class Linear(SpectralLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in) -> (N, out)."""
-        return F.linear(x, self.normalized_weight, self.bias)
+        return F.linear(x, self.kernel, self.bias)
 
 
 def class_rows(table: Tensor, labels: Tensor) -> Tensor:
@@ -54,7 +55,7 @@ class Embedding(SpectralLayer):
 
     def forward(self, labels: Tensor) -> Tensor:
         """Integer (N,), or shares of the classes (N, num_classes) -> (N, dim)."""
-        return class_rows(self.normalized_weight, labels)
+        return class_rows(self.kernel, labels)
 
 
 class Conv2d(SpectralLayer):
@@ -64,13 +65,13 @@ class Conv2d(SpectralLayer):
         self, in_channels: int, out_channels: int, kernel_size: int, *, bias: bool = True
     ) -> None:
         super().__init__(
-            out_channels, in_channels, kernel_size, kernel_size, memory_order=_CHANNELS_LAST
+            out_channels, in_channels, kernel_size, kernel_size, memory_order=CHANNELS_LAST
         )
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, H, W)."""
-        return F.conv2d(x, self.normalized_weight, self.bias, padding="same")
+        return F.conv2d(x, self.kernel, self.bias, padding="same")
 
 
 def _fold_matrix(factor: list[list[float]]) -> Tensor:
@@ -99,10 +100,9 @@ class UpsampleConv2d(SpectralLayer):
         super().__init__(out_channels, in_channels, 3, 3, memory_order=(1, 2, 3, 0))
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
-    @property
-    def kernel(self) -> Tensor:
-        """The folded kernel, (in, out, 4, 4)."""
-        return _folded_kernel(self.normalized_weight.permute(1, 2, 3, 0), _UPSAMPLE)
+    def fold(self, weight: Tensor) -> Tensor:
+        """(out, in, 3, 3) -> the kernel, (in, out, 4, 4)."""
+        return _folded_kernel(weight.permute(1, 2, 3, 0), _UPSAMPLE)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, 2H, 2W)."""
@@ -130,13 +130,12 @@ class DownsampleConv2d(SpectralLayer):
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(out_channels, in_channels, 3, 3, memory_order=_CHANNELS_LAST)
+        super().__init__(out_channels, in_channels, 3, 3, memory_order=CHANNELS_LAST)
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
-    @property
-    def kernel(self) -> Tensor:
-        """The folded kernel, (out, in, 4, 4)."""
-        return _folded_kernel(self.normalized_weight.permute(0, 2, 3, 1), _DOWNSAMPLE)
+    def fold(self, weight: Tensor) -> Tensor:
+        """(out, in, 3, 3) -> the kernel, (out, in, 4, 4)."""
+        return _folded_kernel(weight.permute(0, 2, 3, 1), _DOWNSAMPLE)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, H/2, W/2)."""
@@ -190,7 +189,7 @@ class ConditionalBatchNorm2d(nn.Module):
         """Gains and biases as used, both (rows, C)."""
         gain, bias = self.gain, self.bias
         if isinstance(gain, Embedding) and isinstance(bias, Embedding):
-            return 1 + gain.normalized_weight, bias.normalized_weight
+            return 1 + gain.kernel, bias.kernel
         assert isinstance(gain, Tensor)
         assert isinstance(bias, Tensor)
         return gain, bias
@@ -293,8 +292,9 @@ class SelfAttention2d(nn.Module):
 
     def _projections(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         layers = (self.query, self.key, self.value)
-        weight = torch.cat([layer.normalized_weight for layer in layers])
+        weight = torch.cat([layer.kernel for layer in layers])
         biases: list[Tensor] = [layer.bias for layer in layers if layer.bias is not None]
+        x = x.contiguous(memory_format=torch.channels_last)  # fused kernels want channels together
         projected = F.conv2d(x, weight, torch.cat(biases) if biases else None)
         query, key_value = projected.split(
             [len(self.query.weight), len(self.key.weight) + len(self.value.weight)], 1

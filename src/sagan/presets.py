@@ -32,7 +32,8 @@ _OWN_COPY: dict[str, Any] = {"ema_decay": 0.0}
 
 _BATCHES = "batch statistics are those of each GPU's 64 pictures, here of all 256"
 _VECTORS = (
-    "singular vectors advance at every pass of their network; here once before each of its updates"
+    "the discriminator's singular vectors advance at each of its passes; here once before each of"
+    " its updates"
 )
 
 _STUDIOGAN: dict[str, dict[str, Any]] = {
@@ -99,8 +100,7 @@ def _heykeetae(pictures: str, crop: str) -> Preset:
 
 _RELEASED_DIFFERS = (
     _BATCHES,
-    "the generator's singular vectors advance twice in a step, the discriminator's once, with"
-    " gradients through the iteration; here once each, without",
+    "gradients go through the power iteration as well; here through the weight alone",
     "the last batch norm's running statistics decay by 0.9999, the others' by 0.999; here all by"
     " 0.999, and pictures use neither",
     "train_imagenet.py stops at 2,000,000 steps; here at the 1,000,000 that its README names",

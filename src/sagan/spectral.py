@@ -8,6 +8,7 @@ of every layer before each optimiser step of a network (:func:`advance`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -114,21 +115,33 @@ class SpectralLayer(nn.Module):
     Attributes:
         weight: The parameter, (out, ...).
         spectral_norm: None until :func:`attach` puts one there.
+        kept_kernel: None but within :func:`kept_kernels`.
     """
 
     weight: nn.Parameter
     spectral_norm: SpectralNorm | None
+    kept_kernel: Tensor | None
 
     def __init__(self, *shape: int, memory_order: Sequence[int] | None = None) -> None:
         super().__init__()
         order = range(len(shape)) if memory_order is None else memory_order
         self.weight = nn.Parameter(torch.empty_permuted(shape, tuple(order)))
         self.spectral_norm = None
+        self.kept_kernel = None
 
     @property
     def normalized_weight(self) -> Tensor:
-        """The weight as the network uses it."""
+        """The weight over sigma, or as it is."""
         return self.weight if self.spectral_norm is None else self.spectral_norm(self.weight)
+
+    def fold(self, weight: Tensor) -> Tensor:
+        """Turns a normalised weight into the kernel of the layer's product; by default itself."""
+        return weight
+
+    @property
+    def kernel(self) -> Tensor:
+        """What the layer multiplies with: the weight, normalised and folded."""
+        return self.fold(self.normalized_weight) if self.kept_kernel is None else self.kept_kernel
 
 
 def spectral_norms(network: nn.Module) -> Iterator[tuple[SpectralNorm, Tensor]]:
@@ -149,3 +162,30 @@ def advance(network: nn.Module, iterations: int = 1) -> None:
     """Runs power iterations for all layers of a network, in place, without gradients."""
     for norm, weight in spectral_norms(network):
         norm.advance(weight, iterations)
+
+
+@contextmanager
+def kept_kernels(network: nn.Module) -> Iterator[None]:
+    """Computes the kernels of a network once for all of its passes within the block.
+
+    Gradients of the passes gather at the kernels, and reach the weights when the block ends. The
+    weights must not change within it. Blocks may be nested; the outermost counts.
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, SpectralLayer)]
+    if any(layer.kept_kernel is not None for layer in layers):
+        yield
+        return
+    kernels = [layer.kernel for layer in layers]
+    leaves = [kernel.detach().requires_grad_(kernel.requires_grad) for kernel in kernels]
+    for layer, leaf in zip(layers, leaves, strict=True):
+        layer.kept_kernel = leaf
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.kept_kernel = None
+    reached = [
+        (k, leaf.grad) for k, leaf in zip(kernels, leaves, strict=True) if leaf.grad is not None
+    ]
+    if reached:
+        torch.autograd.backward([kernel for kernel, _ in reached], [grad for _, grad in reached])

@@ -25,6 +25,7 @@ from sagan.config.training import (
     LossConfig,
     LossName,
     OptimizerConfig,
+    PowerIteration,
     Precision,
     TrainConfig,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "LossConfig",
     "LossName",
     "OptimizerConfig",
+    "PowerIteration",
     "Precision",
     "ShortcutInput",
     "TrainConfig",

@@ -11,6 +11,7 @@ from sagan.errors import SaganError
 LossName = Literal["hinge", "non-saturating", "kl", "least-squares", "wasserstein"]
 Precision = Literal["auto", "float32", "bfloat16"]
 FakeLabels = Literal["uniform", "data"]
+PowerIteration = Literal["pass", "step"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +130,12 @@ class TrainConfig:
     """Discriminator updates before each generator update."""
     reuse_fakes: bool = False
     """Judge the discriminator's last fakes again in the generator's update: a pass less."""
+    accumulate: int = 1
+    """Portions in which a batch passes, to save memory; the gradients add up to the batch's, though
+    batch norm takes the statistics of a portion."""
+    generator_power_iteration: PowerIteration = "pass"
+    """When the generator's singular vectors advance: before each of its passes, as released, or
+    once a step, which normalises its weights once as well."""
     fake_labels: FakeLabels = "uniform"
     """Labels of generated pictures: every class alike, or as frequent as in the data."""
     ema_decay: float = 0.999
@@ -155,6 +162,7 @@ class TrainConfig:
         for name in (
             "steps",
             "discriminator_steps",
+            "accumulate",
             "log_interval",
             "sample_interval",
             "checkpoint_interval",
@@ -167,6 +175,12 @@ class TrainConfig:
             "train.batch_size",
             self.batch_size,
             "at least 2, since batch norm needs two pictures",
+        )
+        require(
+            self.batch_size % self.accumulate == 0 and self.batch_size >= 2 * self.accumulate,
+            "train.accumulate",
+            self.accumulate,
+            f"a divisor of train.batch_size {self.batch_size} that leaves two pictures a portion",
         )
         require(
             0 <= self.ema_decay < 1, "train.ema_decay", self.ema_decay, "at least 0 and below 1"

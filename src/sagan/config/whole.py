@@ -67,6 +67,12 @@ class Config:
             )
         _require_attention("discriminator", discriminator.attention, final, resolution // 2)
         require(
+            self.train.accumulate == 1 or not self.loss.lecam,
+            "train.accumulate",
+            self.train.accumulate,
+            "1 with loss.lecam, whose averages move with whole batches",
+        )
+        require(
             set(discriminator.attention_blocks) <= set(range(1, blocks + 1))
             and len(set(discriminator.attention_blocks)) == len(discriminator.attention_blocks),
             "discriminator.attention_blocks",

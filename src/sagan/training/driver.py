@@ -28,7 +28,7 @@ from sagan.training.loop import train_steps
 from sagan.training.progress import Progress
 from sagan.training.schedule import EvaluationSchedule
 from sagan.training.state import new_state, refresh_average
-from sagan.training.steps import DivergedError
+from sagan.training.terms import DivergedError, PendingTerms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,19 +113,26 @@ class Driver:
         state = self.state
         begin, first = time.perf_counter(), state.step
         with _interruption() as interruption, Progress(train, state.step) as progress:
-            for terms in self._guarded_steps():
-                progress.advance(terms)
+            pending = PendingTerms()
+            for step_terms in self._steps():
+                pending.add(state.step, step_terms)
                 is_last = state.step == train.steps
-                if state.step % train.log_interval == 0 or is_last:
-                    self.run.log(
-                        {"step": state.step, **terms, **self._signals(), **progress.rate()}
-                    )
+                if state.step % train.log_interval == 0 or is_last or pending.is_due:
+                    terms = self._read(pending)
+                    progress.advance(terms)
+                    if state.step % train.log_interval == 0 or is_last:
+                        self.run.log(
+                            {"step": state.step, **terms[-1], **self._signals(), **progress.rate()}
+                        )
                 ends = is_last or interruption.requested
-                self.save(
-                    samples=ends or state.step % train.sample_interval == 0,
-                    checkpoint=ends or state.step % train.checkpoint_interval == 0,
-                    evaluation=self.evaluate is not None and self.schedule.is_due(state.step),
-                )
+                outputs = {
+                    "samples": ends or state.step % train.sample_interval == 0,
+                    "checkpoint": ends or state.step % train.checkpoint_interval == 0,
+                    "evaluation": self.evaluate is not None and self.schedule.is_due(state.step),
+                }
+                if any(outputs.values()):
+                    progress.advance(self._read(pending))
+                    self.save(**outputs)
                 if interruption.requested and not is_last:
                     raise KeyboardInterrupt(
                         f"stopped at step {state.step} and saved; the same command continues"
@@ -139,8 +146,8 @@ class Driver:
             images_per_second=(state.step - first) * per_step / seconds,
         )
 
-    def _guarded_steps(self) -> Iterator[dict[str, float]]:
-        steps = train_steps(
+    def _steps(self) -> Iterator[dict[str, Tensor]]:
+        return train_steps(
             self.state,
             self.dataset,
             self.config,
@@ -148,12 +155,14 @@ class Driver:
             device=self.device,
             autocast=autocast(self.config.train.precision, self.device),
         )
+
+    def _read(self, pending: PendingTerms) -> list[dict[str, float]]:
         try:
-            yield from steps
+            return pending.read()
         except DivergedError as error:
             raise SaganError(
-                f"step {self.state.step + 1}: {error}, so the run stopped before the update; "
-                f"{self._last_good()}; lower the learning rates to get past it"
+                f"{error}, so the run stopped before the update; {self._last_good()}; "
+                "lower the learning rates to get past it"
             ) from error
 
     def _last_good(self) -> str:
@@ -174,8 +183,6 @@ class Driver:
         Raises:
             SaganError: A tensor is no longer finite, or the disk refuses.
         """
-        if not (samples or checkpoint or evaluation):
-            return
         refresh_average(self.state, self.label_frequencies, self.config.train.seed)
         step = self.state.step
         if checkpoint:

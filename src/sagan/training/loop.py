@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -11,12 +13,15 @@ from torch import Tensor
 from sagan import spectral
 from sagan.augmentation import augment
 from sagan.config import Config, OptimizerConfig, TrainConfig
-from sagan.data import Dataset, batch_indices
-from sagan.images import to_float
-from sagan.training.randomness import Purpose, draw_latents_and_labels, generator_at
+from sagan.data import Dataset
+from sagan.training.inputs import Draws, Reals, StepInputs, discriminator_updates, step_inputs
+from sagan.training.randomness import Purpose, generator_at
 from sagan.training.regularizers import Regularizers
-from sagan.training.state import TrainingState, update_average
-from sagan.training.steps import discriminator_step, generator_step
+from sagan.training.state import TrainingState, update, update_average
+from sagan.training.steps import Portion, discriminator_gradients, generator_gradients
+
+Labelled = tuple[Tensor, Tensor]
+"""Pictures and their labels."""
 
 
 def train_steps(
@@ -27,93 +32,126 @@ def train_steps(
     label_frequencies: Tensor,
     device: torch.device,
     autocast: torch.autocast,
-) -> Iterator[dict[str, float]]:
+) -> Iterator[dict[str, Tensor]]:
     """Runs from ``state.step`` to the configured end; yields the loss terms after every step.
 
-    All random numbers of step k are functions of (seed, k).
+    They stay on the device, and nothing here waits for it. Once a term is not finite, the weights
+    of both networks stay as they were before (:func:`sagan.training.state.update`).
 
-    Raises:
-        DivergedError: A loss term is not finite; the weights are those before the failed update.
+    All random numbers of step k are functions of (seed, k).
     """
-    train = config.train
     state.generator.train()
     state.discriminator.train()
-    regularizers = Regularizers(config.loss, train.seed, state.logit_averages, autocast)
-
-    def draw_fakes(update: int, purpose: Purpose, *, gradient: bool) -> tuple[Tensor, Tensor]:
-        latents, labels = draw_latents_and_labels(
-            train.batch_size,
-            config.generator.latent_dim,
-            label_frequencies,
-            generator_at(train.seed, update, purpose),
-        )
-        labels = labels.to(device)
-        with torch.set_grad_enabled(gradient), autocast:
-            return state.generator(latents.to(device), labels), labels
-
-    while state.step < train.steps:
-        set_learning_rates(state, config.optimizer, state.step / train.steps)
-        spectral.advance(state.generator)
-        terms: dict[str, float] = {}
-        updates = discriminator_updates(state.step, train)
-        for update in updates:
-            real_images, real_labels = real_batch(dataset, config, update, device)
-            real_images = shown(real_images, config, update, Purpose.AUGMENTATION_REAL)
-            is_reused = train.reuse_fakes and update == updates[-1]
-            fake_images, fake_labels = draw_fakes(update, Purpose.DISCRIMINATOR, gradient=is_reused)
-            terms |= discriminator_step(
-                state.discriminator,
-                state.discriminator_optimizer,
-                real_images,
-                real_labels,
-                shown(fake_images.detach(), config, update, Purpose.AUGMENTATION_FAKE),
-                fake_labels,
-                loss=config.loss,
-                regularize=partial(regularizers.terms, update),
-                autocast=autocast,
-            )
-        if not train.reuse_fakes:
-            fake_images, fake_labels = draw_fakes(state.step, Purpose.GENERATOR, gradient=True)
-        terms |= generator_step(
-            state.discriminator,
-            state.generator_optimizer,
-            real_images,  # pyright: ignore[reportPossiblyUnboundVariable]
-            real_labels,  # pyright: ignore[reportPossiblyUnboundVariable]
-            shown(fake_images, config, state.step, Purpose.AUGMENTATION_GENERATOR),  # pyright: ignore[reportPossiblyUnboundVariable]
-            fake_labels,  # pyright: ignore[reportPossiblyUnboundVariable]
-            loss=config.loss,
-            autocast=autocast,
-        )
+    regularizers = Regularizers(config.loss, config.train.seed, state.logit_averages, autocast)
+    game = Game(state, config, device, autocast, regularizers)
+    pinned = device.type == "cuda"
+    for inputs in step_inputs(dataset, config, label_frequencies, first=state.step, pinned=pinned):
+        set_learning_rates(state, config.optimizer, state.step / config.train.steps)
+        terms = game.play(inputs)
         state.step += 1
-        decay = average_decay(train, state.step)
+        decay = average_decay(config.train, state.step)
         update_average(state.generator_ema, state.generator, decay)
         yield terms
 
 
-def discriminator_updates(step: int, config: TrainConfig) -> range:
-    """The numbers of the discriminator's updates in one step, counted over the whole run."""
-    return range(step * config.discriminator_steps, (step + 1) * config.discriminator_steps)
+@dataclass(frozen=True)
+class Game:
+    """Plays the steps of a run: the updates of the discriminator, then that of the generator."""
+
+    state: TrainingState
+    config: Config
+    device: torch.device
+    autocast: torch.autocast
+    regularizers: Regularizers
+
+    def play(self, inputs: StepInputs) -> dict[str, Tensor]:
+        """One step, but for the learning rates and the average; gives its loss terms."""
+        state, train = self.state, self.config.train
+        if train.generator_power_iteration == "step":
+            spectral.advance(state.generator)
+        updates = discriminator_updates(state.step, train)
+        terms: dict[str, Tensor] = {}
+        with ExitStack() as kept:
+            for number, reals, draws in zip(
+                updates, inputs.reals, inputs.discriminator_draws, strict=True
+            ):
+                is_reused = train.reuse_fakes and number == updates[-1]
+                self._prepare_generator(kept, gradient=is_reused)
+                fakes = self._fakes(draws, gradient=is_reused)
+                fakes = list(fakes) if is_reused else fakes
+                shown_reals = self._reals(reals, number)
+                terms = _merged(terms, self._update_discriminator(number, shown_reals, fakes))
+            if not train.reuse_fakes:
+                self._prepare_generator(kept, gradient=True)
+                fakes = self._fakes(inputs.generator_draws, gradient=True)
+            terms |= generator_gradients(
+                state.discriminator,
+                self._portions(shown_reals, fakes, state.step, Purpose.AUGMENTATION_GENERATOR),  # pyright: ignore[reportPossiblyUnboundVariable]
+                share=1 / train.accumulate,
+                loss=self.config.loss,
+                autocast=self.autocast,
+            )
+        update(state, state.generator_optimizer, {"generator": terms["generator"]})
+        return terms
+
+    def _prepare_generator(self, kept: ExitStack, *, gradient: bool) -> None:
+        """Makes the generator's kernels ready for the pass of one batch, as the policy asks."""
+        every_pass = self.config.train.generator_power_iteration == "pass"
+        if every_pass:
+            spectral.advance(self.state.generator)
+        if gradient or not every_pass:
+            kept.enter_context(spectral.kept_kernels(self.state.generator))
+
+    def _update_discriminator(
+        self, number: int, reals: Labelled, fakes: Iterable[Labelled]
+    ) -> dict[str, Tensor]:
+        state = self.state
+        spectral.advance(state.discriminator)
+        terms = discriminator_gradients(
+            state.discriminator,
+            self._portions(reals, fakes, number, Purpose.AUGMENTATION_FAKE),
+            share=1 / self.config.train.accumulate,
+            loss=self.config.loss,
+            regularize=partial(self.regularizers.terms, number),
+            autocast=self.autocast,
+        )
+        update(state, state.discriminator_optimizer, terms)
+        return terms
+
+    def _reals(self, reals: Reals, number: int) -> Labelled:
+        """The real pictures of one update, as the discriminator sees them."""
+        images, labels = reals.on(self.device)
+        random = generator_at(self.config.train.seed, number, Purpose.AUGMENTATION_REAL)
+        return augment(images, self.config.data.augment, random), labels
+
+    def _fakes(self, draws: Draws, *, gradient: bool) -> Iterator[Labelled]:
+        """Draws a batch of fakes, one portion after the other."""
+        count = self.config.train.accumulate
+        for latents, labels in zip(*(x.chunk(count) for x in draws.on(self.device)), strict=True):
+            with torch.set_grad_enabled(gradient), self.autocast:
+                images = self.state.generator(latents, labels)
+            yield images, labels
+
+    def _portions(
+        self, reals: Labelled, fakes: Iterable[Labelled], number: int, purpose: Purpose
+    ) -> Iterator[Portion]:
+        """Pairs real pictures with fakes, as the discriminator sees them."""
+        train = self.config.train
+        real_portions = zip(*(x.chunk(train.accumulate) for x in reals), strict=True)
+        for portion, ((real_images, real_labels), (images, labels)) in enumerate(
+            zip(real_portions, fakes, strict=True)
+        ):
+            random = generator_at(train.seed, number, purpose, portion)
+            images = augment(images, self.config.data.augment, random)
+            yield Portion(real_images, real_labels, images, labels)
 
 
-def real_batch(
-    dataset: Dataset, config: Config, update: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """The real pictures of one discriminator update: float (N, 3, R, R) in [-1, 1] and (N,)."""
-    train = config.train
-    indices = batch_indices(len(dataset), train.batch_size, update, train.seed)
-    images = torch.from_numpy(dataset.images[indices]).to(device)
-    labels = torch.from_numpy(dataset.labels[indices]).to(device)
-    images = to_float(images)
-    if config.data.horizontal_flip:
-        random = generator_at(train.seed, update, Purpose.FLIP)
-        flipped = torch.rand(len(indices), 1, 1, 1, generator=random).to(device) < 0.5
-        images = torch.where(flipped, images.flip(3), images)
-    return images, labels
-
-
-def shown(images: Tensor, config: Config, update: int, purpose: Purpose) -> Tensor:
-    """The pictures of one update as the discriminator sees them, after augmentation."""
-    return augment(images, config.data.augment, generator_at(config.train.seed, update, purpose))
+def _merged(before: dict[str, Tensor], now: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The newest terms of several updates, but of one that is not finite the first."""
+    return before | {
+        name: torch.where(before[name].isfinite(), term, before[name]) if name in before else term
+        for name, term in now.items()
+    }
 
 
 def set_learning_rates(state: TrainingState, config: OptimizerConfig, progress: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -58,16 +59,20 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def advance(self, terms: dict[str, float]) -> None:
-        """Counts one step with its loss terms."""
+    def advance(self, terms: Sequence[dict[str, float]]) -> None:
+        """Counts some steps, each with its loss terms, which are done by now."""
+        if not terms:
+            return
         now = time.perf_counter()
-        weight = _WEIGHT_OF_NEWEST if self._losses else 1.0
-        self._seconds_per_step += weight * (now - self._last - self._seconds_per_step)
+        seconds = (now - self._last) / len(terms)
         self._last = now
-        for name, value in terms.items():
-            before = self._losses.get(name, value)
-            self._losses[name] = before + weight * (value - before)
-        self._step += 1
+        for step_terms in terms:
+            weight = _WEIGHT_OF_NEWEST if self._losses else 1.0
+            self._seconds_per_step += weight * (seconds - self._seconds_per_step)
+            for name, value in step_terms.items():
+                before = self._losses.get(name, value)
+                self._losses[name] = before + weight * (value - before)
+        self._step += len(terms)
         if self._is_terminal:
             fields = self._fields()
             self._bar.update(

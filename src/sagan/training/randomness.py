@@ -29,9 +29,17 @@ class Purpose(IntEnum):
     CONSISTENCY_FAKE = 10
 
 
-def generator_at(seed: int, step: int, purpose: Purpose) -> torch.Generator:
-    """A random generator at the beginning of the stream of (seed, step, purpose)."""
-    state = np.random.SeedSequence((seed, step, purpose)).generate_state(1, np.uint64)
+def generator_at(seed: int, step: int, purpose: Purpose, portion: int = 0) -> torch.Generator:
+    """A random generator at the beginning of the stream of (seed, step, purpose).
+
+    Args:
+        seed: Of the run.
+        step: A step or update, from 0.
+        purpose: What the numbers are for.
+        portion: Of the batch, from 0, where its portions draw for themselves.
+    """
+    place = (seed, step, purpose, portion) if portion else (seed, step, purpose)
+    state = np.random.SeedSequence(place).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]))
 
 

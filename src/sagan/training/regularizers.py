@@ -14,8 +14,8 @@ from sagan.config import LossConfig
 from sagan.training.randomness import Purpose, generator_at
 
 Judge = regularization.Judge
-Regularize = Callable[[Judge, Tensor, Tensor, Tensor], dict[str, Tensor]]
-"""(discriminator, images, labels, logits), real pictures first -> terms by name."""
+Regularize = Callable[[int, Judge, Tensor, Tensor, Tensor], dict[str, Tensor]]
+"""(portion, discriminator, images, labels, logits), real pictures first -> terms by name."""
 
 
 def new_logit_averages(config: LossConfig, device: torch.device) -> dict[str, Tensor]:
@@ -41,12 +41,19 @@ class Regularizers:
     autocast: torch.autocast
 
     def terms(
-        self, update: int, discriminator: Judge, images: Tensor, labels: Tensor, logits: Tensor
+        self,
+        update: int,
+        portion: int,
+        discriminator: Judge,
+        images: Tensor,
+        labels: Tensor,
+        logits: Tensor,
     ) -> dict[str, Tensor]:
-        """The terms of one update of the discriminator.
+        """The terms of one update of the discriminator, or of a portion of its batch.
 
         Args:
             update: Number of the update, from 0.
+            portion: Of its batch, from 0.
             discriminator: Images and labels -> logits.
             images: As the discriminator sees them, real ones first, (2N, 3, R, R).
             labels: (2N,).
@@ -56,13 +63,13 @@ class Regularizers:
             Scalars by name, multiplied by their weights.
         """
         return {
-            **self._penalties(update, discriminator, images, labels),
+            **self._penalties(update, portion, discriminator, images, labels),
             **self._lecam(update, logits),
-            **self._consistency(update, discriminator, images, labels, logits),
+            **self._consistency(update, portion, discriminator, images, labels, logits),
         }
 
     def _penalties(
-        self, update: int, discriminator: Judge, images: Tensor, labels: Tensor
+        self, update: int, portion: int, discriminator: Judge, images: Tensor, labels: Tensor
     ) -> dict[str, Tensor]:
         config = self.config
         if (update + 1) % config.penalty_interval:
@@ -70,7 +77,7 @@ class Regularizers:
         (real_images, fake_images), (real_labels, fake_labels) = images.chunk(2), labels.chunk(2)
         terms = {}
         if config.gradient_penalty:
-            random = generator_at(self.seed, update, Purpose.INTERPOLATION)
+            random = generator_at(self.seed, update, Purpose.INTERPOLATION, portion)
             terms["gradient_penalty"] = config.gradient_penalty * regularization.gradient_penalty(
                 discriminator, real_images, fake_images, real_labels, random
             )
@@ -101,7 +108,13 @@ class Regularizers:
         return {"lecam": self.config.lecam * term}
 
     def _consistency(
-        self, update: int, discriminator: Judge, images: Tensor, labels: Tensor, logits: Tensor
+        self,
+        update: int,
+        portion: int,
+        discriminator: Judge,
+        images: Tensor,
+        labels: Tensor,
+        logits: Tensor,
     ) -> dict[str, Tensor]:
         sides = zip(
             ("consistency_real", "consistency_fake"),
@@ -114,7 +127,7 @@ class Regularizers:
         terms = {}
         for name, purpose, side_images, side_labels, side_logits in sides:
             if weight := getattr(self.config, name):
-                random = generator_at(self.seed, update, purpose)
+                random = generator_at(self.seed, update, purpose, portion)
                 with self.autocast:
                     transformed = discriminator(
                         flip_and_translate(side_images, random), side_labels

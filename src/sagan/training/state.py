@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -24,6 +25,9 @@ class TrainingState:
     """Both networks, their optimisers, the averaged generator and the number of steps done.
 
     With LeCam the moving averages of the logits too.
+
+    Attributes:
+        diverged: 1 on the device once a term of the loss was not finite, else 0.
     """
 
     generator: AnyGenerator
@@ -31,6 +35,7 @@ class TrainingState:
     generator_ema: AnyGenerator
     generator_optimizer: torch.optim.Adam
     discriminator_optimizer: torch.optim.Adam
+    diverged: Tensor
     logit_averages: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
 
@@ -80,26 +85,45 @@ def new_state(config: Config, num_classes: int, device: torch.device) -> Trainin
         generator_ema = make_generator(config.generator, **size).to(device)
     generator_ema.load_state_dict(generator.state_dict())
     generator_ema.requires_grad_(False).eval()
+    diverged = torch.zeros((), device=device)
+    rates = config.optimizer
     return TrainingState(
         generator=generator,
         discriminator=discriminator,
         generator_ema=generator_ema,
-        generator_optimizer=_adam(generator, config.optimizer.generator_lr, config.optimizer),
-        discriminator_optimizer=_adam(
-            discriminator, config.optimizer.discriminator_lr, config.optimizer
-        ),
+        generator_optimizer=_adam(generator, rates.generator_lr, rates, diverged),
+        discriminator_optimizer=_adam(discriminator, rates.discriminator_lr, rates, diverged),
+        diverged=diverged,
         logit_averages=new_logit_averages(config.loss, device),
     )
 
 
-def _adam(network: nn.Module, learning_rate: float, config: OptimizerConfig) -> torch.optim.Adam:
-    return torch.optim.Adam(
+def _adam(
+    network: nn.Module, learning_rate: float, config: OptimizerConfig, diverged: Tensor
+) -> torch.optim.Adam:
+    optimizer = torch.optim.Adam(
         network.parameters(),
         lr=learning_rate,
         betas=(config.beta1, config.beta2),
         eps=config.eps,
         fused=True,
     )
+    # The fused kernel leaves everything as it is where this tensor holds 1; mixed precision's
+    # gradient scaler stops steps in the same way.
+    optimizer.found_inf = diverged  # pyright: ignore[reportAttributeAccessIssue]
+    return optimizer
+
+
+def update(state: TrainingState, optimizer: torch.optim.Adam, terms: Mapping[str, Tensor]) -> None:
+    """Takes a step with the gradients at hand, and forgets them.
+
+    From the first term that is not finite on no weight changes any more; that is decided on the
+    device, which nobody waits for.
+    """
+    finite = torch.stack(list(terms.values())).isfinite().all()
+    torch.maximum(state.diverged, finite.logical_not().float(), out=state.diverged)
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def _optimizer_tensors(optimizer: torch.optim.Adam, network: nn.Module) -> dict[str, Tensor]:
@@ -122,7 +146,7 @@ def _restore_optimizer(
     require_same_tensors(tensors, expected, part)
     for name, parameter in network.named_parameters():
         optimizer.state[parameter] = {
-            # The fused optimiser takes for granted that moments lie in memory as the parameter does.
+            # The fused optimiser takes moments to lie in memory as the parameter does.
             key: torch.empty_like(expected[f"{name}.{key}"]).copy_(tensors[f"{name}.{key}"])
             for key in ("step", "exp_avg", "exp_avg_sq")
         }

@@ -1,114 +1,108 @@
-"""The two updates of the game, mirror images of each other.
+"""The gradients of the game's two updates, mirror images of each other.
 
-Each computes the terms of its loss, stops before the update if one of them is not finite, and
-returns them for the log.
+A batch may come in portions, whose gradients add up to those of the whole. Nothing here waits for
+the device: the terms of the loss stay there as tensors until somebody reads them.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from sagan import losses, spectral
 from sagan.config import LossConfig
-from sagan.errors import SaganError
 from sagan.training.regularizers import Regularize
 
 
-class DivergedError(SaganError):
-    """A term of the loss is not finite; nothing was updated."""
+class Portion(NamedTuple):
+    """Pictures to be judged together, as the discriminator sees them."""
 
-    def __init__(self, term: str, value: float) -> None:
-        super().__init__(f"{term} is {value}")
-        self.term = term
+    real_images: Tensor
+    """(N, 3, R, R) in [-1, 1]."""
+    real_labels: Tensor
+    """(N,)."""
+    fake_images: Tensor
+    """(N, 3, R, R) in [-1, 1], with the graph of the generator where its gradients are wanted."""
+    fake_labels: Tensor
+    """(N,)."""
 
 
-def discriminator_step(
+def discriminator_gradients(
     discriminator: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    real_images: Tensor,
-    real_labels: Tensor,
-    fake_images: Tensor,
-    fake_labels: Tensor,
+    portions: Iterable[Portion],
     *,
+    share: float,
     loss: LossConfig,
     regularize: Regularize,
     autocast: torch.autocast,
-) -> dict[str, float]:
-    """One update of the discriminator; real and fake pictures pass together.
+) -> dict[str, Tensor]:
+    """Adds the gradients of the discriminator's loss; real and fake pictures pass together.
 
     Args:
         discriminator: Images in [-1, 1] and labels -> logits.
-        optimizer: Of the discriminator's parameters.
-        real_images: (N, 3, R, R) in [-1, 1].
-        real_labels: (N,).
-        fake_images: (N, 3, R, R) in [-1, 1], without gradient.
-        fake_labels: (N,).
+        portions: Of one batch, equally large.
+        share: Of a portion in the batch.
         loss: The adversarial loss.
         regularize: Gives the terms beside it.
         autocast: Precision of the forward pass.
 
     Returns:
-        The terms of the loss, which is their sum.
-
-    Raises:
-        DivergedError: One of them is not finite.
+        The terms of the loss, which is their sum, on the device.
     """
-    spectral.advance(discriminator)
-    images, labels = torch.cat([real_images, fake_images]), torch.cat([real_labels, fake_labels])
-    with autocast:
-        logits = discriminator(images, labels)
-    real_term, fake_term = losses.discriminator_terms(loss, *logits.chunk(2))
-    terms = {"discriminator_real": real_term, "discriminator_fake": fake_term}
-    return _update(optimizer, terms | regularize(discriminator, images, labels, logits))
+    totals: dict[str, Tensor] = {}
+    with spectral.kept_kernels(discriminator):
+        for number, portion in enumerate(portions):
+            images = torch.cat([portion.real_images, portion.fake_images.detach()])
+            labels = torch.cat([portion.real_labels, portion.fake_labels])
+            with autocast:
+                logits = discriminator(images, labels)
+            real_term, fake_term = losses.discriminator_terms(loss, *logits.chunk(2))
+            terms = {"discriminator_real": real_term, "discriminator_fake": fake_term}
+            _add(totals, terms | regularize(number, discriminator, images, labels, logits), share)
+    return totals
 
 
-def generator_step(
+def generator_gradients(
     discriminator: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    real_images: Tensor,
-    real_labels: Tensor,
-    fake_images: Tensor,
-    fake_labels: Tensor,
+    portions: Iterable[Portion],
     *,
+    share: float,
     loss: LossConfig,
     autocast: torch.autocast,
-) -> dict[str, float]:
-    """One update of the generator; the discriminator's parameters are frozen meanwhile.
+) -> dict[str, Tensor]:
+    """Adds the gradients of the generator's loss; the discriminator's parameters are frozen.
 
     Args:
         discriminator: Images in [-1, 1] and labels -> logits.
-        optimizer: Of the generator's parameters.
-        real_images: (N, 3, R, R) in [-1, 1], judged in relativistic pairing only.
-        real_labels: (N,).
-        fake_images: (N, 3, R, R) in [-1, 1], with the graph of the generator.
-        fake_labels: (N,).
+        portions: Of one batch, equally large; the real pictures are judged in relativistic
+            pairing only.
+        share: Of a portion in the batch.
         loss: The adversarial loss.
         autocast: Precision of the forward pass.
 
     Returns:
-        The term of the loss.
-
-    Raises:
-        DivergedError: It is not finite.
+        The term of the loss, on the device.
     """
+    totals: dict[str, Tensor] = {}
     discriminator.requires_grad_(False)
-    with autocast:
-        real_logits = discriminator(real_images, real_labels) if loss.relativistic else None
-        fake_logits = discriminator(fake_images, fake_labels)
+    with spectral.kept_kernels(discriminator):
+        for real_images, real_labels, fake_images, fake_labels in portions:
+            with autocast:
+                real_logits = discriminator(real_images, real_labels) if loss.relativistic else None
+                fake_logits = discriminator(fake_images, fake_labels)
+            _add(
+                totals, {"generator": losses.generator_term(loss, real_logits, fake_logits)}, share
+            )
     discriminator.requires_grad_(True)
-    return _update(optimizer, {"generator": losses.generator_term(loss, real_logits, fake_logits)})
+    return totals
 
 
-def _update(optimizer: torch.optim.Optimizer, terms: dict[str, Tensor]) -> dict[str, float]:
-    loss = torch.stack(list(terms.values()))
-    values = dict(zip(terms, loss.tolist(), strict=True))
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise DivergedError(name, value)
-    optimizer.zero_grad()
-    loss.sum().backward()
-    optimizer.step()
-    return values
+def _add(totals: dict[str, Tensor], terms: dict[str, Tensor], share: float) -> None:
+    """Adds a portion's terms to those of the batch, and their gradients to the parameters'."""
+    weighed = {name: share * term for name, term in terms.items()}
+    torch.stack(list(weighed.values())).sum().backward()
+    for name, term in weighed.items():
+        totals[name] = totals.get(name, 0) + term.detach()

@@ -1,0 +1,129 @@
+"""What a step takes in from outside the device: pictures, labels and random numbers.
+
+It is put together while the step before computes, so that the device never waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sagan.config import Config, TrainConfig
+from sagan.data import Dataset, batch_indices
+from sagan.images import to_float
+from sagan.training.randomness import Purpose, draw_latents_and_labels, generator_at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reals:
+    """Real pictures of one discriminator update, as they are stored."""
+
+    images: Tensor
+    """uint8 (N, 3, R, R)."""
+    labels: Tensor
+    """(N,)."""
+    flipped: Tensor | None
+    """Which to mirror, bool (N, 1, 1, 1)."""
+
+    def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Moves them and makes them what the networks see: float (N, 3, R, R) in [-1, 1], (N,)."""
+        images = to_float(_move(self.images, device))
+        if self.flipped is not None:
+            images = torch.where(_move(self.flipped, device), images.flip(3), images)
+        return images, _move(self.labels, device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """What the generator makes one batch of."""
+
+    latents: Tensor
+    """(N, latent_dim)."""
+    labels: Tensor
+    """(N,)."""
+
+    def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Moves them."""
+        return _move(self.latents, device), _move(self.labels, device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepInputs:
+    """Everything from outside for one step."""
+
+    reals: list[Reals]
+    """One per discriminator update."""
+    discriminator_draws: list[Draws]
+    """One per discriminator update."""
+    generator_draws: Draws
+
+
+def discriminator_updates(step: int, config: TrainConfig) -> range:
+    """The numbers of the discriminator's updates in one step, counted over the whole run."""
+    return range(step * config.discriminator_steps, (step + 1) * config.discriminator_steps)
+
+
+def draw_reals(dataset: Dataset, config: Config, update: int, *, pinned: bool = False) -> Reals:
+    """The real pictures of one discriminator update; pinned, a GPU can fetch them by itself."""
+    train = config.train
+    indices = batch_indices(len(dataset), train.batch_size, update, train.seed)
+    flipped = None
+    if config.data.horizontal_flip:
+        random = generator_at(train.seed, update, Purpose.FLIP)
+        flipped = _host(torch.rand(len(indices), 1, 1, 1, generator=random) < 0.5, pinned)
+    return Reals(
+        images=_host(torch.from_numpy(dataset.images[indices]), pinned),
+        labels=_host(torch.from_numpy(dataset.labels[indices]), pinned),
+        flipped=flipped,
+    )
+
+
+def step_inputs(
+    dataset: Dataset, config: Config, label_frequencies: Tensor, *, first: int, pinned: bool
+) -> Iterator[StepInputs]:
+    """Inputs of every step from ``first`` on, each put together during the step before.
+
+    All of it is a function of (seed, step).
+
+    Args:
+        dataset: The real pictures.
+        config: Number of steps, batch size, seed and so on.
+        label_frequencies: Of the fakes' labels.
+        first: The first step, from 0.
+        pinned: Put it where a GPU can fetch it by itself.
+    """
+    train = config.train
+
+    def draws(number: int, purpose: Purpose) -> Draws:
+        random = generator_at(train.seed, number, purpose)
+        latents, labels = draw_latents_and_labels(
+            train.batch_size, config.generator.latent_dim, label_frequencies, random
+        )
+        return Draws(latents=_host(latents, pinned), labels=_host(labels, pinned))
+
+    def inputs(step: int) -> StepInputs:
+        updates = discriminator_updates(step, train)
+        return StepInputs(
+            reals=[draw_reals(dataset, config, update, pinned=pinned) for update in updates],
+            discriminator_draws=[draws(update, Purpose.DISCRIMINATOR) for update in updates],
+            generator_draws=draws(step, Purpose.GENERATOR),
+        )
+
+    with ThreadPoolExecutor(1) as pool:
+        coming = None
+        for step in range(first, train.steps):
+            current = inputs(step) if coming is None else coming.result()
+            coming = pool.submit(inputs, step + 1)
+            yield current
+
+
+def _host(tensor: Tensor, pinned: bool) -> Tensor:
+    return tensor.pin_memory() if pinned else tensor
+
+
+def _move(tensor: Tensor, device: torch.device) -> Tensor:
+    return tensor.to(device, non_blocking=True)
