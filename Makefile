@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench bench-gpu clean
 
 setup: $(INSTALLED)
 
@@ -34,7 +34,10 @@ check: $(INSTALLED)
 	$(BIN)/basedpyright
 
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python -m benchmarks
+
+bench-gpu: $(INSTALLED)
+	@$(BIN)/python -m benchmarks --device cuda --sizes imagenet128 --batch 256 --precision auto --compile
 
 clean:
 	rm -rf .venv

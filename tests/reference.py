@@ -178,19 +178,23 @@ def freeze_singular_vectors(plain):
             module.eval()
 
 
-def train_step(generator, discriminator, optimizers, real_images, real_labels, latents, labels):
+def train_step(
+    generator, discriminator, optimizers, real_images, real_labels, latents, labels, autocast
+):
     """One step of the textbook loop; latents and labels hold the draws of both updates."""
     generator_optimizer, discriminator_optimizer = optimizers
-    fake_images = generator(latents[0], labels[0])
-    real_logits = discriminator(real_images, real_labels)
-    fake_logits = discriminator(fake_images.detach(), labels[0])
-    loss = F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()
+    with autocast:
+        fake_images = generator(latents[0], labels[0])
+        real_logits = discriminator(real_images, real_labels)
+        fake_logits = discriminator(fake_images.detach(), labels[0])
+        loss = F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()
     discriminator_optimizer.zero_grad()
     loss.backward()
     discriminator_optimizer.step()
 
-    fake_logits = discriminator(generator(latents[1], labels[1]), labels[1])
-    loss = -fake_logits.mean()
+    with autocast:
+        fake_logits = discriminator(generator(latents[1], labels[1]), labels[1])
+        loss = -fake_logits.mean()
     generator_optimizer.zero_grad()
     loss.backward()
     generator_optimizer.step()

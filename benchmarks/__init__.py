@@ -1,0 +1,10 @@
+"""Speed and memory of ours beside a reference, paired in one process: ``python -m benchmarks``.
+
+``demo_quality.py`` is a script of its own.
+"""
+
+import os
+
+# PyTorch's profiler announces itself otherwise, and every block that is older than a profile.
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
