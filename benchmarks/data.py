@@ -23,7 +23,7 @@ from sagan.config import Config
 from sagan.data import batch_indices, load_dataset
 from sagan.data.folder import read_picture
 from sagan.images import save_png, to_float
-from sagan.training.loop import real_batch
+from sagan.training.inputs import draw_reals
 
 BATCHES = 4
 """Batches in a dataset."""
@@ -58,8 +58,8 @@ def _sides(options: Options, size: Size, folder: Path) -> list[Side]:
     )
     files = sorted((folder / "pictures").iterdir())
     calls = {
-        "memory map": lambda: real_batch(mapped, config, next(updates), device),
-        "folder": lambda: real_batch(packed, config, next(updates), device),
+        "memory map": lambda: draw_reals(mapped, config, next(updates)).on(device),
+        "folder": lambda: draw_reals(packed, config, next(updates)).on(device),
         "PNG files decoded": lambda: _decoded(files, config, next(updates), device),
         "our training step": partial(model.train_step, noise(size, batch, device)),
     }

@@ -12,6 +12,7 @@ from torch import Tensor
 from benchmarks.adapters import Batch, attention_resolution, surroundings
 from sagan import config as settings
 from sagan.data import Dataset
+from sagan.device import keep_freed_memory
 from sagan.sampling import TrainedGenerator
 from sagan.training.loop import train_steps
 from sagan.training.state import new_state
@@ -41,11 +42,12 @@ class Ours:
         )
         with torch.device("cpu"), torch.autocast(self.device.type, enabled=False):
             self.state = new_state(self.config, num_classes, self.device)
-        self.steps: Iterator[dict[str, float]] | None = None
+        self.steps: Iterator[dict[str, Tensor]] | None = None
 
     @staticmethod
     def prepare() -> None:
-        """Leaves the allocator as it is."""
+        """Sets the allocator as a training run does."""
+        keep_freed_memory()
 
     def train_step(self, batch: Batch) -> None:
         """One step of the real loop."""
@@ -53,7 +55,7 @@ class Ours:
             self.steps = self._loop(*batch)
         next(self.steps)
 
-    def _loop(self, images: Tensor, labels: Tensor) -> Iterator[dict[str, float]]:
+    def _loop(self, images: Tensor, labels: Tensor) -> Iterator[dict[str, Tensor]]:
         train = replace(self.config.train, batch_size=len(images))
         return train_steps(
             self.state,

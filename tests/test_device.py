@@ -1,3 +1,7 @@
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -23,3 +27,24 @@ def test_precision():
         assert (product @ product).dtype == torch.float32
     with autocast("bfloat16", cpu):
         assert (product @ product).dtype == torch.bfloat16
+
+
+def test_large_blocks_are_not_taken_from_the_system_again():
+    """Counted in page faults of a fresh process, whose allocator is still the default one."""
+    script = """
+import resource, sys, torch
+from sagan.device import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(16 * 2**20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(sum(faults() for _ in range(10)))
+"""
+    kept, default = (
+        int(subprocess.check_output([sys.executable, "-c", script, how]))
+        for how in ("keep", "default")
+    )
+    if platform.libc_ver()[0] == "glibc":
+        assert kept < default / 2

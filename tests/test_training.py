@@ -183,7 +183,7 @@ def test_portions_add_up_to_the_gradients_of_the_batch(dataset, monkeypatch, reu
             reached = gradients(getattr(state, network)).items()
             taken[f"{network}'s"] = {k: v.clone() for k, v in reached if v is not None}
             taken |= terms
-            optimizer.zero_grad()
+            getattr(state, network).zero_grad()
 
         monkeypatch.setattr(training_loop, "update", keep)
         monkeypatch.setattr(
@@ -607,7 +607,7 @@ def test_learning_rates_are_two_and_fall_to_zero():
     def rates(progress):
         set_learning_rates(state, config, progress)
         optimizers = (state.generator_optimizer, state.discriminator_optimizer)
-        return [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
+        return [optimizer.learning_rate for optimizer in optimizers]
 
     assert rates(0.4) == [1e-3, 2e-3]
     assert rates(0.75) == pytest.approx([5e-4, 1e-3])

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sagan.config import ClassTables, Initialization
+from sagan.convolution import conv2d, conv_transpose2d
 from sagan.spectral import SpectralLayer
 
 CHANNELS_LAST = (0, 2, 3, 1)
@@ -71,7 +72,7 @@ class Conv2d(SpectralLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, H, W)."""
-        return F.conv2d(x, self.kernel, self.bias, padding="same")
+        return conv2d(x, self.kernel, self.bias)
 
 
 def _fold_matrix(factor: list[list[float]]) -> Tensor:
@@ -106,7 +107,7 @@ class UpsampleConv2d(SpectralLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, 2H, 2W)."""
-        return F.conv_transpose2d(x, self.kernel, self.bias, stride=2, padding=1)
+        return conv_transpose2d(x, self.kernel, self.bias)
 
 
 class BilinearUpsampleConv2d(Conv2d):
@@ -139,7 +140,7 @@ class DownsampleConv2d(SpectralLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, H/2, W/2)."""
-        return F.conv2d(x, self.kernel, self.bias, stride=2, padding=1)
+        return conv2d(x, self.kernel, self.bias, stride=2)
 
 
 class ConditionalBatchNorm2d(nn.Module):

@@ -94,13 +94,18 @@ class _DivideBySigma(torch.autograd.Function):
         return correction.unflatten(1, sizes).permute(back), None, None
 
 
+def memory_order(tensor: Tensor) -> list[int]:
+    """The dimensions of a tensor, from the outermost in memory to the innermost."""
+    return sorted(range(tensor.ndim), key=tensor.stride, reverse=True)
+
+
 def _matrix(weight: Tensor) -> tuple[Tensor, list[int]]:
     """The weight as (out, everything else), a view in the order of memory.
 
     Returns:
         The matrix, and the order in which it lists the dimensions of ``weight[0]``.
     """
-    order = sorted(range(weight.ndim - 1), key=weight[0].stride, reverse=True)
+    order = memory_order(weight[0])
     return weight.permute(0, *(dim + 1 for dim in order)).flatten(1), order
 
 

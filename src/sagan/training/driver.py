@@ -20,7 +20,7 @@ from sagan.checkpoint import Checkpoint
 from sagan.checkpoint import save as save_checkpoint
 from sagan.config import Config
 from sagan.data import Dataset, batch_indices, load_dataset
-from sagan.device import autocast, pick_device
+from sagan.device import autocast, keep_freed_memory, pick_device
 from sagan.errors import SaganError
 from sagan.runs import Run, checkpoint_files, load_checkpoint
 from sagan.sampling import TrainedGenerator, class_sheet, variety
@@ -68,6 +68,7 @@ class Driver:
         self.schedule = EvaluationSchedule(config.evaluation, config.train.steps)
         self.evaluate = evaluate
         self.device = pick_device(config.train.device)
+        keep_freed_memory()
         self.run = Run(folder, config)
         self.dataset: Dataset = load_dataset(config.data)
         batch_indices(len(self.dataset), config.train.batch_size, 0, config.train.seed)

@@ -159,12 +159,8 @@ def set_learning_rates(state: TrainingState, config: OptimizerConfig, progress: 
     factor = 1.0
     if progress > config.decay_start:
         factor = (1 - progress) / (1 - config.decay_start)
-    for optimizer, rate in (
-        (state.generator_optimizer, config.generator_lr),
-        (state.discriminator_optimizer, config.discriminator_lr),
-    ):
-        for group in optimizer.param_groups:
-            group["lr"] = rate * factor
+    state.generator_optimizer.learning_rate = factor * config.generator_lr
+    state.discriminator_optimizer.learning_rate = factor * config.discriminator_lr
 
 
 def average_decay(config: TrainConfig, step: int) -> float:

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from sagan import spectral
 from sagan.checkpoint import Parts, part_of, require_same_tensors, restore_network
-from sagan.config import Config, OptimizerConfig
+from sagan.config import Config
 from sagan.layers import ConditionalBatchNorm2d
 from sagan.models import AnyDiscriminator, AnyGenerator, make_discriminator, make_generator
+from sagan.training.optimizer import NetworkAdam
 from sagan.training.randomness import Purpose, draw_latents_and_labels, generator_at
 from sagan.training.regularizers import new_logit_averages
 
@@ -33,8 +34,8 @@ class TrainingState:
     generator: AnyGenerator
     discriminator: AnyDiscriminator
     generator_ema: AnyGenerator
-    generator_optimizer: torch.optim.Adam
-    discriminator_optimizer: torch.optim.Adam
+    generator_optimizer: NetworkAdam
+    discriminator_optimizer: NetworkAdam
     diverged: Tensor
     logit_averages: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
@@ -45,10 +46,8 @@ class TrainingState:
             "generator": self.generator.state_dict(),
             "discriminator": self.discriminator.state_dict(),
             "generator_ema": self.generator_ema.state_dict(),
-            "generator_optimizer": _optimizer_tensors(self.generator_optimizer, self.generator),
-            "discriminator_optimizer": _optimizer_tensors(
-                self.discriminator_optimizer, self.discriminator
-            ),
+            "generator_optimizer": self.generator_optimizer.tensors(),
+            "discriminator_optimizer": self.discriminator_optimizer.tensors(),
             "logit_averages": self.logit_averages,
         }
         return {part: tensors for part, tensors in parts.items() if tensors}
@@ -62,11 +61,9 @@ class TrainingState:
         restore_network(self.generator, parts, "generator")
         restore_network(self.discriminator, parts, "discriminator")
         restore_network(self.generator_ema, parts, "generator_ema")
-        for optimizer, network, part in (
-            (self.generator_optimizer, self.generator, "generator_optimizer"),
-            (self.discriminator_optimizer, self.discriminator, "discriminator_optimizer"),
-        ):
-            _restore_optimizer(optimizer, network, parts, part)
+        for part in ("generator_optimizer", "discriminator_optimizer"):
+            optimizer: NetworkAdam = getattr(self, part)
+            optimizer.restore(part_of(parts, part), part)
         averages = parts.get("logit_averages", {})
         require_same_tensors(averages, self.logit_averages, "logit_averages")
         for name, tensor in self.logit_averages.items():
@@ -91,30 +88,14 @@ def new_state(config: Config, num_classes: int, device: torch.device) -> Trainin
         generator=generator,
         discriminator=discriminator,
         generator_ema=generator_ema,
-        generator_optimizer=_adam(generator, rates.generator_lr, rates, diverged),
-        discriminator_optimizer=_adam(discriminator, rates.discriminator_lr, rates, diverged),
+        generator_optimizer=NetworkAdam(generator, rates.generator_lr, rates, diverged),
+        discriminator_optimizer=NetworkAdam(discriminator, rates.discriminator_lr, rates, diverged),
         diverged=diverged,
         logit_averages=new_logit_averages(config.loss, device),
     )
 
 
-def _adam(
-    network: nn.Module, learning_rate: float, config: OptimizerConfig, diverged: Tensor
-) -> torch.optim.Adam:
-    optimizer = torch.optim.Adam(
-        network.parameters(),
-        lr=learning_rate,
-        betas=(config.beta1, config.beta2),
-        eps=config.eps,
-        fused=True,
-    )
-    # The fused kernel leaves everything as it is where this tensor holds 1; mixed precision's
-    # gradient scaler stops steps in the same way.
-    optimizer.found_inf = diverged  # pyright: ignore[reportAttributeAccessIssue]
-    return optimizer
-
-
-def update(state: TrainingState, optimizer: torch.optim.Adam, terms: Mapping[str, Tensor]) -> None:
+def update(state: TrainingState, optimizer: NetworkAdam, terms: Mapping[str, Tensor]) -> None:
     """Takes a step with the gradients at hand, and forgets them.
 
     From the first term that is not finite on no weight changes any more; that is decided on the
@@ -123,33 +104,6 @@ def update(state: TrainingState, optimizer: torch.optim.Adam, terms: Mapping[str
     finite = torch.stack(list(terms.values())).isfinite().all()
     torch.maximum(state.diverged, finite.logical_not().float(), out=state.diverged)
     optimizer.step()
-    optimizer.zero_grad()
-
-
-def _optimizer_tensors(optimizer: torch.optim.Adam, network: nn.Module) -> dict[str, Tensor]:
-    return {
-        f"{name}.{key}": value
-        for name, parameter in network.named_parameters()
-        for key, value in optimizer.state[parameter].items()
-    }
-
-
-def _restore_optimizer(
-    optimizer: torch.optim.Adam, network: nn.Module, parts: Parts, part: str
-) -> None:
-    tensors = part_of(parts, part)
-    expected = {
-        f"{name}.{key}": parameter.new_zeros(()) if key == "step" else parameter
-        for name, parameter in network.named_parameters()
-        for key in ("step", "exp_avg", "exp_avg_sq")
-    }
-    require_same_tensors(tensors, expected, part)
-    for name, parameter in network.named_parameters():
-        optimizer.state[parameter] = {
-            # The fused optimiser takes moments to lie in memory as the parameter does.
-            key: torch.empty_like(expected[f"{name}.{key}"]).copy_(tensors[f"{name}.{key}"])
-            for key in ("step", "exp_avg", "exp_avg_sq")
-        }
 
 
 @torch.no_grad()

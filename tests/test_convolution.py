@@ -1,0 +1,71 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from sagan import convolution
+from sagan.convolution import conv2d, conv_transpose2d
+
+PLAIN = torch.channels_last
+
+
+def drawn(*shape):
+    return torch.randn(shape).double().contiguous(memory_format=PLAIN).requires_grad_()
+
+
+def cases():
+    x, bias = drawn(2, 6, 4, 8), torch.randn(5).double().requires_grad_()
+    return {
+        "3x3": (conv2d, {}, F.conv2d, {"padding": 1}, x, drawn(5, 6, 3, 3), bias),
+        "4x4": (conv2d, {"stride": 2}, F.conv2d, STRIDED, x, drawn(5, 6, 4, 4), bias),
+        "transposed": (
+            conv_transpose2d,
+            {},
+            F.conv_transpose2d,
+            STRIDED,
+            x,
+            drawn(6, 5, 4, 4),
+            bias,
+        ),
+    }
+
+
+STRIDED = {"stride": 2, "padding": 1}
+
+
+@pytest.mark.parametrize("case", ["3x3", "4x4", "transposed"])
+def test_products_are_the_convolutions_with_their_first_and_second_derivatives(case, monkeypatch):
+    monkeypatch.setattr(convolution, "_as_product", lambda *_: True)
+    ours, our_settings, theirs, their_settings, x, kernel, bias = cases()[case]
+    found, expected = (
+        ours(x, kernel, bias, **our_settings),
+        theirs(x, kernel, bias, **their_settings),
+    )
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    gradients = []
+    for result in (found, expected):
+        first = torch.autograd.grad(result.square().sum(), (x, kernel, bias), create_graph=True)
+        second = torch.autograd.grad(first[0].square().sum(), (x, kernel, bias))
+        gradients += [(*first, *second)]
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-9)
+
+
+def test_products_are_taken_over_small_maps_under_autocast_alone(monkeypatch):
+    taken = []
+    monkeypatch.setattr(
+        convolution.F, "linear", lambda *_: taken.append(1) or torch.zeros(1, 2, 2, 64)
+    )
+    kernel = torch.randn(64, 64, 3, 3)
+
+    def is_product(count, enabled, kernel=kernel, **settings):
+        taken.clear()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            conv2d(torch.randn(count, 64, 4, 4), kernel, None, **settings)
+        return bool(taken)
+
+    assert is_product(2, True)
+    assert not is_product(3, True)  # 48 positions for 64 channels
+    assert is_product(8, True, torch.randn(64, 64, 4, 4), stride=2)
+    assert not is_product(2, False)
+    assert not is_product(2, True, torch.randn(64, 64, 1, 1))
