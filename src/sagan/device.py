@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import platform
 
 import torch
@@ -53,6 +54,33 @@ def _multiplies_bfloat16_fast(device: torch.device) -> bool:
     if device.type == "cpu":
         return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return False
+
+
+def require_compiler(device: torch.device) -> None:
+    """Sees to it that ``torch.compile`` has what it needs on a device.
+
+    Raises:
+        SaganError: There is no C++ compiler for the CPU, or no Triton for the GPU.
+    """
+    if device.type == "cuda":
+        needed = "the package triton"
+        try:
+            found = importlib.util.find_spec("triton") is not None
+        except ValueError:
+            found = False
+    else:
+        from torch._inductor.cpp_builder import get_cpp_compiler
+        from torch._inductor.exc import InvalidCxxCompiler
+
+        needed = "a C++ compiler such as g++"
+        try:
+            found = bool(get_cpp_compiler())
+        except InvalidCxxCompiler:
+            found = False
+    if not found:
+        raise SaganError(
+            f"--train.compile needs {needed} on {device.type}; install it, or leave it out"
+        )
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h

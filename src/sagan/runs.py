@@ -26,6 +26,7 @@ from sagan.files import write_text
 _MAY_CHANGE = (
     "steps",
     "device",
+    "compile",
     "log_interval",
     "sample_interval",
     "checkpoint_interval",

@@ -131,7 +131,7 @@ class TrainConfig:
     reuse_fakes: bool = False
     """Judge the discriminator's last fakes again in the generator's update: a pass less."""
     accumulate: int = 1
-    """Portions in which a batch passes, to save memory; the gradients add up to the batch's, though
+    """Portions in which a batch passes, to save memory; the gradients add up to the batch's, but
     batch norm takes the statistics of a portion."""
     generator_power_iteration: PowerIteration = "pass"
     """When the generator's singular vectors advance: before each of its passes, as released, or
@@ -149,6 +149,9 @@ class TrainConfig:
     """auto, cpu, cuda or mps."""
     precision: Precision = "auto"
     """Of forward passes; auto takes bfloat16 where the hardware multiplies it fast."""
+    compile: bool = False
+    """Compile both networks (torch.compile; on a GPU with CUDA graphs): the first steps take
+    minutes more, the others less. On CPUs nothing is gained (docs/performance.md)."""
     log_interval: int = 50
     """Steps between two lines of the log."""
     sample_interval: int = 1000

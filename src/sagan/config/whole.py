@@ -67,6 +67,12 @@ class Config:
             )
         _require_attention("discriminator", discriminator.attention, final, resolution // 2)
         require(
+            not (self.train.compile and self.loss.penalizes_gradients),
+            "train.compile",
+            self.train.compile,
+            "false with penalties on gradients, since compiled code has no second derivative",
+        )
+        require(
             self.train.accumulate == 1 or not self.loss.lecam,
             "train.accumulate",
             self.train.accumulate,

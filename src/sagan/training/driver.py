@@ -20,8 +20,9 @@ from sagan.checkpoint import Checkpoint
 from sagan.checkpoint import save as save_checkpoint
 from sagan.config import Config
 from sagan.data import Dataset, batch_indices, load_dataset
-from sagan.device import autocast, keep_freed_memory, pick_device
+from sagan.device import autocast, keep_freed_memory, pick_device, require_compiler
 from sagan.errors import SaganError
+from sagan.progress import duration
 from sagan.runs import Run, checkpoint_files, load_checkpoint
 from sagan.sampling import TrainedGenerator, class_sheet, variety
 from sagan.training.loop import train_steps
@@ -69,6 +70,8 @@ class Driver:
         self.evaluate = evaluate
         self.device = pick_device(config.train.device)
         keep_freed_memory()
+        if config.train.compile:
+            require_compiler(self.device)
         self.run = Run(folder, config)
         self.dataset: Dataset = load_dataset(config.data)
         batch_indices(len(self.dataset), config.train.batch_size, 0, config.train.seed)
@@ -117,20 +120,18 @@ class Driver:
             pending = PendingTerms()
             for step_terms in self._steps():
                 pending.add(state.step, step_terms)
-                is_last = state.step == train.steps
-                if state.step % train.log_interval == 0 or is_last or pending.is_due:
+                is_first, is_last = state.step == first + 1, state.step == train.steps
+                logs = is_last or state.step % train.log_interval == 0
+                if logs or is_first or pending.is_due:
                     terms = self._read(pending)
                     progress.advance(terms)
-                    if state.step % train.log_interval == 0 or is_last:
-                        self.run.log(
-                            {"step": state.step, **terms[-1], **self._signals(), **progress.rate()}
-                        )
-                ends = is_last or interruption.requested
-                outputs = {
-                    "samples": ends or state.step % train.sample_interval == 0,
-                    "checkpoint": ends or state.step % train.checkpoint_interval == 0,
-                    "evaluation": self.evaluate is not None and self.schedule.is_due(state.step),
-                }
+                    if logs:
+                        numbers = {**terms[-1], **self._signals(), **progress.rate()}
+                        self.run.log({"step": state.step, **numbers})
+                if is_first and train.compile:
+                    warm_up = duration(time.perf_counter() - begin)
+                    sys.stderr.write(f"note: compiling, and the first step, took {warm_up}\n")
+                outputs = self._outputs_due(ends=is_last or interruption.requested)
                 if any(outputs.values()):
                     progress.advance(self._read(pending))
                     self.save(**outputs)
@@ -146,6 +147,15 @@ class Driver:
             seconds=seconds,
             images_per_second=(state.step - first) * per_step / seconds,
         )
+
+    def _outputs_due(self, *, ends: bool) -> dict[str, bool]:
+        """What :meth:`save` has to write after a step."""
+        train, step = self.config.train, self.state.step
+        return {
+            "samples": ends or step % train.sample_interval == 0,
+            "checkpoint": ends or step % train.checkpoint_interval == 0,
+            "evaluation": self.evaluate is not None and self.schedule.is_due(step),
+        }
 
     def _steps(self) -> Iterator[dict[str, Tensor]]:
         return train_steps(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from sagan import spectral
 from sagan.augmentation import augment
 from sagan.config import Config, OptimizerConfig, TrainConfig
 from sagan.data import Dataset
+from sagan.device import require_compiler
 from sagan.training.inputs import Draws, Reals, StepInputs, discriminator_updates, step_inputs
 from sagan.training.randomness import Purpose, generator_at
 from sagan.training.regularizers import Regularizers
@@ -39,11 +41,16 @@ def train_steps(
     of both networks stay as they were before (:func:`sagan.training.state.update`).
 
     All random numbers of step k are functions of (seed, k).
+
+    Raises:
+        SaganError: ``train.compile`` is asked for and there is no compiler.
     """
     state.generator.train()
     state.discriminator.train()
     regularizers = Regularizers(config.loss, config.train.seed, state.logit_averages, autocast)
     game = Game(state, config, device, autocast, regularizers)
+    if config.train.compile:
+        compile_networks(state, device)
     pinned = device.type == "cuda"
     for inputs in step_inputs(dataset, config, label_frequencies, first=state.step, pinned=pinned):
         set_learning_rates(state, config.optimizer, state.step / config.train.steps)
@@ -52,6 +59,20 @@ def train_steps(
         decay = average_decay(config.train, state.step)
         update_average(state.generator_ema, state.generator, decay)
         yield terms
+
+
+def compile_networks(state: TrainingState, device: torch.device) -> None:
+    """Compiles the passes of both networks, forwards and backwards, at their first call.
+
+    Raises:
+        SaganError: The compiler is absent.
+    """
+    require_compiler(device)
+    # PyTorch's compiler looks at .grad of its inputs and is warned by PyTorch.
+    warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor")
+    mode = "reduce-overhead" if device.type == "cuda" else "default"  # with CUDA graphs
+    for network in (state.generator, state.discriminator):
+        network.compile(mode=mode, dynamic=False)
 
 
 @dataclass(frozen=True)
@@ -66,6 +87,7 @@ class Game:
 
     def play(self, inputs: StepInputs) -> dict[str, Tensor]:
         """One step, but for the learning rates and the average; gives its loss terms."""
+        torch.compiler.cudagraph_mark_step_begin()
         state, train = self.state, self.config.train
         if train.generator_power_iteration == "step":
             spectral.advance(state.generator)

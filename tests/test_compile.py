@@ -1,0 +1,58 @@
+import shutil
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import tiny
+from test_training import CPU, run_steps
+
+from sagan.config import LossConfig
+from sagan.device import require_compiler
+from sagan.errors import SaganError
+from sagan.training.driver import Driver
+from sagan.training.state import new_state
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch in torch
+def test_compiled_networks_train_as_plain_ones(dataset, tmp_path, picture_folder, capsys):
+    config = tiny(steps=2, compile=True)
+    plain = replace(config, train=replace(config.train, compile=False))
+    expected = run_steps(new_state(plain, 2, CPU), dataset, plain)
+    graphs = torch._dynamo.utils.counters["stats"]
+    before = graphs["unique_graphs"]
+    found = run_steps(new_state(config, 2, CPU), dataset, config)
+    assert graphs["unique_graphs"] > before
+    for terms, compiled in zip(expected, found, strict=True):
+        assert compiled == pytest.approx(terms, rel=2e-3, abs=2e-3)
+
+    config = replace(config, data=replace(config.data, source=str(picture_folder)))
+    driver = Driver(config, tmp_path / "run")
+    driver.train()
+    assert "compiling, and the first step, took" in capsys.readouterr().err
+    assert not any("_orig_mod" in name for name in driver.state.parts()["generator"])
+
+
+def test_without_a_compiler_there_is_one_line_before_the_first_step(
+    monkeypatch, tmp_path, picture_folder
+):
+    from torch._inductor import cpp_builder, exc
+
+    def absent():
+        raise exc.InvalidCxxCompiler
+
+    monkeypatch.setattr(cpp_builder, "get_cpp_compiler", absent)
+    config = replace(tiny(compile=True), data=replace(tiny().data, source=str(picture_folder)))
+    with pytest.raises(SaganError, match="compile needs a C\\+\\+ compiler such as g\\+\\+ on cpu"):
+        Driver(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setitem(sys.modules, "triton", None)
+    with pytest.raises(SaganError, match="needs the package triton on cuda"):
+        require_compiler(torch.device("cuda"))
+
+
+def test_compiled_code_has_no_second_derivative():
+    with pytest.raises(SaganError, match=r"must be false with penalties"):
+        replace(tiny(compile=True), loss=LossConfig(r1=1))
