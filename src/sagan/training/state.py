@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ from sagan.training.regularizers import new_logit_averages
 
 STATISTICS_BATCHES = 16
 STATISTICS_BATCH_SIZE = 64
+
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
 @dataclass(kw_only=True)
@@ -77,9 +80,9 @@ def new_state(config: Config, num_classes: int, device: torch.device) -> Trainin
     with torch.random.fork_rng(devices=[]):
         seed = generator_at(config.train.seed, 0, Purpose.INITIALIZATION).initial_seed()
         torch.default_generator.manual_seed(seed)
-        generator = make_generator(config.generator, **size).to(device)
-        discriminator = make_discriminator(config.discriminator, **size).to(device)
-        generator_ema = make_generator(config.generator, **size).to(device)
+        generator = _moved(make_generator(config.generator, **size), device)
+        discriminator = _moved(make_discriminator(config.discriminator, **size), device)
+        generator_ema = _moved(make_generator(config.generator, **size), device)
     generator_ema.load_state_dict(generator.state_dict())
     generator_ema.requires_grad_(False).eval()
     diverged = torch.zeros((), device=device)
@@ -93,6 +96,12 @@ def new_state(config: Config, num_classes: int, device: torch.device) -> Trainin
         diverged=diverged,
         logit_averages=new_logit_averages(config.loss, device),
     )
+
+
+def _moved(network: _Network, device: torch.device) -> _Network:
+    """A network on a device; one that is there is left alone, as fake tensors must be."""
+    is_there = next(network.parameters()).device == device
+    return network if is_there else network.to(device)
 
 
 def update(state: TrainingState, optimizer: NetworkAdam, terms: Mapping[str, Tensor]) -> None:
