@@ -18,6 +18,23 @@ def real_pictures(config: Config) -> int:
     return train.steps * train.discriminator_steps * train.batch_size
 
 
+def parameters(config: Config, num_classes: int) -> tuple[int, int]:
+    """Counts the parameters of generator and discriminator; 0 classes mean unconditional."""
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from sagan.models import make_discriminator, make_generator
+
+    size = {"resolution": config.data.resolution, "num_classes": num_classes}
+    with FakeTensorMode(), torch.random.fork_rng(devices=[]):
+        generator = make_generator(config.generator, **size)
+        discriminator = make_discriminator(config.discriminator, **size)
+    return (
+        sum(parameter.numel() for parameter in generator.parameters()),
+        sum(parameter.numel() for parameter in discriminator.parameters()),
+    )
+
+
 def multiply_accumulates(config: Config) -> int:
     """Counts the multiplications of a run's convolutions and matrix products.
 

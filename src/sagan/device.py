@@ -37,14 +37,44 @@ def pick_device(name: str) -> torch.device:
         ) from error
 
 
+def described(device: torch.device) -> str:
+    """A device as its owner knows it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    cpu = f"cpu, {threads} thread{'s' if threads > 1 else ''}"
+    return cpu if device.type == "cpu" else str(device)
+
+
+def computes_in_bfloat16(precision: Precision, device: torch.device) -> bool:
+    """Tells whether forward passes compute in bfloat16.
+
+    ``auto`` does where the hardware multiplies it fast: AVX512-BF16 or AMX on a CPU, compute
+    capability 8.0 or higher on a GPU.
+
+    Raises:
+        SaganError: bfloat16 is asked for where it is known to be slow. Of other processors than
+            Intel's and AMD's and Nvidia's GPUs that is not known.
+    """
+    is_fast = _multiplies_bfloat16_fast(device)
+    is_known = device.type == "cuda" or platform.machine().lower() in ("x86_64", "amd64")
+    if precision == "bfloat16" and is_known and not is_fast:
+        raise SaganError(
+            f"{described(device)} has no fast bfloat16 and would be slower than in float32; "
+            "choose --train.precision auto or float32, or another --train.device"
+        )
+    return precision == "bfloat16" or (precision == "auto" and is_fast)
+
+
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     """The precision of forward passes: bfloat16 for convolutions and products, or plain float32.
 
-    ``auto`` takes bfloat16 where the hardware multiplies it fast: AVX512-BF16 or AMX on a CPU,
-    compute capability 8.0 or higher on a GPU. Spectral norm, batch statistics, softmax sums and
-    losses stay in float32.
+    Spectral norm, batch statistics, softmax sums and losses stay in float32.
+
+    Raises:
+        SaganError: As for :func:`computes_in_bfloat16`.
     """
-    enabled = precision == "bfloat16" or (precision == "auto" and _multiplies_bfloat16_fast(device))
+    enabled = computes_in_bfloat16(precision, device)
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 

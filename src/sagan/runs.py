@@ -119,6 +119,12 @@ class Run:
             if kept != lines:
                 write_text(self.log_path, "".join(kept))
 
+    @property
+    def newest_step(self) -> int:
+        """Step of the newest checkpoint, by its name; 0 if there is none."""
+        files = checkpoint_files(self.folder)
+        return int(files[-1].stem.removeprefix("step-")) if files else 0
+
     def remove_old_checkpoints(self, newest: int) -> None:
         """Keeps ``train.keep_checkpoints`` files, the newest of which belongs to a given step."""
         files = [p for p in checkpoint_files(self.folder) if p <= self.checkpoint_path(newest)]

@@ -20,6 +20,7 @@ def train(
     *,
     run: Path,
     print_config: Annotated[bool, Parameter(negative=())] = False,
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
     config: Annotated[Config, Parameter(name="*")] = Config(),
 ) -> None:
     """Train a model in a run folder; the same command again continues exactly where it stopped.
@@ -33,11 +34,19 @@ def train(
         The run folder: settings, log, samples and checkpoints.
     print_config
         Print the resulting settings as TOML and stop.
+    dry_run
+        Print what the run will take, operations, memory and time, after a few steps that are thrown
+        away, and stop; nothing is written to the run folder.
     config
         Everything that decides the run.
     """
     if print_config:
         print(settings.to_toml(config), end="")
+        return
+    if dry_run:
+        from sagan.training import forecast
+
+        print(forecast.table(forecast.forecast(config, run)), end="")
         return
     from sagan.training.driver import Driver
 

@@ -20,11 +20,19 @@ from sagan.checkpoint import Checkpoint
 from sagan.checkpoint import save as save_checkpoint
 from sagan.config import Config
 from sagan.data import Dataset, batch_indices, load_dataset
-from sagan.device import autocast, keep_freed_memory, pick_device, require_compiler
+from sagan.device import (
+    autocast,
+    computes_in_bfloat16,
+    keep_freed_memory,
+    pick_device,
+    require_compiler,
+)
 from sagan.errors import SaganError
+from sagan.memory import is_out_of_memory, memory_of, readable
 from sagan.progress import duration
 from sagan.runs import Run, checkpoint_files, load_checkpoint
 from sagan.sampling import TrainedGenerator, class_sheet, variety
+from sagan.training.footprint import footprint, require_memory
 from sagan.training.loop import train_steps
 from sagan.training.progress import Progress
 from sagan.training.schedule import EvaluationSchedule
@@ -59,7 +67,8 @@ class Driver:
         evaluate: Called every ``evaluation.interval`` steps; whatever it raises, training goes on.
 
     Raises:
-        SaganError: The data, the folder or its checkpoints do not allow the run.
+        SaganError: The data, the folder, its checkpoints or the device do not allow the run, or no
+            batch of this size can fit into the memory there is.
     """
 
     def __init__(
@@ -72,10 +81,13 @@ class Driver:
         keep_freed_memory()
         if config.train.compile:
             require_compiler(self.device)
+        self.bfloat16 = computes_in_bfloat16(config.train.precision, self.device)
         self.run = Run(folder, config)
         self.dataset: Dataset = load_dataset(config.data)
         batch_indices(len(self.dataset), config.train.batch_size, 0, config.train.seed)
+        self.memory = memory_of(self.device)
         self.state = new_state(config, len(self.dataset.class_names), self.device)
+        self._require_memory()
         self.label_frequencies = self._label_frequencies()
         self._resume()
         if self.state.step > config.train.steps:
@@ -87,6 +99,12 @@ class Driver:
             sys.stderr.write(f"note: {remark}\n")
         self.run.begin()
         self.run.rewind_log(self.state.step)
+
+    def _require_memory(self) -> None:
+        parts = self.state.parts().values()
+        size = sum(tensor.nbytes for tensors in parts for tensor in tensors.values())
+        num_classes = len(self.dataset.class_names)
+        require_memory(self.config, num_classes, size, self.memory, bfloat16=self.bfloat16)
 
     def _label_frequencies(self) -> Tensor:
         frequencies = torch.from_numpy(self.dataset.label_frequencies)
@@ -110,7 +128,8 @@ class Driver:
         """Runs to the configured end, or until Ctrl-C; in both cases the last state is saved.
 
         Raises:
-            SaganError: A loss is not finite, or the disk refuses; names the last good checkpoint.
+            SaganError: A loss is not finite, memory runs out, or the disk refuses; names the last
+                good checkpoint.
             KeyboardInterrupt: Ctrl-C; the step was finished and saved.
         """
         train = self.config.train
@@ -158,7 +177,7 @@ class Driver:
         }
 
     def _steps(self) -> Iterator[dict[str, Tensor]]:
-        return train_steps(
+        steps = train_steps(
             self.state,
             self.dataset,
             self.config,
@@ -166,6 +185,12 @@ class Driver:
             device=self.device,
             autocast=autocast(self.config.train.precision, self.device),
         )
+        try:
+            yield from steps
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise SaganError(self._out_of_memory()) from error
 
     def _read(self, pending: PendingTerms) -> list[dict[str, float]]:
         try:
@@ -175,6 +200,20 @@ class Driver:
                 f"{error}, so the run stopped before the update; {self._last_good()}; "
                 "lower the learning rates to get past it"
             ) from error
+
+    def _out_of_memory(self) -> str:
+        batch, classes = self.config.train.batch_size, len(self.dataset.class_names)
+        need = footprint(self.config, classes, bfloat16=self.bfloat16)
+        free, remedy = "", "begin another --run with a smaller --train.batch-size"
+        if self.memory is not None:
+            free = f" and {readable(self.memory.available)} were free at the start"
+            if not need.fits(batch, self.memory.available):
+                remedy = f"begin another --run: {need.remedy(self.memory.available)}"
+        return (
+            f"step {self.state.step + 1}: memory ran out with batches of {batch}, whose estimated "
+            f"need is {readable(need.of(batch))}{free}; {self._last_good()}; "
+            f"{remedy}, or free memory and give the same command again"
+        )
 
     def _last_good(self) -> str:
         files = checkpoint_files(self.run.folder)

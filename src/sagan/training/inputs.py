@@ -114,9 +114,9 @@ def step_inputs(
         )
 
     with ThreadPoolExecutor(1) as pool:
-        coming = None
+        coming = pool.submit(inputs, first)
         for step in range(first, train.steps):
-            current = inputs(step) if coming is None else coming.result()
+            current = coming.result()
             coming = pool.submit(inputs, step + 1)
             yield current
 

@@ -1,0 +1,96 @@
+"""How much memory a device has, how much of it is free, and the ways in which it says no."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_OWN_CGROUPS = Path("/proc/self/cgroup")
+_MEMORY = Path("/proc/meminfo")
+_REFUSALS = ("can't allocate memory", "not enough memory")
+"""Words of PyTorch's allocator on the CPU of Linux and macOS, and of Windows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Memory of a device in bytes."""
+
+    total: int
+    """What there could ever be for one process: with swap, within the limits of control groups."""
+    available: int
+    """What can be had now without swapping."""
+
+
+def memory_of(device: torch.device) -> Memory | None:
+    """Asks the system; None where it does not say, as for Apple's GPUs."""
+    if device.type == "cuda":
+        available, total = torch.cuda.mem_get_info(device)
+        return Memory(total=total, available=available)
+    return _main_memory() if device.type == "cpu" else None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tells whether an error says that a device has no memory left."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _REFUSALS)
+
+
+def readable(size: float) -> str:
+    """Says a number of bytes as 12.3 GiB, or 45 MiB."""
+    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:.3g} MiB"
+
+
+def _main_memory() -> Memory | None:
+    if not _MEMORY.exists():
+        return _installed_memory()
+    lines = (line.split() for line in _MEMORY.read_text().splitlines())
+    sizes = {words[0].rstrip(":"): 1024 * int(words[1]) for words in lines if words[2:] == ["kB"]}
+    total, available = sizes["MemTotal"] + sizes.get("SwapTotal", 0), sizes["MemAvailable"]
+    for limit, used in _limits():
+        total, available = min(total, limit), min(available, limit - used)
+    return Memory(total=total, available=max(0, available))
+
+
+def _installed_memory() -> Memory | None:
+    """Without /proc all of the memory counts as free."""
+    try:
+        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+    return Memory(total=installed, available=installed)
+
+
+def _limits() -> Iterator[tuple[int, int]]:
+    """Limit and use of every control group around this process, version 2 or 1.
+
+    Cached files that the kernel gives back at once are no use.
+    """
+    names = ("memory.max", "memory.current", "inactive_file")
+    old_names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    lines = _OWN_CGROUPS.read_text().splitlines() if _OWN_CGROUPS.exists() else []
+    for _, controllers, own in (line.split(":", 2) for line in lines):
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        root, (limit, usage, cached) = (
+            (_CGROUPS / "memory", old_names) if controllers else (_CGROUPS, names)
+        )
+        group = root / own.lstrip("/")
+        # In a container the path may be the host's, where only the root is to be seen.
+        for folder in (group, *(above for above in group.parents if above.is_relative_to(root))):
+            try:
+                bound = (folder / limit).read_text().strip()
+                if bound != "max":
+                    yield int(bound), _used(folder, usage, cached)
+            except OSError:
+                continue
+
+
+def _used(group: Path, usage: str, cached: str) -> int:
+    statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    return int((group / usage).read_text()) - int(statistics.get(cached, 0))

@@ -1,0 +1,197 @@
+"""What a run will take, told before it begins: operations, memory, time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from sagan import cost
+from sagan.config import Config
+from sagan.data import Dataset, batch_indices, load_dataset
+from sagan.device import (
+    autocast,
+    computes_in_bfloat16,
+    described,
+    keep_freed_memory,
+    pick_device,
+)
+from sagan.memory import Memory, is_out_of_memory, memory_of, readable
+from sagan.runs import Run
+from sagan.training.footprint import MARGIN, Footprint, footprint
+from sagan.training.loop import train_steps
+from sagan.training.state import new_state
+
+_SECONDS: Final = 3.0
+"""Steps are timed until so much time has passed."""
+_PATIENCE: Final = 10.0
+"""A first step that takes longer is the only one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """The numbers of a run, before it begins."""
+
+    config: Config
+    pictures: int
+    """In the dataset."""
+    steps_done: int
+    generator_parameters: int
+    discriminator_parameters: int
+    operations: int
+    """Of the whole run; a multiplication with its addition counts as two."""
+    footprint: Footprint
+    memory: Memory | None
+    """None where the device does not say."""
+    device: str
+    precision: str
+    images_per_second: float | None
+    """Real pictures; None if a step does not fit into the memory."""
+
+    @property
+    def seconds(self) -> float | None:
+        """What the steps still to do will take, without samples, checkpoints and evaluations."""
+        if self.images_per_second is None:
+            return None
+        train = self.config.train
+        steps = train.steps - self.steps_done
+        return steps * train.discriminator_steps * train.batch_size / self.images_per_second
+
+
+def forecast(config: Config, folder: str | Path) -> Forecast:
+    """Counts, estimates and measures what a run will take; writes nothing to its folder.
+
+    Speed is measured in the first steps of a run that is thrown away, which are without penalties
+    on gradients where those are spaced out.
+
+    Raises:
+        SaganError: The settings, the folder, the pictures or the device do not allow the run.
+    """
+    device = pick_device(config.train.device)
+    keep_freed_memory()
+    bfloat16 = computes_in_bfloat16(config.train.precision, device)
+    run = Run(folder, config)
+    dataset = load_dataset(config.data)
+    batch_indices(len(dataset), config.train.batch_size, 0, config.train.seed)
+    num_classes = len(dataset.class_names)
+    need = footprint(config, num_classes, bfloat16=bfloat16)
+    memory = memory_of(device)
+    is_possible = memory is None or need.of(config.train.batch_size) <= memory.available
+    generator_parameters, discriminator_parameters = cost.parameters(config, num_classes)
+    return Forecast(
+        config=config,
+        pictures=len(dataset),
+        steps_done=min(run.newest_step, config.train.steps),
+        generator_parameters=generator_parameters,
+        discriminator_parameters=discriminator_parameters,
+        operations=2 * cost.multiply_accumulates(config),
+        footprint=need,
+        memory=memory,
+        device=described(device),
+        precision="bfloat16" if bfloat16 else "float32",
+        images_per_second=_speed(config, dataset, device) if is_possible else None,
+    )
+
+
+def table(found: Forecast) -> str:
+    """Sets a forecast out in aligned lines for people."""
+    train, need = found.config.train, found.footprint
+    per_picture = found.operations / cost.real_pictures(found.config)
+    rows = [
+        (
+            "parameters",
+            f"generator {found.generator_parameters:,}, "
+            f"discriminator {found.discriminator_parameters:,}",
+        ),
+        ("operations", f"{per_picture / 1e9:,.3g} billion for each real picture"),
+        ("", f"{found.operations:.2g} for all {train.steps:,} steps"),
+        (
+            "memory of a step",
+            f"{readable(need.of(train.batch_size))} with batches of {train.batch_size} (estimated),"
+            f" {readable(need.per_picture)} for each picture more",
+        ),
+        ("free memory", _memory(found)),
+        ("largest batch", _largest_batch(found)),
+        ("speed", _speed_in_words(found)),
+        ("time", _time(found)),
+    ]
+    return "".join(f"{name:<18}{text}\n" for name, text in rows)
+
+
+def _memory(found: Forecast) -> str:
+    if found.memory is None:
+        return f"unknown: {found.device} does not say"
+    return f"{readable(found.memory.available)} of {readable(found.memory.total)}, {found.device}"
+
+
+def _largest_batch(found: Forecast) -> str:
+    if found.memory is None:
+        return "unknown"
+    largest = found.footprint.largest_batch(found.memory.available)
+    if not largest:
+        return "not even 2 pictures fit; choose narrower networks or a device with more memory"
+    if largest >= found.pictures:
+        return f"{found.pictures:,}, all pictures there are"
+    return f"{largest:,}, with {MARGIN - 1:.0%} on top of the estimate kept free"
+
+
+def _speed_in_words(found: Forecast) -> str:
+    if found.images_per_second is None:
+        return "not measured, since a step does not fit into the free memory"
+    speed = found.images_per_second
+    return (
+        f"{speed:,.{0 if speed >= 10 else 2}f} images/s, measured on {found.device} "
+        f"in {found.precision}"
+    )
+
+
+def _time(found: Forecast) -> str:
+    steps, done = found.config.train.steps, found.steps_done
+    if found.seconds is None:
+        return "unknown"
+    what = f"the other {steps - done:,} of {steps:,} steps" if done else f"{steps:,} steps"
+    return f"{in_words(found.seconds)} for {what}; samples, checkpoints and evaluations come on top"
+
+
+def in_words(seconds: float) -> str:
+    """Says a time in the unit that suits it, from seconds to years."""
+    for unit, length in (("years", 365.25 * 86400), ("days", 86400), ("hours", 3600)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.{0 if seconds >= 100 * length else 1}f} {unit}"
+    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
+
+
+def _speed(config: Config, dataset: Dataset, device: torch.device) -> float | None:
+    """Real pictures per second in a few steps; None if memory runs out."""
+    train = config.train
+    pictures = train.batch_size * train.discriminator_steps
+    config = replace(config, train=replace(train, steps=10_000))
+    try:
+        steps = train_steps(
+            new_state(config, len(dataset.class_names), device),
+            dataset,
+            config,
+            label_frequencies=torch.from_numpy(dataset.label_frequencies),
+            device=device,
+            autocast=autocast(train.precision, device),
+        )
+        begin = time.perf_counter()
+        done = 0
+        for done, _ in enumerate(steps):
+            if device.type != "cpu":
+                torch.accelerator.synchronize(device)
+            elapsed = time.perf_counter() - begin
+            if done == 0:  # much happens in the first step that never happens again
+                if elapsed > _PATIENCE and not train.compile:
+                    return pictures / elapsed
+                begin = time.perf_counter()
+            elif elapsed > _SECONDS:
+                break
+        return done * pictures / (time.perf_counter() - begin)
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            return None
+        raise
