@@ -5,7 +5,8 @@ import sys
 import pytest
 import torch
 
-from sagan.device import autocast, pick_device
+from sagan import device
+from sagan.device import autocast, computes_in_bfloat16, pick_device
 from sagan.errors import SaganError
 
 
@@ -48,3 +49,16 @@ print(sum(faults() for _ in range(10)))
     )
     if platform.libc_ver()[0] == "glibc":
         assert kept < default / 2
+
+
+def test_slow_bfloat16_is_refused_where_it_is_known(monkeypatch):
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(device, "_multiplies_bfloat16_fast", lambda _: False)
+    monkeypatch.setattr(device.platform, "machine", lambda: "x86_64")
+    assert not computes_in_bfloat16("auto", cpu)
+    with pytest.raises(SaganError, match=r"has no fast bfloat16 .* auto or float32"):
+        computes_in_bfloat16("bfloat16", cpu)
+    monkeypatch.setattr(device.platform, "machine", lambda: "arm64")
+    assert computes_in_bfloat16("bfloat16", cpu)
+    monkeypatch.setattr(device, "_multiplies_bfloat16_fast", lambda _: True)
+    assert computes_in_bfloat16("auto", cpu)

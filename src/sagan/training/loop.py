@@ -87,8 +87,9 @@ class Game:
 
     def play(self, inputs: StepInputs) -> dict[str, Tensor]:
         """One step, but for the learning rates and the average; gives its loss terms."""
-        torch.compiler.cudagraph_mark_step_begin()
         state, train = self.state, self.config.train
+        if train.compile:
+            torch.compiler.cudagraph_mark_step_begin()
         if train.generator_power_iteration == "step":
             spectral.advance(state.generator)
         updates = discriminator_updates(state.step, train)

@@ -1,0 +1,117 @@
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import tiny
+
+from sagan.cli import main
+from sagan.errors import SaganError
+from sagan.memory import Memory
+from sagan.training import driver as driver_module
+from sagan.training import forecast as module
+from sagan.training.driver import Driver
+from sagan.training.footprint import Footprint
+from sagan.training.forecast import forecast, in_words, table
+
+NEED = Footprint(fixed=2**22, per_picture=2**18)
+
+
+def config_of(folder, **train):
+    config = tiny(**train)
+    return replace(config, data=replace(config.data, source=str(folder)))
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(module, "_SECONDS", 0.1)
+    for place in (module, driver_module):
+        monkeypatch.setattr(place, "footprint", lambda *_, **__: NEED)
+
+
+def test_forecast_counts_estimates_and_measures(picture_folder, tmp_path):
+    config = config_of(picture_folder, steps=50)
+    found = forecast(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    state = Driver(config, tmp_path / "run").state
+    for name in ("generator", "discriminator"):
+        parameters = sum(p.numel() for p in getattr(state, name).parameters())
+        assert getattr(found, f"{name}_parameters") == parameters
+    assert found.images_per_second > 1
+    assert found.seconds == pytest.approx(50 * 4 / found.images_per_second)
+    lines = table(found).splitlines()
+    assert [line[:10].strip() for line in lines] == [
+        *("parameters", "operations", "", "memory of", "free memor", "largest ba", "speed", "time"),
+    ]
+
+
+def test_of_a_begun_run_the_other_steps_count(picture_folder, trained_run, tmp_path):
+    shutil.copytree(trained_run, tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    found = forecast(config_of(picture_folder, steps=10), tmp_path / "run")
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    assert found.seconds == pytest.approx(8 * 4 / found.images_per_second)
+    assert "for the other 8 of 10 steps" in table(found)
+
+
+def test_without_enough_memory_nothing_is_tried(picture_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "memory_of", lambda _: Memory(total=2**23, available=2**20))
+    monkeypatch.setattr(module, "_speed", None)
+    printed = table(forecast(config_of(picture_folder), tmp_path / "run"))
+    assert "not even 2 pictures fit" in printed
+    assert "not measured, since a step does not fit" in printed
+    monkeypatch.setattr(module, "memory_of", lambda _: None)
+    monkeypatch.setattr(module, "_speed", lambda *_: 0.5)
+    assert "unknown" in table(forecast(config_of(picture_folder), tmp_path / "run"))
+
+
+def test_command_prints_and_writes_nothing(picture_folder, tmp_path, capsys):
+    arguments = ["train", "--run", str(tmp_path / "run"), "--data.source", str(picture_folder)]
+    with pytest.raises(SystemExit, match="0"):
+        main([*arguments, "--train.batch-size", "4", "--dry-run"])
+    assert "images/s, measured on cpu" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (3, "3 seconds"),
+        (600, "10 minutes"),
+        (9000, "2.5 hours"),
+        (8.64e6, "100 days"),
+        (1e9, "31.7 years"),
+    ],
+)
+def test_times_in_words(seconds, words):
+    assert in_words(seconds) == words
+
+
+def test_memory_that_runs_out_in_a_step_names_the_largest_batch(
+    picture_folder, tmp_path, monkeypatch
+):
+    driver = Driver(config_of(picture_folder, batch_size=8), tmp_path / "run")
+    driver.memory = Memory(total=2**30, available=2**20)
+
+    def exhausted(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(driver_module, "train_steps", lambda *_, **__: iter(exhausted, None))
+    with pytest.raises(
+        SaganError, match=r"step 1: memory ran out with batches of 8.*no checkpoint"
+    ) as caught:
+        driver.train()
+    assert "not even 2 pictures fit" in str(caught.value)
+    available = int(module.MARGIN * NEED.of(5)) + 1
+    driver.memory = Memory(total=2**30, available=available)
+    with pytest.raises(SaganError, match="choose --train.batch-size 5 or smaller"):
+        driver.train()
+
+
+def test_a_batch_that_can_never_fit_is_refused_before_anything_is_written(
+    picture_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(driver_module, "memory_of", lambda _: Memory(total=2**22, available=2**21))
+    with pytest.raises(SaganError, match="a training step with batches of 4 needs about"):
+        Driver(config_of(picture_folder), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
