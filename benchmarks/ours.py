@@ -28,8 +28,6 @@ class Ours:
     def __init__(
         self, resolution: int, num_classes: int, width: int, *, compile: bool = False
     ) -> None:
-        if compile:
-            raise NotImplementedError("sagan's training cannot be compiled yet")
         self.device, self.autocast = surroundings()
         self.num_classes = num_classes
         network = {"base_channels": width, "attention": [attention_resolution(resolution)]}
@@ -38,6 +36,7 @@ class Ours:
                 "data": {"resolution": resolution},
                 "generator": network,
                 "discriminator": network,
+                "train": {"compile": compile},
             }
         )
         with torch.device("cpu"), torch.autocast(self.device.type, enabled=False):
@@ -75,7 +74,10 @@ class Ours:
     def generator(self) -> TrainedGenerator:
         """The averaged generator, folded."""
         names = tuple(map(str, range(self.num_classes)))
-        return TrainedGenerator(self.state.generator_ema, names)
+        generator = TrainedGenerator(self.state.generator_ema, names)
+        if self.config.train.compile:
+            generator.compile()
+        return generator
 
     @torch.inference_mode()
     def sample(self, count: int) -> Tensor:

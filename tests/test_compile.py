@@ -45,7 +45,9 @@ def test_without_a_compiler_there_is_one_line_before_the_first_step(
 
     monkeypatch.setattr(cpp_builder, "get_cpp_compiler", absent)
     config = replace(tiny(compile=True), data=replace(tiny().data, source=str(picture_folder)))
-    with pytest.raises(SaganError, match="compile needs a C\\+\\+ compiler such as g\\+\\+ on cpu"):
+    with pytest.raises(
+        SaganError, match="compiling needs a C\\+\\+ compiler such as g\\+\\+ on cpu"
+    ):
         Driver(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     monkeypatch.setitem(sys.modules, "triton", None)

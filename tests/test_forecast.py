@@ -104,7 +104,7 @@ def test_memory_that_runs_out_in_a_step_names_the_largest_batch(
     assert "not even 2 pictures fit" in str(caught.value)
     available = int(module.MARGIN * NEED.of(5)) + 1
     driver.memory = Memory(total=2**30, available=available)
-    with pytest.raises(SaganError, match="choose --train.batch-size 5 or smaller"):
+    with pytest.raises(SaganError, match=r"choose --train\.batch-size 5 or smaller"):
         driver.train()
 
 

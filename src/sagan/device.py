@@ -109,7 +109,7 @@ def require_compiler(device: torch.device) -> None:
             found = False
     if not found:
         raise SaganError(
-            f"--train.compile needs {needed} on {device.type}; install it, or leave it out"
+            f"compiling needs {needed} on {device.type}; install it, or leave compile out"
         )
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sagan.checkpoint import Checkpoint, restore_network
 from sagan.config import nearest
 from sagan.data import Dataset
+from sagan.device import require_compiler
 from sagan.errors import SaganError
 from sagan.folding import fold
 from sagan.images import grid, to_uint8
@@ -93,6 +94,15 @@ class TrainedGenerator(nn.Module):
         portions = torch.arange(len(latents)).split(BATCH_SIZE)
         drawn = [to_uint8(self(latents[rows], labels[rows])).cpu() for rows in portions]
         return torch.cat(drawn).numpy()
+
+    def compile(self) -> None:
+        """Compiles the network at its first call: ten seconds or more then, a third less later.
+
+        Raises:
+            SaganError: There is no compiler.
+        """
+        require_compiler(next(self.network.buffers()).device)
+        self.network.compile()
 
     def label_numbers(self, labels: str | int | Sequence[str | int] | None, count: int) -> Tensor:
         """Turns names or numbers of classes into int64 (count,)."""
