@@ -23,7 +23,7 @@ from benchmarks.networks import sampling, train
 from benchmarks.options import SIZES, Options
 from benchmarks.startup import startup
 from sagan.config import nearest
-from sagan.device import autocast, pick_device
+from sagan.device import autocast, keep_freed_memory, pick_device
 from sagan.errors import SaganError
 from sagan.files import write_text
 
@@ -133,6 +133,7 @@ def run(suite: Suite, options: Options, sections: Sequence[str]) -> None:
     """Prints a table after each section; one that misses something is skipped."""
     values = {**machine.hardware(suite.device), **machine.versions(), "pairs": suite.rounds}
     print(", ".join(f"{name} {_plain(value)}" for name, value in values.items()))
+    keep_freed_memory()  # as sagan train does; it serves all sides
     print("ratio: a side's time over that of the first side, call by call; the median")
     for name in sections:
         try:

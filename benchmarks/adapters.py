@@ -24,11 +24,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Model(Protocol):
-    """A generator and a discriminator with their optimisers.
-
-    A model may also have ``prepare() -> None``, which is called before each of its timed calls and
-    not timed; there it sets what belongs to the process, such as the allocator, to its liking.
-    """
+    """A generator and a discriminator with their optimisers."""
 
     def train_step(self, batch: Batch) -> None:
         """One update of the discriminator on these pictures, then one of the generator."""

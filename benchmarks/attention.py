@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from benchmarks.harness import Call, Precision, Side, Suite
 from benchmarks.machine import available_bytes
-from benchmarks.naive import Naive, reference
+from benchmarks.naive import reference
 from benchmarks.options import Options
-from benchmarks.ours import Ours
 from sagan import spectral
 from sagan.layers import SelfAttention2d, initialize
 
@@ -39,12 +38,12 @@ def attention(suite: Suite, options: Options) -> None:
         autocast = options.autocast(precision)
         columns = x.contiguous(memory_format=torch.channels_last)
         ours = partial(forward_and_backward, _ours(channels, options.device), columns, autocast)
-        sides = [_side("ours", ours, Ours.prepare, x, precision, fused_kernel(ours))]
+        sides = [_side("ours", ours, x, precision, fused_kernel(ours))]
         needed = PLAIN_MAPS * count * side**4 // 4 * x.element_size()
         if needed < available_bytes(options.device):
             layer = _plain(channels, options.device)
             naive = partial(forward_and_backward, layer, x, autocast)
-            sides.append(_side("naive", naive, Naive.prepare, x, precision, "bmm, softmax, bmm"))
+            sides.append(_side("naive", naive, x, precision, "bmm, softmax, bmm"))
         else:
             suite.skip("attention", subject, "naive", f"it needs {needed / 1e9:.1f} GB")
         suite.compare("attention", subject, sides)
@@ -80,10 +79,8 @@ def fused_kernel(call: Call) -> str:
     return ", ".join(sorted(operators) + sorted(kernels))
 
 
-def _side(name: str, call: Call, prepare: Call, x: Tensor, precision: Precision, note: str) -> Side:
-    return Side(
-        name=name, call=call, prepare=prepare, images=len(x), precision=precision, note=note
-    )
+def _side(name: str, call: Call, x: Tensor, precision: Precision, note: str) -> Side:
+    return Side(name=name, call=call, images=len(x), precision=precision, note=note)
 
 
 def _ours(channels: int, device: torch.device) -> nn.Module:

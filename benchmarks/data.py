@@ -63,10 +63,7 @@ def _sides(options: Options, size: Size, folder: Path) -> list[Side]:
         "PNG files decoded": lambda: _decoded(files, config, next(updates), device),
         "our training step": partial(model.train_step, noise(size, batch, device)),
     }
-    return [
-        Side(name=name, call=call, prepare=model.prepare, images=batch)
-        for name, call in calls.items()
-    ]
+    return [Side(name=name, call=call, images=batch) for name, call in calls.items()]
 
 
 @contextmanager

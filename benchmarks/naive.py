@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import platform
 import sys
 from pathlib import Path
 
@@ -16,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import reference
 
 LATENT_DIM = 128
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 class Naive:
@@ -48,14 +45,6 @@ class Naive:
             torch.optim.Adam(network.parameters(), lr=rate, betas=(0.0, 0.999))
             for network, rate in ((self.generator, 1e-4), (self.discriminator, 4e-4))
         ]
-
-    @staticmethod
-    def prepare() -> None:
-        """Gives glibc's allocator the thresholds at which it arrives by itself."""
-        if platform.libc_ver()[0] == "glibc":
-            libc = ctypes.CDLL(None)
-            libc.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
-            libc.mallopt(_M_TRIM_THRESHOLD, 64 * 2**20)
 
     def train_step(self, batch: Batch) -> None:
         """One step of the textbook loop."""

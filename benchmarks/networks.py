@@ -9,10 +9,11 @@ from operator import methodcaller
 import torch
 
 from benchmarks.adapters import Batch, Factory, Model
-from benchmarks.harness import Precision, Side, Suite, nothing
+from benchmarks.harness import Precision, Side, Suite
 from benchmarks.naive import Naive, channels_last
 from benchmarks.options import Options, Size
 from benchmarks.ours import Ours
+from sagan.errors import SaganError
 
 SAMPLES = (1, 64)
 
@@ -55,7 +56,7 @@ def _measure(
                 with options.device, options.autocast(its_precision):
                     model = factory(size.resolution, size.num_classes, size.width)
                 models.append((name, its_precision, model))
-            except (NotImplementedError, torch.OutOfMemoryError) as error:
+            except (NotImplementedError, SaganError, torch.OutOfMemoryError) as error:
                 reason = str(error).partition("\n")[0] or type(error).__name__
                 suite.skip(section, size.title, name, reason)
         for images, call in calls.items():
@@ -63,7 +64,6 @@ def _measure(
                 Side(
                     name=name,
                     call=partial(call, model),
-                    prepare=getattr(model, "prepare", nothing),
                     images=images,
                     precision=its_precision,
                 )

@@ -12,7 +12,6 @@ from torch import Tensor
 from benchmarks.adapters import Batch, attention_resolution, surroundings
 from sagan import config as settings
 from sagan.data import Dataset
-from sagan.device import keep_freed_memory
 from sagan.sampling import TrainedGenerator
 from sagan.training.loop import train_steps
 from sagan.training.state import new_state
@@ -42,11 +41,6 @@ class Ours:
         with torch.device("cpu"), torch.autocast(self.device.type, enabled=False):
             self.state = new_state(self.config, num_classes, self.device)
         self.steps: Iterator[dict[str, Tensor]] | None = None
-
-    @staticmethod
-    def prepare() -> None:
-        """Sets the allocator as a training run does."""
-        keep_freed_memory()
 
     def train_step(self, batch: Batch) -> None:
         """One step of the real loop."""

@@ -181,20 +181,24 @@ def freeze_singular_vectors(plain):
 def train_step(
     generator, discriminator, optimizers, real_images, real_labels, latents, labels, autocast
 ):
-    """One step of the textbook loop; latents and labels hold the draws of both updates."""
+    """One step of the textbook loop; latents and labels hold the draws of both updates.
+
+    Returns the losses of discriminator and generator, unread.
+    """
     generator_optimizer, discriminator_optimizer = optimizers
     with autocast:
         fake_images = generator(latents[0], labels[0])
         real_logits = discriminator(real_images, real_labels)
         fake_logits = discriminator(fake_images.detach(), labels[0])
-        loss = F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()
+        discriminator_loss = F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()
     discriminator_optimizer.zero_grad()
-    loss.backward()
+    discriminator_loss.backward()
     discriminator_optimizer.step()
 
     with autocast:
         fake_logits = discriminator(generator(latents[1], labels[1]), labels[1])
-        loss = -fake_logits.mean()
+        generator_loss = -fake_logits.mean()
     generator_optimizer.zero_grad()
-    loss.backward()
+    generator_loss.backward()
     generator_optimizer.step()
+    return discriminator_loss.detach(), generator_loss.detach()
