@@ -153,6 +153,44 @@ def test_attention_gradients_of_the_fused_path_equal_the_explicit_ones():
     same_with_gradients(layer, explicit, torch.randn(2, 16, 4, 4).double())
 
 
+@pytest.mark.parametrize(("channels", "side"), [(64, 32), (256, 16)])
+def test_attention_in_bfloat16_is_within_a_hundredth(channels, side):
+    layer = SelfAttention2d(channels)
+    initialize(layer, "xavier")
+    spectral.attach(layer, 1e-12)
+    torch.nn.init.ones_(layer.gamma)
+    inputs = torch.randn(2, channels, side, side)
+    found = []
+    for enabled in (False, True):
+        x = inputs.clone().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            y = layer(x)
+        found.append((y.float(), *torch.autograd.grad(y.float().square().sum(), (x, layer.gamma))))
+    for exact, rounded, tolerance in zip(*found, (1e-2, 3e-2, 3e-2), strict=True):
+        assert (rounded - exact).norm() < tolerance * exact.norm()
+
+
+def test_attention_takes_the_fused_kernel_and_keeps_no_map():
+    layer = SelfAttention2d(64)
+    initialize(layer, "xavier")
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        output = layer(torch.randn(1, 64, 32, 32).requires_grad_())  # not channels_last either
+    assert "Flash" in type(walk_to_attention(output.grad_fn)).__name__
+    assert max(tensor.numel() for tensor in kept) < 32 * 32 * 16 * 16
+
+
+def walk_to_attention(node):
+    """The node of the attention product in a graph of gradients."""
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        if "Attention" in type(node).__name__:
+            return node
+        waiting += [following for following, _ in node.next_functions if following is not None]
+    raise AssertionError("no attention in the graph")
+
+
 def test_conditional_batch_norm_is_batch_norm_with_the_row_of_the_label():
     layer = ConditionalBatchNorm2d(3, 2, eps=1e-5, momentum=0.1)
     drawn(layer)
