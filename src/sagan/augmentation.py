@@ -66,7 +66,7 @@ def cutout(images: Tensor, random: torch.Generator) -> Tensor:
         inside.append((distance >= -size // 4) & (distance < size // 4))
     rows, columns = inside  # (N, H) and (N, W)
     hole = rows[:, None, :, None] & columns[:, None, None, :]  # (N, 1, H, W)
-    return images * hole.logical_not().to(images)
+    return images * hole.logical_not().to(images, non_blocking=True)
 
 
 def flip_and_translate(images: Tensor, random: torch.Generator) -> Tensor:
@@ -75,7 +75,8 @@ def flip_and_translate(images: Tensor, random: torch.Generator) -> Tensor:
     Source: Zhang et al. 2020 (CR), section 3.2: flips and shifts by up to 4 pixels of 32.
     """
     rows, columns = _shifts(images, random)
-    flipped = torch.rand(len(images), 1, 1, 1, generator=random).to(images.device) < 0.5
+    flipped = torch.rand(len(images), 1, 1, 1, generator=random) < 0.5
+    flipped = flipped.to(images.device, non_blocking=True)
     return rows @ images @ torch.where(flipped, columns.flip(3), columns).mT
 
 
@@ -89,7 +90,7 @@ _BY_NAME: Final[dict[Augmentation, Callable[[Tensor, torch.Generator], Tensor]]]
 def _uniform(images: Tensor, low: float, high: float, random: torch.Generator) -> Tensor:
     """A number per picture, (N, 1, 1, 1)."""
     draws = torch.rand(len(images), 1, 1, 1, generator=random)
-    return (low + (high - low) * draws).to(images.device)
+    return (low + (high - low) * draws).to(images.device, non_blocking=True)
 
 
 def _shifts(images: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -100,6 +101,6 @@ def _shifts(images: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
         reach = size // 8
         shifts = torch.randint(-reach, reach + 1, (count, 1, 1, 1), generator=random)
         places = torch.arange(size)
-        matrices.append((places == places[:, None] + shifts).to(images))
+        matrices.append((places == places[:, None] + shifts).to(images, non_blocking=True))
     rows, columns = matrices
     return rows, columns

@@ -71,7 +71,8 @@ def gradient_penalty(
 
     Source: Gulrajani et al. 2017, equation 3.
     """
-    share = torch.rand(len(real_images), 1, 1, 1, generator=random).to(real_images)
+    share = torch.rand(len(real_images), 1, 1, 1, generator=random)
+    share = share.to(real_images, non_blocking=True)
     between = torch.lerp(fake_images, real_images, share)
     slopes = image_gradients(discriminator, between, labels).norm(dim=1)
     return (slopes - 1).square().mean()

@@ -88,15 +88,18 @@ def generator_gradients(
     """
     totals: dict[str, Tensor] = {}
     discriminator.requires_grad_(False)
-    with spectral.kept_kernels(discriminator):
-        for real_images, real_labels, fake_images, fake_labels in portions:
-            with autocast:
-                real_logits = discriminator(real_images, real_labels) if loss.relativistic else None
-                fake_logits = discriminator(fake_images, fake_labels)
-            _add(
-                totals, {"generator": losses.generator_term(loss, real_logits, fake_logits)}, share
-            )
-    discriminator.requires_grad_(True)
+    try:
+        with spectral.kept_kernels(discriminator):
+            for real_images, real_labels, fake_images, fake_labels in portions:
+                real_logits = None
+                with autocast:
+                    if loss.relativistic:
+                        real_logits = discriminator(real_images, real_labels)
+                    fake_logits = discriminator(fake_images, fake_labels)
+                term = losses.generator_term(loss, real_logits, fake_logits)
+                _add(totals, {"generator": term}, share)
+    finally:
+        discriminator.requires_grad_(True)
     return totals
 
 
