@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from sagan import convolution
-from sagan.convolution import conv2d, conv_transpose2d
+from sagan.convolution import ReorderedKernel, conv2d, conv_transpose2d, is_bound_by_kernel
 
 PLAIN = torch.channels_last
 
@@ -69,3 +69,37 @@ def test_products_are_taken_over_small_maps_under_autocast_alone(monkeypatch):
     assert is_product(8, True, torch.randn(64, 64, 4, 4), stride=2)
     assert not is_product(2, False)
     assert not is_product(2, True, torch.randn(64, 64, 1, 1))
+
+
+def constant_cases():
+    return {
+        "3x3": (conv2d, {}, torch.randn(64, 48, 3, 3)),
+        "4x4": (conv2d, {"stride": 2}, torch.randn(64, 48, 4, 4)),
+        "transposed": (conv_transpose2d, {}, torch.randn(48, 64, 4, 4)),
+    }
+
+
+@pytest.mark.parametrize("case", ["3x3", "4x4", "transposed"])
+@pytest.mark.parametrize("bias", [None, torch.randn(64)], ids=["plain", "bias"])
+def test_a_reordered_kernel_gives_the_same_for_any_batch(case, bias):
+    plain, settings, kernel = constant_cases()[case]
+    kernel = kernel.contiguous(memory_format=torch.channels_last)
+    expected = torch.Size((1, 48, 4, 4))
+    convolve = ReorderedKernel(kernel, expected, transposed=case == "transposed")
+    for shape in (expected, (3, 48, 4, 4), (2, 48, 8, 6)):
+        x = torch.randn(shape).contiguous(memory_format=torch.channels_last)
+        found = convolve(x, bias)
+        torch.testing.assert_close(found, plain(x, kernel, bias, **settings), rtol=0, atol=1e-4)
+        assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_kernels_are_reordered_for_small_maps_without_gradients_in_float32_alone():
+    kernel, small = torch.randn(64, 64, 3, 3), torch.randn(3, 64, 4, 4)
+    assert is_bound_by_kernel(small, kernel)
+    assert not is_bound_by_kernel(torch.randn(4, 64, 4, 4), kernel)  # 64 positions, 64 channels
+    assert not is_bound_by_kernel(small.double(), kernel.double())
+    assert not is_bound_by_kernel(small.requires_grad_(), kernel)
+    with torch.no_grad():
+        assert is_bound_by_kernel(small, kernel)
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        assert not is_bound_by_kernel(small, kernel)

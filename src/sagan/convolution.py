@@ -1,12 +1,14 @@
-"""Convolutions of the two shapes that the networks have; over small maps as matrix products.
+"""Convolutions of the two shapes that the networks have, with a care for small maps on CPUs.
 
-Where a map has few positions and many channels, a convolution is bound by reading its kernel, and
-oneDNN's bfloat16 kernels for CPUs reorder it several times on the way. A product of the map's
-patches with the kernel as it lies in memory takes half of their time or less
-(docs/performance.md).
+Where a map has few positions and many channels, a convolution is bound by reading its kernel, which
+oneDNN reorders on the way. Two remedies (docs/performance.md): in bfloat16, where that happens
+several times, a product of the map's patches with the kernel as it lies in memory takes half of
+the time or less; in inference a constant kernel is reordered once.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -35,7 +37,7 @@ def conv2d(x: Tensor, kernel: Tensor, bias: Tensor | None, *, stride: int = 1) -
     return rows.permute(0, 3, 1, 2)
 
 
-def conv_transpose2d(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+def conv_transpose2d(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
     """Transposed 4x4 convolution with stride 2, whose border of one pixel is cut off.
 
     Args:
@@ -64,7 +66,8 @@ def conv_transpose2d(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
 
     rows = [torch.stack([pixels(i, 0), pixels(i, 1)], dim=3) for i in (0, 1)]
     image = torch.stack(rows, dim=2).flatten(3, 4).flatten(1, 2)  # (N, 2H, 2W, out)
-    return image.permute(0, 3, 1, 2) + bias[:, None, None].to(image)
+    image = image.permute(0, 3, 1, 2)
+    return image if bias is None else image + bias[:, None, None].to(image)
 
 
 def _as_product(x: Tensor, kernel: Tensor, positions: int) -> bool:
@@ -76,3 +79,51 @@ def _as_product(x: Tensor, kernel: Tensor, positions: int) -> bool:
         return False
     is_small = kernel.shape[2] > 1 and 2 * positions <= min(kernel.shape[:2])
     return is_small and torch.is_autocast_enabled("cpu")
+
+
+def is_bound_by_kernel(x: Tensor, kernel: Tensor) -> bool:
+    """Whether :class:`ReorderedKernel` applies and wins: measured below one position a channel.
+
+    Args:
+        x: The map, (N, in, H, W).
+        kernel: A constant one, as for :func:`conv2d` or :func:`conv_transpose2d`.
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and x.device.type == "cpu"
+        and x.dtype == kernel.dtype == torch.float32
+        and len(x) * x.shape[2] * x.shape[3] < min(kernel.shape[:2])
+        and torch.backends.mkldnn.is_available()
+        and not torch.is_autocast_enabled("cpu")
+        and not (torch.is_grad_enabled() and x.requires_grad)
+    )
+
+
+class ReorderedKernel:
+    """A constant kernel in the order in which oneDNN multiplies.
+
+    Through the operators to which torch.compile lowers such convolutions; they have no gradient.
+
+    Args:
+        kernel: As for :func:`conv2d`, of 3x3 pixels or 4x4 with stride 2, or as for
+            :func:`conv_transpose2d`; float32, on the CPU.
+        shape: Of the maps to expect, (N, in, H, W); others give the same, slower.
+        transposed: Whether it is a transposed convolution.
+    """
+
+    def __init__(self, kernel: Tensor, shape: Sequence[int], *, transposed: bool) -> None:
+        mkldnn = torch.ops.mkldnn
+        stride, padding, dilation, groups = [kernel.shape[2] - 2] * 2, [1, 1], [1, 1], 1
+        if transposed:
+            self.settings = (padding, [0, 0], stride, dilation, groups)
+            self.convolve = mkldnn._convolution_transpose_pointwise
+            reorder = mkldnn._reorder_convolution_transpose_weight
+        else:
+            self.settings = (padding, stride, dilation, groups)
+            self.convolve = mkldnn._convolution_pointwise
+            reorder = mkldnn._reorder_convolution_weight
+        self.kernel = reorder(kernel, *self.settings, list(shape))
+
+    def __call__(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """(N, in, H, W) and (out,) -> (N, out, H, W), half or twice the size with 4x4 pixels."""
+        return self.convolve(x, self.kernel, bias, *self.settings, "none", [], "")

@@ -1,20 +1,23 @@
 """Networks for inference: everything that stays constant is computed once.
 
-Spectral norm is divided into the weights, the folded kernels are kept, and batch statistics with
-the class tables become one scale and one shift per class and channel. Outputs stay the same up to
-rounding.
+Spectral norm is divided into the weights, the folded kernels are kept (for single pictures also in
+oneDNN's own order), and batch statistics with the class tables become one scale and one shift per
+class and channel. Outputs stay the same up to rounding.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from sagan.convolution import ReorderedKernel, conv2d, conv_transpose2d, is_bound_by_kernel
 from sagan.layers import (
     ConditionalBatchNorm2d,
+    Conv2d,
     DownsampleConv2d,
     UpsampleConv2d,
     class_affine,
@@ -22,6 +25,44 @@ from sagan.layers import (
 from sagan.spectral import SpectralLayer
 
 Network = TypeVar("Network", bound=nn.Module)
+
+
+class ConstantConv2d(nn.Module):
+    """A convolution whose kernel stays.
+
+    Where a map is so small that reading the kernel is most of the work, oneDNN would reorder the
+    kernel at every call; a copy in its own order is kept from the first such call on.
+
+    Args:
+        kernel: As for :func:`conv2d`, of 3x3 pixels or 4x4 with stride 2, or as for
+            :func:`conv_transpose2d`.
+        bias: (out,).
+        transposed: Whether it is a transposed convolution.
+    """
+
+    def __init__(self, kernel: Tensor, bias: Tensor | None, *, transposed: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(kernel.contiguous(memory_format=torch.channels_last))
+        self.bias = None if bias is None else nn.Parameter(bias)
+        self.transposed = transposed
+        self._reordered: ReorderedKernel | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) -> (N, out, H, W), half or twice the size with 4x4 pixels."""
+        if is_bound_by_kernel(x, self.weight):
+            if self._reordered is None:
+                self._reordered = ReorderedKernel(self.weight, x.shape, transposed=self.transposed)
+            return self._reordered(x, self.bias)
+        if self.transposed:
+            return conv_transpose2d(x, self.weight, self.bias)
+        return conv2d(x, self.weight, self.bias, stride=self.weight.shape[2] - 2)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ConstantConv2d:
+        self._reordered = None
+        return super()._apply(fn, recurse)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_reordered": None}
 
 
 class ClassAffine2d(nn.Module):
@@ -56,11 +97,11 @@ def fold(network: Network) -> Network:
 def _constant_form(layer: nn.Module) -> nn.Module | None:
     match layer:
         case UpsampleConv2d():
-            into, out, *_ = layer.kernel.shape
-            folded = nn.ConvTranspose2d(into, out, 4, stride=2, padding=1, device="meta")
+            return ConstantConv2d(layer.kernel, layer.bias, transposed=True)
         case DownsampleConv2d():
-            out, into, *_ = layer.kernel.shape
-            folded = nn.Conv2d(into, out, 4, stride=2, padding=1, device="meta")
+            return ConstantConv2d(layer.kernel, layer.bias)
+        case Conv2d() if type(layer) is Conv2d and layer.kernel.shape[2] == 3:
+            return ConstantConv2d(layer.kernel, layer.bias)
         case ConditionalBatchNorm2d():
             tensors = (*layer.affine, layer.running_mean, layer.running_var)
             gain, bias, mean, variance = (tensor.cpu().double() for tensor in tensors)
@@ -69,6 +110,3 @@ def _constant_form(layer: nn.Module) -> nn.Module | None:
             return ClassAffine2d(scale.to(layer.running_mean), shift.to(layer.running_mean))
         case _:
             return None
-    folded.weight = nn.Parameter(layer.kernel.contiguous(memory_format=torch.channels_last))
-    folded.bias = layer.bias
-    return folded

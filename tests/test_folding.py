@@ -1,0 +1,87 @@
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from sagan import folding
+from sagan.config import Config
+from sagan.folding import ConstantConv2d, fold
+from sagan.models import make_generator
+
+
+def test_folding_draws_no_weights_and_loads_no_symbolic_mathematics():
+    program = """
+import sys, torch
+from sagan.config import Config
+from sagan.folding import fold
+from sagan.models import Generator
+generator = Generator(Config().generator, resolution=32, num_classes=0)
+state = torch.get_rng_state()
+fold(generator)
+assert torch.equal(torch.get_rng_state(), state)
+assert "sympy" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.fixture
+def generator():
+    torch.manual_seed(0)
+    return make_generator(Config().generator, resolution=32, num_classes=2)
+
+
+def reordered(network):
+    return [
+        layer
+        for layer in network.modules()
+        if isinstance(layer, ConstantConv2d) and layer._reordered is not None
+    ]
+
+
+def test_a_single_picture_has_reordered_kernels_and_is_the_batchs(generator):
+    folded = fold(generator)
+    latents, labels = torch.randn(64, 128), torch.arange(64) % 2
+    with torch.inference_mode():
+        batch = folded(latents, labels)
+        assert not reordered(folded)
+        single = folded(latents[:1], labels[:1])
+        assert reordered(folded)
+        torch.testing.assert_close(single, batch[:1], rtol=0, atol=1e-6)
+        torch.testing.assert_close(folded(latents, labels), batch, rtol=0, atol=0)
+
+
+def test_reordered_kernels_are_made_anew_where_the_network_is_copied_or_changed(generator):
+    folded = fold(generator)
+    latents, labels = torch.randn(1, 128), torch.tensor([1])
+    with torch.inference_mode():
+        single = folded(latents, labels)
+    twin = copy.deepcopy(folded)
+    assert reordered(folded)
+    assert not reordered(twin)
+    folded.double()
+    assert not reordered(folded)
+    with torch.inference_mode():
+        torch.testing.assert_close(twin(latents, labels), single, rtol=0, atol=0)
+        exact = folded(latents.double(), labels)
+    assert exact.dtype == torch.float64
+    torch.testing.assert_close(single.double(), exact, rtol=0, atol=1e-6)
+
+
+def test_gradients_flow_through_a_folded_network_to_its_latents(generator, monkeypatch):
+    folded = fold(generator)
+    labels = torch.tensor([0])
+
+    def gradient():
+        latents = torch.ones(1, 128).requires_grad_()
+        folded(latents, labels).square().sum().backward()
+        return latents.grad
+
+    with torch.no_grad():
+        folded(torch.ones(1, 128), labels)
+    assert reordered(folded)
+    found = gradient()
+    monkeypatch.setattr(folding, "is_bound_by_kernel", lambda *_: False)
+    torch.testing.assert_close(found, gradient(), rtol=0, atol=0)
+    assert found.abs().max() > 0
