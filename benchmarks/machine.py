@@ -109,15 +109,17 @@ def versions() -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The commit measured, with "-dirty" where files differ from it; None outside git."""
-    describe = ["describe", "--always", "--exclude=*", "--abbrev=40", "--dirty"]
+    """The commit measured, with "-dirty" where code differs from it; None outside git."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(ROOT), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        answer = subprocess.run(
-            ["git", "-C", str(ROOT), *describe], capture_output=True, text=True, check=True
-        )
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "*.py")
+        return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return answer.stdout.strip()
 
 
 def slug(device: torch.device) -> str:

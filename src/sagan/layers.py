@@ -275,7 +275,9 @@ class SelfAttention2d(nn.Module):
             scale=1.0,
         )[:, 0]  # (N, HW, C/2)
         attended = attended.mT.unflatten(2, x.shape[2:])  # (N, C/2, H, W)
-        return x + self.gamma * self.out(attended)
+        if not isinstance(self.out, Conv2d):
+            return x + self.gamma * attended
+        return x + F.conv2d(attended, self.gamma * self.out.kernel)  # gamma spares a map
 
     def attention_rows(self, x: Tensor, queries: Tensor) -> Tensor:
         """The attention weights of chosen positions, by the explicit formula.
