@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from benchmarks.machine import ceilings, synchronize
 
 Precision = Literal["float32", "bfloat16"]
 Call = Callable[[], object]
+Shape = Sequence[int]
 
 
 def nothing() -> None:
@@ -114,6 +116,21 @@ def median_ratio(seconds: Sequence[float], base: Sequence[float]) -> float:
     return statistics.median(one / other for one, other in zip(seconds, base, strict=True))
 
 
+def _convolution(x: Shape, kernel: Shape, *_: Any, out_shape: Shape) -> int:
+    return 2 * math.prod(out_shape) * math.prod(kernel[1:])
+
+
+def _transposed_convolution(x: Shape, kernel: Shape, *_: Any, out_shape: Shape) -> int:
+    return 2 * math.prod(x) * out_shape[1] * math.prod(kernel[2:])
+
+
+_REORDERED = {
+    torch.ops.mkldnn._convolution_pointwise: _convolution,
+    torch.ops.mkldnn._convolution_transpose_pointwise: _transposed_convolution,
+}
+"""Operators of kernels in oneDNN's own order, which PyTorch's counter does not know."""
+
+
 class _NoModules(ModuleTracker):
     """Follows no modules: that fails where one gets a parameter in inference mode."""
 
@@ -126,7 +143,7 @@ class _NoModules(ModuleTracker):
 
 def operations(call: Call) -> int:
     """Counts what a call multiplies and adds, padding included: 2 per multiply-accumulate."""
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping=_REORDERED)
     counter.mod_tracker = _NoModules()
     with counter, sdpa_kernel(SDPBackend.MATH):
         call()

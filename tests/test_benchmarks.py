@@ -21,6 +21,7 @@ from benchmarks.naive import Naive, channels_last
 from benchmarks.networks import noise, sampling, train
 from benchmarks.options import Options, Size
 from benchmarks.ours import Ours
+from sagan.convolution import ReorderedKernel
 from sagan.errors import SaganError
 
 ROOT = Path(__file__).parent.parent
@@ -127,6 +128,16 @@ def test_operations_of_a_convolution_forwards_and_backwards():
     forward = 2 * (2 * 8 * 8) * (3 * 3 * 3) * 5
     assert harness.operations(lambda: layer(x)) == forward
     assert harness.operations(lambda: layer(x).sum().backward()) == 2 * forward, "weight only"
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_operations_of_a_kernel_in_its_own_order_are_those_of_the_plain_one(transposed):
+    kernel = torch.randn(24, 8, 4, 4) if transposed else torch.randn(8, 24, 4, 4)
+    x = torch.randn(2, 24, 4, 4)
+    convolve = ReorderedKernel(kernel, x.shape, transposed=transposed)
+    plain = F.conv_transpose2d if transposed else F.conv2d
+    count = harness.operations(lambda: plain(x, kernel, stride=2, padding=1))
+    assert harness.operations(lambda: convolve(x, None)) == count > 0
 
 
 def test_operations_of_fused_attention_are_those_of_the_formula():
