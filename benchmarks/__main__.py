@@ -50,15 +50,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sections = chosen(given.only, tuple(SECTIONS), "--only")
         path = given.json or _default_path(options)
         before = earlier_runs(path)
+        _write(path, before)  # rather refused now than after half an hour
         suite = Suite(options.device, at_least_one(given.pairs, "--pairs"))
         try:
             run(suite, options, sections)
         finally:  # what there is after Ctrl-C, too
-            write_text(path, json.dumps([*before, record(suite, arguments)], indent=1) + "\n")
+            _write(path, [*before, record(suite, arguments)])
     except SaganError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def _write(path: Path, runs: Sequence[dict[str, Any]]) -> None:
+    try:
+        write_text(path, json.dumps(runs, indent=1) + "\n")
+    except OSError as error:
+        raise SaganError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _parser() -> argparse.ArgumentParser:

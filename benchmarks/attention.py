@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.harness import Call, Precision, Side, Suite
-from benchmarks.machine import available_bytes
 from benchmarks.naive import reference
 from benchmarks.options import Options
 from sagan import spectral
 from sagan.layers import SelfAttention2d, initialize
+from sagan.memory import memory_of
 
 MAPS = (32, 64, 128)
 CHANNELS = (64, 256)
@@ -40,7 +40,8 @@ def attention(suite: Suite, options: Options) -> None:
         ours = partial(forward_and_backward, _ours(channels, options.device), columns, autocast)
         sides = [_side("ours", ours, x, precision, fused_kernel(ours))]
         needed = PLAIN_MAPS * count * side**4 // 4 * x.element_size()
-        if needed < available_bytes(options.device):
+        memory = memory_of(options.device)
+        if memory is None or needed < memory.available:
             layer = _plain(channels, options.device)
             naive = partial(forward_and_backward, layer, x, autocast)
             sides.append(_side("naive", naive, x, precision, "bmm, softmax, bmm"))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from sagan.data.folder import read_picture
 from sagan.images import save_png, to_float
 from sagan.training.inputs import draw_reals
 
+STEP = "our training step"
 BATCHES = 4
 """Batches in a dataset."""
 
@@ -39,8 +40,10 @@ def data(suite: Suite, options: Options) -> None:
             sides = _sides(options, size, folder)
             subject = f"{size.title}, batch {options.batch_of(size)}"
             rows = suite.compare("data", subject, sides)
-        for row in rows[:-1]:
-            row.share_of_step = median_ratio(row.seconds, rows[-1].seconds)
+        steps = [row for row in rows if row.side == STEP]
+        for row, step in product(rows, steps):
+            if row is not step:
+                row.share_of_step = median_ratio(row.seconds, step.seconds)
 
 
 def _sides(options: Options, size: Size, folder: Path) -> list[Side]:
@@ -61,7 +64,7 @@ def _sides(options: Options, size: Size, folder: Path) -> list[Side]:
         "memory map": lambda: draw_reals(mapped, config, next(updates)).on(device),
         "folder": lambda: draw_reals(packed, config, next(updates)).on(device),
         "PNG files decoded": lambda: _decoded(files, config, next(updates), device),
-        "our training step": partial(model.train_step, noise(size, batch, device)),
+        STEP: partial(model.train_step, noise(size, batch, device)),
     }
     return [Side(name=name, call=call, images=batch) for name, call in calls.items()]
 

@@ -145,7 +145,8 @@ def operations(call: Call) -> int:
     """Counts what a call multiplies and adds, padding included: 2 per multiply-accumulate."""
     counter = FlopCounterMode(display=False, custom_mapping=_REORDERED)
     counter.mod_tracker = _NoModules()
-    with counter, sdpa_kernel(SDPBackend.MATH):
+    # A first call under the counter would keep the compiler off for good.
+    with torch.compiler.set_stance("force_eager"), counter, sdpa_kernel(SDPBackend.MATH):
         call()
     return counter.get_total_flops()
 

@@ -95,6 +95,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=600, help="a multiple of 50")
     steps = parser.parse_args().steps
+    if steps < WINDOW or steps % WINDOW:
+        parser.error(f"--steps {steps} is no multiple of {WINDOW}")
     dataset = load_dataset(settings(steps, 0).data)
     frequencies = torch.full((len(dataset.class_names),), 1 / len(dataset.class_names))
     curves = {

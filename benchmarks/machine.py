@@ -48,7 +48,7 @@ def ceilings(device: torch.device, side: int | None = None) -> dict[str, float]:
 def synchronize(device: torch.device) -> None:
     """Waits until the device has done what it was told."""
     if device.type != "cpu":
-        torch.accelerator.synchronize()
+        torch.accelerator.synchronize(device)
 
 
 def _products_per_second(device: torch.device, side: int, dtype: torch.dtype) -> float:
@@ -62,16 +62,6 @@ def _products_per_second(device: torch.device, side: int, dtype: torch.dtype) ->
         synchronize(device)
         best = min(best, time.perf_counter() - begin)
     return 2 * side**3 / best / 1e9
-
-
-def available_bytes(device: torch.device) -> int:
-    """Memory that is still free, for the device's own tensors."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    memory = _proc_values("/proc/meminfo")
-    if "MemAvailable" in memory:
-        return int(memory["MemAvailable"].split()[0]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def hardware(device: torch.device) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import torch
 from conftest import tiny
 from test_training import CPU, run_steps
 
+from benchmarks.harness import operations
+from sagan import device
 from sagan.config import LossConfig
 from sagan.device import require_compiler
 from sagan.errors import SaganError
@@ -53,6 +55,34 @@ def test_without_a_compiler_there_is_one_line_before_the_first_step(
     monkeypatch.setitem(sys.modules, "triton", None)
     with pytest.raises(SaganError, match="needs the package triton on cuda"):
         require_compiler(torch.device("cuda"))
+    monkeypatch.setattr(device, "_has_triton", lambda: True)
+    monkeypatch.setattr(device.shutil, "which", lambda _: None)
+    with pytest.raises(SaganError, match="needs a C compiler such as gcc on cuda"):
+        require_compiler(torch.device("cuda"))
+
+
+def test_without_the_headers_of_python_nothing_is_compiled(monkeypatch, tmp_path):
+    monkeypatch.setattr(device, "_has_cpp_compiler", lambda: True)
+    monkeypatch.setattr(device.sysconfig, "get_path", lambda _: str(tmp_path))
+    with pytest.raises(SaganError, match=r"needs Python\.h \(package python3-dev\) on cpu"):
+        require_compiler(CPU)
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
+def test_counting_operations_does_not_keep_the_compiler_off():
+    class Network(torch.nn.Linear):
+        def forward(self, x):
+            return super().forward(x).relu()
+
+    network = Network(4, 4)
+    network.compile(backend="eager")
+    graphs = torch._dynamo.utils.counters["stats"]
+    x = torch.randn(2, 4)
+    before = graphs["unique_graphs"]
+    assert operations(lambda: network(x)) == 2 * 2 * 4 * 4
+    assert graphs["unique_graphs"] == before
+    network(x)
+    assert graphs["unique_graphs"] > before
 
 
 def test_compiled_code_has_no_second_derivative():

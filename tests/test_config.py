@@ -107,6 +107,7 @@ def test_bad_files(tmp_path, content, word):
             ["discriminator.no-spectral-norm", "fused kernels"],
         ),
         ({"loss": {"name": "wasserstein"}}, []),
+        ({"train": {"reuse_fakes": True, "accumulate": 2}}, ["saves less memory"]),
         (
             {"loss": {"name": "wasserstein"}, "discriminator": {"spectral_norm": False}},
             ["bound on the discriminator's slope"],

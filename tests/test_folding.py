@@ -69,6 +69,24 @@ def test_reordered_kernels_are_made_anew_where_the_network_is_copied_or_changed(
     torch.testing.assert_close(single.double(), exact, rtol=0, atol=1e-6)
 
 
+def test_weights_loaded_later_reach_single_pictures(generator):
+    folded, other = fold(generator), copy.deepcopy(generator)
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight.mul_(1.5)
+    latents, labels = torch.randn(1, 128), torch.tensor([1])
+    with torch.inference_mode():
+        before = folded(latents, labels)
+        folded.load_state_dict(fold(other).state_dict())
+        assert not torch.equal(folded(latents, labels), before)
+        torch.testing.assert_close(folded(latents, labels), fold(other)(latents, labels))
+
+
+def test_no_pictures_from_no_latents(generator):
+    with torch.inference_mode():
+        assert fold(generator)(torch.empty(0, 128), torch.empty(0).long()).shape == (0, 3, 32, 32)
+
+
 def test_gradients_flow_through_a_folded_network_to_its_latents(generator, monkeypatch):
     folded = fold(generator)
     labels = torch.tensor([0])

@@ -91,6 +91,9 @@ def test_largest_batch_is_the_last_that_fits():
     assert need.largest_batch(1100) == 0
     assert f"--train.batch-size {largest}" in need.remedy(10_000)
     assert "not even 2 pictures" in need.remedy(1100)
+    divided = replace(need, portions=8).largest_batch(10_000)
+    assert largest - 8 < divided < largest
+    assert divided % 8 == 0
 
 
 @pytest.mark.parametrize("loss", [LossConfig(), LossConfig(gradient_penalty=10)], ids=["", "gp"])

@@ -4,6 +4,7 @@ from conftest import tiny
 
 from sagan import progress as progress_module
 from sagan.progress import duration, progress
+from sagan.training import progress as training_progress
 from sagan.training.progress import Progress
 
 TERMS = {"discriminator_real": 1.0, "discriminator_fake": 0.5, "generator": -0.25}
@@ -24,6 +25,17 @@ def test_rate_counts_pictures_of_all_discriminator_updates(capsys):
         progress.advance([TERMS])
         progress._seconds_per_step = 0.5
         assert progress.rate() == {"images_per_second": 24.0}
+
+
+def test_what_happens_in_the_first_step_alone_is_forgotten(monkeypatch, capsys):
+    times = iter([0.0, 90.0, 91.0, 92.0])
+    monkeypatch.setattr(
+        training_progress, "time", SimpleNamespace(perf_counter=lambda: next(times))
+    )
+    with Progress(tiny(steps=9).train, 0) as progress:
+        for _ in range(3):
+            progress.advance([TERMS])
+    assert progress.rate() == {"images_per_second": tiny().train.batch_size / 1.0}
 
 
 def test_durations():

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sagan.config import Augmentation
+from sagan.transfer import send
 
 
 def augment(images: Tensor, chosen: tuple[Augmentation, ...], random: torch.Generator) -> Tensor:
@@ -62,11 +63,12 @@ def cutout(images: Tensor, random: torch.Generator) -> Tensor:
     count, _, *sizes = images.shape
     inside = []
     for size in sizes:
-        distance = torch.arange(size) - torch.randint(size, (count, 1), generator=random)
+        centres = send(torch.randint(size, (count, 1), generator=random), images.device)
+        distance = torch.arange(size, device=images.device) - centres
         inside.append((distance >= -size // 4) & (distance < size // 4))
     rows, columns = inside  # (N, H) and (N, W)
     hole = rows[:, None, :, None] & columns[:, None, None, :]  # (N, 1, H, W)
-    return images * hole.logical_not().to(images, non_blocking=True)
+    return images * hole.logical_not().to(images.dtype)
 
 
 def flip_and_translate(images: Tensor, random: torch.Generator) -> Tensor:
@@ -75,8 +77,7 @@ def flip_and_translate(images: Tensor, random: torch.Generator) -> Tensor:
     Source: Zhang et al. 2020 (CR), section 3.2: flips and shifts by up to 4 pixels of 32.
     """
     rows, columns = _shifts(images, random)
-    flipped = torch.rand(len(images), 1, 1, 1, generator=random) < 0.5
-    flipped = flipped.to(images.device, non_blocking=True)
+    flipped = send(torch.rand(len(images), 1, 1, 1, generator=random) < 0.5, images.device)
     return rows @ images @ torch.where(flipped, columns.flip(3), columns).mT
 
 
@@ -90,7 +91,7 @@ _BY_NAME: Final[dict[Augmentation, Callable[[Tensor, torch.Generator], Tensor]]]
 def _uniform(images: Tensor, low: float, high: float, random: torch.Generator) -> Tensor:
     """A number per picture, (N, 1, 1, 1)."""
     draws = torch.rand(len(images), 1, 1, 1, generator=random)
-    return (low + (high - low) * draws).to(images.device, non_blocking=True)
+    return send(low + (high - low) * draws, images.device)
 
 
 def _shifts(images: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -100,7 +101,8 @@ def _shifts(images: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
     for size in sizes:
         reach = size // 8
         shifts = torch.randint(-reach, reach + 1, (count, 1, 1, 1), generator=random)
-        places = torch.arange(size)
-        matrices.append((places == places[:, None] + shifts).to(images, non_blocking=True))
+        places = torch.arange(size, device=images.device)
+        moved = places[:, None] + send(shifts, images.device)
+        matrices.append((places == moved).to(images.dtype))
     rows, columns = matrices
     return rows, columns

@@ -92,7 +92,7 @@ def is_bound_by_kernel(x: Tensor, kernel: Tensor) -> bool:
         not torch.compiler.is_compiling()
         and x.device.type == "cpu"
         and x.dtype == kernel.dtype == torch.float32
-        and len(x) * x.shape[2] * x.shape[3] < min(kernel.shape[:2])
+        and 0 < len(x) * x.shape[2] * x.shape[3] < min(kernel.shape[:2])
         and torch.backends.mkldnn.is_available()
         and not torch.is_autocast_enabled("cpu")
         and not (torch.is_grad_enabled() and x.requires_grad)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
 import platform
+import shutil
+import sysconfig
+from pathlib import Path
 
 import torch
 
@@ -90,27 +94,41 @@ def require_compiler(device: torch.device) -> None:
     """Sees to it that ``torch.compile`` has what it needs on a device.
 
     Raises:
-        SaganError: There is no C++ compiler for the CPU, or no Triton for the GPU.
+        SaganError: There is no C++ compiler for the CPU, no Triton or C compiler for the GPU, or
+            no headers of Python.
     """
     if device.type == "cuda":
-        needed = "the package triton"
-        try:
-            found = importlib.util.find_spec("triton") is not None
-        except ValueError:
-            found = False
+        compilers = (os.environ.get("CC", "cc"), "gcc", "clang")
+        needs = {
+            "the package triton": _has_triton(),
+            "a C compiler such as gcc": any(map(shutil.which, compilers)),
+        }
     else:
-        from torch._inductor.cpp_builder import get_cpp_compiler
-        from torch._inductor.exc import InvalidCxxCompiler
+        needs = {"a C++ compiler such as g++": _has_cpp_compiler()}
+    headers = Path(sysconfig.get_path("include")) / "Python.h"
+    needs["Python.h (package python3-dev)"] = headers.exists()
+    for needed, found in needs.items():
+        if not found:
+            raise SaganError(
+                f"compiling needs {needed} on {device.type}; install it, or leave compile out"
+            )
 
-        needed = "a C++ compiler such as g++"
-        try:
-            found = bool(get_cpp_compiler())
-        except InvalidCxxCompiler:
-            found = False
-    if not found:
-        raise SaganError(
-            f"compiling needs {needed} on {device.type}; install it, or leave compile out"
-        )
+
+def _has_triton() -> bool:
+    try:
+        return importlib.util.find_spec("triton") is not None
+    except ValueError:
+        return False
+
+
+def _has_cpp_compiler() -> bool:
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        return bool(get_cpp_compiler())
+    except InvalidCxxCompiler:
+        return False
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
@@ -125,5 +143,6 @@ def keep_freed_memory() -> None:
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, 2**30)
+        if not libc.mallopt(_M_MMAP_THRESHOLD, 2**30):
+            libc.mallopt(_M_MMAP_THRESHOLD, 2**25)  # the most that glibc before 2.35 takes
         libc.mallopt(_M_TRIM_THRESHOLD, -1)

@@ -61,6 +61,10 @@ class ConstantConv2d(nn.Module):
         self._reordered = None
         return super()._apply(fn, recurse)
 
+    def _load_from_state_dict(self, *arguments: Any, **named: Any) -> None:
+        self._reordered = None
+        super()._load_from_state_dict(*arguments, **named)
+
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_reordered": None}
 

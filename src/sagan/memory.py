@@ -12,8 +12,8 @@ import torch
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
 _MEMORY = Path("/proc/meminfo")
-_REFUSALS = ("can't allocate memory", "not enough memory")
-"""Words of PyTorch's allocator on the CPU of Linux and macOS, and of Windows."""
+_REFUSALS = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+"""Words of PyTorch on the CPU of Linux and macOS, on that of Windows, on GPUs, and of cuBLAS."""
 
 
 @dataclass(frozen=True, kw_only=True)

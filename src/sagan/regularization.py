@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from sagan.transfer import send
+
 Judge = Callable[[Tensor, Tensor], Tensor]
 """Images (N, 3, R, R) and labels (N,) -> logits (N,), each of its own picture alone."""
 
@@ -72,7 +74,7 @@ def gradient_penalty(
     Source: Gulrajani et al. 2017, equation 3.
     """
     share = torch.rand(len(real_images), 1, 1, 1, generator=random)
-    share = share.to(real_images, non_blocking=True)
+    share = send(share, real_images.device).to(real_images.dtype)
     between = torch.lerp(fake_images, real_images, share)
     slopes = image_gradients(discriminator, between, labels).norm(dim=1)
     return (slopes - 1).square().mean()

@@ -140,8 +140,9 @@ def _logged_step(line: str) -> float:
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """The checkpoints of a run folder, oldest first."""
-    return sorted((folder / "checkpoints").glob("step-*.safetensors"))
+    """The checkpoints of a run folder, oldest first; copies with other names are none of them."""
+    files = (folder / "checkpoints").glob("step-*.safetensors")
+    return sorted(path for path in files if path.stem.removeprefix("step-").isdigit())
 
 
 def load_checkpoint(path: str | Path) -> tuple[Checkpoint, Path]:

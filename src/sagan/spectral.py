@@ -2,7 +2,8 @@
 
 A forward pass reads the singular vectors and changes nothing, so that sampling, logging and
 evaluation leave training untouched. Training moves the vectors on purpose, by one power iteration
-of every layer before each optimiser step of a network (:func:`advance`).
+of every layer before each update of the discriminator and before each pass of the generator, or
+once a step (:func:`advance`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 
@@ -55,39 +57,36 @@ class SpectralNorm(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Returns ``weight`` / sigma, of the same shape, in float32 also under autocast."""
-        normalized, _ = _DivideBySigma.apply(weight, self.u, self.v)
-        return normalized
+        return _DivideBySigma.apply(weight, self.u, self.v)
 
 
 class _DivideBySigma(torch.autograd.Function):
     """W / sigma with its gradient written out: (G - <G, W / sigma> u v^T) / sigma.
 
-    The same as automatic differentiation finds, in a third of its time. Sigma is a second result,
-    so that the gradient can itself be differentiated; its own gradient is u v^T.
+    The same as automatic differentiation finds, in a third of its time. The gradient cannot itself
+    be differentiated by W; penalties on gradients differentiate by pictures first.
     """
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, weight: Tensor, u: Tensor, v: Tensor) -> Tensor:
         matrix, order = _matrix(weight)
         v = v.view(weight.shape[1:]).permute(order).flatten()
         with torch.autocast(weight.device.type, enabled=False):
             sigma = u.dot(matrix.mv(v))
         normalized = weight / sigma
         ctx.save_for_backward(normalized, sigma, u, v)
-        ctx.set_materialize_grads(False)
-        return normalized, sigma
+        return normalized
 
     @staticmethod
+    @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, gradient: Tensor, sigma_gradient: Tensor | None
+        ctx: Any, gradient: Tensor
     ) -> tuple[Tensor, None, None]:
         normalized, sigma, u, v = ctx.saved_tensors
         if gradient.stride() != normalized.stride():
             gradient = torch.empty_like(normalized).copy_(gradient)
         matrix, order = _matrix(gradient)
         overlap = (gradient * normalized).sum()
-        if sigma_gradient is not None:
-            overlap = overlap - sigma * sigma_gradient
         correction = torch.addr(matrix, u * overlap, v, alpha=-1).div_(sigma)
         back = [(0, *(dim + 1 for dim in order)).index(dim) for dim in range(gradient.ndim)]
         sizes = [gradient.shape[dim + 1] for dim in order]
@@ -121,11 +120,13 @@ class SpectralLayer(nn.Module):
         weight: The parameter, (out, ...).
         spectral_norm: None until :func:`attach` puts one there.
         kept_kernel: None but within :func:`kept_kernels`.
+        kernel_place: None unless :func:`reserve_kernels` has put memory there.
     """
 
     weight: nn.Parameter
     spectral_norm: SpectralNorm | None
     kept_kernel: Tensor | None
+    kernel_place: Tensor | None
 
     def __init__(self, *shape: int, memory_order: Sequence[int] | None = None) -> None:
         super().__init__()
@@ -133,6 +134,7 @@ class SpectralLayer(nn.Module):
         self.weight = nn.Parameter(torch.empty_permuted(shape, tuple(order)))
         self.spectral_norm = None
         self.kept_kernel = None
+        self.kernel_place = None
 
     @property
     def normalized_weight(self) -> Tensor:
@@ -169,6 +171,13 @@ def advance(network: nn.Module, iterations: int = 1) -> None:
         norm.advance(weight, iterations)
 
 
+def reserve_kernels(network: nn.Module) -> None:
+    """Has :func:`kept_kernels` put kernels into the same memory every time, as CUDA graphs want."""
+    for layer in network.modules():
+        if isinstance(layer, SpectralLayer):
+            layer.kernel_place = torch.empty_like(layer.kernel.detach())
+
+
 @contextmanager
 def kept_kernels(network: nn.Module) -> Iterator[None]:
     """Computes the kernels of a network once for all of its passes within the block.
@@ -181,7 +190,9 @@ def kept_kernels(network: nn.Module) -> Iterator[None]:
         yield
         return
     kernels = [layer.kernel for layer in layers]
-    leaves = [kernel.detach().requires_grad_(kernel.requires_grad) for kernel in kernels]
+    leaves = [
+        _leaf(kernel, layer.kernel_place) for kernel, layer in zip(kernels, layers, strict=True)
+    ]
     for layer, leaf in zip(layers, leaves, strict=True):
         layer.kept_kernel = leaf
     try:
@@ -194,3 +205,11 @@ def kept_kernels(network: nn.Module) -> Iterator[None]:
     ]
     if reached:
         torch.autograd.backward([kernel for kernel, _ in reached], [grad for _, grad in reached])
+
+
+def _leaf(kernel: Tensor, place: Tensor | None) -> Tensor:
+    """The kernel as a tensor at which gradients gather, in a place if there is one."""
+    values = kernel.detach()
+    if place is not None:
+        values = place.copy_(values).detach()
+    return values.requires_grad_(kernel.requires_grad)

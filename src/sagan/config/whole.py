@@ -100,6 +100,11 @@ class Config:
                 "penalties on gradients take the discriminator's attention by the explicit formula "
                 "and in float32, since fused kernels have no second derivative: more memory"
             )
+        if self.train.reuse_fakes and self.train.accumulate > 1:
+            found.append(
+                "train.reuse_fakes keeps the fakes of all portions until the generator's update, "
+                "so that train.accumulate saves less memory"
+            )
         if loss.name == "wasserstein" and not (
             loss.penalizes_gradients or discriminator.spectral_norm
         ):

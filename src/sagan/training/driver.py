@@ -36,7 +36,7 @@ from sagan.training.footprint import footprint, require_memory
 from sagan.training.loop import train_steps
 from sagan.training.progress import Progress
 from sagan.training.schedule import EvaluationSchedule
-from sagan.training.state import new_state, refresh_average
+from sagan.training.state import TrainingState, new_state, refresh_average
 from sagan.training.terms import DivergedError, PendingTerms
 
 
@@ -86,7 +86,7 @@ class Driver:
         self.dataset: Dataset = load_dataset(config.data)
         batch_indices(len(self.dataset), config.train.batch_size, 0, config.train.seed)
         self.memory = memory_of(self.device)
-        self.state = new_state(config, len(self.dataset.class_names), self.device)
+        self.state = self._new_state()
         self._require_memory()
         self.label_frequencies = self._label_frequencies()
         self._resume()
@@ -99,6 +99,17 @@ class Driver:
             sys.stderr.write(f"note: {remark}\n")
         self.run.begin()
         self.run.rewind_log(self.state.step)
+
+    def _new_state(self) -> TrainingState:
+        try:
+            return new_state(self.config, len(self.dataset.class_names), self.device)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise SaganError(
+                "memory ran out while the networks were made; choose smaller channels, or free "
+                "memory and give the same command again"
+            ) from error
 
     def _require_memory(self) -> None:
         parts = self.state.parts().values()
@@ -135,7 +146,11 @@ class Driver:
         train = self.config.train
         state = self.state
         begin, first = time.perf_counter(), state.step
-        with _interruption() as interruption, Progress(train, state.step) as progress:
+        with (
+            self._memory_told(),
+            _interruption() as interruption,
+            Progress(train, state.step) as progress,
+        ):
             pending = PendingTerms()
             for step_terms in self._steps():
                 pending.add(state.step, step_terms)
@@ -177,7 +192,7 @@ class Driver:
         }
 
     def _steps(self) -> Iterator[dict[str, Tensor]]:
-        steps = train_steps(
+        return train_steps(
             self.state,
             self.dataset,
             self.config,
@@ -185,12 +200,6 @@ class Driver:
             device=self.device,
             autocast=autocast(self.config.train.precision, self.device),
         )
-        try:
-            yield from steps
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise SaganError(self._out_of_memory()) from error
 
     def _read(self, pending: PendingTerms) -> list[dict[str, float]]:
         try:
@@ -200,6 +209,15 @@ class Driver:
                 f"{error}, so the run stopped before the update; {self._last_good()}; "
                 "lower the learning rates to get past it"
             ) from error
+
+    @contextmanager
+    def _memory_told(self) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise SaganError(self._out_of_memory()) from error
 
     def _out_of_memory(self) -> str:
         batch, classes = self.config.train.batch_size, len(self.dataset.class_names)

@@ -35,6 +35,8 @@ class Footprint:
 
     fixed: int
     per_picture: int
+    portions: int = 1
+    """Into which a batch is divided."""
 
     def of(self, batch_size: int) -> int:
         """The peak for a batch size, in bytes."""
@@ -47,6 +49,7 @@ class Footprint:
     def largest_batch(self, memory: int) -> int:
         """The largest batch that fits into so many bytes; 0 if even 2 pictures do not."""
         largest = int((memory / MARGIN - self.fixed) // self.per_picture)
+        largest -= largest % self.portions
         return largest if largest >= 2 else 0
 
     def remedy(self, memory: int) -> str:
@@ -68,7 +71,11 @@ def footprint(config: Config, num_classes: int, *, bfloat16: bool) -> Footprint:
     twice = replace(config, train=replace(config.train, batch_size=2 * batch))
     peak = peak_bytes(config, num_classes, bfloat16=bfloat16)
     per_picture = (peak_bytes(twice, num_classes, bfloat16=bfloat16) - peak) // batch
-    return Footprint(fixed=peak - per_picture * batch, per_picture=per_picture)
+    return Footprint(
+        fixed=peak - per_picture * batch,
+        per_picture=per_picture,
+        portions=config.train.accumulate,
+    )
 
 
 def peak_bytes(config: Config, num_classes: int, *, bfloat16: bool) -> int:

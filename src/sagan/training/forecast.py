@@ -168,6 +168,7 @@ def _speed(config: Config, dataset: Dataset, device: torch.device) -> float | No
     """Real pictures per second in a few steps; None if memory runs out."""
     train = config.train
     pictures = train.batch_size * train.discriminator_steps
+    warm_up = 3 if train.compile and device.type == "cuda" else 1  # graphs are recorded late
     config = replace(config, train=replace(train, steps=10_000))
     try:
         steps = train_steps(
@@ -184,13 +185,13 @@ def _speed(config: Config, dataset: Dataset, device: torch.device) -> float | No
             if device.type != "cpu":
                 torch.accelerator.synchronize(device)
             elapsed = time.perf_counter() - begin
-            if done == 0:  # much happens in the first step that never happens again
+            if done < warm_up:  # much happens at first that never happens again
                 if elapsed > _PATIENCE and not train.compile:
-                    return pictures / elapsed
+                    return (done + 1) * pictures / elapsed
                 begin = time.perf_counter()
             elif elapsed > _SECONDS:
                 break
-        return done * pictures / (time.perf_counter() - begin)
+        return (done + 1 - warm_up) * pictures / (time.perf_counter() - begin)
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             return None

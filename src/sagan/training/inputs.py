@@ -16,6 +16,7 @@ from sagan.config import Config, TrainConfig
 from sagan.data import Dataset, batch_indices
 from sagan.images import to_float
 from sagan.training.randomness import Purpose, draw_latents_and_labels, generator_at
+from sagan.transfer import send
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +32,10 @@ class Reals:
 
     def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Moves them and makes them what the networks see: float (N, 3, R, R) in [-1, 1], (N,)."""
-        images = to_float(_move(self.images, device))
+        images = to_float(send(self.images, device))
         if self.flipped is not None:
-            images = torch.where(_move(self.flipped, device), images.flip(3), images)
-        return images, _move(self.labels, device)
+            images = torch.where(send(self.flipped, device), images.flip(3), images)
+        return images, send(self.labels, device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ class Draws:
 
     def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Moves them."""
-        return _move(self.latents, device), _move(self.labels, device)
+        return send(self.latents, device), send(self.labels, device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +124,3 @@ def step_inputs(
 
 def _host(tensor: Tensor, pinned: bool) -> Tensor:
     return tensor.pin_memory() if pinned else tensor
-
-
-def _move(tensor: Tensor, device: torch.device) -> Tensor:
-    return tensor.to(device, non_blocking=True)

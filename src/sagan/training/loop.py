@@ -72,6 +72,8 @@ def compile_networks(state: TrainingState, device: torch.device) -> None:
     warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor")
     mode = "reduce-overhead" if device.type == "cuda" else "default"  # with CUDA graphs
     for network in (state.generator, state.discriminator):
+        if device.type == "cuda":
+            spectral.reserve_kernels(network)
         network.compile(mode=mode, dynamic=False)
 
 

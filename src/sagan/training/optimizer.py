@@ -18,7 +18,8 @@ class NetworkAdam:
     """Fused Adam, one kernel for all parameters, which does nothing once the run has diverged.
 
     It works on views of the parameters with their dimensions in the order of memory: the fused
-    kernel of CPUs copies whatever is not contiguous, four times per step.
+    kernel of CPUs copies whatever is not contiguous, four times per step. PyTorch's kernel for
+    Apple's GPUs ignores ``diverged``: there the run stops as well, but after some useless steps.
 
     Args:
         network: The parameters; they must stay where they are.

@@ -45,6 +45,7 @@ class Progress:
         self._step = step
         self._losses: dict[str, float] = {}
         self._seconds_per_step = 0.0
+        self._readings = 0
         self._last = time.perf_counter()
 
     def __enter__(self) -> Self:
@@ -66,9 +67,12 @@ class Progress:
         now = time.perf_counter()
         seconds = (now - self._last) / len(terms)
         self._last = now
+        self._readings += 1
         for step_terms in terms:
-            weight = _WEIGHT_OF_NEWEST if self._losses else 1.0
+            # The first reading is the first step's, in which much happens that never happens again.
+            weight = _WEIGHT_OF_NEWEST if self._readings > 2 else 1.0
             self._seconds_per_step += weight * (seconds - self._seconds_per_step)
+            weight = _WEIGHT_OF_NEWEST if self._losses else 1.0
             for name, value in step_terms.items():
                 before = self._losses.get(name, value)
                 self._losses[name] = before + weight * (value - before)
