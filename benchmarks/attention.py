@@ -38,7 +38,7 @@ def attention(suite: Suite, options: Options) -> None:
         autocast = options.autocast(precision)
         columns = x.contiguous(memory_format=torch.channels_last)
         ours = partial(forward_and_backward, _ours(channels, options.device), columns, autocast)
-        sides = [_side("ours", ours, x, precision, fused_kernel(ours))]
+        sides = [_side("ours", ours, x, precision, kernels_of(ours))]
         needed = PLAIN_MAPS * count * side**4 // 4 * x.element_size()
         memory = memory_of(options.device)
         if memory is None or needed < memory.available:
@@ -58,8 +58,8 @@ def forward_and_backward(layer: nn.Module, x: Tensor, autocast: torch.autocast) 
     torch.autograd.grad(y, [x, *layer.parameters()], torch.ones_like(y))
 
 
-def fused_kernel(call: Call) -> str:
-    """The attention kernels that ran in a call, by the profiler's names."""
+def kernels_of(call: Call) -> str:
+    """The fused kernels that ran in a call, by the profiler's names; without one, chunks."""
     activities = [torch.profiler.ProfilerActivity.CPU]
     if torch.cuda.is_available():
         activities.append(torch.profiler.ProfilerActivity.CUDA)
@@ -77,7 +77,7 @@ def fused_kernel(call: Call) -> str:
         for name in names
         if ("fmha" in name or "flash_fwd" in name or "sdpa" in name) and "::_" not in name
     }
-    return ", ".join(sorted(operators) + sorted(kernels))
+    return ", ".join(sorted(operators) + sorted(kernels)) or "chunks: bmm, softmax, bmm"
 
 
 def _side(name: str, call: Call, x: Tensor, precision: Precision, note: str) -> Side:

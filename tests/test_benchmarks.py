@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from benchmarks import __main__ as command
 from benchmarks import harness, machine
 from benchmarks.adapters import attention_resolution, load_factory, surroundings
-from benchmarks.attention import fused_kernel
+from benchmarks.attention import kernels_of
 from benchmarks.harness import Row, Side, Suite
 from benchmarks.naive import Naive, channels_last
 from benchmarks.networks import noise, sampling, train
@@ -167,7 +167,7 @@ def test_the_peak_sees_scratch_tensors_inside_of_kernels():
     query, key, value = torch.randn(3, 1, 1, 512, 16)
     call = partial(F.scaled_dot_product_attention, query, key, value)
     assert (harness.peak_bytes(call, CPU) or 0) > 512 * 16 * 4, "more than the output"
-    assert fused_kernel(call) == "flash_attention_for_cpu"
+    assert kernels_of(call) == "flash_attention_for_cpu"
 
 
 def test_rates_of_a_row():

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sagan.attention import attend, attention_weights
 from sagan.config import ClassTables, Initialization
 from sagan.convolution import conv2d, conv_transpose2d
 from sagan.spectral import SpectralLayer
@@ -267,14 +268,7 @@ class SelfAttention2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W); H and W even where key and value are pooled."""
         query, key, value = self._projections(x)
-        padding = (0, value.shape[2] - query.shape[2])  # fused kernels want equal sizes
-        attended = F.scaled_dot_product_attention(
-            F.pad(query, padding)[:, None],
-            F.pad(key, padding)[:, None],
-            value[:, None],
-            scale=1.0,
-        )[:, 0]  # (N, HW, C/2)
-        attended = attended.mT.unflatten(2, x.shape[2:])  # (N, C/2, H, W)
+        attended = attend(query, key, value).mT.unflatten(2, x.shape[2:])  # (N, C/2, H, W)
         if not isinstance(self.out, Conv2d):
             return x + self.gamma * attended
         return x + F.conv2d(attended, self.gamma * self.out.kernel)  # gamma spares a map
@@ -291,7 +285,7 @@ class SelfAttention2d(nn.Module):
             grid (H x W without pooling); each row sums to 1.
         """
         query, key, _ = self._projections(x)
-        return (query[:, queries] @ key.mT).softmax(dim=2)
+        return attention_weights(query[:, queries], key)
 
     def _projections(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         layers = (self.query, self.key, self.value)

@@ -1,0 +1,63 @@
+"""The attention product softmax(query key^T) value, without keeping its map.
+
+A fused kernel computes it piece by piece. On CPUs PyTorch's is slow where the value has many
+channels: query and key, four times narrower, must be padded to the same size, and its products
+stay behind oneDNN's. There chunks of queries win, computed again in the backward pass
+(docs/performance.md).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+CHUNK = 256
+"""Queries of a chunk: from 128 to 1,024 it matters little to the time."""
+CHUNKED_FROM = 64
+"""Channels of the value from which on chunks win on CPUs."""
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """What every query finds: a mean of the values, weighted by the softmax over the keys.
+
+    Args:
+        query: (N, Q, d).
+        key: (N, K, d).
+        value: (N, K, v), v at least d.
+
+    Returns:
+        (N, Q, v).
+    """
+    if value.device.type == "cpu" and value.shape[2] >= CHUNKED_FROM:
+        chunks = [
+            checkpoint(_weighted, rows, key, value, use_reentrant=False, preserve_rng_state=False)
+            for rows in query.split(CHUNK, dim=1)
+        ]
+        return torch.cat(chunks, dim=1)
+    padding = (0, value.shape[2] - query.shape[2])  # fused kernels want equal sizes
+    return F.scaled_dot_product_attention(
+        F.pad(query, padding)[:, None], F.pad(key, padding)[:, None], value[:, None], scale=1.0
+    )[:, 0]
+
+
+def attention_weights(query: Tensor, key: Tensor) -> Tensor:
+    """softmax(query key^T), by the formula.
+
+    Args:
+        query: (N, Q, d).
+        key: (N, K, d).
+
+    Returns:
+        (N, Q, K) in at least float32; each row sums to 1.
+    """
+    dtype = torch.promote_types(query.dtype, torch.float32)
+    with torch.autocast(query.device.type, enabled=False):
+        return (query.to(dtype) @ key.to(dtype).mT).softmax(dim=2)
+
+
+def _weighted(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    weights = attention_weights(query, key).to(value.dtype)
+    with torch.autocast(value.device.type, enabled=False):
+        return weights @ value
