@@ -62,6 +62,8 @@ class Row:
     side: str
     precision: Precision | None = None
     images: int = 0
+    first_seconds: float | None = None
+    """The first call, in which a compiled side compiles; not among those timed."""
     seconds: list[float] = field(default_factory=list)
     """Every timed call, in order; empty where the side could not run."""
     ratio: float | None = None
@@ -255,12 +257,10 @@ class Suite:
     def _warm_up(self, side: Side, row: Row) -> None:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        side.prepare()
+        row.first_seconds = timed(side, self.device)
         if side.precision is not None:
             row.operations = operations(side.call)
             row.peak_bytes = peak_bytes(side.call, self.device)
-        else:
-            side.call()
 
     def table(self, section: str) -> str:
         """The rows of a section in Markdown, without the columns that would be empty."""
@@ -274,6 +274,7 @@ class Suite:
         if row.gigaflops and row.precision:
             share = row.gigaflops / self.ceiling(row.precision)
         values = {
+            "first call": (row.first_seconds, "{:.1f} s".format),
             "time": (row.median, lambda seconds: f"{seconds * 1e3:.1f} ms"),
             "ratio": (row.ratio, "{:.2f}".format),
             "images/s": (row.images_per_second, "{:.1f}".format),

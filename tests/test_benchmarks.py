@@ -182,7 +182,7 @@ def test_rates_of_a_row():
 def test_a_table_has_no_empty_columns():
     suite = Suite(CPU, 1)
     suite.compare("startup", "s", [Side(name="a", call=lambda: None)])
-    assert suite.table("startup").splitlines()[0] == "|  | side | time | ratio |"
+    assert suite.table("startup").splitlines()[0] == "|  | side | first call | time | ratio |"
 
 
 def test_models_are_built_for_device_and_precision():
