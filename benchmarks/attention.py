@@ -64,7 +64,7 @@ def kernels_of(call: Call) -> str:
     if torch.cuda.is_available():
         activities.append(torch.profiler.ProfilerActivity.CUDA)
     call()
-    with torch.profiler.profile(activities=activities) as profile:
+    with torch.profiler.profile(activities=activities, acc_events=True) as profile:
         call()
     names = [event.key for event in profile.key_averages()]
     operators = {

@@ -176,7 +176,7 @@ def peak_bytes(call: Call, device: torch.device) -> int | None:
 def _peak_of_events(call: Call) -> int:
     # The first call is in the profile because blocks of before it are freed without an event.
     with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True, acc_events=True
     ) as profile:
         call()
         with torch.profiler.record_function("second call"):
