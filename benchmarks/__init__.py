@@ -5,6 +5,9 @@
 
 import os
 
+from sagan.threads import sleep_while_waiting
+
 # PyTorch's profiler announces itself otherwise, and every block that is older than a profile.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+sleep_while_waiting()

@@ -16,6 +16,7 @@ from sagan import config as settings
 from sagan.errors import SaganError
 from sagan.presets import PRESETS
 from sagan.presets import preset as named_preset
+from sagan.threads import sleep_while_waiting
 
 DEFAULT_PRESET = "avatars32"
 
@@ -66,6 +67,7 @@ app = App(
 
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point: a mistake is one line on stderr and exit code 2."""
+    sleep_while_waiting()
     warnings.showwarning = lambda message, *_: print(f"sagan: {message}", file=sys.stderr)
     try:
         result = app(arguments, exit_on_error=False, print_error=False)
