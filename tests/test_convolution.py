@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -103,3 +105,18 @@ def test_kernels_are_reordered_for_small_maps_without_gradients_in_float32_alone
         assert is_bound_by_kernel(small, kernel)
     with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
         assert not is_bound_by_kernel(small, kernel)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch in torch
+@pytest.mark.parametrize("case", ["3x3", "4x4", "transposed"])
+def test_compiled_products_have_the_same_values_and_gradients(case, monkeypatch):
+    monkeypatch.setattr(convolution, "_as_product", lambda *_: True)
+    convolve, settings, _, _, x, kernel, bias = cases()[case]
+    found = []
+    for function in (convolve, torch.compile(convolve)):
+        y = function(x, kernel, bias, **settings)
+        found.append((y, *torch.autograd.grad(y.square().sum(), (x, kernel, bias))))
+    for plain, compiled in zip(*found, strict=True):
+        torch.testing.assert_close(compiled, plain, rtol=0, atol=1e-10)

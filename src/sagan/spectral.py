@@ -86,7 +86,7 @@ class _DivideBySigma(torch.autograd.Function):
         if gradient.stride() != normalized.stride():
             gradient = torch.empty_like(normalized).copy_(gradient)
         matrix, order = _matrix(gradient)
-        overlap = (gradient * normalized).sum()
+        overlap = _line(gradient).dot(_line(normalized))
         correction = torch.addr(matrix, u * overlap, v, alpha=-1).div_(sigma)
         back = [(0, *(dim + 1 for dim in order)).index(dim) for dim in range(gradient.ndim)]
         sizes = [gradient.shape[dim + 1] for dim in order]
@@ -96,6 +96,11 @@ class _DivideBySigma(torch.autograd.Function):
 def memory_order(tensor: Tensor) -> list[int]:
     """The dimensions of a tensor, from the outermost in memory to the innermost."""
     return sorted(range(tensor.ndim), key=tensor.stride, reverse=True)
+
+
+def _line(tensor: Tensor) -> Tensor:
+    """All values in the order of memory, a view."""
+    return tensor.permute(memory_order(tensor)).flatten()
 
 
 def _matrix(weight: Tensor) -> tuple[Tensor, list[int]]:
