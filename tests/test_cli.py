@@ -250,22 +250,23 @@ def test_every_setting_is_explained(capsys, monkeypatch):
             assert f"--{section}.{name.replace('_', '-')} " in shown
 
 
+WAITING = """
+import signal, time, sagan.cli
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+sagan.cli.app.command(name="wait")(lambda: (print("on", flush=True), time.sleep(60)))
+sagan.cli.main(["wait"])
+"""
+
+
 def test_interruption_is_no_traceback():
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import sagan.cli, time; sagan.cli.app.command(name='wait')("
-            "lambda: (print('on', flush=True), time.sleep(60))); sagan.cli.main(['wait'])",
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "on\n"
-    time.sleep(0.1)
-    process.send_signal(2)
-    _, error = process.communicate(timeout=10)
+    command = [sys.executable, "-c", WAITING]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "on\n"
+        time.sleep(0.1)
+        process.send_signal(2)
+        _, error = process.communicate(timeout=10)
     assert process.returncode == 130
     assert "Traceback" not in error
 
