@@ -5,7 +5,7 @@
 
 import os
 
-from sagan.threads import sleep_while_waiting
+from sagan.system.threads import sleep_while_waiting
 
 # PyTorch's profiler announces itself otherwise, and every block that is older than a profile.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")

@@ -23,9 +23,9 @@ from benchmarks.networks import sampling, train
 from benchmarks.options import SIZES, Options
 from benchmarks.startup import startup
 from sagan.config import nearest
-from sagan.device import autocast, keep_freed_memory, pick_device
 from sagan.errors import SaganError
-from sagan.files import write_text
+from sagan.system.device import autocast, keep_freed_memory, pick_device
+from sagan.system.files import write_text
 
 SECTIONS: dict[str, Callable[[Suite, Options], None]] = {
     "train": train,

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from benchmarks.harness import Call, Precision, Side, Suite
 from benchmarks.naive import reference
 from benchmarks.options import Options
-from sagan import spectral
-from sagan.layers import SelfAttention2d, initialize
-from sagan.memory import memory_of
+from sagan.nn import spectral
+from sagan.nn.layers import SelfAttention2d, initialize
+from sagan.system.memory import memory_of
 
 MAPS = (32, 64, 128)
 CHANNELS = (64, 256)

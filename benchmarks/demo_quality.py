@@ -24,10 +24,10 @@ from torch.nn import functional as F
 import sagan
 from sagan.data.avatars import CLASS_NAMES, load_avatars
 from sagan.data.dataset import Split
-from sagan.features import extract, load_extractor
+from sagan.evaluation.features import extract, load_extractor
+from sagan.evaluation.metrics import fit_gaussian, frechet_distance, kernel_distance
 from sagan.images import to_float
-from sagan.metrics import fit_gaussian, frechet_distance, kernel_distance
-from sagan.sampling import TrainedGenerator
+from sagan.sampling.generator import TrainedGenerator
 
 COUNT = 5000
 FAMILIES = ("blue robot", "monster", "robot head", "cat", "person")

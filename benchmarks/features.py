@@ -17,10 +17,10 @@ from benchmarks.options import Options
 from sagan.data.avatars import load_avatars
 from sagan.evaluation.evaluate import evaluate
 from sagan.evaluation.extraction import BATCH_SIZE, features_of, features_path
+from sagan.evaluation.features import FeatureExtractor, load_extractor
 from sagan.evaluation.measures import METRICS
 from sagan.evaluation.pictures import Pictures, stored
 from sagan.evaluation.sides import Sides
-from sagan.features import FeatureExtractor, load_extractor
 
 COUNT = 2000
 

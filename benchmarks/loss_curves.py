@@ -20,8 +20,8 @@ import torch
 
 from benchmarks.naive import reference
 from sagan.config import Config
+from sagan.config.presets import preset
 from sagan.data import Dataset, load_dataset
-from sagan.presets import preset
 from sagan.training.inputs import step_inputs
 from sagan.training.loop import train_steps
 from sagan.training.state import new_state

@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks.adapters import Batch, attention_resolution, surroundings
 from sagan import config as settings
 from sagan.data import Dataset
-from sagan.sampling import TrainedGenerator
+from sagan.sampling.generator import TrainedGenerator
 from sagan.training.loop import train_steps
 from sagan.training.state import new_state
 

@@ -5,7 +5,7 @@ from torch import nn
 
 from sagan import config as settings
 from sagan.data import Dataset
-from sagan.features import FeatureExtractor
+from sagan.evaluation.features import FeatureExtractor
 from sagan.images import save_png
 
 
@@ -65,7 +65,7 @@ def trained_run(tmp_path_factory, picture_folder):
     """The folder of a finished run of two steps."""
     from dataclasses import replace
 
-    from sagan.training.driver import Driver
+    from sagan.training.run import Driver
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     config = tiny(steps=2)
@@ -109,7 +109,7 @@ def inception_weights(tmp_path, monkeypatch):
     """A file of random weights for Inception, which passes for the right one."""
     from hashlib import sha256
 
-    from sagan import features
+    from sagan.evaluation import features
 
     assert features.import_torchvision()
     from torch_fidelity import FeatureExtractorInceptionV3, feature_extractor_inceptionv3

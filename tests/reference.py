@@ -2,7 +2,7 @@
 
 Upsampling, convolution and pooling are separate layers, attention is three matrix products,
 spectral normalisation is PyTorch's own, real and fake pictures go through the discriminator one
-after the other. Parameter names follow sagan.models, so that weights can be copied over.
+after the other. Parameter names follow sagan.nn.residual, so that weights can be copied over.
 """
 
 import torch

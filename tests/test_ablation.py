@@ -6,9 +6,9 @@ from conftest import tiny
 from PIL import Image
 from test_cli import TINY, mistake, run
 
-from sagan import ablation, presets
+from sagan import ablation
 from sagan.ablation import ablate, variants
-from sagan.config import differences
+from sagan.config import differences, presets
 from sagan.errors import SaganError
 from sagan.evaluation.periodic import periodic_evaluation
 

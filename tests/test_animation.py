@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sagan.animation import save_animation
 from sagan.errors import SaganError
+from sagan.sampling.animation import save_animation
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_mistakes_are_refused_and_leave_nothing(frames, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(SaganError, match="choose another place"):
         save_animation(frames, tmp_path / "file" / "film.gif")
-    monkeypatch.setattr("sagan.animation.find_spec", lambda _: None)
+    monkeypatch.setattr("sagan.sampling.animation.find_spec", lambda _: None)
     with pytest.raises(SaganError, match=r"run: pip install 'sagan\[video\]'"):
         save_animation(frames, tmp_path / "film.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

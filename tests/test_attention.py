@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from sagan.attention import CHUNK, CHUNKED_FROM, attend, attention_weights
+from sagan.nn.attention import CHUNK, CHUNKED_FROM, attend, attention_weights
 
 WIDTHS = pytest.mark.parametrize("width", [CHUNKED_FROM - 8, CHUNKED_FROM])
 COUNT = CHUNK + 44  # the last chunk is smaller

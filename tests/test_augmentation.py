@@ -4,9 +4,9 @@ from typing import get_args
 import pytest
 import torch
 
-from sagan import augmentation
-from sagan.augmentation import augment
 from sagan.config import Augmentation
+from sagan.losses import augmentation
+from sagan.losses.augmentation import augment
 
 NAMES = get_args(Augmentation)
 CHANGES = [augmentation.colour, augmentation.translation, augmentation.cutout]

@@ -21,8 +21,8 @@ from benchmarks.naive import Naive, channels_last
 from benchmarks.networks import noise, sampling, train
 from benchmarks.options import Options, Size
 from benchmarks.ours import Ours
-from sagan.convolution import ReorderedKernel
 from sagan.errors import SaganError
+from sagan.nn.convolution import ReorderedKernel
 
 ROOT = Path(__file__).parent.parent
 CPU = torch.device("cpu")

@@ -3,10 +3,10 @@ import torch
 from conftest import tiny
 from safetensors.torch import save_file
 
-from sagan import checkpoint as checkpoints
-from sagan.checkpoint import Checkpoint
 from sagan.errors import SaganError
-from sagan.models import Generator
+from sagan.nn.residual import Generator
+from sagan.runs import checkpoint as checkpoints
+from sagan.runs.checkpoint import Checkpoint
 
 
 def example(value=1.0):
@@ -40,7 +40,7 @@ def test_a_failed_save_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sagan.files.os.fsync", full)
+    monkeypatch.setattr("sagan.system.files.os.fsync", full)
     with pytest.raises(SaganError, match=r"No space left.*free space"):
         checkpoints.save(example(2.0), path)
     assert checkpoints.load(path).parts["generator"]["a.weight"][0, 0] == 1

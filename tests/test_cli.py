@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sagan import cli, presets
+from sagan import cli
 from sagan import config as settings
-from sagan.runs import checkpoint_files
+from sagan.config import presets
+from sagan.runs.run import checkpoint_files
 
 TINY = [
     "--generator.base-channels=8",
@@ -139,7 +140,7 @@ def test_demo(capsys, tmp_path):
 
 
 def test_interrupted_demo_says_how_to_go_on(capsys, tmp_path, monkeypatch):
-    from sagan.runs import Run
+    from sagan.runs.run import Run
 
     def log(run, record):
         if "generator" in record:
@@ -157,7 +158,7 @@ def test_refusal_of_the_system_is_one_line(capsys, monkeypatch, trained_run):
     def refuse(*_):
         raise PermissionError(13, "Permission denied", "some/file")
 
-    monkeypatch.setattr("sagan.runs.checkpoint_files", refuse)
+    monkeypatch.setattr("sagan.runs.run.checkpoint_files", refuse)
     assert "some/file: Permission denied" in mistake(capsys, "sample", trained_run)
 
 

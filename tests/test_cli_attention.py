@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from test_cli import mistake, pixels, run
 
-from sagan import checkpoint as checkpoints
-from sagan.runs import checkpoint_files
+from sagan.runs import checkpoint as checkpoints
+from sagan.runs.run import checkpoint_files
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_raw_rows(capsys, tmp_path, trained_run):
 def test_raw_rows_of_several_layers(capsys, tmp_path):
     from conftest import tiny
 
-    from sagan.models import Generator
+    from sagan.nn.residual import Generator
 
     config = replace(tiny(), generator=replace(tiny().generator, attention=(8, 16)))
     network = Generator(config.generator, resolution=32, num_classes=2)

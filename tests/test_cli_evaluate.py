@@ -10,7 +10,7 @@ from sagan.images import save_png
 
 @pytest.fixture(autouse=True)
 def _small_extractor(extractor, monkeypatch):
-    for place in ("features", "evaluation.periodic"):
+    for place in ("evaluation.features", "evaluation.periodic"):
         monkeypatch.setattr(f"sagan.{place}.load_extractor", lambda *_, **__: extractor)
 
 

@@ -8,11 +8,11 @@ from conftest import tiny
 from test_training import CPU, run_steps
 
 from benchmarks.harness import operations
-from sagan import device
 from sagan.config import LossConfig
-from sagan.device import require_compiler
 from sagan.errors import SaganError
-from sagan.training.driver import Driver
+from sagan.system import device
+from sagan.system.device import require_compiler
+from sagan.training.run import Driver
 from sagan.training.state import new_state
 
 

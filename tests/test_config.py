@@ -29,7 +29,7 @@ def test_toml_file(tmp_path):
         ({"train": {"precision": "float16"}}, ["train.precision", "bfloat16"]),
         ({"train": {"ema_decay": 1.0}}, ["train.ema_decay", "below 1"]),
         ({"data": {"resolution": 48}}, ["data.resolution", "48", "32, 64, 128, 256"]),
-        ({"generator": {"base_channels": 12}}, ["generator.base_channels", "multiple of 8"]),
+        ({"generator": {"base_channels": 1}}, ["generator.base_channels", "at least 2", "32 x 32"]),
         ({"generator": {"base_channels": 0}}, ["generator.base_channels", "at least 1"]),
         ({"generator": {"attention": [24]}}, ["generator.attention", "24", "8, 16, 32"]),
         ({"generator": {"attention": [4]}}, ["generator.attention", "4"]),

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sagan import convolution
-from sagan.convolution import ReorderedKernel, conv2d, conv_transpose2d, is_bound_by_kernel
+from sagan.nn import convolution
+from sagan.nn.convolution import ReorderedKernel, conv2d, conv_transpose2d, is_bound_by_kernel
 
 PLAIN = torch.channels_last
 

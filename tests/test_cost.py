@@ -4,10 +4,10 @@ import pytest
 import torch
 from conftest import tiny
 
-from sagan.cost import multiply_accumulates, real_pictures
-from sagan.layers import Conv2d, DownsampleConv2d, Linear, UpsampleConv2d
-from sagan.models import Discriminator, Generator
-from sagan.presets import preset
+from sagan.config.presets import preset
+from sagan.nn.layers import Conv2d, DownsampleConv2d, Linear, UpsampleConv2d
+from sagan.nn.residual import Discriminator, Generator
+from sagan.training.cost import multiply_accumulates, real_pictures
 
 
 def counted(network, *inputs):

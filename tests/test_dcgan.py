@@ -6,12 +6,13 @@ from conftest import tiny
 from torch import nn
 from torch.nn import functional as F
 
-from sagan import cli, load_discriminator, load_generator, spectral
+from sagan import cli, load_discriminator, load_generator
 from sagan import config as settings
 from sagan.config import DiscriminatorConfig, GeneratorConfig
-from sagan.folding import fold
-from sagan.models import make_discriminator, make_generator
-from sagan.training.driver import Driver
+from sagan.nn import spectral
+from sagan.nn.folding import fold
+from sagan.nn.residual import make_discriminator, make_generator
+from sagan.training.run import Driver
 
 
 def pair(resolution=32, **changes):

@@ -5,9 +5,9 @@ import sys
 import pytest
 import torch
 
-from sagan import device
-from sagan.device import autocast, computes_in_bfloat16, pick_device
 from sagan.errors import SaganError
+from sagan.system import device
+from sagan.system.device import autocast, computes_in_bfloat16, pick_device
 
 
 def test_auto_finds_a_device_and_names_are_taken():
@@ -34,7 +34,7 @@ def test_large_blocks_are_not_taken_from_the_system_again():
     """Counted in page faults of a fresh process, whose allocator is still the default one."""
     script = """
 import resource, sys, torch
-from sagan.device import keep_freed_memory
+from sagan.system.device import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 def faults():

@@ -13,12 +13,12 @@ from sagan.errors import SaganError
 from sagan.evaluation import comparison, read_record, summary, write_record
 from sagan.evaluation.evaluate import evaluate, neighbour_sheet
 from sagan.evaluation.extraction import features_of, features_path
+from sagan.evaluation.features import load_extractor
 from sagan.evaluation.measures import METRICS, known_metrics
 from sagan.evaluation.periodic import periodic_evaluation
 from sagan.evaluation.pictures import generated, proportional_labels, stored
 from sagan.evaluation.selection import Selection
 from sagan.evaluation.sides import Sides, open_sides
-from sagan.features import load_extractor
 from sagan.images import save_png
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sagan.config import RESIDUAL_ONLY, Config
-from sagan.presets import PRESETS, preset
+from sagan.config.presets import PRESETS, preset
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "faithfulness.md"

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sagan import features
 from sagan.errors import SaganError
-from sagan.features import EXTRACTORS, extract, import_torchvision, load_extractor
+from sagan.evaluation import features
+from sagan.evaluation.features import EXTRACTORS, extract, import_torchvision, load_extractor
 from sagan.images import to_float
 
 needs_eval = pytest.mark.skipif(

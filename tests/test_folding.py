@@ -5,18 +5,18 @@ import sys
 import pytest
 import torch
 
-from sagan import folding
 from sagan.config import Config
-from sagan.folding import ConstantConv2d, fold
-from sagan.models import make_generator
+from sagan.nn import folding
+from sagan.nn.folding import ConstantConv2d, fold
+from sagan.nn.residual import make_generator
 
 
 def test_folding_draws_no_weights_and_loads_no_symbolic_mathematics():
     program = """
 import sys, torch
 from sagan.config import Config
-from sagan.folding import fold
-from sagan.models import Generator
+from sagan.nn.folding import fold
+from sagan.nn.residual import Generator
 generator = Generator(Config().generator, resolution=32, num_classes=0)
 state = torch.get_rng_state()
 fold(generator)

@@ -8,7 +8,7 @@ from test_training import CPU, EXACT
 
 from sagan.config import LossConfig
 from sagan.errors import SaganError
-from sagan.memory import Memory
+from sagan.system.memory import Memory
 from sagan.training import footprint as module
 from sagan.training.footprint import (
     MARGIN,

@@ -7,12 +7,12 @@ from conftest import tiny
 
 from sagan.cli import main
 from sagan.errors import SaganError
-from sagan.memory import Memory
-from sagan.training import driver as driver_module
+from sagan.system.memory import Memory
 from sagan.training import forecast as module
-from sagan.training.driver import Driver
+from sagan.training import run as driver_module
 from sagan.training.footprint import Footprint
 from sagan.training.forecast import forecast, in_words, table
+from sagan.training.run import Driver
 
 NEED = Footprint(fixed=2**22, per_picture=2**18)
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 from conftest import tiny
 
-from sagan import checkpoint as checkpoints
 from sagan.data import load_dataset
 from sagan.errors import SaganError
 from sagan.images import to_uint8
@@ -24,12 +23,15 @@ from sagan.inspection import (
     view_of_seed,
 )
 from sagan.inspection.capture import captured_inputs, explicit_rows
+from sagan.inspection.figure import attention_figure
+from sagan.inspection.maps import attended_regions
+from sagan.inspection.queries import query_index
 from sagan.inspection.statistics import judged_images, measure
-from sagan.layers import SelfAttention2d
-from sagan.models import Discriminator, Generator
-from sagan.runs import checkpoint_files
-from sagan.sampling import TrainedDiscriminator, TrainedGenerator
-from sagan.visualization import attended_regions, attention_figure, query_index
+from sagan.nn.layers import SelfAttention2d
+from sagan.nn.residual import Discriminator, Generator
+from sagan.runs import checkpoint as checkpoints
+from sagan.runs.run import checkpoint_files
+from sagan.sampling.generator import TrainedDiscriminator, TrainedGenerator
 
 NAMES = ("dark", "light")
 

@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import sagan
-from sagan import checkpoint as checkpoints
 from sagan import cli
 from sagan.errors import SaganError
 from sagan.inspection.capture import attention_layers
 from sagan.interop.conversion import convert
 from sagan.interop.files import read
 from sagan.interop.reading import Choices
+from sagan.runs import checkpoint as checkpoints
 
 HERE = Path(__file__).parent / "golden"
 SHARED = Path(__file__).parent.parent.parent / "shared" / "golden"
@@ -134,7 +134,7 @@ def test_unconverged_singular_vectors_divide_as_in_their_repository(name, tmp_pa
     tensors = unconverged(load_file(golden(name)["G"]))
     save_file(tensors, tmp_path / "G.safetensors")
     checkpoint, _ = convert([tmp_path / "G.safetensors"])
-    generator = sagan.sampling.generator_of(checkpoint, "generator").network
+    generator = sagan.sampling.generator.generator_of(checkpoint, "generator").network
     if name == "biggan_32":
         weight, u = tensors["output_layer.2.weight"], tensors["output_layer.2.u0"][0]
         v = torch.nn.functional.normalize(weight.flatten(1).T @ u, dim=0)
@@ -152,7 +152,7 @@ def test_one_network_alone(part, tmp_path):
     checkpoint, [network] = convert([golden("mimicry_32")[part]])
     assert list(checkpoint.parts) == [network.role]
     path = tmp_path / "alone.safetensors"
-    checkpoints.save(sagan.sampling.for_inference(checkpoint), path)
+    checkpoints.save(sagan.sampling.generator.for_inference(checkpoint), path)
     load = {"G": sagan.load_generator, "D": sagan.load_discriminator}
     assert load.pop(part)(path).class_names == ("0", "1", "2", "3", "4")
     with pytest.raises(SaganError, match=r"no (generator|discriminator), only"):

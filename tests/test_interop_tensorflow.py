@@ -7,9 +7,9 @@ import torch
 from sagan import config as settings
 from sagan.errors import SaganError
 from sagan.interop.conversion import convert
-from sagan.layers import Embedding
-from sagan.models import make_discriminator, make_generator
-from sagan.sampling import generator_of
+from sagan.nn.layers import Embedding
+from sagan.nn.residual import make_discriminator, make_generator
+from sagan.sampling.generator import generator_of
 
 SIZE = {"resolution": 128, "num_classes": 3}
 CONFIG = settings.from_dict(

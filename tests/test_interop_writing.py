@@ -9,13 +9,13 @@ from safetensors.torch import load_file
 from test_interop import golden, require_equal, run, unconverged
 
 import sagan
-from sagan import checkpoint as checkpoints
 from sagan import config as settings
 from sagan.errors import SaganError
 from sagan.interop.conversion import convert
 from sagan.interop.files import read
 from sagan.interop.writing import write
-from sagan.models import make_discriminator, make_generator
+from sagan.nn.residual import make_discriminator, make_generator
+from sagan.runs import checkpoint as checkpoints
 
 
 def both(name):
@@ -134,7 +134,7 @@ def ours(generator=None, discriminator=None, classes=("a", "b"), **data):
 
 
 def images_of(checkpoint):
-    generator = sagan.sampling.generator_of(checkpoint, "generator")
+    generator = sagan.sampling.generator.generator_of(checkpoint, "generator")
     labels = torch.arange(4) % max(len(checkpoint.class_names), 1)
     latents = torch.randn(4, generator.latent_dim, generator=torch.Generator().manual_seed(1))
     return generator(latents, labels)

@@ -5,9 +5,9 @@ from conftest import tiny
 
 import sagan
 from sagan.errors import SaganError
-from sagan.interpolation import class_path, latent_path, slerp
-from sagan.models import Generator
-from sagan.sampling import TrainedGenerator
+from sagan.nn.residual import Generator
+from sagan.sampling.generator import TrainedGenerator
+from sagan.sampling.interpolation import class_path, latent_path, slerp
 
 
 @pytest.fixture(scope="module")

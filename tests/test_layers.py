@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sagan import spectral
-from sagan.blocks import DiscriminatorBlock, EqualResidual2d, GeneratorBlock
-from sagan.layers import (
+from sagan.nn import spectral
+from sagan.nn.blocks import DiscriminatorBlock, EqualResidual2d, GeneratorBlock
+from sagan.nn.layers import (
     ConditionalBatchNorm2d,
     Conv2d,
     DownsampleConv2d,

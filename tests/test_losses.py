@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sagan import losses
 from sagan.config import LossConfig, LossName
+from sagan.losses import adversarial as losses
 
 NAMES = get_args(LossName)
 PAIRED = ("hinge", "non-saturating", "least-squares")

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from sagan import memory
-from sagan.memory import is_out_of_memory, memory_of, readable
+from sagan.system import memory
+from sagan.system.memory import is_out_of_memory, memory_of, readable
 
 
 def test_this_machine_says_how_much_it_has():

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from sagan import metrics
 from sagan.errors import SaganError
-from sagan.features import import_torchvision
-from sagan.metrics import (
+from sagan.evaluation import metrics
+from sagan.evaluation.features import import_torchvision
+from sagan.evaluation.metrics import (
     Gaussian,
     density_coverage,
     fit_classifier,

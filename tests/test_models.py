@@ -2,10 +2,10 @@ import pytest
 import reference
 import torch
 
-from sagan import spectral
 from sagan.config import DiscriminatorConfig, GeneratorConfig
-from sagan.folding import fold
-from sagan.models import Discriminator, Generator
+from sagan.nn import spectral
+from sagan.nn.folding import fold
+from sagan.nn.residual import Discriminator, Generator
 
 
 def count(network):

@@ -8,10 +8,11 @@ import numpy_sagan as formula
 import pytest
 import torch
 
-from sagan import losses, spectral
 from sagan.config import DiscriminatorConfig, GeneratorConfig
-from sagan.layers import SelfAttention2d
-from sagan.models import Discriminator, Generator
+from sagan.losses import adversarial as losses
+from sagan.nn import spectral
+from sagan.nn.layers import SelfAttention2d
+from sagan.nn.residual import Discriminator, Generator
 
 
 def assert_agrees(ours, expected):

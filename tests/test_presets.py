@@ -11,8 +11,8 @@ import pytest
 from sagan import cli
 from sagan import config as settings
 from sagan.cli.presets import field_docstrings
+from sagan.config.presets import PRESETS, preset
 from sagan.errors import SaganError
-from sagan.presets import PRESETS, preset
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -91,7 +91,7 @@ def test_studiogan_and_mmgeneration_differ_in_these_on_cifar():
 def test_networks_are_as_large_as_their_repositories(name, classes, parameters):
     import torch
 
-    from sagan.models import make_discriminator, make_generator
+    from sagan.nn.residual import make_discriminator, make_generator
 
     config = preset(name)
     size = {"resolution": config.data.resolution, "num_classes": classes}

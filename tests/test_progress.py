@@ -2,8 +2,8 @@ from types import SimpleNamespace
 
 from conftest import tiny
 
-from sagan import progress as progress_module
-from sagan.progress import duration, progress
+from sagan.system import progress as progress_module
+from sagan.system.progress import duration, progress
 from sagan.training import progress as training_progress
 from sagan.training.progress import Progress
 

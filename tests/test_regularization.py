@@ -5,9 +5,9 @@ import reference
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from sagan import regularization
 from sagan.config import DiscriminatorConfig
-from sagan.models import Discriminator
+from sagan.losses import regularization
+from sagan.nn.residual import Discriminator
 
 WEIGHT = torch.linspace(-1, 2, 3 * 4 * 4, dtype=torch.float64)
 SLOPE = WEIGHT.norm().item()

@@ -10,12 +10,11 @@ import pytest
 import torch
 from conftest import tiny
 
-from sagan import checkpoint as checkpoints
 from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.evaluation.record import Record, Value, write_record
 from sagan.images import grid, save_png
-from sagan.models import Generator
+from sagan.nn.residual import Generator
 from sagan.report import verdict, write_report
 from sagan.report.charts import draw_charts, smoothed, thinned
 from sagan.report.history import Curve, History, read_history
@@ -24,8 +23,9 @@ from sagan.report.pictures import FRAME_PIXELS, attention_figures, newest_sheet,
 from sagan.report.tables import tables_of
 from sagan.report.verdict import judge
 from sagan.report.walks import walks
-from sagan.runs import checkpoint_files
-from sagan.sampling import TrainedGenerator, load_generator
+from sagan.runs import checkpoint as checkpoints
+from sagan.runs.run import checkpoint_files
+from sagan.sampling.generator import TrainedGenerator, load_generator
 
 SECTIONS = (
     "verdict",

@@ -4,9 +4,9 @@ import pytest
 from conftest import tiny
 from test_checkpoint import example
 
-from sagan import checkpoint as checkpoints
 from sagan.errors import SaganError
-from sagan.runs import Run, checkpoint_files, load_checkpoint
+from sagan.runs import checkpoint as checkpoints
+from sagan.runs.run import Run, checkpoint_files, load_checkpoint
 
 
 def test_log_lines_after_a_step_are_dropped(tmp_path):
@@ -60,7 +60,7 @@ def test_full_disk_leaves_settings_and_log(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sagan.files.os.fsync", full)
+    monkeypatch.setattr("sagan.system.files.os.fsync", full)
     with pytest.raises(SaganError, match="No space left"):
         run.begin()
     with pytest.raises(OSError, match="No space left"):

@@ -4,12 +4,12 @@ import torch
 from conftest import tiny
 
 import sagan
-from sagan import checkpoint as checkpoints
-from sagan.checkpoint import Checkpoint
 from sagan.errors import SaganError
-from sagan.models import Discriminator, Generator
-from sagan.runs import load_checkpoint
-from sagan.sampling import TrainedGenerator, class_sheet, draw_latents, for_inference
+from sagan.nn.residual import Discriminator, Generator
+from sagan.runs import checkpoint as checkpoints
+from sagan.runs.checkpoint import Checkpoint
+from sagan.runs.run import load_checkpoint
+from sagan.sampling.generator import TrainedGenerator, class_sheet, draw_latents, for_inference
 
 
 @pytest.fixture

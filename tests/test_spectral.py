@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from sagan import spectral
-from sagan.layers import Conv2d, Embedding, Linear
+from sagan.nn import spectral
+from sagan.nn.layers import Conv2d, Embedding, Linear
 
 
 def sigma(weight):

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from sagan.threads import SPINS
+from sagan.system.threads import SPINS
 
-FUNCTION = "from sagan.threads import sleep_while_waiting; sleep_while_waiting()"
+FUNCTION = "from sagan.system.threads import sleep_while_waiting; sleep_while_waiting()"
 COMMAND = "import contextlib, sagan.cli\nwith contextlib.suppress(SystemExit): sagan.cli.main([])"
 
 

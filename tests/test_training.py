@@ -11,20 +11,21 @@ import pytest
 import torch
 from conftest import tiny
 
-from sagan import checkpoint as checkpoints
-from sagan import losses, spectral
 from sagan.config import LossConfig, TrainConfig
 from sagan.data import Dataset
 from sagan.errors import SaganError
-from sagan.layers import Conv2d
-from sagan.runs import Run, checkpoint_files
-from sagan.sampling import load_generator
+from sagan.losses import adversarial as losses
+from sagan.nn import spectral
+from sagan.nn.layers import Conv2d
+from sagan.runs import checkpoint as checkpoints
+from sagan.runs.run import Run, checkpoint_files
+from sagan.sampling.generator import load_generator
+from sagan.system.randomness import Purpose, draw_latents_and_labels, generator_at
 from sagan.training import loop as training_loop
 from sagan.training import steps as training_steps
-from sagan.training.driver import Driver
 from sagan.training.inputs import Draws, draw_reals, step_inputs
 from sagan.training.loop import average_decay, set_learning_rates, train_steps
-from sagan.training.randomness import Purpose, draw_latents_and_labels, generator_at
+from sagan.training.run import Driver
 from sagan.training.state import new_state, refresh_average, update, update_average
 from sagan.training.steps import Portion, discriminator_gradients, generator_gradients
 from sagan.training.terms import DivergedError, PendingTerms
@@ -168,7 +169,7 @@ def test_singular_vectors_advance_as_the_policy_says(dataset, monkeypatch, setti
 def test_portions_add_up_to_the_gradients_of_the_batch(dataset, monkeypatch, reuse):
     """Without batch norm, whose statistics are those of what passes together."""
     monkeypatch.setattr(
-        "sagan.layers.ConditionalBatchNorm2d.forward", lambda self, x, labels=None: x * 0.9
+        "sagan.nn.layers.ConditionalBatchNorm2d.forward", lambda self, x, labels=None: x * 0.9
     )
     found = []
     for accumulate in (1, 2, 4):
@@ -376,7 +377,7 @@ def test_full_disk_in_the_middle_leaves_the_last_checkpoint_good(
         fsync(descriptor)
 
     monkeypatch.setattr(driver.run, "log", refuse_log)
-    monkeypatch.setattr("sagan.files.os.fsync", refuse)
+    monkeypatch.setattr("sagan.system.files.os.fsync", refuse)
     with pytest.raises(SaganError, match="No space left"):
         driver.train()
     monkeypatch.undo()
@@ -456,7 +457,7 @@ def test_run_folder_of_other_pictures_is_refused(tmp_path, picture_folder, monke
     config = replace(config, data=replace(config.data, source=str(picture_folder)))
     Driver(config, tmp_path / "run").train()
     monkeypatch.setattr(
-        "sagan.training.driver.load_dataset",
+        "sagan.training.run.load_dataset",
         lambda _: Dataset(
             images=np.zeros((16, 3, 32, 32), np.uint8),
             labels=np.arange(16) % 2,

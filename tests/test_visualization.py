@@ -2,19 +2,11 @@ import numpy as np
 import pytest
 
 from sagan.errors import SaganError
-from sagan.visualization import (
-    QUERY_COLOURS,
-    Curve,
-    Frame,
-    Look,
-    attended_regions,
-    attention_figure,
-    choose_query_points,
-    grid_points,
-    heat_map,
-    query_index,
-    timeline_figure,
-)
+from sagan.inspection.drawing import QUERY_COLOURS
+from sagan.inspection.figure import attention_figure
+from sagan.inspection.maps import attended_regions, heat_map
+from sagan.inspection.queries import choose_query_points, grid_points, query_index
+from sagan.inspection.timeline_figure import Curve, Frame, Look, timeline_figure
 
 SIDE = 8
 

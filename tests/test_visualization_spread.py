@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sagan.visualization import attention_spread, uniform_spread
+from sagan.inspection.spread import attention_spread, uniform_spread
 
 
 def random_rows(map_size, pictures=2):

@@ -19,10 +19,10 @@ from sagan import config as settings
 from sagan.config import AttentionForm, Config
 from sagan.data import Dataset
 from sagan.errors import SaganError
-from sagan.files import write_text
-from sagan.models import make_discriminator, make_generator
-from sagan.sampling import TrainedGenerator
-from sagan.training.driver import Driver
+from sagan.nn.residual import make_discriminator, make_generator
+from sagan.sampling.generator import TrainedGenerator
+from sagan.system.files import write_text
+from sagan.training.run import Driver
 
 Axis = Literal["attention", "normalization"]
 Evaluate = Callable[[TrainedGenerator, Dataset], dict[str, float]]

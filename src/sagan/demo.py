@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from sagan import images
+from sagan.config.presets import preset
 from sagan.data.avatars import CREDITS
-from sagan.files import write_text
 from sagan.inspection import attention_figure_of
-from sagan.presets import preset
-from sagan.sampling import TrainedGenerator, class_sheet, load_generator, variety
-from sagan.training.driver import Driver, Outcome
+from sagan.sampling.generator import TrainedGenerator, class_sheet, load_generator, variety
+from sagan.system.files import write_text
+from sagan.training.run import Driver, Outcome
 
 ATTENTION_CLASS = "cat"
 ATTENTION_SEED = 7

@@ -52,7 +52,7 @@ class Places:
     def points(self, view: View) -> list[tuple[int, int]]:
         """The query points of a picture."""
         from sagan.inspection import attention_layers
-        from sagan.visualization import choose_query_points, grid_points
+        from sagan.inspection.queries import choose_query_points, grid_points
 
         if self.grid is not None:
             smallest = min(attention_layers(view.model, self.resolution))
@@ -121,13 +121,13 @@ def _require_compatible(places: Places, flags: Mapping[str, object]) -> None:
 def _print_statistics(
     model: Path, places: Places, samples: int | None, output: Path | None
 ) -> None:
-    from sagan.files import write_text
     from sagan.inspection import (
         PICTURES,
         attention_statistics,
         statistics_json,
         statistics_table,
     )
+    from sagan.system.files import write_text
 
     layers = attention_statistics(
         model,
@@ -180,7 +180,7 @@ def _draw(model: Path, places: Places, output: Path, raw: Path | None) -> None:
 def _views(model: Path, places: Places) -> Iterator[View]:
     """Of the pictures given, or else of a generated one."""
     from sagan.inspection import view_of_picture, view_of_seed
-    from sagan.sampling import load_discriminator, load_generator
+    from sagan.sampling.generator import load_discriminator, load_generator
 
     if not places.picture:
         generator = load_generator(model)
@@ -199,7 +199,7 @@ def _views(model: Path, places: Places) -> Iterator[View]:
 def _save_rows(rows: np.ndarray, points: Sequence[tuple[int, int]], path: Path) -> str:
     import numpy as np
 
-    from sagan.files import replacing
+    from sagan.system.files import replacing
 
     with replacing(path) as draft, draft.open("wb") as file:
         np.save(file, rows)

@@ -57,9 +57,9 @@ def convert(
         _convert_to(to, files, output)
         return
 
-    from sagan.checkpoint import save
     from sagan.interop.conversion import convert
     from sagan.interop.reading import Choices
+    from sagan.runs.checkpoint import save
 
     if not files:
         raise SaganError(
@@ -81,7 +81,7 @@ def convert(
 
 def _convert_to(target: str, files: tuple[Path, ...], folder: Path) -> None:
     from sagan.interop.writing import write
-    from sagan.runs import load_checkpoint
+    from sagan.runs.run import load_checkpoint
 
     if len(files) != 1:
         raise SaganError("--to takes one model: a run folder or a checkpoint of this program")

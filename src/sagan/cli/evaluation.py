@@ -67,9 +67,9 @@ def evaluate(
 
     from sagan import images
     from sagan.evaluation.evaluate import evaluate, neighbour_sheet
+    from sagan.evaluation.features import load_extractor
     from sagan.evaluation.measures import known_metrics
     from sagan.evaluation.sides import open_sides
-    from sagan.features import load_extractor
 
     chosen = known_metrics(name.strip() for name in metrics.split(","))
     network = load_extractor(extractor, weights=weights, device=device)

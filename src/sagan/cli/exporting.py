@@ -21,9 +21,9 @@ def export(model: Path, /, *, output: Annotated[Path, Parameter(name=["--output"
     output
         The .safetensors file to write.
     """
-    from sagan.checkpoint import save
-    from sagan.runs import load_checkpoint
-    from sagan.sampling import for_inference
+    from sagan.runs.checkpoint import save
+    from sagan.runs.run import load_checkpoint
+    from sagan.sampling.generator import for_inference
 
     checkpoint, _ = load_checkpoint(model)
     save(for_inference(checkpoint), output)

@@ -54,7 +54,7 @@ def sample(
     import numpy as np
 
     from sagan import images
-    from sagan.sampling import load_generator
+    from sagan.sampling.generator import load_generator
 
     for name, value in (("columns", columns), ("scale", scale)):
         if value < 1:
@@ -117,9 +117,10 @@ def interpolate(
         A film .mp4, .gif or .apng, or a sheet .png: a row per picture, of a single one a row from
         each seed or class to the next.
     """
-    from sagan import animation, images
-    from sagan.interpolation import class_path, latent_path
-    from sagan.sampling import load_generator, shown_classes
+    from sagan import images
+    from sagan.sampling import animation
+    from sagan.sampling.generator import load_generator, shown_classes
+    from sagan.sampling.interpolation import class_path, latent_path
 
     is_sheet = output.suffix.lower() == ".png"
     if not is_sheet and output.suffix.lower() not in animation.FASTEST:

@@ -14,9 +14,9 @@ from typing import Any
 
 from sagan.cli.program import app
 from sagan.config import Config
-from sagan.cost import multiply_accumulates, real_pictures
-from sagan.presets import PRESETS, described
-from sagan.presets import preset as named_preset
+from sagan.config.presets import PRESETS, described
+from sagan.config.presets import preset as named_preset
+from sagan.training.cost import multiply_accumulates, real_pictures
 
 
 @app.command

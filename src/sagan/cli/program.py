@@ -13,10 +13,10 @@ from cyclopts import App, ArgumentCollection, CycloptsError
 from cyclopts.argument import update_argument_collection
 
 from sagan import config as settings
+from sagan.config.presets import PRESETS
+from sagan.config.presets import preset as named_preset
 from sagan.errors import SaganError
-from sagan.presets import PRESETS
-from sagan.presets import preset as named_preset
-from sagan.threads import sleep_while_waiting
+from sagan.system.threads import sleep_while_waiting
 
 DEFAULT_PRESET = "avatars32"
 

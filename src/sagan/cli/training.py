@@ -48,7 +48,7 @@ def train(
 
         print(forecast.table(forecast.forecast(config, run)), end="")
         return
-    from sagan.training.driver import Driver
+    from sagan.training.run import Driver
 
     evaluate = None
     if config.evaluation.interval:

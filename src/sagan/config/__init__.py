@@ -19,6 +19,7 @@ from sagan.config.networks import (
     Upsampling,
 )
 from sagan.config.plain import differences, from_dict, load, to_dict, to_toml
+from sagan.config.plan import Place, Stage, places, plan
 from sagan.config.training import (
     EvaluationConfig,
     FakeLabels,
@@ -49,15 +50,19 @@ __all__ = [
     "LossConfig",
     "LossName",
     "OptimizerConfig",
+    "Place",
     "PowerIteration",
     "Precision",
     "ShortcutInput",
+    "Stage",
     "TrainConfig",
     "Upsampling",
     "differences",
     "from_dict",
     "load",
     "nearest",
+    "places",
+    "plan",
     "to_dict",
     "to_toml",
 ]

@@ -137,13 +137,6 @@ def _require_network(name: str, config: GeneratorConfig | DiscriminatorConfig) -
             )
     require(config.base_channels >= 1, f"{name}.base_channels", config.base_channels, "at least 1")
     require(
-        not (config.attention or getattr(config, "attention_blocks", ()))
-        or config.base_channels % 8 == 0,
-        f"{name}.base_channels",
-        config.base_channels,
-        "a multiple of 8, since attention projects to an eighth of its channels",
-    )
-    require(
         all(n >= 1 for n in config.channels),
         f"{name}.channels",
         config.channels,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from sagan.config.checks import require
 from sagan.config.data import DataConfig
 from sagan.config.networks import DiscriminatorConfig, GeneratorConfig
+from sagan.config.plan import plan
 from sagan.config.training import EvaluationConfig, LossConfig, OptimizerConfig, TrainConfig
 
 
@@ -24,7 +25,6 @@ class Config:
 
     def __post_init__(self) -> None:
         generator, discriminator = self.generator, self.discriminator
-        resolution, final = self.data.resolution, self.discriminator.final_resolution
         for name, network in (("generator", generator), ("discriminator", discriminator)):
             require(
                 network.architecture == "residual" or not self.data.conditional,
@@ -32,40 +32,8 @@ class Config:
                 network.architecture,
                 "residual where data.conditional is true, since dcgan has no classes",
             )
-        places = (resolution // 4).bit_length()  # 4 x 4 and after every doubling
-        expected = places if generator.architecture == "residual" else places - 1
-        require(
-            len(generator.channels) in (0, expected),
-            "generator.channels",
-            generator.channels,
-            f"{expected} numbers at {resolution} pixels: for 4 x 4 and after every block",
-        )
-        smallest = 8 if generator.architecture == "residual" else 4
-        largest = resolution if generator.architecture == "residual" else resolution // 2
-        _require_attention("generator", generator.attention, smallest, largest)
-        require(
-            final in (4, 8, 16) and final < resolution,
-            "discriminator.final_resolution",
-            final,
-            f"4, 8 or 16 and below {resolution}",
-        )
-        halvings = (resolution // final).bit_length() - 1
-        blocks = len(discriminator.channels) or places
-        require(
-            blocks >= halvings,
-            "discriminator.channels",
-            discriminator.channels,
-            f"at least {halvings} numbers, one per block, to get from {resolution} to {final}",
-        )
-        if discriminator.architecture == "dcgan":
-            require(final == 4, "discriminator.final_resolution", final, "4 with dcgan")
-            require(
-                len(discriminator.channels) in (0, halvings),
-                "discriminator.channels",
-                discriminator.channels,
-                f"{halvings} numbers at {resolution} pixels: after every layer",
-            )
-        _require_attention("discriminator", discriminator.attention, final, resolution // 2)
+        plan(generator, self.data.resolution)
+        plan(discriminator, self.data.resolution)
         require(
             not (self.train.compile and self.loss.penalizes_gradients),
             "train.compile",
@@ -77,13 +45,6 @@ class Config:
             "train.accumulate",
             self.train.accumulate,
             "1 with loss.lecam, whose averages move with whole batches",
-        )
-        require(
-            set(discriminator.attention_blocks) <= set(range(1, blocks + 1))
-            and len(set(discriminator.attention_blocks)) == len(discriminator.attention_blocks),
-            "discriminator.attention_blocks",
-            discriminator.attention_blocks,
-            f"different numbers from 1 to {blocks}",
         )
 
     def remarks(self) -> list[str]:
@@ -113,23 +74,3 @@ class Config:
                 "set loss.gradient_penalty or discriminator.spectral_norm"
             )
         return found
-
-
-def _require_attention(
-    network: str, attention: tuple[int, ...], smallest: int, largest: int
-) -> None:
-    possible = [2**n for n in range(2, 9) if smallest <= 2**n <= largest]
-    for place in attention:
-        require(
-            place in possible,
-            f"{network}.attention",
-            place,
-            f"among {', '.join(map(str, possible))}, where a block ends in a map that attention"
-            " can pool",
-        )
-    require(
-        len(set(attention)) == len(attention),
-        f"{network}.attention",
-        attention,
-        "a list without repetition",
-    )

@@ -33,7 +33,7 @@ from sagan.data.dataset import (
     in_parallel,
     read_cached,
 )
-from sagan.progress import progress
+from sagan.system.progress import progress
 
 CREDITS = (
     "Art: robots Zikri Kader (CC-BY), monsters Hrvoje Novakovic (CC-BY 3.0), robot heads Julian"

@@ -16,8 +16,8 @@ from typing import BinaryIO, Literal, TypeVar
 import numpy as np
 
 from sagan.errors import SaganError
-from sagan.files import replacing
-from sagan.progress import progress
+from sagan.system.files import replacing
+from sagan.system.progress import progress
 
 Split = Literal["train", "held-out"]
 

@@ -13,14 +13,14 @@ import numpy as np
 
 from sagan.errors import SaganError
 from sagan.evaluation.extraction import Features, features_of, features_path
+from sagan.evaluation.features import FeatureExtractor
 from sagan.evaluation.measures import PARAMETERS, Measurement, measure
 from sagan.evaluation.pictures import Pictures
 from sagan.evaluation.record import Record, Value
 from sagan.evaluation.reference import Reference
 from sagan.evaluation.sides import Sides
-from sagan.features import FeatureExtractor
-from sagan.files import write_text
 from sagan.images import grid
+from sagan.system.files import write_text
 
 
 def evaluate(

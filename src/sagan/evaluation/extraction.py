@@ -10,9 +10,9 @@ import torch
 
 from sagan.data.dataset import cache_folder
 from sagan.errors import SaganError
+from sagan.evaluation.features import FeatureExtractor
 from sagan.evaluation.pictures import Pictures
-from sagan.features import FeatureExtractor
-from sagan.progress import progress
+from sagan.system.progress import progress
 
 BATCH_SIZE = 128
 

@@ -11,9 +11,7 @@ import numpy as np
 from sagan.config import nearest
 from sagan.errors import SaganError
 from sagan.evaluation.extraction import Features
-from sagan.evaluation.record import Better
-from sagan.evaluation.reference import MANIFOLD_PICTURES, PROBED_PICTURES, Reference, choice
-from sagan.metrics import (
+from sagan.evaluation.metrics import (
     density_coverage,
     fit_gaussian,
     fit_manifold,
@@ -23,6 +21,8 @@ from sagan.metrics import (
     nearest_neighbours,
     precision_recall,
 )
+from sagan.evaluation.record import Better
+from sagan.evaluation.reference import MANIFOLD_PICTURES, PROBED_PICTURES, Reference, choice
 
 SUBSETS = 100
 SUBSET_SIZE = 1000

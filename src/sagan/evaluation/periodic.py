@@ -9,12 +9,12 @@ from pathlib import Path
 from sagan.config import EvaluationConfig
 from sagan.data import Dataset
 from sagan.evaluation.extraction import features_of, features_path
+from sagan.evaluation.features import load_extractor
 from sagan.evaluation.measures import known_metrics, measure
 from sagan.evaluation.pictures import generated, stored
 from sagan.evaluation.reference import Reference
 from sagan.evaluation.sides import labels_as_in
-from sagan.features import load_extractor
-from sagan.sampling import TrainedGenerator
+from sagan.sampling.generator import TrainedGenerator
 
 
 def periodic_evaluation(

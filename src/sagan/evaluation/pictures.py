@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from sagan.data import Dataset
-from sagan.sampling import TrainedGenerator
+from sagan.sampling.generator import TrainedGenerator
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from sagan.errors import SaganError
-from sagan.files import write_text
+from sagan.system.files import write_text
 
 FORMAT = 1
 ABSENT = "-"

@@ -11,8 +11,8 @@ import numpy as np
 
 from sagan.data.dataset import cache_file, read_cached
 from sagan.evaluation.extraction import Features
-from sagan.features import FeatureExtractor
-from sagan.metrics import (
+from sagan.evaluation.features import FeatureExtractor
+from sagan.evaluation.metrics import (
     Gaussian,
     LinearClassifier,
     Manifold,

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from sagan.checkpoint import Checkpoint
 from sagan.config import DataConfig
 from sagan.data import Dataset, open_source
-from sagan.device import pick_device
 from sagan.errors import SaganError
 from sagan.evaluation.pictures import Pictures, generated, proportional_labels, stored
 from sagan.evaluation.record import Record, Setting
 from sagan.evaluation.selection import SEEDS_PER_REPEAT, Selection
-from sagan.runs import load_checkpoint
-from sagan.sampling import TrainedGenerator, averaged_part, generator_of
+from sagan.runs.checkpoint import Checkpoint
+from sagan.runs.run import load_checkpoint
+from sagan.sampling.generator import TrainedGenerator, averaged_part, generator_of
+from sagan.system.device import pick_device
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

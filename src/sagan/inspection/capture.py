@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from sagan.errors import SaganError
-from sagan.layers import SelfAttention2d
-from sagan.sampling import TrainedDiscriminator, TrainedGenerator
+from sagan.nn.layers import SelfAttention2d
+from sagan.sampling.generator import TrainedDiscriminator, TrainedGenerator
 
 Trained = TrainedGenerator | TrainedDiscriminator
 

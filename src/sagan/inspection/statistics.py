@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sagan.checkpoint import Checkpoint
 from sagan.data import BUILT_IN, Dataset, load_dataset
 from sagan.errors import SaganError
 from sagan.images import to_float
@@ -25,9 +24,10 @@ from sagan.inspection.capture import (
     has_attention,
     network_name,
 )
-from sagan.progress import progress
-from sagan.runs import load_checkpoint
-from sagan.sampling import (
+from sagan.inspection.spread import Spread, attention_spread, uniform_spread
+from sagan.runs.checkpoint import Checkpoint
+from sagan.runs.run import load_checkpoint
+from sagan.sampling.generator import (
     TrainedGenerator,
     averaged_part,
     discriminator_of,
@@ -35,7 +35,7 @@ from sagan.sampling import (
     generator_of,
     label_number,
 )
-from sagan.visualization import Spread, attention_spread, uniform_spread
+from sagan.system.progress import progress
 
 PICTURES = 16
 """Pictures of each class."""

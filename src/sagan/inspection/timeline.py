@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sagan import checkpoint as checkpoints
-from sagan.checkpoint import Checkpoint
 from sagan.errors import SaganError
 from sagan.images import to_uint8
 from sagan.inspection.capture import Trained, attention_layers, has_attention, network_name
+from sagan.inspection.queries import choose_query_points, query_index
 from sagan.inspection.statistics import (
     Judged,
     LayerStatistics,
@@ -22,18 +21,12 @@ from sagan.inspection.statistics import (
     measure_all,
     networks_of,
 )
+from sagan.inspection.timeline_figure import Curve, Frame, Look, require_matplotlib, timeline_figure
 from sagan.inspection.views import View, attention_rows, view_of_picture, view_of_seed
-from sagan.runs import checkpoint_files, load_checkpoint
-from sagan.sampling import TrainedGenerator
-from sagan.visualization import (
-    Curve,
-    Frame,
-    Look,
-    choose_query_points,
-    query_index,
-    require_matplotlib,
-    timeline_figure,
-)
+from sagan.runs import checkpoint as checkpoints
+from sagan.runs.checkpoint import Checkpoint
+from sagan.runs.run import checkpoint_files, load_checkpoint
+from sagan.sampling.generator import TrainedGenerator
 
 MOST_CHECKPOINTS = 10
 _MOST_CLASSES = 16

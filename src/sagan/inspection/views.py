@@ -17,13 +17,14 @@ from sagan.inspection.capture import (
     captured_inputs,
     explicit_rows,
 )
-from sagan.sampling import (
+from sagan.inspection.figure import attention_figure
+from sagan.inspection.queries import choose_query_points, query_index
+from sagan.sampling.generator import (
     TrainedDiscriminator,
     TrainedGenerator,
     draw_latents,
     label_number,
 )
-from sagan.visualization import attention_figure, choose_query_points, query_index
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sagan.checkpoint import Checkpoint
 from sagan.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig
 from sagan.errors import SaganError
 from sagan.interop.files import read
 from sagan.interop.reading import Choices, ConvertedNetwork, convert_network
 from sagan.interop.recognition import final_resolution, recognise
+from sagan.runs.checkpoint import Checkpoint
 
 DEFAULTS = Choices()
 

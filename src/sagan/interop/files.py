@@ -19,8 +19,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from sagan.checkpoint import FORMAT
 from sagan.errors import SaganError
+from sagan.runs.checkpoint import FORMAT
 
 _SCALAR = np.float64(0).__reduce__()[0]
 _ALLOWED = [

@@ -21,7 +21,7 @@ from sagan.interop.files import ForeignNetwork
 from sagan.interop.names import Layout, NormNames, Role
 from sagan.interop.reader import Reader
 from sagan.interop.recognition import Structure, names_of, place_names, structure
-from sagan.models import make_discriminator, make_generator
+from sagan.nn.residual import make_discriminator, make_generator
 
 NetworkConfig = GeneratorConfig | DiscriminatorConfig
 

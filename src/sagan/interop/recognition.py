@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from sagan.config import DiscriminatorConfig
+from sagan.config import DiscriminatorConfig, places, plan
 from sagan.errors import SaganError
 from sagan.interop.files import ForeignNetwork
 from sagan.interop.names import LAYOUTS, Layout, NetworkNames, NormNames, Role
-from sagan.models import attention_places
 
 _LEAVES = r"(weight(_orig|_u|_v|_bar)?|u0|u|w|bias|biases|Matrix|embedding_map)"
 _NAMES_SHOWN = 3
@@ -173,8 +172,8 @@ def place_names(resolution: int, blocks: Iterable[int]) -> tuple[DiscriminatorCo
         attention=tuple(sizes) if by_resolution else (),
         attention_blocks=() if by_resolution else tuple(block + 1 for block in blocks),
     )
-    places = attention_places(config, resolution)
-    return config, [places[block] for block in blocks]
+    found = places(plan(config, resolution))
+    return config, [found[block].name for block in blocks]
 
 
 def final_resolution(resolution: int) -> int:

@@ -9,16 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sagan.checkpoint import Checkpoint
-from sagan.config import GeneratorConfig
+from sagan.config import GeneratorConfig, places, plan
 from sagan.errors import SaganError
-from sagan.files import replacing
 from sagan.interop.expressible import require_expressible, require_unit_tables
 from sagan.interop.names import AJBROCK, HOOK, LAYOUTS, Layout, Role
 from sagan.interop.reading import reverse_colours
 from sagan.interop.recognition import Structure, names_of, structure_of
-from sagan.models import attention_places
-from sagan.sampling import for_inference
+from sagan.runs.checkpoint import Checkpoint
+from sagan.sampling.generator import for_inference
+from sagan.system.files import replacing
 
 TARGETS = ("biggan", "studiogan", "mmgen")
 SAME_SIGMA = 1e-6  # relative
@@ -88,16 +87,16 @@ def foreign_state(checkpoint: Checkpoint, layout: Layout, role: Role) -> dict[st
     tensors = _with_plain_tables(checkpoint.parts[role])
     classes = len(checkpoint.class_names)
     count = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks."))
+    stages = plan(config, resolution)
     if isinstance(config, GeneratorConfig):
-        places = {size.bit_length() - 4: str(size) for size in config.attention}
-    else:
-        places = attention_places(config, resolution)
-    require_expressible(layout, role, config, resolution, classes, set(places), tensors)
+        stages = stages[1:]
+    attention = {block: place.name for block, place in places(stages).items()}
+    require_expressible(layout, role, config, resolution, classes, set(attention), tensors)
     if layout.bgr:
         reverse_colours(tensors, role)
     writer = _Writer(layout, tensors)
-    structure = structure_of(layout, role, count, places)
-    _write_network(writer, structure, role, [places[block] for block, _ in structure.attention])
+    structure = structure_of(layout, role, count, attention)
+    _write_network(writer, structure, role, [attention[block] for block, _ in structure.attention])
     if isinstance(config, GeneratorConfig):
         _write_norms(writer, structure, config.batch_norm_eps)
     return writer.state

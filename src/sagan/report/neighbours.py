@@ -8,9 +8,9 @@ import numpy as np
 
 from sagan.data import Dataset
 from sagan.errors import SaganError
-from sagan.metrics import nearest_neighbours
+from sagan.evaluation.metrics import nearest_neighbours
 from sagan.report.pictures import Picture, embedded
-from sagan.sampling import TrainedGenerator
+from sagan.sampling.generator import TrainedGenerator
 
 SEARCHED = 20_000  # training pictures at most
 PROBES = 256  # generated and real pictures whose nearest neighbour is measured

@@ -13,12 +13,9 @@ from typing import Any, NamedTuple, TypeVar
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from sagan import config as settings
-from sagan.checkpoint import Checkpoint
 from sagan.config import Config
 from sagan.data import Dataset, load_dataset
 from sagan.errors import SaganError
-from sagan.files import write_text
-from sagan.progress import progress
 from sagan.report import verdict
 from sagan.report.charts import draw_charts, require_matplotlib
 from sagan.report.history import History, read_history
@@ -32,14 +29,17 @@ from sagan.report.pictures import (
 )
 from sagan.report.tables import read_records, tables_of
 from sagan.report.walks import walks
-from sagan.runs import checkpoint_files, load_checkpoint
-from sagan.sampling import (
+from sagan.runs.checkpoint import Checkpoint
+from sagan.runs.run import checkpoint_files, load_checkpoint
+from sagan.sampling.generator import (
     TrainedGenerator,
     averaged_part,
     generator_of,
     load_discriminator,
     variety,
 )
+from sagan.system.files import write_text
+from sagan.system.progress import progress
 
 _Content = TypeVar("_Content")
 

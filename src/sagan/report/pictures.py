@@ -15,7 +15,12 @@ from PIL import Image
 from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.inspection import attention_figure_of, attention_figure_of_picture, attention_timeline
-from sagan.sampling import TrainedDiscriminator, TrainedGenerator, class_sheet, shown_classes
+from sagan.sampling.generator import (
+    TrainedDiscriminator,
+    TrainedGenerator,
+    class_sheet,
+    shown_classes,
+)
 
 SHEET_WIDTH = 512  # pixels of pictures in a row of the newest sheet, 2 to 12 pictures
 FRAMES = 12

@@ -78,7 +78,7 @@ def judge(
     Args:
         history: The log.
         pictures_seen: Real pictures shown to the discriminator so far, repetitions included.
-        variety: As :func:`sagan.sampling.variety`, for a log that has none.
+        variety: As :func:`sagan.sampling.generator.variety`, for a log that has none.
         nearest_ratio: Median distance from a generated picture to the nearest real one, over that
             from a real one to the nearest other one; in pixels.
         records: Evaluations of the run; the newest with such a ratio, in features, counts too.

@@ -10,11 +10,11 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from sagan.animation import save_animation
 from sagan.images import grid
-from sagan.interpolation import class_path, latent_path
 from sagan.report.pictures import Picture, Sheet, embedded, spread
-from sagan.sampling import TrainedGenerator, shown_classes
+from sagan.sampling.animation import save_animation
+from sagan.sampling.generator import TrainedGenerator, shown_classes
+from sagan.sampling.interpolation import class_path, latent_path
 
 ROWS = 3
 STRIP_LEGS = 8  # steps from the left end of a strip to its right end

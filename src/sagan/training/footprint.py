@@ -18,10 +18,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from sagan.config import Config
+from sagan.config import Config, places, plan
 from sagan.data import Dataset
 from sagan.errors import SaganError
-from sagan.memory import Memory, readable
+from sagan.system.memory import Memory, readable
 from sagan.training.loop import train_steps
 from sagan.training.state import new_state
 
@@ -134,9 +134,8 @@ def upper_bound(config: Config, state_bytes: int) -> int:
     features = 200 * config.data.resolution**2 * width
     maps = 0
     if config.loss.penalizes_gradients:
-        places = [place for net in networks for place in net.attention]
-        places += [config.data.resolution for _ in config.discriminator.attention_blocks]
-        maps = sum(20 * place**4 for place in places)
+        stages = [stage for net in networks for stage in plan(net, config.data.resolution)]
+        maps = sum(20 * place.side**4 for place in places(stages).values())
     return 15 * state_bytes + 4 * config.train.batch_size * (features + maps)
 
 

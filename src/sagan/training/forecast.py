@@ -9,18 +9,18 @@ from typing import Final
 
 import torch
 
-from sagan import cost
 from sagan.config import Config
 from sagan.data import Dataset, batch_indices, load_dataset
-from sagan.device import (
+from sagan.runs.run import Run
+from sagan.system.device import (
     autocast,
     computes_in_bfloat16,
     described,
     keep_freed_memory,
     pick_device,
 )
-from sagan.memory import Memory, is_out_of_memory, memory_of, readable
-from sagan.runs import Run
+from sagan.system.memory import Memory, is_out_of_memory, memory_of, readable
+from sagan.training import cost
 from sagan.training.footprint import MARGIN, Footprint, footprint
 from sagan.training.loop import train_steps
 from sagan.training.state import new_state

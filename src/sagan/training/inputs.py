@@ -15,8 +15,8 @@ from torch import Tensor
 from sagan.config import Config, TrainConfig
 from sagan.data import Dataset, batch_indices
 from sagan.images import to_float
-from sagan.training.randomness import Purpose, draw_latents_and_labels, generator_at
-from sagan.transfer import send
+from sagan.system.randomness import Purpose, draw_latents_and_labels, generator_at
+from sagan.system.transfer import send
 
 
 @dataclass(frozen=True, kw_only=True)

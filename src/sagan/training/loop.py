@@ -11,14 +11,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from sagan import spectral
-from sagan.augmentation import augment
 from sagan.config import Config, OptimizerConfig, TrainConfig
 from sagan.data import Dataset
-from sagan.device import require_compiler
+from sagan.losses.augmentation import augment
+from sagan.losses.regularizers import Regularizers
+from sagan.nn import spectral
+from sagan.system.device import require_compiler
+from sagan.system.randomness import Purpose, generator_at
 from sagan.training.inputs import Draws, Reals, StepInputs, discriminator_updates, step_inputs
-from sagan.training.randomness import Purpose, generator_at
-from sagan.training.regularizers import Regularizers
 from sagan.training.state import TrainingState, update, update_average
 from sagan.training.steps import Portion, discriminator_gradients, generator_gradients
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from sagan.checkpoint import require_same_tensors
 from sagan.config import OptimizerConfig
-from sagan.spectral import memory_order
+from sagan.nn.spectral import memory_order
+from sagan.runs.checkpoint import require_same_tensors
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from sagan.config import TrainConfig
-from sagan.progress import duration
+from sagan.system.progress import duration
 
 _WEIGHT_OF_NEWEST = 0.02
 

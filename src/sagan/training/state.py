@@ -9,14 +9,14 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from sagan import spectral
-from sagan.checkpoint import Parts, part_of, require_same_tensors, restore_network
 from sagan.config import Config
-from sagan.layers import ConditionalBatchNorm2d
-from sagan.models import AnyDiscriminator, AnyGenerator, make_discriminator, make_generator
+from sagan.losses.regularizers import new_logit_averages
+from sagan.nn import spectral
+from sagan.nn.layers import ConditionalBatchNorm2d
+from sagan.nn.residual import AnyDiscriminator, AnyGenerator, make_discriminator, make_generator
+from sagan.runs.checkpoint import Parts, part_of, require_same_tensors, restore_network
+from sagan.system.randomness import Purpose, draw_latents_and_labels, generator_at
 from sagan.training.optimizer import NetworkAdam
-from sagan.training.randomness import Purpose, draw_latents_and_labels, generator_at
-from sagan.training.regularizers import new_logit_averages
 
 STATISTICS_BATCHES = 16
 STATISTICS_BATCH_SIZE = 64

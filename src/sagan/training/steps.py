@@ -12,9 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sagan import losses, spectral
 from sagan.config import LossConfig
-from sagan.training.regularizers import Regularize
+from sagan.losses import adversarial as losses
+from sagan.losses.regularizers import Regularize
+from sagan.nn import spectral
 
 
 class Portion(NamedTuple):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sagan.errors import SaganError
-from sagan.files import replacing
+from sagan.system.files import replacing
 
 if TYPE_CHECKING:
     from PIL.Image import Image

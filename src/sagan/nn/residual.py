@@ -1,23 +1,19 @@
-"""The two networks, whole.
-
-Channel plans by resolution, in multiples of the base width: at 128 the released code's
-``generator.py`` and ``discriminator.py``; 64 and 32 leave out its widest stages, 256 has one more
-(64 as in PyTorch-StudioGAN's ``resnet.py``, 256 as there and in BigGAN-PyTorch).
-"""
+"""The two residual networks, whole."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sagan import spectral
-from sagan.blocks import DiscriminatorBlock, EqualResidual2d, GeneratorBlock
-from sagan.config import DiscriminatorConfig, GeneratorConfig
-from sagan.dcgan import DCGANDiscriminator, DCGANGenerator
-from sagan.layers import (
+from sagan.config import DiscriminatorConfig, GeneratorConfig, Stage, places, plan
+from sagan.nn import spectral
+from sagan.nn.blocks import DiscriminatorBlock, EqualResidual2d, GeneratorBlock
+from sagan.nn.dcgan import DCGANDiscriminator, DCGANGenerator
+from sagan.nn.layers import (
     ConditionalBatchNorm2d,
     Conv2d,
     Embedding,
@@ -25,21 +21,6 @@ from sagan.layers import (
     SelfAttention2d,
     initialize,
 )
-
-# From 4 x 4 pixels on: the linear layer's output, then after each block.
-_GENERATOR_CHANNELS = {
-    32: (8, 4, 2, 1),
-    64: (16, 8, 4, 2, 1),
-    128: (16, 16, 8, 4, 2, 1),
-    256: (16, 16, 8, 8, 4, 2, 1),
-}
-# After each block.
-_DISCRIMINATOR_CHANNELS = {
-    32: (1, 2, 4, 8),
-    64: (1, 2, 4, 8, 16),
-    128: (1, 2, 4, 8, 16, 16),
-    256: (1, 2, 4, 8, 8, 16, 16),
-}
 
 
 class Generator(nn.Module):
@@ -58,8 +39,8 @@ class Generator(nn.Module):
         self.latent_dim = config.latent_dim
         self.num_classes = num_classes
         self.resolution = resolution
-        multiples = config.channels or _GENERATOR_CHANNELS[resolution]
-        channels = [config.base_channels * n for n in multiples]
+        stages = plan(config, resolution)
+        channels = [stage.channels for stage in stages]
         self.linear = Linear(config.latent_dim, channels[0] * 4 * 4)
         self.blocks = nn.ModuleList(
             GeneratorBlock(
@@ -73,9 +54,8 @@ class Generator(nn.Module):
             )
             for before, after in pairwise(channels)
         )
-        self.attention = nn.ModuleDict(
-            {str(r): _attention(channels[r.bit_length() - 3], config) for r in config.attention}
-        )
+        self.places = tuple(stage.attention for stage in stages[1:])
+        self.attention = _attention_layers(stages, config)
         self.norm = ConditionalBatchNorm2d(
             channels[-1], 0, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum
         )
@@ -88,10 +68,10 @@ class Generator(nn.Module):
         """(N, latent_dim), labels as for ``class_rows`` -> (N, 3, R, R) in [-1, 1]."""
         x = self.linear(latents).unflatten(1, (-1, 4, 4))  # (N, 16ch, 4, 4)
         x = x.contiguous(memory_format=torch.channels_last)
-        for block in self.blocks:
+        for block, place in zip(self.blocks, self.places, strict=True):
             x = block(x, labels)  # (N, out, 2H, 2W)
-            if (place := str(x.shape[2])) in self.attention:
-                x = self.attention[place](x)
+            if place is not None:
+                x = self.attention[place.name](x)
         return F.tanh(self.out(F.relu_(self.norm(x))))  # (N, 3, R, R)
 
 
@@ -113,24 +93,22 @@ class Discriminator(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         self.resolution = resolution
-        multiples = config.channels or _DISCRIMINATOR_CHANNELS[resolution]
-        channels = [3] + [config.base_channels * n for n in multiples]
-        halvings = (resolution // config.final_resolution).bit_length() - 1
+        stages = plan(config, resolution)
+        channels = [3, *(stage.channels for stage in stages)]
+        sides = [resolution, *(stage.side for stage in stages)]
         self.blocks = nn.ModuleList(
             DiscriminatorBlock(
                 before,
                 after,
-                downsample=i < halvings,
+                downsample=sides[i + 1] < sides[i],
                 first=i == 0,
                 hidden_channels=config.hidden_channels,
                 shortcut_input=config.shortcut_input,
             )
             for i, (before, after) in enumerate(pairwise(channels))
         )
-        self.places = attention_places(config, resolution)
-        self.attention = nn.ModuleDict(
-            {name: _attention(channels[i + 1], config) for i, name in self.places.items()}
-        )
+        self.places = tuple(stage.attention for stage in stages)
+        self.attention = _attention_layers(stages, config)
         self.linear = Linear(channels[-1], 1)
         self.embedding = Embedding(num_classes, channels[-1]) if num_classes else None
         initialize(self, config.initialization)
@@ -140,10 +118,10 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """(N, 3, R, R) in [-1, 1], labels as for ``class_rows`` -> logits (N,)."""
         x = images.contiguous(memory_format=torch.channels_last)
-        for i, block in enumerate(self.blocks):
+        for block, place in zip(self.blocks, self.places, strict=True):
             x = block(x)  # (N, out, H/2, W/2)
-            if i in self.places:
-                x = self.attention[self.places[i]](x)
+            if place is not None:
+                x = self.attention[place.name](x)
         with torch.autocast(x.device.type, enabled=False):
             features = F.relu(x).sum(dim=(2, 3), dtype=self.linear.weight.dtype)  # (N, 16ch)
             logits = self.linear(features).squeeze(1)
@@ -152,24 +130,20 @@ class Discriminator(nn.Module):
         return logits
 
 
-def _attention(
-    channels: int, config: GeneratorConfig | DiscriminatorConfig
-) -> SelfAttention2d | EqualResidual2d:
-    if config.attention_form == "residual":
-        return EqualResidual2d(channels, value_divisor=config.attention_value_divisor)
-    return SelfAttention2d(
-        channels, value_divisor=config.attention_value_divisor, pooling=config.attention_pooling
+def _attention_layers(
+    stages: Sequence[Stage], config: GeneratorConfig | DiscriminatorConfig
+) -> nn.ModuleDict:
+    """What stands after the blocks, by the name of its place."""
+    divisor = config.attention_value_divisor
+
+    def layer(channels: int) -> nn.Module:
+        if config.attention_form == "residual":
+            return EqualResidual2d(channels, value_divisor=divisor)
+        return SelfAttention2d(channels, value_divisor=divisor, pooling=config.attention_pooling)
+
+    return nn.ModuleDict(
+        {place.name: layer(stages[i].channels) for i, place in places(stages).items()}
     )
-
-
-def attention_places(config: DiscriminatorConfig, resolution: int) -> dict[int, str]:
-    """Block (from 0) -> name of the attention after it: its resolution, or 8-2 for the second."""
-    halvings = (resolution // config.final_resolution).bit_length() - 1
-    places = {(resolution // size).bit_length() - 2: str(size) for size in config.attention}
-    for number in config.attention_blocks:
-        size = max(resolution >> number, config.final_resolution)
-        places[number - 1] = f"{size}-{number - halvings + 1}" if number > halvings else str(size)
-    return places
 
 
 AnyGenerator = Generator | DCGANGenerator

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sagan.config import Augmentation
-from sagan.transfer import send
+from sagan.system.transfer import send
 
 
 def augment(images: Tensor, chosen: tuple[Augmentation, ...], random: torch.Generator) -> Tensor:

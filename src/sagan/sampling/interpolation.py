@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sagan.errors import SaganError
-from sagan.sampling import TrainedGenerator, draw_latents
+from sagan.sampling.generator import TrainedGenerator, draw_latents
 
 
 def slerp(first: Tensor, second: Tensor, fractions: Tensor) -> Tensor:

@@ -16,12 +16,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from sagan import checkpoint as checkpoints
 from sagan import config as settings
-from sagan.checkpoint import Checkpoint
 from sagan.config import Config
 from sagan.errors import SaganError
-from sagan.files import write_text
+from sagan.runs import checkpoint as checkpoints
+from sagan.runs.checkpoint import Checkpoint
+from sagan.system.files import write_text
 
 _MAY_CHANGE = (
     "steps",

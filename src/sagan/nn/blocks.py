@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sagan.config import ClassTables, HiddenChannels, ShortcutInput, Upsampling
-from sagan.layers import (
+from sagan.nn.layers import (
     BilinearUpsampleConv2d,
     ConditionalBatchNorm2d,
     Conv2d,

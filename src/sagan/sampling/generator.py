@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sagan.checkpoint import Checkpoint, restore_network
 from sagan.config import nearest
 from sagan.data import Dataset
-from sagan.device import require_compiler
 from sagan.errors import SaganError
-from sagan.folding import fold
 from sagan.images import grid, to_uint8
-from sagan.models import AnyDiscriminator, AnyGenerator, make_discriminator, make_generator
-from sagan.runs import load_checkpoint
+from sagan.nn.folding import fold
+from sagan.nn.residual import AnyDiscriminator, AnyGenerator, make_discriminator, make_generator
+from sagan.runs.checkpoint import Checkpoint, restore_network
+from sagan.runs.run import load_checkpoint
+from sagan.system.device import require_compiler
 
 BATCH_SIZE = 64
 

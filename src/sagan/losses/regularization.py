@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from sagan.transfer import send
+from sagan.system.transfer import send
 
 Judge = Callable[[Tensor, Tensor], Tensor]
 """Images (N, 3, R, R) and labels (N,) -> logits (N,), each of its own picture alone."""

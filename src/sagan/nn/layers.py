@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sagan.attention import attend, attention_weights
 from sagan.config import ClassTables, Initialization
-from sagan.convolution import conv2d, conv_transpose2d
-from sagan.spectral import SpectralLayer
+from sagan.nn.attention import attend, attention_weights
+from sagan.nn.convolution import conv2d, conv_transpose2d
+from sagan.nn.spectral import SpectralLayer
 
 CHANNELS_LAST = (0, 2, 3, 1)
 """The order in memory of a kernel (out, in, H, W) whose channels lie together."""

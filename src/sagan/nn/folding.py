@@ -14,15 +14,15 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from sagan.convolution import ReorderedKernel, conv2d, conv_transpose2d, is_bound_by_kernel
-from sagan.layers import (
+from sagan.nn.convolution import ReorderedKernel, conv2d, conv_transpose2d, is_bound_by_kernel
+from sagan.nn.layers import (
     ConditionalBatchNorm2d,
     Conv2d,
     DownsampleConv2d,
     UpsampleConv2d,
     class_affine,
 )
-from sagan.spectral import SpectralLayer
+from sagan.nn.spectral import SpectralLayer
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -16,22 +16,22 @@ import torch
 from torch import Tensor
 
 from sagan import images
-from sagan.checkpoint import Checkpoint
-from sagan.checkpoint import save as save_checkpoint
 from sagan.config import Config
 from sagan.data import Dataset, batch_indices, load_dataset
-from sagan.device import (
+from sagan.errors import SaganError
+from sagan.runs.checkpoint import Checkpoint
+from sagan.runs.checkpoint import save as save_checkpoint
+from sagan.runs.run import Run, checkpoint_files, load_checkpoint
+from sagan.sampling.generator import TrainedGenerator, class_sheet, variety
+from sagan.system.device import (
     autocast,
     computes_in_bfloat16,
     keep_freed_memory,
     pick_device,
     require_compiler,
 )
-from sagan.errors import SaganError
-from sagan.memory import is_out_of_memory, memory_of, readable
-from sagan.progress import duration
-from sagan.runs import Run, checkpoint_files, load_checkpoint
-from sagan.sampling import TrainedGenerator, class_sheet, variety
+from sagan.system.memory import is_out_of_memory, memory_of, readable
+from sagan.system.progress import duration
 from sagan.training.footprint import footprint, require_memory
 from sagan.training.loop import train_steps
 from sagan.training.progress import Progress

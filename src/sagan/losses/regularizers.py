@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sagan import regularization
-from sagan.augmentation import flip_and_translate
 from sagan.config import LossConfig
-from sagan.training.randomness import Purpose, generator_at
+from sagan.losses import regularization
+from sagan.losses.augmentation import flip_and_translate
+from sagan.system.randomness import Purpose, generator_at
 
 Judge = regularization.Judge
 Regularize = Callable[[int, Judge, Tensor, Tensor, Tensor], dict[str, Tensor]]

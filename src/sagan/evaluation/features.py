@@ -25,9 +25,9 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sagan.config import nearest
-from sagan.device import pick_device
 from sagan.errors import SaganError
 from sagan.images import to_float
+from sagan.system.device import pick_device
 
 
 @dataclass(frozen=True, eq=False)

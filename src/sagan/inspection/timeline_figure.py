@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sagan.errors import SaganError
-from sagan.visualization.drawing import (
+from sagan.inspection.drawing import (
     QUERY_COLOURS,
     attention_panel,
     numbered_queries,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sagan.visualization.drawing import (
+from sagan.inspection.drawing import (
     DOT,
     Colour,
     attention_panel,

@@ -9,16 +9,17 @@ Source: heykeetae/Self-Attention-GAN, ``sagan_models.py``; Radford et al. 2016.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sagan import spectral
-from sagan.config import DiscriminatorConfig, GeneratorConfig
-from sagan.layers import CHANNELS_LAST, ConditionalBatchNorm2d, SelfAttention2d, initialize
-from sagan.spectral import SpectralLayer
+from sagan.config import DiscriminatorConfig, GeneratorConfig, Stage, places, plan
+from sagan.nn import spectral
+from sagan.nn.layers import CHANNELS_LAST, ConditionalBatchNorm2d, SelfAttention2d, initialize
+from sagan.nn.spectral import SpectralLayer
 
 LEAK = 0.1
 
@@ -86,16 +87,14 @@ class DCGANGenerator(nn.Module):
         self.latent_dim = config.latent_dim
         self.num_classes = num_classes
         self.resolution = resolution
-        layers = (resolution // 4).bit_length() - 1
-        multiples = config.channels or [2**i for i in reversed(range(layers))]
-        channels = [config.latent_dim] + [config.base_channels * n for n in multiples]
+        stages = plan(config, resolution)
+        channels = [config.latent_dim, *(stage.channels for stage in stages)]
         self.layers = nn.ModuleList(
             GeneratorLayer(before, after, config, first=i == 0)
             for i, (before, after) in enumerate(pairwise(channels))
         )
-        self.attention = nn.ModuleDict(
-            {str(r): _attention(channels[r.bit_length() - 2]) for r in config.attention}
-        )
+        self.places = tuple(stage.attention for stage in stages)
+        self.attention = _attention_layers(stages)
         self.out = TransposedConv2d(channels[-1], 3)
         initialize(self, config.initialization)
         if config.spectral_norm:
@@ -106,10 +105,10 @@ class DCGANGenerator(nn.Module):
         x = latents[:, :, None, None].contiguous(
             memory_format=torch.channels_last
         )  # (N, latent_dim, 1, 1)
-        for layer in self.layers:
+        for layer, place in zip(self.layers, self.places, strict=True):
             x = layer(x)  # (N, out, 4, 4), then (N, out, 2H, 2W)
-            if (place := str(x.shape[2])) in self.attention:
-                x = self.attention[place](x)
+            if place is not None:
+                x = self.attention[place.name](x)
         return F.tanh(self.out(x))  # (N, 3, R, R)
 
 
@@ -127,18 +126,13 @@ class DCGANDiscriminator(nn.Module):
         assert num_classes == 0, "the config refuses classes"
         self.num_classes = num_classes
         self.resolution = resolution
-        layers = (resolution // 4).bit_length() - 1
-        multiples = config.channels or [2**i for i in range(layers)]
-        channels = [3] + [config.base_channels * n for n in multiples]
+        stages = plan(config, resolution)
+        channels = [3, *(stage.channels for stage in stages)]
         self.layers = nn.ModuleList(
             StridedConv2d(before, after) for before, after in pairwise(channels)
         )
-        self.attention = nn.ModuleDict(
-            {
-                str(r): _attention(channels[(resolution // r).bit_length() - 1])
-                for r in config.attention
-            }
-        )
+        self.places = tuple(stage.attention for stage in stages)
+        self.attention = _attention_layers(stages)
         self.out = StridedConv2d(channels[-1], 1, last=True)
         initialize(self, config.initialization)
         if config.spectral_norm:
@@ -147,13 +141,20 @@ class DCGANDiscriminator(nn.Module):
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """(N, 3, R, R) in [-1, 1] and (N,) zeros -> logits (N,)."""
         x = images.contiguous(memory_format=torch.channels_last)
-        for layer in self.layers:
+        for layer, place in zip(self.layers, self.places, strict=True):
             x = F.leaky_relu_(layer(x), LEAK)  # (N, out, H/2, W/2)
-            if (place := str(x.shape[2])) in self.attention:
-                x = self.attention[place](x)
+            if place is not None:
+                x = self.attention[place.name](x)
         with torch.autocast(x.device.type, enabled=False):
             return self.out(x.to(self.out.weight.dtype)).flatten()  # (N,)
 
 
-def _attention(channels: int) -> SelfAttention2d:
-    return SelfAttention2d(channels, value_divisor=1, pooling=False, projections="biased")
+def _attention_layers(stages: Sequence[Stage]) -> nn.ModuleDict:
+    return nn.ModuleDict(
+        {
+            place.name: SelfAttention2d(
+                stages[i].channels, value_divisor=1, pooling=False, projections="biased"
+            )
+            for i, place in places(stages).items()
+        }
+    )

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from sagan import config as settings
 from sagan.config import Config
 from sagan.errors import SaganError
-from sagan.files import replacing
+from sagan.system.files import replacing
 
 FORMAT = "sagan"
 FORMAT_VERSION = 1

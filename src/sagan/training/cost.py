@@ -23,7 +23,7 @@ def parameters(config: Config, num_classes: int) -> tuple[int, int]:
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from sagan.models import make_discriminator, make_generator
+    from sagan.nn.residual import make_discriminator, make_generator
 
     size = {"resolution": config.data.resolution, "num_classes": num_classes}
     with FakeTensorMode(), torch.random.fork_rng(devices=[]):
@@ -46,7 +46,7 @@ def multiply_accumulates(config: Config) -> int:
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    from sagan.models import make_discriminator, make_generator
+    from sagan.nn.residual import make_discriminator, make_generator
 
     train, batch = config.train, config.train.batch_size
     # Two classes stand for any number: a lookup multiplies nothing.

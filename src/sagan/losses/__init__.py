@@ -1,0 +1,1 @@
+"""What the two networks minimise: pure functions of logits and pictures."""

@@ -1,0 +1,1 @@
+"""From seeds and labels to pictures."""
