@@ -23,7 +23,7 @@ from sagan.config import Config
 from sagan.data import batch_indices, load_dataset
 from sagan.data.folder import read_picture
 from sagan.images import save_png, to_float
-from sagan.training.inputs import draw_reals
+from sagan.training.draws import draw_reals
 
 STEP = "our training step"
 BATCHES = 4

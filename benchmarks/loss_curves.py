@@ -22,7 +22,7 @@ from benchmarks.naive import reference
 from sagan.config import Config
 from sagan.config.presets import preset
 from sagan.data import Dataset, load_dataset
-from sagan.training.inputs import step_inputs
+from sagan.training.draws import step_inputs
 from sagan.training.loop import train_steps
 from sagan.training.state import new_state
 
@@ -71,8 +71,8 @@ def plain(config: Config, dataset: Dataset, frequencies: torch.Tensor) -> Iterat
         )
     ]
     for inputs in step_inputs(dataset, config, frequencies, first=0, pinned=False):
-        images, labels = inputs.reals[0].on(CPU)
-        draws = (inputs.discriminator_draws[0], inputs.generator_draws)
+        images, labels = inputs.updates[0].reals.on(CPU)
+        draws = (inputs.updates[0].draws, inputs.draws)
         latents, fake_labels = ([getattr(d, n) for d in draws] for n in ("latents", "labels"))
         discriminator, generator = reference.train_step(
             *networks, optimizers, images, labels, latents, fake_labels, EXACT

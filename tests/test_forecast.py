@@ -9,6 +9,7 @@ from sagan.cli import main
 from sagan.errors import SaganError
 from sagan.system.memory import Memory
 from sagan.training import forecast as module
+from sagan.training import preparation
 from sagan.training import run as driver_module
 from sagan.training.footprint import Footprint
 from sagan.training.forecast import forecast, in_words, table
@@ -20,6 +21,11 @@ NEED = Footprint(fixed=2**22, per_picture=2**18)
 def config_of(folder, **train):
     config = tiny(**train)
     return replace(config, data=replace(config.data, source=str(folder)))
+
+
+def give_memory(driver, available):
+    memory = Memory(total=2**30, available=available)
+    driver.preparation = replace(driver.preparation, memory=memory)
 
 
 @pytest.fixture(autouse=True)
@@ -55,12 +61,12 @@ def test_of_a_begun_run_the_other_steps_count(picture_folder, trained_run, tmp_p
 
 
 def test_without_enough_memory_nothing_is_tried(picture_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "memory_of", lambda _: Memory(total=2**23, available=2**20))
+    monkeypatch.setattr(preparation, "memory_of", lambda _: Memory(total=2**23, available=2**20))
     monkeypatch.setattr(module, "_speed", None)
     printed = table(forecast(config_of(picture_folder), tmp_path / "run"))
     assert "not even 2 pictures fit" in printed
     assert "not measured, since a step does not fit" in printed
-    monkeypatch.setattr(module, "memory_of", lambda _: None)
+    monkeypatch.setattr(preparation, "memory_of", lambda _: None)
     monkeypatch.setattr(module, "_speed", lambda *_: 0.5)
     assert "unknown" in table(forecast(config_of(picture_folder), tmp_path / "run"))
 
@@ -91,19 +97,19 @@ def test_memory_that_runs_out_in_a_step_names_the_largest_batch(
     picture_folder, tmp_path, monkeypatch
 ):
     driver = Driver(config_of(picture_folder, batch_size=8), tmp_path / "run")
-    driver.memory = Memory(total=2**30, available=2**20)
+    give_memory(driver, 2**20)
 
     def exhausted(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(driver_module, "train_steps", lambda *_, **__: iter(exhausted, None))
+    monkeypatch.setattr(preparation, "train_steps", lambda *_, **__: iter(exhausted, None))
     with pytest.raises(
         SaganError, match=r"step 1: memory ran out with batches of 8.*no checkpoint"
     ) as caught:
         driver.train()
     assert "not even 2 pictures fit" in str(caught.value)
     available = int(module.MARGIN * NEED.of(5)) + 1
-    driver.memory = Memory(total=2**30, available=available)
+    give_memory(driver, available)
     with pytest.raises(SaganError, match=r"choose --train\.batch-size 5 or smaller"):
         driver.train()
 
@@ -111,7 +117,7 @@ def test_memory_that_runs_out_in_a_step_names_the_largest_batch(
 def test_a_batch_that_can_never_fit_is_refused_before_anything_is_written(
     picture_folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(driver_module, "memory_of", lambda _: Memory(total=2**22, available=2**21))
+    monkeypatch.setattr(preparation, "memory_of", lambda _: Memory(total=2**22, available=2**21))
     with pytest.raises(SaganError, match="a training step with batches of 4 needs about"):
         Driver(config_of(picture_folder), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -4,8 +4,8 @@ from conftest import tiny
 
 from sagan.system import progress as progress_module
 from sagan.system.progress import duration, progress
-from sagan.training import progress as training_progress
-from sagan.training.progress import Progress
+from sagan.training import watch as training_progress
+from sagan.training.watch import Progress
 
 TERMS = {"discriminator_real": 1.0, "discriminator_fake": 0.5, "generator": -0.25}
 

@@ -9,7 +9,7 @@ from test_training import CPU, EXACT, GRADIENT_PENALTY, ZERO_CENTRED, run_steps,
 
 from sagan.config import LossConfig, LossName
 from sagan.errors import SaganError
-from sagan.losses.regularizers import Regularizers
+from sagan.losses.regularization import Regularizers
 from sagan.training.run import Driver
 from sagan.training.state import new_state
 

@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import pytest
 
 from sagan.config import EvaluationConfig
-from sagan.training import schedule as schedule_module
-from sagan.training.schedule import EvaluationSchedule
+from sagan.training import watch as schedule_module
+from sagan.training.watch import EvaluationSchedule
 
 
 @pytest.fixture

@@ -20,15 +20,15 @@ from sagan.nn.layers import Conv2d
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.run import Run, checkpoint_files
 from sagan.sampling.generator import load_generator
-from sagan.system.randomness import Purpose, draw_latents_and_labels, generator_at
+from sagan.system.randomness import Purpose, generator_at
 from sagan.training import loop as training_loop
 from sagan.training import steps as training_steps
-from sagan.training.inputs import Draws, draw_reals, step_inputs
+from sagan.training.draws import Draws, draw_latents_and_labels, draw_reals, step_inputs
 from sagan.training.loop import average_decay, set_learning_rates, train_steps
 from sagan.training.run import Driver
-from sagan.training.state import new_state, refresh_average, update, update_average
-from sagan.training.steps import Portion, discriminator_gradients, generator_gradients
-from sagan.training.terms import DivergedError, PendingTerms
+from sagan.training.state import apply_gradients, new_state, refresh_average, update_average
+from sagan.training.steps import TrainingStep
+from sagan.training.watch import DivergedError, PendingTerms
 
 CPU = torch.device("cpu")
 EXACT = torch.autocast("cpu", enabled=False)
@@ -48,10 +48,6 @@ ZERO_CENTRED = LossConfig(
 GRADIENT_PENALTY = LossConfig(name="wasserstein", gradient_penalty=10, lecam=0.1, lecam_decay=0.5)
 
 
-def unregularized(*_):
-    return {}
-
-
 def run_steps(state, dataset, config):
     frequencies = torch.from_numpy(dataset.label_frequencies)
     steps = train_steps(
@@ -64,11 +60,8 @@ def in_double(inputs):
     def widened(draws):
         return Draws(latents=draws.latents.double(), labels=draws.labels)
 
-    return replace(
-        inputs,
-        discriminator_draws=[widened(draws) for draws in inputs.discriminator_draws],
-        generator_draws=widened(inputs.generator_draws),
-    )
+    updates = [replace(update, draws=widened(update.draws)) for update in inputs.updates]
+    return replace(inputs, updates=updates, draws=widened(inputs.draws))
 
 
 def snapshot(network):
@@ -80,25 +73,24 @@ def same(first, second):
 
 
 def portion_of(state):
+    """Real and generated pictures, each with their labels."""
     latents, labels = torch.randn(4, 16), torch.tensor([0, 1, 1, 0])
     reals = torch.rand(4, 3, 32, 32) * 2 - 1
-    return Portion(reals, labels, state.generator(latents, labels), labels)
+    return (reals, labels), (state.generator(latents, labels), labels)
 
 
 def gradients(network):
     return {name: parameter.grad for name, parameter in network.named_parameters()}
 
 
+def step_of(state, loss=None):
+    return TrainingStep(state, replace(tiny(), loss=loss or LossConfig()), CPU, EXACT)
+
+
 def update_discriminator(state, portion):
-    terms = discriminator_gradients(
-        state.discriminator,
-        [portion],
-        share=1,
-        loss=LossConfig(),
-        regularize=unregularized,
-        autocast=EXACT,
-    )
-    update(state, state.discriminator_optimizer, terms)
+    real, fake = portion
+    terms = step_of(state).discriminator_gradients(0, [real], [fake])
+    apply_gradients(state, state.discriminator_optimizer, terms)
     return terms
 
 
@@ -116,14 +108,10 @@ def test_update_of_the_generator_leaves_the_discriminator_alone_and_frozen_only_
     state = new_state(tiny(), 2, CPU)
     portion = portion_of(state)
     generator, discriminator = snapshot(state.generator), snapshot(state.discriminator)
-    terms = generator_gradients(
-        state.discriminator,
-        [portion],
-        share=1,
-        loss=LossConfig(relativistic=True),
-        autocast=EXACT,
-    )
-    update(state, state.generator_optimizer, terms)
+    real, fake = portion
+    step = step_of(state, LossConfig(relativistic=True))
+    terms = step.generator_gradients(0, [real], [fake])
+    apply_gradients(state, state.generator_optimizer, terms)
     assert same(discriminator, snapshot(state.discriminator))
     assert not same(generator, snapshot(state.generator))
     assert all(parameter.requires_grad for parameter in state.discriminator.parameters())
@@ -133,9 +121,8 @@ def test_update_of_the_generator_leaves_the_discriminator_alone_and_frozen_only_
 def test_one_pass_for_real_and_fake_gives_the_gradients_of_two():
     state = new_state(tiny(), 2, CPU)
     discriminator = state.discriminator.double()
-    portion = portion_of(state)
-    labels = portion.real_labels
-    fake, real = portion.fake_images.detach().double(), portion.real_images.double()
+    (real, labels), (fake, _) = portion_of(state)
+    fake, real = fake.detach().double(), real.double()
     loss = sum(losses.hinge_discriminator(discriminator(real, labels), discriminator(fake, labels)))
     expected = torch.autograd.grad(loss, list(discriminator.parameters()))
     logits = discriminator(torch.cat([real, fake]), torch.cat([labels, labels]))
@@ -186,7 +173,7 @@ def test_portions_add_up_to_the_gradients_of_the_batch(dataset, monkeypatch, reu
             taken |= terms
             getattr(state, network).zero_grad()
 
-        monkeypatch.setattr(training_loop, "update", keep)
+        monkeypatch.setattr(training_steps, "apply_gradients", keep)
         monkeypatch.setattr(
             training_loop,
             "step_inputs",
@@ -241,15 +228,14 @@ def test_reused_fakes_are_judged_by_the_updated_discriminator(dataset, monkeypat
     state = new_state(config, 2, CPU)
     before = copy.deepcopy(state)
     judged = []
-    step = training_steps.generator_gradients
+    gradients_of = TrainingStep.generator_gradients
 
-    def watched(discriminator, portions, **settings):
-        (portion,) = portions
-        fakes = portion.fake_images.detach().clone()
-        judged.append((snapshot(discriminator), fakes, portion.fake_labels))
-        return step(discriminator, [portion], **settings)
+    def watched(self, step, reals, fakes):
+        ((images, labels),) = fakes
+        judged.append((snapshot(self.state.discriminator), images.detach().clone(), labels))
+        return gradients_of(self, step, reals, fakes)
 
-    monkeypatch.setattr("sagan.training.loop.generator_gradients", watched)
+    monkeypatch.setattr(TrainingStep, "generator_gradients", watched)
     run_steps(state, dataset, config)
     ((weights, fakes, labels),) = judged
     assert not same(weights, snapshot(before.discriminator))
@@ -293,7 +279,8 @@ def test_stopped_and_resumed_equals_straight_through(tmp_path, picture_folder, s
 
     # The very same run, whose process dies in step 4, after the checkpoint of step 3.
     first = Driver(config, tmp_path / "resumed")
-    for _ in first._steps():
+    first.begin()
+    for _ in first.preparation.steps(first.state):
         if first.state.step == 3:
             first.save(samples=False, checkpoint=True)
         if first.state.step == 4:
@@ -408,7 +395,7 @@ def test_loss_that_is_not_finite_stops_before_the_update(tmp_path, picture_folde
         calls.append(snapshot(driver.state.generator))
         return hinge(*arguments) * (float("nan") if len(calls) == 3 else 1)
 
-    monkeypatch.setattr(training_steps.losses, "generator_term", broken)
+    monkeypatch.setattr(training_steps, "generator_term", broken)
     with pytest.raises(SaganError, match=r"step 3: generator is nan.*step-00000002") as caught:
         driver.train()
     assert "\n" not in str(caught.value)
@@ -457,7 +444,7 @@ def test_run_folder_of_other_pictures_is_refused(tmp_path, picture_folder, monke
     config = replace(config, data=replace(config.data, source=str(picture_folder)))
     Driver(config, tmp_path / "run").train()
     monkeypatch.setattr(
-        "sagan.training.run.load_dataset",
+        "sagan.training.preparation.load_dataset",
         lambda _: Dataset(
             images=np.zeros((16, 3, 32, 32), np.uint8),
             labels=np.arange(16) % 2,
@@ -645,7 +632,8 @@ def test_from_a_term_that_is_not_finite_on_no_weight_changes():
     update_discriminator(state, portion)
     weights, step = snapshot(state.discriminator), state.parts()["discriminator_optimizer"]
     step = {name: tensor.clone() for name, tensor in step.items()}
-    terms = update_discriminator(state, portion._replace(fake_images=portion.fake_images / 0))
+    real, (fake_images, labels) = portion
+    terms = update_discriminator(state, (real, (fake_images / 0, labels)))
     update_discriminator(state, portion)
     assert same(weights, snapshot(state.discriminator))
     assert same(step, state.parts()["discriminator_optimizer"])
@@ -669,7 +657,7 @@ def test_of_several_updates_the_newest_terms_count_but_for_one_not_finite(datase
     config = tiny(steps=1, discriminator_steps=3)
     given = [{"a": 1.0}, {"a": float("inf"), "b": 2.0}, {"a": 3.0, "b": 4.0}]
     terms = iter({k: torch.tensor(v) for k, v in term.items()} for term in given)
-    monkeypatch.setattr(training_loop, "discriminator_gradients", lambda *_, **__: next(terms))
+    monkeypatch.setattr(TrainingStep, "discriminator_gradients", lambda *_: next(terms))
     (found,) = run_steps(new_state(config, 2, CPU), dataset, config)
     assert (found["a"], found["b"]) == (float("inf"), 4.0)
 

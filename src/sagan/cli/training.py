@@ -48,14 +48,9 @@ def train(
 
         print(forecast.table(forecast.forecast(config, run)), end="")
         return
-    from sagan.training.run import Driver
+    from sagan.training.run import open_run
 
-    evaluate = None
-    if config.evaluation.interval:
-        from sagan.evaluation.periodic import periodic_evaluation
-
-        evaluate = periodic_evaluation(config.evaluation, config.train.device)
-    driver = Driver(config, run, evaluate)
+    driver = open_run(config, run)
     if driver.state.step:
         print(f"continuing {run} at step {driver.state.step}", file=sys.stderr)
     outcome = driver.train()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from sagan.config import Config, from_dict, nearest
+from sagan.config import Config, from_dict, load, nearest
 from sagan.errors import SaganError
 
 
@@ -320,3 +321,14 @@ def described(name: str) -> Preset:
             f"known are {', '.join(PRESETS)}, or give a .toml file"
         )
     return PRESETS[name]
+
+
+def named_settings(choice: Config | str | Path) -> Config:
+    """Turns the name of a preset or the path of a ``.toml`` file into settings; settings stay.
+
+    Raises:
+        SaganError: There is no such preset or file, or it holds an impossible value.
+    """
+    if isinstance(choice, Config):
+        return choice
+    return load(choice) if str(choice).endswith(".toml") else preset(str(choice))

@@ -114,10 +114,10 @@ def least_squares_generator(fake_logits: Tensor) -> Tensor:
     return (fake_logits - 1).square().mean() / 2
 
 
-Discriminator = Callable[["Tensor", "Tensor"], tuple["Tensor", "Tensor"]]
-Generator = Callable[["Tensor"], "Tensor"]
+DiscriminatorLoss = Callable[["Tensor", "Tensor"], tuple["Tensor", "Tensor"]]
+GeneratorLoss = Callable[["Tensor"], "Tensor"]
 
-_BY_NAME: Final[dict[LossName, tuple[Discriminator, Generator]]] = {
+_BY_NAME: Final[dict[LossName, tuple[DiscriminatorLoss, GeneratorLoss]]] = {
     "hinge": (hinge_discriminator, linear_generator),
     "non-saturating": (logistic_discriminator, logistic_generator),
     "kl": (logistic_discriminator, linear_generator),
@@ -126,7 +126,7 @@ _BY_NAME: Final[dict[LossName, tuple[Discriminator, Generator]]] = {
 }
 
 
-def relativistic(loss: Discriminator, winners: Tensor, losers: Tensor) -> Tensor:
+def relativistic(loss: DiscriminatorLoss, winners: Tensor, losers: Tensor) -> Tensor:
     """The real term of ``loss`` of the differences of paired logits, a scalar.
 
     Each player wants its own pictures to be judged more real than those they are paired with.

@@ -1,4 +1,4 @@
-"""Regularisers of the discriminator as pure functions; a config weighs them.
+"""Regularisers of the discriminator: pure functions, and those of a run weighed as configured.
 
 The gradient penalties differentiate a gradient. Fused attention kernels have no second
 derivative, so their passes take the explicit formula, in full precision.
@@ -7,18 +7,22 @@ derivative, so their passes take the explicit formula, in full precision.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from sagan.config import LossConfig
+from sagan.losses.augmentation import flip_and_translate
+from sagan.system.randomness import Purpose, generator_at
 from sagan.system.transfer import send
 
-Judge = Callable[[Tensor, Tensor], Tensor]
+LogitFunction = Callable[[Tensor, Tensor], Tensor]
 """Images (N, 3, R, R) and labels (N,) -> logits (N,), each of its own picture alone."""
 
 
-def image_gradients(discriminator: Judge, images: Tensor, labels: Tensor) -> Tensor:
+def image_gradients(discriminator: LogitFunction, images: Tensor, labels: Tensor) -> Tensor:
     """The gradient of every picture's logit by its pixels, itself differentiable.
 
     Args:
@@ -36,7 +40,7 @@ def image_gradients(discriminator: Judge, images: Tensor, labels: Tensor) -> Ten
     return gradients.flatten(1)
 
 
-def zero_centred_penalty(discriminator: Judge, images: Tensor, labels: Tensor) -> Tensor:
+def zero_centred_penalty(discriminator: LogitFunction, images: Tensor, labels: Tensor) -> Tensor:
     """Half the mean squared norm of the gradients: R1 of real pictures, R2 of generated ones.
 
     Args:
@@ -53,7 +57,7 @@ def zero_centred_penalty(discriminator: Judge, images: Tensor, labels: Tensor) -
 
 
 def gradient_penalty(
-    discriminator: Judge,
+    discriminator: LogitFunction,
     real_images: Tensor,
     fake_images: Tensor,
     labels: Tensor,
@@ -115,3 +119,122 @@ def consistency(logits: Tensor, transformed_logits: Tensor) -> Tensor:
     Source: Zhang et al. 2020 (CR), equation 3, on real pictures; Zhao et al. 2021 (bCR), on both.
     """
     return (logits - transformed_logits).square().mean()
+
+
+def new_logit_averages(config: LossConfig, device: torch.device) -> dict[str, Tensor]:
+    """The moving averages that LeCam needs, for step 0; without it none."""
+    names = ("real", "fake") if config.lecam else ()
+    return {name: torch.zeros((), device=device) for name in names}
+
+
+@dataclass(frozen=True)
+class Regularizers:
+    """The regularisers of a run; those of weight 0 cost nothing and are no terms.
+
+    Attributes:
+        config: Their weights.
+        seed: Of the run.
+        logit_averages: Part of the training state, moved in place.
+        autocast: Precision of the passes without second derivatives.
+    """
+
+    config: LossConfig
+    seed: int
+    logit_averages: dict[str, Tensor]
+    autocast: torch.autocast
+
+    def terms(
+        self,
+        update: int,
+        portion: int,
+        discriminator: LogitFunction,
+        images: Tensor,
+        labels: Tensor,
+        logits: Tensor,
+    ) -> dict[str, Tensor]:
+        """The terms of one update of the discriminator, or of a portion of its batch.
+
+        Args:
+            update: Number of the update, from 0.
+            portion: Of its batch, from 0.
+            discriminator: Images and labels -> logits.
+            images: As the discriminator sees them, real ones first, (2N, 3, R, R).
+            labels: (2N,).
+            logits: (2N,), with their graph.
+
+        Returns:
+            Scalars by name, multiplied by their weights.
+        """
+        return {
+            **self._penalties(update, portion, discriminator, images, labels),
+            **self._lecam(update, logits),
+            **self._consistency(update, portion, discriminator, images, labels, logits),
+        }
+
+    def _penalties(
+        self,
+        update: int,
+        portion: int,
+        discriminator: LogitFunction,
+        images: Tensor,
+        labels: Tensor,
+    ) -> dict[str, Tensor]:
+        config = self.config
+        if (update + 1) % config.penalty_interval:
+            return {}
+        (real_images, fake_images), (real_labels, fake_labels) = images.chunk(2), labels.chunk(2)
+        terms = {}
+        if config.gradient_penalty:
+            random = generator_at(self.seed, update, Purpose.INTERPOLATION, portion)
+            terms["gradient_penalty"] = config.gradient_penalty * gradient_penalty(
+                discriminator, real_images, fake_images, real_labels, random
+            )
+        if config.r1:
+            terms["r1"] = config.r1 * zero_centred_penalty(discriminator, real_images, real_labels)
+        if config.r2:
+            terms["r2"] = config.r2 * zero_centred_penalty(discriminator, fake_images, fake_labels)
+        return {name: config.penalty_interval * term for name, term in terms.items()}
+
+    def _lecam(self, update: int, logits: Tensor) -> dict[str, Tensor]:
+        if not self.config.lecam:
+            return {}
+        decay = self.config.lecam_decay
+        real_logits, fake_logits = logits.chunk(2)
+        for name, side in (("real", real_logits), ("fake", fake_logits)):
+            self.logit_averages[name].lerp_(side.detach().mean(), 1 - decay)
+        unbiased = 1 - decay ** (update + 1)  # they start at 0, as the moments of Adam
+        term = lecam(
+            real_logits,
+            fake_logits,
+            self.logit_averages["real"] / unbiased,
+            self.logit_averages["fake"] / unbiased,
+        )
+        return {"lecam": self.config.lecam * term}
+
+    def _consistency(
+        self,
+        update: int,
+        portion: int,
+        discriminator: LogitFunction,
+        images: Tensor,
+        labels: Tensor,
+        logits: Tensor,
+    ) -> dict[str, Tensor]:
+        sides = zip(
+            ("consistency_real", "consistency_fake"),
+            (Purpose.CONSISTENCY_REAL, Purpose.CONSISTENCY_FAKE),
+            images.chunk(2),
+            labels.chunk(2),
+            logits.chunk(2),
+            strict=True,
+        )
+        terms = {}
+        for name, purpose, side_images, side_labels, side_logits in sides:
+            if weight := getattr(self.config, name):
+                random = generator_at(self.seed, update, purpose, portion)
+                with self.autocast:
+                    transformed = discriminator(
+                        flip_and_translate(side_images, random), side_labels
+                    )
+                terms[name] = weight * consistency(side_logits, transformed)
+        return terms

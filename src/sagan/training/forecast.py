@@ -10,19 +10,11 @@ from typing import Final
 import torch
 
 from sagan.config import Config
-from sagan.data import Dataset, batch_indices, load_dataset
-from sagan.runs.run import Run
-from sagan.system.device import (
-    autocast,
-    computes_in_bfloat16,
-    described,
-    keep_freed_memory,
-    pick_device,
-)
-from sagan.system.memory import Memory, is_out_of_memory, memory_of, readable
-from sagan.training import cost
+from sagan.system.device import described
+from sagan.system.memory import Memory, is_out_of_memory, readable
+from sagan.training.cost import multiply_accumulates, parameters, real_pictures
 from sagan.training.footprint import MARGIN, Footprint, footprint
-from sagan.training.loop import train_steps
+from sagan.training.preparation import Preparation, prepare
 from sagan.training.state import new_state
 
 _SECONDS: Final = 3.0
@@ -70,36 +62,30 @@ def forecast(config: Config, folder: str | Path) -> Forecast:
     Raises:
         SaganError: The settings, the folder, the pictures or the device do not allow the run.
     """
-    device = pick_device(config.train.device)
-    keep_freed_memory()
-    bfloat16 = computes_in_bfloat16(config.train.precision, device)
-    run = Run(folder, config)
-    dataset = load_dataset(config.data)
-    batch_indices(len(dataset), config.train.batch_size, 0, config.train.seed)
-    num_classes = len(dataset.class_names)
-    need = footprint(config, num_classes, bfloat16=bfloat16)
-    memory = memory_of(device)
+    there = prepare(config, folder)
+    need = footprint(config, there.num_classes, bfloat16=there.bfloat16)
+    memory = there.memory
     is_possible = memory is None or need.of(config.train.batch_size) <= memory.available
-    generator_parameters, discriminator_parameters = cost.parameters(config, num_classes)
+    generator_parameters, discriminator_parameters = parameters(config, there.num_classes)
     return Forecast(
         config=config,
-        pictures=len(dataset),
-        steps_done=min(run.newest_step, config.train.steps),
+        pictures=len(there.dataset),
+        steps_done=min(there.run.newest_step, config.train.steps),
         generator_parameters=generator_parameters,
         discriminator_parameters=discriminator_parameters,
-        operations=2 * cost.multiply_accumulates(config),
+        operations=2 * multiply_accumulates(config),
         footprint=need,
         memory=memory,
-        device=described(device),
-        precision="bfloat16" if bfloat16 else "float32",
-        images_per_second=_speed(config, dataset, device) if is_possible else None,
+        device=described(there.device),
+        precision="bfloat16" if there.bfloat16 else "float32",
+        images_per_second=_speed(there) if is_possible else None,
     )
 
 
 def table(found: Forecast) -> str:
     """Sets a forecast out in aligned lines for people."""
     train, need = found.config.train, found.footprint
-    per_picture = found.operations / cost.real_pictures(found.config)
+    per_picture = found.operations / real_pictures(found.config)
     rows = [
         (
             "parameters",
@@ -164,21 +150,14 @@ def in_words(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
 
 
-def _speed(config: Config, dataset: Dataset, device: torch.device) -> float | None:
+def _speed(there: Preparation) -> float | None:
     """Real pictures per second in a few steps; None if memory runs out."""
-    train = config.train
+    train, device = there.config.train, there.device
     pictures = train.batch_size * train.discriminator_steps
     warm_up = 3 if train.compile and device.type == "cuda" else 1  # graphs are recorded late
-    config = replace(config, train=replace(train, steps=10_000))
+    there = replace(there, config=replace(there.config, train=replace(train, steps=10_000)))
     try:
-        steps = train_steps(
-            new_state(config, len(dataset.class_names), device),
-            dataset,
-            config,
-            label_frequencies=torch.from_numpy(dataset.label_frequencies),
-            device=device,
-            autocast=autocast(train.precision, device),
-        )
+        steps = there.steps(new_state(there.config, there.num_classes, device))
         begin = time.perf_counter()
         done = 0
         for done, _ in enumerate(steps):

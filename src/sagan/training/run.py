@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
-
-import torch
-from torch import Tensor
 
 from sagan import images
 from sagan.config import Config
-from sagan.data import Dataset, batch_indices, load_dataset
+from sagan.config.presets import named_settings
+from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.checkpoint import save as save_checkpoint
-from sagan.runs.run import Run, checkpoint_files, load_checkpoint
+from sagan.runs.run import checkpoint_files, load_checkpoint
 from sagan.sampling.generator import TrainedGenerator, class_sheet, variety
-from sagan.system.device import (
-    autocast,
-    computes_in_bfloat16,
-    keep_freed_memory,
-    pick_device,
-    require_compiler,
-)
-from sagan.system.memory import is_out_of_memory, memory_of, readable
+from sagan.system.memory import is_out_of_memory, readable
 from sagan.system.progress import duration
+from sagan.system.signals import interruption
 from sagan.training.footprint import footprint, require_memory
-from sagan.training.loop import train_steps
-from sagan.training.progress import Progress
-from sagan.training.schedule import EvaluationSchedule
+from sagan.training.preparation import prepare
 from sagan.training.state import TrainingState, new_state, refresh_average
-from sagan.training.terms import DivergedError, PendingTerms
+from sagan.training.watch import DivergedError, EvaluationSchedule, PendingTerms, Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +46,47 @@ Evaluate = Callable[[TrainedGenerator, Dataset], dict[str, float]]
 """(averaged generator, real pictures) -> numbers by name."""
 
 
+def train(config: Config | str | Path, folder: str | Path, *, source: str | None = None) -> Outcome:
+    """Trains a model in a run folder; the same call again continues exactly where it stopped.
+
+    Args:
+        config: The settings, the name of a preset, or the path of a ``.toml`` file.
+        folder: The run folder: settings, log, samples and checkpoints.
+        source: The pictures to learn from instead of those that the settings name, as for
+            :func:`sagan.open_dataset`.
+
+    Raises:
+        SaganError: As for :class:`Driver` and :meth:`Driver.train`.
+        KeyboardInterrupt: Ctrl-C; the step was finished and saved.
+
+    Example:
+        >>> outcome = sagan.train("avatars32", "runs/mine", source="path/to/pictures")
+        >>> sagan.load_generator("runs/mine").sample(seeds=range(16), labels="cat")
+    """
+    settings = named_settings(config)
+    if source is not None:
+        settings = replace(settings, data=replace(settings.data, source=source))
+    return open_run(settings, folder).train()
+
+
+def open_run(config: Config, folder: str | Path) -> Driver:
+    """Opens a run with the evaluations that its settings ask for.
+
+    Raises:
+        SaganError: As for :class:`Driver`, or the evaluation lacks its feature network.
+    """
+    evaluate = None
+    if config.evaluation.interval:
+        from sagan.evaluation.periodic import periodic_evaluation
+
+        evaluate = periodic_evaluation(config.evaluation, config.train.device)
+    return Driver(config, folder, evaluate)
+
+
 class Driver:
-    """One training run in its folder, begun or continued.
+    """One training run in its folder, begun or continued; :meth:`train` runs it.
+
+    Until :meth:`begin` nothing is written.
 
     Args:
         config: The settings.
@@ -77,32 +104,28 @@ class Driver:
         self.config = config
         self.schedule = EvaluationSchedule(config.evaluation, config.train.steps)
         self.evaluate = evaluate
-        self.device = pick_device(config.train.device)
-        keep_freed_memory()
-        if config.train.compile:
-            require_compiler(self.device)
-        self.bfloat16 = computes_in_bfloat16(config.train.precision, self.device)
-        self.run = Run(folder, config)
-        self.dataset: Dataset = load_dataset(config.data)
-        batch_indices(len(self.dataset), config.train.batch_size, 0, config.train.seed)
-        self.memory = memory_of(self.device)
+        self.preparation = prepare(config, folder)
+        self.run = self.preparation.run
+        self.dataset = self.preparation.dataset
         self.state = self._new_state()
         self._require_memory()
-        self.label_frequencies = self._label_frequencies()
         self._resume()
         if self.state.step > config.train.steps:
             raise SaganError(
                 f"{folder} is already at step {self.state.step}; "
                 f"give more than --train.steps {config.train.steps}"
             )
-        for remark in config.remarks():
+
+    def begin(self) -> None:
+        """Makes or opens the run folder and says what should be known beforehand."""
+        for remark in self.config.remarks():
             sys.stderr.write(f"note: {remark}\n")
         self.run.begin()
         self.run.rewind_log(self.state.step)
 
     def _new_state(self) -> TrainingState:
         try:
-            return new_state(self.config, len(self.dataset.class_names), self.device)
+            return new_state(self.config, self.preparation.num_classes, self.preparation.device)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -114,14 +137,8 @@ class Driver:
     def _require_memory(self) -> None:
         parts = self.state.parts().values()
         size = sum(tensor.nbytes for tensors in parts for tensor in tensors.values())
-        num_classes = len(self.dataset.class_names)
-        require_memory(self.config, num_classes, size, self.memory, bfloat16=self.bfloat16)
-
-    def _label_frequencies(self) -> Tensor:
-        frequencies = torch.from_numpy(self.dataset.label_frequencies)
-        if self.config.train.fake_labels == "uniform":
-            return torch.full_like(frequencies, 1 / len(frequencies))
-        return frequencies
+        there = self.preparation
+        require_memory(self.config, there.num_classes, size, there.memory, bfloat16=there.bfloat16)
 
     def _resume(self) -> None:
         if not checkpoint_files(self.run.folder):
@@ -143,44 +160,50 @@ class Driver:
                 good checkpoint.
             KeyboardInterrupt: Ctrl-C; the step was finished and saved.
         """
+        self.begin()
         train = self.config.train
-        state = self.state
-        begin, first = time.perf_counter(), state.step
+        begin, first = time.perf_counter(), self.state.step
         with (
             self._memory_told(),
-            _interruption() as interruption,
-            Progress(train, state.step) as progress,
+            interruption() as asked,
+            Progress(train, first) as progress,
         ):
             pending = PendingTerms()
-            for step_terms in self._steps():
-                pending.add(state.step, step_terms)
-                is_first, is_last = state.step == first + 1, state.step == train.steps
-                logs = is_last or state.step % train.log_interval == 0
-                if logs or is_first or pending.is_due:
-                    terms = self._read(pending)
-                    progress.advance(terms)
-                    if logs:
-                        numbers = {**terms[-1], **self._signals(), **progress.rate()}
-                        self.run.log({"step": state.step, **numbers})
+            for terms in self.preparation.steps(self.state):
+                pending.add(self.state.step, terms)
+                is_first = self.state.step == first + 1
+                self._report(pending, progress, is_first=is_first)
                 if is_first and train.compile:
                     warm_up = duration(time.perf_counter() - begin)
                     sys.stderr.write(f"note: compiling, and the first step, took {warm_up}\n")
-                outputs = self._outputs_due(ends=is_last or interruption.requested)
+                is_last = self.state.step == train.steps
+                outputs = self._outputs_due(ends=is_last or asked.requested)
                 if any(outputs.values()):
                     progress.advance(self._read(pending))
                     self.save(**outputs)
-                if interruption.requested and not is_last:
+                if asked.requested and not is_last:
                     raise KeyboardInterrupt(
-                        f"stopped at step {state.step} and saved; the same command continues"
+                        f"stopped at step {self.state.step} and saved; the same command continues"
                     )
         seconds = time.perf_counter() - begin
         per_step = train.batch_size * train.discriminator_steps
         return Outcome(
-            steps=state.step,
-            images_seen=state.step * per_step,
+            steps=self.state.step,
+            images_seen=self.state.step * per_step,
             seconds=seconds,
-            images_per_second=(state.step - first) * per_step / seconds,
+            images_per_second=(self.state.step - first) * per_step / seconds,
         )
+
+    def _report(self, pending: PendingTerms, progress: Progress, *, is_first: bool) -> None:
+        """Reads the terms where the log or the bar wants them: reading waits for the device."""
+        train, step = self.config.train, self.state.step
+        logs = step == train.steps or step % train.log_interval == 0
+        if not (logs or is_first or pending.is_due):
+            return
+        terms = self._read(pending)
+        progress.advance(terms)
+        if logs:
+            self.run.log({"step": step, **terms[-1], **self._gammas(), **progress.rate()})
 
     def _outputs_due(self, *, ends: bool) -> dict[str, bool]:
         """What :meth:`save` has to write after a step."""
@@ -190,16 +213,6 @@ class Driver:
             "checkpoint": ends or step % train.checkpoint_interval == 0,
             "evaluation": self.evaluate is not None and self.schedule.is_due(step),
         }
-
-    def _steps(self) -> Iterator[dict[str, Tensor]]:
-        return train_steps(
-            self.state,
-            self.dataset,
-            self.config,
-            label_frequencies=self.label_frequencies,
-            device=self.device,
-            autocast=autocast(self.config.train.precision, self.device),
-        )
 
     def _read(self, pending: PendingTerms) -> list[dict[str, float]]:
         try:
@@ -220,13 +233,13 @@ class Driver:
             raise SaganError(self._out_of_memory()) from error
 
     def _out_of_memory(self) -> str:
-        batch, classes = self.config.train.batch_size, len(self.dataset.class_names)
-        need = footprint(self.config, classes, bfloat16=self.bfloat16)
+        batch, there = self.config.train.batch_size, self.preparation
+        need = footprint(self.config, there.num_classes, bfloat16=there.bfloat16)
         free, remedy = "", "begin another --run with a smaller --train.batch-size"
-        if self.memory is not None:
-            free = f" and {readable(self.memory.available)} were free at the start"
-            if not need.fits(batch, self.memory.available):
-                remedy = f"begin another --run: {need.remedy(self.memory.available)}"
+        if there.memory is not None:
+            free = f" and {readable(there.memory.available)} were free at the start"
+            if not need.fits(batch, there.memory.available):
+                remedy = f"begin another --run: {need.remedy(there.memory.available)}"
         return (
             f"step {self.state.step + 1}: memory ran out with batches of {batch}, whose estimated "
             f"need is {readable(need.of(batch))}{free}; {self._last_good()}; "
@@ -237,7 +250,7 @@ class Driver:
         files = checkpoint_files(self.run.folder)
         return f"the last good checkpoint is {files[-1]}" if files else "there is no checkpoint yet"
 
-    def _signals(self) -> dict[str, float]:
+    def _gammas(self) -> dict[str, float]:
         """The scale gamma of every attention layer."""
         return {
             f"{network}_gamma_{place}": layer.gamma.item()
@@ -251,7 +264,8 @@ class Driver:
         Raises:
             SaganError: A tensor is no longer finite, or the disk refuses.
         """
-        refresh_average(self.state, self.label_frequencies, self.config.train.seed)
+        frequencies = self.preparation.label_frequencies
+        refresh_average(self.state, frequencies, self.config.train.seed)
         step = self.state.step
         if checkpoint:
             save_checkpoint(self._checkpoint(), self.run.checkpoint_path(step))
@@ -301,25 +315,3 @@ class Driver:
             parts=parts,
             dataset_fingerprint=self.dataset.fingerprint,
         )
-
-
-class _Interruption:
-    requested = False
-
-
-@contextmanager
-def _interruption() -> Iterator[_Interruption]:
-    """Lets the first Ctrl-C finish the step; a second one acts at once."""
-    interruption = _Interruption()
-    previous = signal.getsignal(signal.SIGINT)
-
-    def request(number: int, frame: FrameType | None) -> None:
-        sys.stderr.write("\nfinishing this step, then saving; Ctrl-C again stops at once\n")
-        interruption.requested = True
-        signal.signal(signal.SIGINT, previous)
-
-    signal.signal(signal.SIGINT, request)
-    try:
-        yield interruption
-    finally:
-        signal.signal(signal.SIGINT, previous)

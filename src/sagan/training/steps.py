@@ -1,112 +1,177 @@
-"""The gradients of the game's two updates, mirror images of each other.
+"""The step of a run: the discriminator's updates, then the generator's, its mirror image.
 
-A batch may come in portions, whose gradients add up to those of the whole. Nothing here waits for
+tests/reference.py has the same step in twenty plain lines. Beyond it, a batch may pass in portions,
+whose gradients add up to those of the whole, and fakes may be judged twice. Nothing here waits for
 the device: the terms of the loss stay there as tensors until somebody reads them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sagan.config import LossConfig
-from sagan.losses import adversarial as losses
-from sagan.losses.regularizers import Regularize
+from sagan.config import Config, PowerIteration
+from sagan.losses import discriminator_terms, generator_term
+from sagan.losses.augmentation import augment
+from sagan.losses.regularization import Regularizers
 from sagan.nn import spectral
+from sagan.system.randomness import Purpose, generator_at
+from sagan.training.draws import Draws, StepInputs, Update
+from sagan.training.state import TrainingState, apply_gradients
+
+Labelled = tuple[Tensor, Tensor]
+"""Pictures (N, 3, R, R) in [-1, 1] and their labels (N,), a portion of a batch."""
+Terms = dict[str, Tensor]
+"""Terms of a loss by name: scalars on the device, without graph."""
 
 
-class Portion(NamedTuple):
-    """Pictures to be judged together, as the discriminator sees them."""
+@dataclass(frozen=True)
+class TrainingStep:
+    """What a run does over and over.
 
-    real_images: Tensor
-    """(N, 3, R, R) in [-1, 1]."""
-    real_labels: Tensor
-    """(N,)."""
-    fake_images: Tensor
-    """(N, 3, R, R) in [-1, 1], with the graph of the generator where its gradients are wanted."""
-    fake_labels: Tensor
-    """(N,)."""
-
-
-def discriminator_gradients(
-    discriminator: nn.Module,
-    portions: Iterable[Portion],
-    *,
-    share: float,
-    loss: LossConfig,
-    regularize: Regularize,
-    autocast: torch.autocast,
-) -> dict[str, Tensor]:
-    """Adds the gradients of the discriminator's loss; real and fake pictures pass together.
-
-    Args:
-        discriminator: Images in [-1, 1] and labels -> logits.
-        portions: Of one batch, equally large.
-        share: Of a portion in the batch.
-        loss: The adversarial loss.
-        regularize: Gives the terms beside it.
-        autocast: Precision of the forward pass.
-
-    Returns:
-        The terms of the loss, which is their sum, on the device.
+    Attributes:
+        state: Read and changed.
+        config: The loss, the optimisers, the portions.
+        device: Where the state lies.
+        autocast: Precision of the forward passes.
     """
-    totals: dict[str, Tensor] = {}
-    with spectral.kept_kernels(discriminator):
-        for number, portion in enumerate(portions):
-            images = torch.cat([portion.real_images, portion.fake_images.detach()])
-            labels = torch.cat([portion.real_labels, portion.fake_labels])
-            with autocast:
-                logits = discriminator(images, labels)
-            real_term, fake_term = losses.discriminator_terms(loss, *logits.chunk(2))
-            terms = {"discriminator_real": real_term, "discriminator_fake": fake_term}
-            _add(totals, terms | regularize(number, discriminator, images, labels, logits), share)
-    return totals
 
+    state: TrainingState
+    config: Config
+    device: torch.device
+    autocast: torch.autocast
 
-def generator_gradients(
-    discriminator: nn.Module,
-    portions: Iterable[Portion],
-    *,
-    share: float,
-    loss: LossConfig,
-    autocast: torch.autocast,
-) -> dict[str, Tensor]:
-    """Adds the gradients of the generator's loss; the discriminator's parameters are frozen.
+    def __call__(self, inputs: StepInputs) -> Terms:
+        """Takes one step, but for the learning rates and the average; gives its loss terms."""
+        reuse, terms = self.config.train.reuse_fakes, Terms()
+        with self._kernels("step"):
+            for update in inputs.updates[:-1] if reuse else inputs.updates:
+                fakes = self.draw_fakes(update.draws)
+                terms = _merged(terms, self.update_discriminator(update, fakes))
+            last = inputs.updates[-1]
+            with self._kernels("pass"):
+                fakes = self.generate(inputs.draws)
+                if reuse:
+                    fakes = list(fakes)
+                    terms = _merged(terms, self.update_discriminator(last, fakes))
+                terms |= self.generator_gradients(inputs.step, self.reals(last), fakes)
+        apply_gradients(
+            self.state, self.state.generator_optimizer, {"generator": terms["generator"]}
+        )
+        return terms
 
-    Args:
-        discriminator: Images in [-1, 1] and labels -> logits.
-        portions: Of one batch, equally large; the real pictures are judged in relativistic
-            pairing only.
-        share: Of a portion in the batch.
-        loss: The adversarial loss.
-        autocast: Precision of the forward pass.
+    def update_discriminator(self, update: Update, fakes: Iterable[Labelled]) -> Terms:
+        """Moves the discriminator's singular vectors, then its weights."""
+        spectral.advance(self.state.discriminator)
+        terms = self.discriminator_gradients(update.number, self.reals(update), fakes)
+        apply_gradients(self.state, self.state.discriminator_optimizer, terms)
+        return terms
 
-    Returns:
-        The term of the loss, on the device.
-    """
-    totals: dict[str, Tensor] = {}
-    discriminator.requires_grad_(False)
-    try:
+    def discriminator_gradients(
+        self, update: int, reals: Iterable[Labelled], fakes: Iterable[Labelled]
+    ) -> Terms:
+        """Adds the gradients of the discriminator's loss; real and fake pictures pass together."""
+        discriminator, totals = self.state.discriminator, Terms()
         with spectral.kept_kernels(discriminator):
-            for real_images, real_labels, fake_images, fake_labels in portions:
-                real_logits = None
-                with autocast:
-                    if loss.relativistic:
-                        real_logits = discriminator(real_images, real_labels)
-                    fake_logits = discriminator(fake_images, fake_labels)
-                term = losses.generator_term(loss, real_logits, fake_logits)
-                _add(totals, {"generator": term}, share)
-    finally:
-        discriminator.requires_grad_(True)
-    return totals
+            for portion, (real, fake) in enumerate(zip(reals, fakes, strict=True)):
+                fake_images = self._augmented(fake[0], update, Purpose.AUGMENTATION_FAKE, portion)
+                images = torch.cat([real[0], fake_images.detach()])
+                labels = torch.cat([real[1], fake[1]])
+                with self.autocast:
+                    logits = discriminator(images, labels)
+                real_term, fake_term = discriminator_terms(self.config.loss, *logits.chunk(2))
+                terms = {"discriminator_real": real_term, "discriminator_fake": fake_term}
+                terms |= self._regularizers.terms(
+                    update, portion, discriminator, images, labels, logits
+                )
+                self._add_gradients(totals, terms)
+        return totals
+
+    def generator_gradients(
+        self, step: int, reals: Iterable[Labelled], fakes: Iterable[Labelled]
+    ) -> Terms:
+        """Adds the gradients of the generator's loss; the discriminator is frozen meanwhile.
+
+        The real pictures are judged in relativistic pairing only.
+        """
+        discriminator, totals = self.state.discriminator, Terms()
+        discriminator.requires_grad_(False)
+        try:
+            with spectral.kept_kernels(discriminator):
+                for portion, (real, fake) in enumerate(zip(reals, fakes, strict=True)):
+                    purpose = Purpose.AUGMENTATION_GENERATOR
+                    images = self._augmented(fake[0], step, purpose, portion)
+                    with self.autocast:
+                        relativistic = self.config.loss.relativistic
+                        real_logits = discriminator(*real) if relativistic else None
+                        fake_logits = discriminator(images, fake[1])
+                    term = generator_term(self.config.loss, real_logits, fake_logits)
+                    self._add_gradients(totals, {"generator": term})
+        finally:
+            discriminator.requires_grad_(True)
+        return totals
+
+    def draw_fakes(self, draws: Draws) -> list[Labelled]:
+        """Generates a batch for the discriminator alone, without graph."""
+        with torch.no_grad(), self._kernels("pass"):
+            return list(self.generate(draws))
+
+    def generate(self, draws: Draws) -> Iterator[Labelled]:
+        """Generates a batch portion by portion, so that one graph at a time needs memory."""
+        for latents, labels in self._portions(draws.on(self.device)):
+            with self.autocast:
+                images = self.state.generator(latents, labels)
+            yield images, labels
+
+    def reals(self, update: Update) -> Iterator[Labelled]:
+        """The real pictures of an update, as the discriminator sees them."""
+        images, labels = update.reals.on(self.device)
+        images = self._augmented(images, update.number, Purpose.AUGMENTATION_REAL)
+        return self._portions((images, labels))
+
+    @contextmanager
+    def _kernels(self, scope: PowerIteration) -> Iterator[None]:
+        """When the generator's singular vectors advance, and how long its kernels are kept.
+
+        As ``train.generator_power_iteration`` says: once in a step, or before each pass.
+        """
+        if self.config.train.generator_power_iteration != scope:
+            yield
+            return
+        spectral.advance(self.state.generator)
+        with spectral.kept_kernels(self.state.generator):
+            yield
+
+    @cached_property
+    def _regularizers(self) -> Regularizers:
+        averages = self.state.logit_averages
+        return Regularizers(self.config.loss, self.config.train.seed, averages, self.autocast)
+
+    def _augmented(self, images: Tensor, number: int, purpose: Purpose, portion: int = 0) -> Tensor:
+        random = generator_at(self.config.train.seed, number, purpose, portion)
+        return augment(images, self.config.data.augment, random)
+
+    def _portions(self, batch: Labelled) -> Iterator[Labelled]:
+        images, labels = (tensor.chunk(self.config.train.accumulate) for tensor in batch)
+        return zip(images, labels, strict=True)
+
+    def _add_gradients(self, totals: Terms, terms: dict[str, Tensor]) -> None:
+        """Adds a portion's terms to those of the batch, and their gradients to the parameters'."""
+        share = 1 / self.config.train.accumulate
+        weighed = {name: share * term for name, term in terms.items()}
+        torch.stack(list(weighed.values())).sum().backward()
+        for name, term in weighed.items():
+            totals[name] = totals.get(name, 0) + term.detach()
 
 
-def _add(totals: dict[str, Tensor], terms: dict[str, Tensor], share: float) -> None:
-    """Adds a portion's terms to those of the batch, and their gradients to the parameters'."""
-    weighed = {name: share * term for name, term in terms.items()}
-    torch.stack(list(weighed.values())).sum().backward()
-    for name, term in weighed.items():
-        totals[name] = totals.get(name, 0) + term.detach()
+def _merged(before: Terms, now: Terms) -> Terms:
+    """The newest terms of several updates, but of one that is not finite the first."""
+    return before | {
+        name: torch.where(before[name].isfinite(), term, before[name]) if name in before else term
+        for name, term in now.items()
+    }

@@ -1,14 +1,20 @@
-"""What a training run shows while it works."""
+"""Watching a run: the terms of its loss, its progress, and when to measure it."""
 
 from __future__ import annotations
 
+import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from sagan.config import TrainConfig
+import torch
+from torch import Tensor
+
+from sagan.config import EvaluationConfig, TrainConfig
+from sagan.errors import SaganError
 from sagan.system.progress import duration
 
 _WEIGHT_OF_NEWEST = 0.02
@@ -109,3 +115,87 @@ class Progress:
             "losses": f"D {real + fake:.2f} G {self._losses['generator']:+.2f}",
             "left": duration(left),
         }
+
+
+SECONDS_BETWEEN_READS = 0.5
+
+
+class DivergedError(SaganError):
+    """A term of the loss is not finite; from that update on nothing was updated."""
+
+    def __init__(self, step: int, term: str, value: float) -> None:
+        super().__init__(f"step {step}: {term} is {value}")
+        self.step = step
+        self.term = term
+
+
+class PendingTerms:
+    """Terms of steps done, waiting on the device: reading them waits for it, so seldom is best."""
+
+    def __init__(self) -> None:
+        self._pending: list[tuple[int, dict[str, Tensor]]] = []
+        self._last_read = time.monotonic()
+
+    def add(self, step: int, terms: dict[str, Tensor]) -> None:
+        """Keeps the terms of a step, counted from 1, unread."""
+        self._pending.append((step, terms))
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last reading is so long ago that somebody may wait for the next."""
+        return time.monotonic() - self._last_read > SECONDS_BETWEEN_READS
+
+    def read(self) -> list[dict[str, float]]:
+        """Hands over the terms of all steps since the last reading.
+
+        Raises:
+            DivergedError: One of them is not finite; names the first.
+        """
+        pending, self._pending = self._pending, []
+        self._last_read = time.monotonic()
+        if not pending:
+            return []
+        values = iter(torch.stack([t for _, terms in pending for t in terms.values()]).tolist())
+        read = [(step, {name: next(values) for name in terms}) for step, terms in pending]
+        for step, terms in read:
+            for name, value in terms.items():
+                if not math.isfinite(value):
+                    raise DivergedError(step, name, value)
+        return [terms for _, terms in read]
+
+
+class EvaluationSchedule:
+    """Every so many steps, within a share of the time of this call; and at the end of the run.
+
+    Args:
+        config: Interval and share.
+        last_step: Where the run ends.
+    """
+
+    def __init__(self, config: EvaluationConfig, last_step: int) -> None:
+        self._config = config
+        self._last_step = last_step
+        self._begin = time.monotonic()
+        self._spent = 0.0
+        self.last_duration = 0.0
+        self._is_waiting = False
+
+    def is_due(self, step: int) -> bool:
+        """Tells whether to evaluate after a step; one that came too early waits for its time."""
+        if not self._config.interval:
+            return False
+        self._is_waiting |= step % self._config.interval == 0
+        elapsed = time.monotonic() - self._begin
+        fits = self._spent + self.last_duration <= self._config.time_share * elapsed
+        return step == self._last_step or (self._is_waiting and fits)
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Times an evaluation, also one that fails."""
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.last_duration = time.monotonic() - begin
+            self._spent += self.last_duration
+            self._is_waiting = False

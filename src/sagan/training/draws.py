@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sagan.config import Config, TrainConfig
+from sagan.config import Config
 from sagan.data import Dataset, batch_indices
 from sagan.images import to_float
-from sagan.system.randomness import Purpose, draw_latents_and_labels, generator_at
+from sagan.system.randomness import Purpose, generator_at
 from sagan.system.transfer import send
 
 
@@ -53,23 +53,37 @@ class Draws:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Update:
+    """Everything from outside for one update of the discriminator."""
+
+    number: int
+    """Counted over the whole run, from 0."""
+    reals: Reals
+    draws: Draws
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepInputs:
     """Everything from outside for one step."""
 
-    reals: list[Reals]
-    """One per discriminator update."""
-    discriminator_draws: list[Draws]
-    """One per discriminator update."""
-    generator_draws: Draws
-
-
-def discriminator_updates(step: int, config: TrainConfig) -> range:
-    """The numbers of the discriminator's updates in one step, counted over the whole run."""
-    return range(step * config.discriminator_steps, (step + 1) * config.discriminator_steps)
+    step: int
+    """From 0."""
+    updates: list[Update]
+    """Of the discriminator."""
+    draws: Draws
+    """For the generator's update; those of the last discriminator update where its fakes are judged
+    again."""
 
 
 def draw_reals(dataset: Dataset, config: Config, update: int, *, pinned: bool = False) -> Reals:
-    """The real pictures of one discriminator update; pinned, a GPU can fetch them by itself."""
+    """The real pictures of one discriminator update.
+
+    Args:
+        dataset: To draw from.
+        config: Batch size, seed, mirroring.
+        update: Its number, from 0.
+        pinned: Put them where a GPU can fetch them by itself.
+    """
     train = config.train
     indices = batch_indices(len(dataset), train.batch_size, update, train.seed)
     flipped = None
@@ -81,6 +95,15 @@ def draw_reals(dataset: Dataset, config: Config, update: int, *, pinned: bool = 
         labels=_host(torch.from_numpy(dataset.labels[indices]), pinned),
         flipped=flipped,
     )
+
+
+def draw_latents_and_labels(
+    count: int, latent_dim: int, label_frequencies: Tensor, random: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Latents from N(0, I) and labels from the given frequencies: (N, latent_dim), int64 (N,)."""
+    latents = torch.randn(count, latent_dim, generator=random)
+    labels = torch.multinomial(label_frequencies, count, replacement=True, generator=random)
+    return latents, labels
 
 
 def step_inputs(
@@ -107,12 +130,17 @@ def step_inputs(
         return Draws(latents=_host(latents, pinned), labels=_host(labels, pinned))
 
     def inputs(step: int) -> StepInputs:
-        updates = discriminator_updates(step, train)
-        return StepInputs(
-            reals=[draw_reals(dataset, config, update, pinned=pinned) for update in updates],
-            discriminator_draws=[draws(update, Purpose.DISCRIMINATOR) for update in updates],
-            generator_draws=draws(step, Purpose.GENERATOR),
-        )
+        count = train.discriminator_steps
+        updates = [
+            Update(
+                number=number,
+                reals=draw_reals(dataset, config, number, pinned=pinned),
+                draws=draws(number, Purpose.DISCRIMINATOR),
+            )
+            for number in range(step * count, (step + 1) * count)
+        ]
+        own = updates[-1].draws if train.reuse_fakes else draws(step, Purpose.GENERATOR)
+        return StepInputs(step=step, updates=updates, draws=own)
 
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(inputs, first)

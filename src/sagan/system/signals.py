@@ -1,0 +1,33 @@
+"""How a person stops long work."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interruption:
+    """Whether somebody has asked for the end."""
+
+    requested = False
+
+
+@contextmanager
+def interruption() -> Iterator[Interruption]:
+    """Lets the first Ctrl-C finish the step; a second one acts at once."""
+    asked = Interruption()
+    previous = signal.getsignal(signal.SIGINT)
+
+    def request(number: int, frame: FrameType | None) -> None:
+        sys.stderr.write("\nfinishing this step, then saving; Ctrl-C again stops at once\n")
+        asked.requested = True
+        signal.signal(signal.SIGINT, previous)
+
+    signal.signal(signal.SIGINT, request)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, previous)

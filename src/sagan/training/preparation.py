@@ -1,0 +1,86 @@
+"""What a run needs before its first step, opened and checked; nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sagan.config import Config
+from sagan.data import Dataset, batch_indices, load_dataset
+from sagan.runs.run import Run
+from sagan.system.device import (
+    autocast,
+    computes_in_bfloat16,
+    keep_freed_memory,
+    pick_device,
+    require_compiler,
+)
+from sagan.system.memory import Memory, memory_of
+from sagan.training.loop import train_steps
+from sagan.training.state import TrainingState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """What a run needs from its surroundings, opened and checked."""
+
+    config: Config
+    run: Run
+    dataset: Dataset
+    device: torch.device
+    bfloat16: bool
+    """Whether forward passes compute in bfloat16."""
+    memory: Memory | None
+    """None where the device does not say."""
+
+    @property
+    def num_classes(self) -> int:
+        """0 when unconditional."""
+        return len(self.dataset.class_names)
+
+    @property
+    def label_frequencies(self) -> Tensor:
+        """Of generated pictures, as ``train.fake_labels`` says: float64 (num_classes,)."""
+        frequencies = torch.from_numpy(self.dataset.label_frequencies)
+        if self.config.train.fake_labels == "uniform":
+            return torch.full_like(frequencies, 1 / len(frequencies))
+        return frequencies
+
+    def steps(self, state: TrainingState) -> Iterator[dict[str, Tensor]]:
+        """The steps from a state on, each with its loss terms."""
+        return train_steps(
+            state,
+            self.dataset,
+            self.config,
+            label_frequencies=self.label_frequencies,
+            device=self.device,
+            autocast=autocast(self.config.train.precision, self.device),
+        )
+
+
+def prepare(config: Config, folder: str | Path) -> Preparation:
+    """Opens what a run needs; changes nothing in its folder.
+
+    Raises:
+        SaganError: The data, the folder or the device do not allow the run.
+    """
+    device = pick_device(config.train.device)
+    keep_freed_memory()
+    if config.train.compile:
+        require_compiler(device)
+    bfloat16 = computes_in_bfloat16(config.train.precision, device)
+    run = Run(folder, config)
+    dataset = load_dataset(config.data)
+    batch_indices(len(dataset), config.train.batch_size, 0, config.train.seed)
+    return Preparation(
+        config=config,
+        run=run,
+        dataset=dataset,
+        device=device,
+        bfloat16=bfloat16,
+        memory=memory_of(device),
+    )
