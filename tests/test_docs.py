@@ -45,6 +45,17 @@ def test_there_are_commands_and_paths():
     ]
 
 
+def test_ci_runs_the_commands_of_the_readme_on_the_demonstration():
+    pattern = re.search(r"grep -E '(.+)' README\.md", (ROOT / ".ci/run").read_text())
+    assert pattern
+    found = [
+        line for line in PAGES["README.md"].read_text().splitlines() if re.match(pattern[1], line)
+    ]
+    verbs = {"sample", "attention", "evaluate", "report", "interpolate", "export"}
+    assert {line.split()[1] for line in found} == verbs
+    assert all("runs/demo" in line for line in found)
+
+
 @pytest.mark.parametrize(("page", "line"), COMMANDS)
 def test_commands_parse(page, line):
     cli.app.parse_args(shlex.split(line), exit_on_error=False, print_error=False)

@@ -25,7 +25,7 @@ class GeneratorConfig:
     base_channels: int = 64
     """Channels at the full resolution; smaller maps have 2, 4, 8, 16 times as many."""
     channels: tuple[int, ...] = ()
-    """Channels of each map from 4 x 4 on, as multiples of base_channels; empty: the usual ones."""
+    """Channels of each map from 4 x 4 on, as multiples of base_channels; empty: by resolution."""
     latent_dim: int = 128
     """Length of the noise vector z, drawn from N(0, I)."""
     attention: tuple[int, ...] = (32,)
@@ -33,7 +33,7 @@ class GeneratorConfig:
     attention_form: AttentionForm = "attention"
     """What to insert: attention, or for comparison a residual block with as many parameters."""
     attention_value_divisor: int = 2
-    """The value has channels / this number (released code: 2, the paper's text: 8)."""
+    """Divide the channels by this for the value (released code: 2, the paper's text: 8)."""
     attention_pooling: bool = True
     """Halve the maps of key and value by 2x2 max-pooling (the paper's text does not)."""
     upsampling: Upsampling = "nearest"
@@ -77,7 +77,7 @@ class DiscriminatorConfig:
     base_channels: int = 64
     """Channels after the first block; later blocks have 2, 4, 8, 16 times as many."""
     channels: tuple[int, ...] = ()
-    """Channels after each block, as multiples of base_channels; empty: the usual ones."""
+    """Channels after each block, as multiples of base_channels; empty: by resolution."""
     final_resolution: int = 4
     """Size of the smallest map (pixels); blocks after it keep the size."""
     attention: tuple[int, ...] = (32,)
@@ -88,7 +88,7 @@ class DiscriminatorConfig:
     attention_form: AttentionForm = "attention"
     """What to insert: attention, or for comparison a residual block with as many parameters."""
     attention_value_divisor: int = 2
-    """The value has channels / this number (released code: 2, the paper's text: 8)."""
+    """Divide the channels by this for the value (released code: 2, the paper's text: 8)."""
     attention_pooling: bool = True
     """Halve the maps of key and value by 2x2 max-pooling (the paper's text does not)."""
     hidden_channels: HiddenChannels = "out"

@@ -31,8 +31,8 @@ class LossConfig:
     r2: float = 0.0
     """Weight (gamma) of half the squared gradient at generated pictures."""
     penalty_interval: int = 1
-    """Apply gradient_penalty, r1 and r2 in every n-th discriminator update only, with n times the
-    weight."""
+    """Take gradient_penalty, r1 and r2 in one of so many discriminator updates only, with so many
+    times the weight."""
     lecam: float = 0.0
     """Weight of the squared distance between the logits of one side, real or generated, and the
     moving average of the other's, for small data sets (LeCam: 0.3 on CIFAR)."""
@@ -101,7 +101,7 @@ class OptimizerConfig:
     eps: float = 1e-8
     """Added to Adam's denominator."""
     decay_start: float = 1.0
-    """Part of the run (0 to 1) after which both rates fall linearly to 0; 1: never."""
+    """Part of the run (0 to 1) after which both learning rates fall linearly to 0; 1: never."""
 
     def __post_init__(self) -> None:
         for name in ("generator_lr", "discriminator_lr", "eps"):
@@ -134,8 +134,8 @@ class TrainConfig:
     """Parts in which a batch is computed, to save memory. The gradients are added up, but batch
     norm sees one part at a time."""
     generator_power_iteration: PowerIteration = "pass"
-    """How often the generator's spectral norm takes a power iteration: before each pass of the
-    generator (pass, as released), or once per step (step: faster)."""
+    """When the generator's spectral norm takes a power iteration: before each pass (pass, as in the
+    released code) or once per step (step: faster)."""
     fake_labels: FakeLabels = "uniform"
     """Classes of generated pictures: all equally often (uniform), or as often as in the data."""
     ema_decay: float = 0.999
@@ -144,7 +144,7 @@ class TrainConfig:
     """Step at which averaging begins, with the full decay; 0: from the first step, with a decay
     that grows to its full value, as in TensorFlow."""
     seed: int = 0
-    """Decides all randomness of the run: the same seed gives the same weights."""
+    """Number from which all randomness of the run follows."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda or mps."""
     precision: Precision = "auto"
@@ -199,7 +199,7 @@ class EvaluationConfig:
     interval: int = 0
     """Measure the averaged generator every so many steps; 0: never."""
     time_share: float = 0.1
-    """Part of the time (0 to 1) that measuring may take; else it waits, but not at the last step."""
+    """Largest share of the time for measuring (0 to 1); the last step is measured in any case."""
     metrics: tuple[str, ...] = ("fd", "kid")
     """What to measure, as in sagan evaluate. Repeat the flag."""
     samples: int = 5000
