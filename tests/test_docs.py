@@ -1,4 +1,4 @@
-"""Commands in the documents are ones that the program understands."""
+"""What the documents name exists, and their commands are ones that the program understands."""
 
 import re
 import shlex
@@ -9,16 +9,51 @@ import pytest
 from sagan import cli, demo
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = {
+    str(page.relative_to(ROOT)): page
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md")))
+}
 COMMANDS = [
-    (page.name, line)
-    for page in PAGES
+    (name, line)
+    for name, page in PAGES.items()
     for line in re.findall(r"^(?:\$ )?(?:\.venv/bin/)?sagan (.+)$", page.read_text(), re.MULTILINE)
 ]
+BLOCKS = [
+    (name, block)
+    for name, page in PAGES.items()
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+]
+OF_OTHERS = ("docs/figures/",)  # PyTorch-StudioGAN's
 
 
-def test_there_are_commands():
-    assert len(COMMANDS) >= 6
+def named_paths(text):
+    """Paths of this repository in code marks; ``src/a/{b,c}.py`` names two."""
+    for path in re.findall(r"`((?:src|tests|docs|benchmarks|\.ci)/[^`\s:]*)", text):
+        if not path.startswith(OF_OTHERS):
+            before, _, rest = path.partition("{")
+            choices, _, after = rest.rpartition("}")
+            yield from (before + choice + after for choice in choices.split(","))
+
+
+def test_there_are_commands_and_paths():
+    assert sum(name == "README.md" for name, _ in COMMANDS) >= 6
+    assert {"docs/presets.md", "docs/lab/results.md", "CONTRIBUTING.md"} <= set(PAGES)
+    assert list(named_paths("`tests/test_x.py::test_y` `src/{a,b}.py` `x.py`")) == [
+        "tests/test_x.py",
+        "src/a.py",
+        "src/b.py",
+    ]
+
+
+def test_ci_runs_the_commands_of_the_readme_on_the_demonstration():
+    pattern = re.search(r"grep -E '(.+)' README\.md", (ROOT / ".ci/run").read_text())
+    assert pattern
+    found = [
+        line for line in PAGES["README.md"].read_text().splitlines() if re.match(pattern[1], line)
+    ]
+    verbs = {"sample", "attention", "evaluate", "report", "interpolate", "export"}
+    assert {line.split()[1] for line in found} == verbs
+    assert all("runs/demo" in line for line in found)
 
 
 @pytest.mark.parametrize(("page", "line"), COMMANDS)
@@ -33,15 +68,31 @@ def test_next_steps_of_the_demo_parse(tmp_path):
         cli.app.parse_args(shlex.split(line)[1:], exit_on_error=False, print_error=False)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_and_pictures_exist(page):
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+@pytest.mark.parametrize("name", PAGES)
+def test_links_and_pictures_exist(name):
+    for target in re.findall(r"\]\(([^)#]+)\)", PAGES[name].read_text()):
         if "://" not in target:
-            assert (page.parent / target).exists(), target
+            assert (PAGES[name].parent / target).exists(), target
 
 
-def test_python_of_the_readme_compiles():
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert blocks
-    for block in blocks:
-        compile(block, "README.md", "exec")
+@pytest.mark.parametrize("name", PAGES)
+def test_paths_exist(name):
+    for path in named_paths(PAGES[name].read_text()):
+        assert (ROOT / path).exists(), path
+
+
+def test_the_readme_has_python():
+    assert "README.md" in dict(BLOCKS)
+
+
+@pytest.mark.parametrize(("name", "block"), BLOCKS)
+def test_python_compiles(name, block):
+    compile(block, name, "exec")
+
+
+@pytest.mark.parametrize("name", ["performance", "results"])
+def test_a_page_of_figures_opens_with_six_lines_and_one_table(name):
+    opening, table, *_ = PAGES[f"docs/{name}.md"].read_text().split("\n\n")[1:]
+    assert len(re.findall("^- ", opening, re.MULTILINE)) == len(opening.splitlines()) == 6
+    assert table.startswith("| what |")
+    assert f"lab/{name}.md" in PAGES[f"docs/{name}.md"].read_text()

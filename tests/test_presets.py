@@ -14,7 +14,7 @@ from sagan.cli.presets import field_docstrings
 from sagan.config.presets import PRESETS, preset
 from sagan.errors import SaganError
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent.parent / "docs" / "presets.md"
 
 
 def shown(capsys, *arguments):
@@ -127,8 +127,8 @@ def test_unknown_preset_names_the_nearest():
         preset("avatar32")
 
 
-def test_the_readme_shows_every_preset():
-    rows = re.findall(r"^\| `(\S+)` \| (.+?) \| (.*?) ?\|$", README.read_text(), re.MULTILINE)
+def test_the_page_shows_every_preset():
+    rows = re.findall(r"^\| `(\S+)` \| (.+?) \| (.*?) ?\|$", PAGE.read_text(), re.MULTILINE)
     assert rows == [
         (name, entry.title, "; ".join(entry.published)) for name, entry in PRESETS.items()
     ]

@@ -22,15 +22,15 @@ class DataConfig:
     resolution: int = 128
     """Side of the square pictures in pixels: 32, 64, 128 or 256."""
     conditional: bool = True
-    """Use the classes; otherwise one unconditional model of all pictures."""
+    """Learn the classes; without, one model of all pictures together."""
     horizontal_flip: bool = False
-    """Mirror a random half of the training pictures (the released code does not)."""
+    """Mirror each training picture with probability 1/2 (the released code does not)."""
     augment: tuple[Augmentation, ...] = ()
-    """Random changes to real and generated pictures alike before they are judged (DiffAugment), for
-    small data: colour, translation, cutout; repeat the flag."""
+    """Random changes to real and generated pictures before the discriminator sees them
+    (DiffAugment), for small data sets: colour, translation, cutout. Repeat the flag."""
     generated_images: int = 50_000
-    """Pictures in the training split of a built-in source, all in memory: 50,000 take 0.15 GB at 32
-    pixels, 2.5 GB at 128 and 9.8 GB at 256."""
+    """Training pictures of a built-in source. All are in memory: 50,000 take 0.15 GB at 32 pixels,
+    2.5 GB at 128 and 9.8 GB at 256."""
 
     def __post_init__(self) -> None:
         require(

@@ -21,38 +21,38 @@ class GeneratorConfig:
     """The network that draws."""
 
     architecture: Architecture = "residual"
-    """Residual blocks as released, or dcgan: transposed convolutions in a row, without classes."""
+    """residual: blocks as in the released code; dcgan: transposed convolutions, without classes."""
     base_channels: int = 64
-    """Channels at the full resolution; deeper stages have 2, 4, 8, 16 times as many."""
+    """Channels at the full resolution; smaller maps have 2, 4, 8, 16 times as many."""
     channels: tuple[int, ...] = ()
-    """Channels from 4 x 4 pixels on, in multiples of base_channels; empty: by resolution."""
+    """Channels of each map from 4 x 4 on, as multiples of base_channels; empty: by resolution."""
     latent_dim: int = 128
     """Length of the noise vector z, drawn from N(0, I)."""
     attention: tuple[int, ...] = (32,)
-    """Resolutions (pixels) after whose block a self-attention layer stands; repeat the flag."""
+    """Map sizes (pixels) at which to insert self-attention. Repeat the flag."""
     attention_form: AttentionForm = "attention"
-    """What stands there: attention, or a residual block of equal size to compare it with."""
+    """What to insert: attention, or for comparison a residual block with as many parameters."""
     attention_value_divisor: int = 2
-    """The attention's value has this part of the channels (released code 2, paper's text 8)."""
+    """Divide the channels by this for the value (released code: 2, the paper's text: 8)."""
     attention_pooling: bool = True
-    """Max-pool the attention's key and value 2x2 (the paper's text does not)."""
+    """Halve the maps of key and value by 2x2 max-pooling (the paper's text does not)."""
     upsampling: Upsampling = "nearest"
-    """How a residual block doubles height and width (mimicry: bilinear)."""
+    """How a residual block doubles the map (mimicry: bilinear)."""
     initialization: Initialization = "xavier"
     """Distribution of the first weights (released code: Xavier uniform, biases 0)."""
     spectral_norm: bool = True
-    """Divide every weight, but those of batch norm, by its largest singular value."""
+    """Divide every weight, but not batch norm's, by its largest singular value (spectral norm)."""
     spectral_norm_eps: float = 1e-12
-    """Lower bound of the norms in the power iteration (the released code adds it)."""
+    """Smallest norm that the power iteration divides by (the released code adds it instead)."""
     class_tables: ClassTables = "plain"
-    """Gains and biases of the conditional batch norm: 1 and 0 at first; drawn like the weights and
-    1 added to the gains (BigGAN-PyTorch); drawn and also divided by their largest singular value
-    (spectral: PyTorch-StudioGAN, mmgeneration)."""
+    """First gains and biases of the conditional batch norm. plain: 1 and 0; drawn: like the
+    weights, 1 added to the gains (BigGAN-PyTorch); spectral: the same, and
+    divided by their largest singular value (PyTorch-StudioGAN, mmgeneration)."""
     batch_norm_eps: float = 1e-5
     """Added to the variance in batch norm."""
     batch_norm_momentum: float = 0.001
-    """Weight of the newest batch in the running statistics (released code: decay 0.999, last layer
-    0.9999); pictures are drawn with statistics measured afresh on the averaged weights."""
+    """Weight of the newest batch in the running statistics (released code: 0.001, last layer
+    0.0001). Pictures do not depend on it: theirs are measured anew on the averaged weights."""
 
     def __post_init__(self) -> None:
         _require_network("generator", self)
@@ -73,35 +73,35 @@ class DiscriminatorConfig:
     """The network that judges."""
 
     architecture: Architecture = "residual"
-    """Residual blocks as released, or dcgan: strided convolutions in a row, without classes."""
+    """residual: the blocks of the released code; dcgan: strided convolutions, without classes."""
     base_channels: int = 64
-    """Channels after the first block; deeper blocks have 2, 4, 8, 16 times as many."""
+    """Channels after the first block; later blocks have 2, 4, 8, 16 times as many."""
     channels: tuple[int, ...] = ()
-    """Channels after each block, in multiples of base_channels; empty: by resolution."""
+    """Channels after each block, as multiples of base_channels; empty: by resolution."""
     final_resolution: int = 4
-    """Blocks halve the resolution down to this many pixels."""
+    """Size of the smallest map (pixels); blocks after it keep the size."""
     attention: tuple[int, ...] = (32,)
-    """Resolutions (pixels) after whose block a self-attention layer stands; repeat the flag."""
+    """Map sizes (pixels) at which to insert self-attention. Repeat the flag."""
     attention_blocks: tuple[int, ...] = ()
-    """Instead: residual blocks, counted from 1, after which one stands, for blocks that do not
-    halve the resolution (BigGAN-PyTorch at 32 pixels: after each)."""
+    """Instead of map sizes: the blocks, from 1, after which to insert self-attention, for where
+    several have one map size (BigGAN-PyTorch at 32 pixels: after each). Repeat the flag."""
     attention_form: AttentionForm = "attention"
-    """What stands there: attention, or a residual block of equal size to compare it with."""
+    """What to insert: attention, or for comparison a residual block with as many parameters."""
     attention_value_divisor: int = 2
-    """The attention's value has this part of the channels (released code 2, paper's text 8)."""
+    """Divide the channels by this for the value (released code: 2, the paper's text: 8)."""
     attention_pooling: bool = True
-    """Max-pool the attention's key and value 2x2 (the paper's text does not)."""
+    """Halve the maps of key and value by 2x2 max-pooling (the paper's text does not)."""
     hidden_channels: HiddenChannels = "out"
-    """Channels between a residual block's convolutions: as after it, or before it (mimicry)."""
+    """Channels between a block's two convolutions: as many as come out, or go in (mimicry)."""
     shortcut_input: ShortcutInput = "raw"
-    """What a residual block's shortcut sees: its input before the ReLU, or after it, as where the
-    ReLU works in place (PyTorch-StudioGAN, mimicry)."""
+    """Input of a block's shortcut: raw, or after the first ReLU (relu), as in code whose ReLU
+    overwrites its input (PyTorch-StudioGAN, mimicry)."""
     initialization: Initialization = "xavier"
     """Distribution of the first weights (released code: Xavier uniform, biases 0)."""
     spectral_norm: bool = True
-    """Divide every weight by its largest singular value."""
+    """Divide every weight by its largest singular value (spectral norm)."""
     spectral_norm_eps: float = 1e-12
-    """Lower bound of the norms in the power iteration (the released code adds it)."""
+    """Smallest norm that the power iteration divides by (the released code adds it instead)."""
 
     def __post_init__(self) -> None:
         _require_network("discriminator", self)

@@ -19,29 +19,29 @@ class LossConfig:
     """What the two networks minimise."""
 
     name: LossName = "hinge"
-    """The adversarial loss; kl is that of the released code, non-saturating for the discriminator
-    and linear for the generator."""
+    """The adversarial loss. kl is the released code's other one: non-saturating for the
+    discriminator, linear for the generator."""
     relativistic: bool = False
-    """Compare the logits of pairs of a real and a generated picture (RpGAN)."""
+    """Judge pairs: the difference of a real and a generated picture's logits (RpGAN)."""
     gradient_penalty: float = 0.0
-    """Weight of the penalty on slopes other than 1 between real and generated pictures (WGAN-GP:
-    10)."""
+    """Weight of the penalty that pulls the gradient's length to 1 between real and generated
+    pictures (WGAN-GP: 10)."""
     r1: float = 0.0
-    """Weight of half the squared slope at real pictures (gamma)."""
+    """Weight (gamma) of half the squared gradient at real pictures."""
     r2: float = 0.0
-    """Weight of half the squared slope at generated pictures (gamma)."""
+    """Weight (gamma) of half the squared gradient at generated pictures."""
     penalty_interval: int = 1
-    """Discriminator updates from one with gradient_penalty, r1 and r2 to the next; their weights
-    are multiplied by it."""
+    """Take gradient_penalty, r1 and r2 in one of so many discriminator updates only, with so many
+    times the weight."""
     lecam: float = 0.0
-    """Weight of the distance to the moving averages of the other side's logits (LeCam: 0.3 on
-    CIFAR), for small data."""
+    """Weight of the squared distance between the logits of one side, real or generated, and the
+    moving average of the other's, for small data sets (LeCam: 0.3 on CIFAR)."""
     lecam_decay: float = 0.99
-    """Decay of these averages in one discriminator update."""
+    """Decay of these moving averages per discriminator update."""
     consistency_real: float = 0.0
-    """Weight of the change of logits when real pictures are flipped and moved (CR, bCR: 10)."""
+    """Weight of how much mirroring and shifting a real picture changes its logit (CR, bCR: 10)."""
     consistency_fake: float = 0.0
-    """The same of generated pictures (bCR: 10)."""
+    """The same for generated pictures (bCR: 10)."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -97,11 +97,11 @@ class OptimizerConfig:
     beta1: float = 0.0
     """Decay of Adam's first moment."""
     beta2: float = 0.999
-    """Decay of Adam's second moment (the paper's text says 0.9, the released code runs 0.999)."""
+    """Decay of Adam's second moment (the released code: 0.999, the paper's text: 0.9)."""
     eps: float = 1e-8
     """Added to Adam's denominator."""
     decay_start: float = 1.0
-    """Share of the run after which both rates fall linearly to 0; 1 keeps them constant."""
+    """Part of the run (0 to 1) after which both learning rates fall linearly to 0; 1: never."""
 
     def __post_init__(self) -> None:
         for name in ("generator_lr", "discriminator_lr", "eps"):
@@ -120,7 +120,7 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How long, in what portions, and what is written on the way."""
+    """How long to train, with what batches, and what to write on the way."""
 
     steps: int = 1_000_000
     """Generator updates."""
@@ -129,37 +129,37 @@ class TrainConfig:
     discriminator_steps: int = 1
     """Discriminator updates before each generator update."""
     reuse_fakes: bool = False
-    """Judge the discriminator's last fakes again in the generator's update: a pass less."""
+    """Update the generator with the pictures that the discriminator saw last: one pass less."""
     accumulate: int = 1
-    """Portions in which a batch passes, to save memory; the gradients add up to the batch's, but
-    batch norm takes the statistics of a portion."""
+    """Parts in which a batch is computed, to save memory. The gradients are added up, but batch
+    norm sees one part at a time."""
     generator_power_iteration: PowerIteration = "pass"
-    """When the generator's singular vectors advance: before each of its passes, as released, or
-    once a step, which normalises its weights once as well."""
+    """When the generator's spectral norm takes a power iteration: before each pass (pass, as in the
+    released code) or once per step (step: faster)."""
     fake_labels: FakeLabels = "uniform"
-    """Labels of generated pictures: every class alike, or as frequent as in the data."""
+    """Classes of generated pictures: all equally often (uniform), or as often as in the data."""
     ema_decay: float = 0.999
-    """Decay of the averaged generator weights, used for every picture shown; 0 copies them."""
+    """Decay of the moving average of the generator's weights, which draws all pictures; 0: none."""
     ema_start: int = 0
-    """Steps that only copy the weights, after which the decay is full at once; 0: it grows from the
-    first step on, as TensorFlow's average does."""
+    """Step at which averaging begins, with the full decay; 0: from the first step, with a decay
+    that grows to its full value, as in TensorFlow."""
     seed: int = 0
-    """All randomness of the run is a function of this number and the step."""
+    """Number from which all randomness of the run follows."""
     device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    """Where to compute: auto, cpu, cuda or mps."""
     precision: Precision = "auto"
-    """Of forward passes; auto takes bfloat16 where the hardware multiplies it fast."""
+    """Number format of forward passes; auto: bfloat16 where the hardware multiplies it fast."""
     compile: bool = False
-    """Compile both networks (torch.compile; on a GPU with CUDA graphs): the first steps take
-    minutes more, the others less. On CPUs nothing is gained (docs/performance.md)."""
+    """Compile both networks with torch.compile (on a GPU with CUDA graphs). The first steps take
+    minutes, later ones less time; on CPUs little is gained (docs/performance.md)."""
     log_interval: int = 50
-    """Steps between two lines of the log."""
+    """Write a line of the log every so many steps."""
     sample_interval: int = 1000
-    """Steps between two sample grids."""
+    """Draw a sample grid every so many steps."""
     checkpoint_interval: int = 1000
-    """Steps between two checkpoints."""
+    """Save a checkpoint every so many steps."""
     keep_checkpoints: int = 3
-    """Newest checkpoints that stay in the run folder."""
+    """How many of the newest checkpoints to keep."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -194,20 +194,20 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-    """What is measured during training."""
+    """What to measure during training."""
 
     interval: int = 0
-    """Steps between two evaluations of the averaged generator; 0 for none."""
+    """Measure the averaged generator every so many steps; 0: never."""
     time_share: float = 0.1
-    """Evaluations wait until they take no more than this share of the time; the last always is."""
+    """Largest share of the time for measuring (0 to 1); the last step is measured in any case."""
     metrics: tuple[str, ...] = ("fd", "kid")
-    """As for sagan evaluate; repeat the flag."""
+    """What to measure, as in sagan evaluate. Repeat the flag."""
     samples: int = 5000
-    """Pictures of either side."""
+    """Generated pictures per evaluation, and as many real ones."""
     extractor: str = "efficientnet-lite0"
-    """As for sagan evaluate."""
+    """Network that gives the features, as in sagan evaluate."""
     weights: str = ""
-    """Weights file of the extractor; empty: where it is usually found."""
+    """Weights file of this network; empty: where sagan evaluate looks for it."""
 
     def __post_init__(self) -> None:
         require(self.interval >= 0, "evaluation.interval", self.interval, "at least 0")

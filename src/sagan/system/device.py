@@ -17,7 +17,7 @@ from sagan.errors import SaganError
 
 
 def pick_device(name: str) -> torch.device:
-    """Turns auto, cpu, cuda or mps into a device that is there.
+    """Turns auto, cpu, cuda or mps into a device of this machine.
 
     Raises:
         SaganError: The device is unknown or absent.
@@ -42,7 +42,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def described(device: torch.device) -> str:
-    """A device as its owner knows it."""
+    """Names a device for people: the GPU's model, or the CPU with its number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
@@ -53,12 +53,12 @@ def described(device: torch.device) -> str:
 def computes_in_bfloat16(precision: Precision, device: torch.device) -> bool:
     """Tells whether forward passes compute in bfloat16.
 
-    ``auto`` does where the hardware multiplies it fast: AVX512-BF16 or AMX on a CPU, compute
-    capability 8.0 or higher on a GPU.
+    With ``auto`` they do where the hardware multiplies it fast: a CPU with AVX512-BF16 or AMX, a
+    GPU of compute capability 8.0 or higher.
 
     Raises:
-        SaganError: bfloat16 is asked for where it is known to be slow. Of other processors than
-            Intel's and AMD's and Nvidia's GPUs that is not known.
+        SaganError: bfloat16 is asked for where it is slow. That is known for x86 processors and
+            Nvidia's GPUs; elsewhere it is allowed.
     """
     is_fast = _multiplies_bfloat16_fast(device)
     is_known = device.type == "cuda" or platform.machine().lower() in ("x86_64", "amd64")
@@ -91,7 +91,7 @@ def _multiplies_bfloat16_fast(device: torch.device) -> bool:
 
 
 def require_compiler(device: torch.device) -> None:
-    """Sees to it that ``torch.compile`` has what it needs on a device.
+    """Checks that ``torch.compile`` finds what it needs for a device.
 
     Raises:
         SaganError: There is no C++ compiler for the CPU, no Triton or C compiler for the GPU, or
@@ -135,11 +135,11 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Lets the process keep what it frees, for the next allocation; where glibc allocates.
+    """Keeps freed memory in the process, for the next allocation. Only glibc can; else a no-op.
 
-    Otherwise every large tensor of every step is taken from the system anew, page after page: a
-    fifth of the time of a step of the ImageNet size on a CPU (docs/performance.md). The process
-    stays as large as it was at its largest.
+    By default glibc returns large blocks to the system, which hands them out again page by page:
+    a fifth of a training step at ImageNet size on a CPU (docs/lab/performance.md). The price: the
+    process never shrinks.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a path beside ``path`` to write to; what is there in the end takes its place.
+    """Gives a temporary path to write to, which replaces ``path`` when the block ends.
 
-    The content is flushed to the disk first. If anything fails, ``path`` is left as it was.
+    The content is on the disk before that. If anything fails, ``path`` is left as it was.
 
     Raises:
         OSError: The folder cannot be made, or the file cannot be written.

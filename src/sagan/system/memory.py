@@ -1,4 +1,4 @@
-"""How much memory a device has, how much of it is free, and the ways in which it says no."""
+"""How much memory a device has and how much is free; which errors mean that it is full."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
 _MEMORY = Path("/proc/meminfo")
 _REFUSALS = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
-"""Words of PyTorch on the CPU of Linux and macOS, on that of Windows, on GPUs, and of cuBLAS."""
+"""In messages of PyTorch on CPUs (Linux and macOS, Windows), on GPUs, and of cuBLAS."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,13 +21,13 @@ class Memory:
     """Memory of a device in bytes."""
 
     total: int
-    """What there could ever be for one process: with swap, within the limits of control groups."""
+    """The most that one process could get: RAM and swap, within the limits of its cgroups."""
     available: int
-    """What can be had now without swapping."""
+    """Free now, without swapping."""
 
 
 def memory_of(device: torch.device) -> Memory | None:
-    """Asks the system; None where it does not say, as for Apple's GPUs."""
+    """Asks the system. None where it does not tell, as for Apple's GPUs."""
     if device.type == "cuda":
         available, total = torch.cuda.mem_get_info(device)
         return Memory(total=total, available=available)
@@ -35,14 +35,14 @@ def memory_of(device: torch.device) -> Memory | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tells whether an error says that a device has no memory left."""
+    """Tells whether an error means that a device is out of memory."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _REFUSALS)
 
 
 def readable(size: float) -> str:
-    """Says a number of bytes as 12.3 GiB, or 45 MiB."""
+    """Writes a number of bytes as 12.3 GiB or 45 MiB."""
     return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:.3g} MiB"
 
 
@@ -58,7 +58,7 @@ def _main_memory() -> Memory | None:
 
 
 def _installed_memory() -> Memory | None:
-    """Without /proc all of the memory counts as free."""
+    """Without /proc, all installed memory counts as free."""
     try:
         installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -67,9 +67,9 @@ def _installed_memory() -> Memory | None:
 
 
 def _limits() -> Iterator[tuple[int, int]]:
-    """Limit and use of every control group around this process, version 2 or 1.
+    """Limit and use, in bytes, of every cgroup that contains this process (version 1 or 2).
 
-    Cached files that the kernel gives back at once are no use.
+    Cached files that the kernel can drop at once do not count as used.
     """
     names = ("memory.max", "memory.current", "inactive_file")
     old_names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
@@ -81,7 +81,7 @@ def _limits() -> Iterator[tuple[int, int]]:
             (_CGROUPS / "memory", old_names) if controllers else (_CGROUPS, names)
         )
         group = root / own.lstrip("/")
-        # In a container the path may be the host's, where only the root is to be seen.
+        # In a container this may be the host's path, of which only the root exists here.
         for folder in (group, *(above for above in group.parents if above.is_relative_to(root))):
             try:
                 bound = (folder / limit).read_text().strip()

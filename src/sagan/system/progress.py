@@ -1,4 +1,4 @@
-"""How far long work is, on stderr."""
+"""Progress of long work, on stderr."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
-    """Gives a function to call with the number of items done since its last call, by default 1.
+    """Shows a bar with the time left, or a line every half minute where there is no terminal.
 
-    ``total`` counts what is still to do.
-    What lasts longer than a second shows a bar with the time left on a terminal; elsewhere a line
-    appears every half minute.
+    Gives a function to call with the number of items just done, by default 1; ``total`` is the
+    number of all items to do. Work of less than a second shows no bar.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -47,7 +46,7 @@ def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
 
 
 def duration(seconds: float) -> str:
-    """Says a time as 0:07, 1:02:03 or 2 d 5 h."""
+    """Writes a time as 0:07, 1:02:03 or 2 d 5 h."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

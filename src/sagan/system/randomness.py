@@ -1,7 +1,7 @@
 """Randomness as a function of (seed, step, purpose), never of history.
 
-A resumed run draws the same numbers as one that never stopped, and a change in one place does not
-shift the draws of another. Numbers are drawn on the CPU, so that a seed means the same everywhere.
+A resumed run draws the same numbers as one that never stopped, and one more draw in one place
+changes no other. Numbers are drawn on the CPU, so that a seed means the same on every device.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 
 
 class Purpose(IntEnum):
-    """What the numbers are for; each has a stream of its own."""
+    """What random numbers are for. Each purpose has its own stream."""
 
     INITIALIZATION = 0
     DISCRIMINATOR = 1
@@ -29,13 +29,13 @@ class Purpose(IntEnum):
 
 
 def generator_at(seed: int, step: int, purpose: Purpose, portion: int = 0) -> torch.Generator:
-    """A random generator at the beginning of the stream of (seed, step, purpose).
+    """A random generator at the start of the stream of (seed, step, purpose).
 
     Args:
-        seed: Of the run.
-        step: A step or update, from 0.
+        seed: The run's seed.
+        step: Number of the step or update, from 0.
         purpose: What the numbers are for.
-        portion: Of the batch, from 0, where its portions draw for themselves.
+        portion: Number of the portion, from 0, where each portion of a batch has its own draws.
     """
     place = (seed, step, purpose, portion) if portion else (seed, step, purpose)
     state = np.random.SeedSequence(place).generate_state(1, np.uint64)

@@ -1,20 +1,21 @@
-"""How the threads of a CPU wait for each other."""
+"""How CPU threads wait for each other."""
 
 from __future__ import annotations
 
 import os
 
 SPINS = 2000
-"""Rounds that a thread waits awake, some microseconds; GNU's OpenMP has 300,000."""
+"""How often a thread looks before it sleeps, some microseconds; GNU's OpenMP: 300,000."""
 
 
 def sleep_while_waiting() -> None:
-    """Lets threads that wait for others leave their core to other programs.
+    """Makes waiting threads sleep, so that their cores are free for others.
 
-    PyTorch on Linux computes in GNU's OpenMP, whose threads wait awake for about a millisecond.
-    Where another program wants the cores too, they keep those they wait for from running, in every
-    one of a training step's thousands of operations (docs/performance.md). Takes effect before
-    PyTorch is imported; what the environment says of waiting already stays.
+    The threads of PyTorch on Linux (GNU's OpenMP) wait by spinning, for about a millisecond. If
+    another program needs cores too, a spinning thread can hold the core that the thread it waits
+    for needs, in each of a step's thousands of operations: training slows up to 25 times
+    (docs/lab/performance.md). Call it before PyTorch is imported. Your own ``GOMP_SPINCOUNT`` or
+    ``OMP_WAIT_POLICY`` wins.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))

@@ -1,4 +1,4 @@
-"""Tensors on their way to the device that computes."""
+"""Copying tensors to the device that computes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copies a small tensor, or a pinned one, from the host to a device.
+    """Copies a small tensor, or one in pinned memory, from the CPU to a device.
 
-    The host does not wait for CUDA. It waits for Apple's GPUs, which read memory at the time of
-    the copy and not of the call, when it may belong to others (pytorch issue 189690).
+    Returns before the copy is done on CUDA only. Apple's GPUs read the memory when they copy, not
+    when they are asked to, and by then it may hold something else (pytorch issue 189690).
     """
     return tensor.to(device, non_blocking=device.type == "cuda")
