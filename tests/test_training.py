@@ -20,10 +20,10 @@ from sagan.nn.layers import Conv2d
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.run import Run, checkpoint_files
 from sagan.sampling.generator import load_generator
-from sagan.system.randomness import Purpose, generator_at
+from sagan.system.randomness import Purpose, draw_latents_and_labels, generator_at
 from sagan.training import loop as training_loop
 from sagan.training import steps as training_steps
-from sagan.training.draws import Draws, draw_latents_and_labels, draw_reals, step_inputs
+from sagan.training.draws import Draws, draw_reals, step_inputs
 from sagan.training.loop import average_decay, set_learning_rates, train_steps
 from sagan.training.run import Driver
 from sagan.training.state import apply_gradients, new_state, refresh_average, update_average

@@ -10,6 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 import torch
+from torch import Tensor
 
 
 class Purpose(IntEnum):
@@ -40,3 +41,12 @@ def generator_at(seed: int, step: int, purpose: Purpose, portion: int = 0) -> to
     place = (seed, step, purpose, portion) if portion else (seed, step, purpose)
     state = np.random.SeedSequence(place).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]))
+
+
+def draw_latents_and_labels(
+    count: int, latent_dim: int, label_frequencies: Tensor, random: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draws latents from N(0, I), (N, latent_dim), and labels by frequency, int64 (N,)."""
+    latents = torch.randn(count, latent_dim, generator=random)
+    labels = torch.multinomial(label_frequencies, count, replacement=True, generator=random)
+    return latents, labels

@@ -15,7 +15,7 @@ from torch import Tensor
 from sagan.config import Config
 from sagan.data import Dataset, batch_indices
 from sagan.images import to_float
-from sagan.system.randomness import Purpose, generator_at
+from sagan.system.randomness import Purpose, draw_latents_and_labels, generator_at
 from sagan.system.transfer import send
 
 
@@ -95,15 +95,6 @@ def draw_reals(dataset: Dataset, config: Config, update: int, *, pinned: bool = 
         labels=_host(torch.from_numpy(dataset.labels[indices]), pinned),
         flipped=flipped,
     )
-
-
-def draw_latents_and_labels(
-    count: int, latent_dim: int, label_frequencies: Tensor, random: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Latents from N(0, I) and labels from the given frequencies: (N, latent_dim), int64 (N,)."""
-    latents = torch.randn(count, latent_dim, generator=random)
-    labels = torch.multinomial(label_frequencies, count, replacement=True, generator=random)
-    return latents, labels
 
 
 def step_inputs(

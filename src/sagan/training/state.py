@@ -15,8 +15,7 @@ from sagan.nn import spectral
 from sagan.nn.layers import ConditionalBatchNorm2d
 from sagan.nn.residual import AnyDiscriminator, AnyGenerator, make_discriminator, make_generator
 from sagan.runs.checkpoint import Parts, part_of, require_same_tensors, restore_network
-from sagan.system.randomness import Purpose, generator_at
-from sagan.training.draws import draw_latents_and_labels
+from sagan.system.randomness import Purpose, draw_latents_and_labels, generator_at
 
 STATISTICS_BATCHES = 16
 STATISTICS_BATCH_SIZE = 64
@@ -25,6 +24,11 @@ _Network = TypeVar("_Network", bound=nn.Module)
 
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+class _StoppableAdam(torch.optim.Adam):
+    found_inf: Tensor
+    """The switch by which mixed precision's gradient scaler stops a step."""
 
 
 class NetworkAdam:
@@ -53,15 +57,14 @@ class NetworkAdam:
             name: nn.Parameter(p.detach().permute(self._orders[name]))
             for name, p in self._named.items()
         }
-        self._adam = torch.optim.Adam(
+        self._adam = _StoppableAdam(
             self._views.values(),
             lr=learning_rate,
             betas=(config.beta1, config.beta2),
             eps=config.eps,
             fused=True,
         )
-        # The switch by which mixed precision's gradient scaler stops a step.
-        self._adam.found_inf = diverged  # pyright: ignore[reportAttributeAccessIssue]
+        self._adam.found_inf = diverged
 
     @property
     def learning_rate(self) -> float:
