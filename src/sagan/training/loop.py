@@ -16,10 +16,11 @@ from sagan.data import Dataset
 from sagan.losses.augmentation import augment
 from sagan.losses.regularizers import Regularizers
 from sagan.nn import spectral
+from sagan.nn.averaging import update_average
 from sagan.system.device import require_compiler
 from sagan.system.randomness import Purpose, generator_at
 from sagan.training.inputs import Draws, Reals, StepInputs, discriminator_updates, step_inputs
-from sagan.training.state import TrainingState, update, update_average
+from sagan.training.state import TrainingState, update
 from sagan.training.steps import Portion, discriminator_gradients, generator_gradients
 
 Labelled = tuple[Tensor, Tensor]
