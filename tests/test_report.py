@@ -138,6 +138,12 @@ def test_the_newest_record_counts_for_memorising():
     assert found.checks[-1].measured == "distance 2.00 in pixels, 0.10 in features"
 
 
+def test_the_distance_is_found_by_the_table_of_metrics():
+    metrics = {"FDD of brightness": curve(10, 90), "FID": curve(9, 9)}
+    found = judge(replace(history(), metrics=metrics), pictures_seen=10**6)
+    assert found.checks[3].measured == "1.00 times its best distance"
+
+
 def test_variety_is_taken_from_elsewhere_where_the_log_lacks_it():
     silent = History(step=100)
     assert judge(silent, pictures_seen=10**6).word == "too early to say"

@@ -18,6 +18,7 @@ from sagan import config as settings
 from sagan.config import AttentionForm, Config
 from sagan.data import Dataset
 from sagan.errors import SaganError
+from sagan.evaluation.measures import metric_of
 from sagan.nn.residual import make_discriminator, make_generator
 from sagan.runs.run import log_records
 from sagan.sampling.generator import TrainedGenerator
@@ -25,7 +26,6 @@ from sagan.system.files import write_text
 from sagan.training.run import Driver
 
 Axis = Literal["attention", "normalization"]
-Evaluate = Callable[[TrainedGenerator, Dataset], dict[str, float]]
 MetricsByStep = dict[int, dict[str, float]]
 """Step -> numbers by name."""
 
@@ -128,7 +128,7 @@ def ablate(
     axis: Axis,
     folder: str | Path,
     *,
-    evaluate: Evaluate,
+    evaluate: Callable[[TrainedGenerator, Dataset], dict[str, float]],
     seeds: Sequence[int] = (0,),
     points: int = 6,
 ) -> str:
@@ -174,7 +174,9 @@ def ablate(
     return _write(folder, rows, histories)
 
 
-def _history(config: Config, folder: Path, evaluate: Evaluate) -> MetricsByStep:
+def _history(
+    config: Config, folder: Path, evaluate: Callable[[TrainedGenerator, Dataset], dict[str, float]]
+) -> MetricsByStep:
     _require_same_evaluation(config, folder)
     driver = Driver(config, folder, evaluate)
     history = _read_history(folder)
@@ -225,15 +227,13 @@ def _summary_row(variant: Variant, histories: Sequence[MetricsByStep]) -> dict[s
         row[name] = statistics.mean(ends)
         if len(ends) > 1:
             row[f"{name}, spread"] = statistics.stdev(ends)
-        if name != "nearest-neighbour ratio":
-            best = max if name.startswith(_HIGHER) else min
+        metric = metric_of(name)
+        best = {"higher": max, "lower": min}.get(metric.better) if metric else None
+        if best is not None:
             row[f"{name}, best of all"] = best(
                 numbers[name] for history in histories for numbers in history.values()
             )
     return row
-
-
-_HIGHER = ("IS", "precision", "recall", "density", "coverage", "class accuracy")
 
 
 def _write(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sagan.errors import SaganError
-from sagan.report.history import Series, History
+from sagan.report.history import History, Series
 from sagan.report.verdict import COLLAPSED_VARIETY
 
 if TYPE_CHECKING:
