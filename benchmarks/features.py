@@ -15,12 +15,12 @@ from benchmarks.data import temporary_cache
 from benchmarks.harness import Side, Suite
 from benchmarks.options import Options
 from sagan.data.avatars import load_avatars
-from sagan.evaluation.evaluate import evaluate
-from sagan.evaluation.extraction import BATCH_SIZE, features_of, features_path
+from sagan.evaluation.evaluate import evaluate_pictures
+from sagan.evaluation.extraction import EXTRACTION_BATCH_SIZE, features_of, features_path
 from sagan.evaluation.features import FeatureExtractor, load_extractor
 from sagan.evaluation.measures import METRICS
-from sagan.evaluation.pictures import Pictures, stored
-from sagan.evaluation.sides import Sides
+from sagan.evaluation.opening import EvaluationPictures
+from sagan.evaluation.picture_sets import PictureSet, stored
 
 COUNT = 2000
 
@@ -55,16 +55,16 @@ def features(suite: Suite, options: Options) -> None:
 
 
 def _extract(extractor: FeatureExtractor, images: torch.Tensor) -> None:
-    for batch in images.split(BATCH_SIZE):
+    for batch in images.split(EXTRACTION_BATCH_SIZE):
         extractor(batch)
 
 
-def _evaluate(judged: Pictures, real: Pictures, extractor: FeatureExtractor) -> None:
-    sides = Sides(
+def _evaluate(judged: PictureSet, real: PictureSet, extractor: FeatureExtractor) -> None:
+    pictures = EvaluationPictures(
         identity={"kind": "pictures", "path": "avatars", "step": None},
         protocol={},
         sets=[judged],
         seeds=(),
         real=real,
     )
-    evaluate(sides, extractor, tuple(METRICS))
+    evaluate_pictures(pictures, extractor, tuple(METRICS))

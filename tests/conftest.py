@@ -109,9 +109,9 @@ def inception_weights(tmp_path, monkeypatch):
     """A file of random weights for Inception, which passes for the right one."""
     from hashlib import sha256
 
-    from sagan.evaluation import features
+    from sagan.evaluation import pretrained
 
-    assert features.import_torchvision()
+    assert pretrained.import_torchvision()
     from torch_fidelity import FeatureExtractorInceptionV3, feature_extractor_inceptionv3
 
     with monkeypatch.context() as without_weights:
@@ -125,5 +125,7 @@ def inception_weights(tmp_path, monkeypatch):
             nn.init.kaiming_normal_(layer.weight)
     path = tmp_path / "inception.pth"
     torch.save(network.state_dict(), path)
-    monkeypatch.setitem(features._SHA256, "inception", sha256(path.read_bytes()).hexdigest())
+    monkeypatch.setitem(
+        pretrained.WEIGHTS_SHA256, "inception", sha256(path.read_bytes()).hexdigest()
+    )
     return path

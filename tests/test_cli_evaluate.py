@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 from test_cli import TINY, mistake, run
 
+from sagan.evaluation.measures import METRICS
 from sagan.images import save_png
 
 
 @pytest.fixture(autouse=True)
 def _small_extractor(extractor, monkeypatch):
-    for place in ("evaluation.features", "evaluation.periodic"):
+    for place in ("evaluation.evaluate", "evaluation.periodic"):
         monkeypatch.setattr(f"sagan.{place}.load_extractor", lambda *_, **__: extractor)
 
 
@@ -42,6 +43,21 @@ def test_two_folders_are_measured(picture_folder, tmp_path, capsys, monkeypatch)
     record = json.loads((tmp_path / "evaluation.json").read_text())
     assert record["values"]["FD (Pooled)"]["mean"] == pytest.approx(0, abs=1e-9)
     assert record["protocol"]["fake_pictures"] == 16
+
+
+def test_the_inception_score_of_a_folder_needs_nothing_else(
+    picture_folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert run("evaluate", picture_folder, "--metrics", "is") == 0
+    assert "IS (Pooled)" in capsys.readouterr().out
+
+
+def test_the_help_names_every_metric_of_the_table(capsys):
+    run("evaluate", "--help")
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for metric in METRICS.values():
+        assert f"{metric.key} ({metric.meaning})" in shown
 
 
 def test_mistakes_are_one_line(trained_run, picture_folder, tmp_path, capsys):

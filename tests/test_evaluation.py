@@ -11,14 +11,15 @@ from sagan.data import Dataset, open_source
 from sagan.data.dataset import fingerprint
 from sagan.errors import SaganError
 from sagan.evaluation import comparison, read_record, summary, write_record
-from sagan.evaluation.evaluate import evaluate, neighbour_sheet
+from sagan.evaluation.evaluate import evaluate_model, evaluate_pictures
 from sagan.evaluation.extraction import features_of, features_path
 from sagan.evaluation.features import load_extractor
-from sagan.evaluation.measures import METRICS, known_metrics
+from sagan.evaluation.measures import METRICS, Metric, Reading, known_metrics, metric_of
+from sagan.evaluation.opening import EvaluationPictures, open_pictures
 from sagan.evaluation.periodic import periodic_evaluation
-from sagan.evaluation.pictures import generated, proportional_labels, stored
+from sagan.evaluation.picture_sets import generated, proportional_labels, stored
+from sagan.evaluation.record import record_path
 from sagan.evaluation.selection import Selection
-from sagan.evaluation.sides import Sides, open_sides
 from sagan.images import save_png
 
 
@@ -36,8 +37,8 @@ def noise(count, *, seed=0, low=0, classes=2, size=32):
     )
 
 
-def sides(judged, real, **changes):
-    return Sides(
+def both(judged, real, **changes):
+    return EvaluationPictures(
         identity={"kind": "pictures", "path": "somewhere", "step": None},
         protocol={"resolution": 32, "truncation": None},
         sets=[stored(judged)],
@@ -49,8 +50,8 @@ def sides(judged, real, **changes):
 
 def test_all_metrics_tell_equal_from_unequal_laws(extractor):
     real = noise(400)
-    like = evaluate(sides(noise(400, seed=1), real), extractor, tuple(METRICS))
-    unlike = evaluate(sides(noise(400, seed=2, low=60), real), extractor, tuple(METRICS))
+    like = evaluate_pictures(both(noise(400, seed=1), real), extractor, tuple(METRICS))
+    unlike = evaluate_pictures(both(noise(400, seed=2, low=60), real), extractor, tuple(METRICS))
     assert like.values.keys() == unlike.values.keys()
     assert len(like.values) == 10
     for name, value in like.values.items():
@@ -64,12 +65,12 @@ def test_all_metrics_tell_equal_from_unequal_laws(extractor):
 
 def test_copies_of_real_pictures_are_found(extractor):
     real = noise(200)
-    record = evaluate(sides(real, real), extractor, ("fd", "neighbours"))
+    record = evaluate_pictures(both(real, real), extractor, ("fd", "neighbours"))
     assert record.values["nearest-neighbour ratio"].mean == 0
     assert record.values["FD (Pooled)"].mean == pytest.approx(0, abs=1e-9)
     for pair in record.neighbours:
         assert pair["picture"] == pair["real_picture"]
-    sheet = neighbour_sheet(record, sides(real, real))
+    sheet = record.neighbour_sheet
     top, bottom = sheet[:, 2:34], sheet[:, 36:68]
     assert (top == bottom).all()
 
@@ -77,7 +78,7 @@ def test_copies_of_real_pictures_are_found(extractor):
 def test_a_folder_and_a_generator_of_the_same_pictures_give_equal_numbers(
     extractor, trained_run, picture_folder, tmp_path
 ):
-    drawn = open_sides(str(trained_run), Selection(samples=10, repeats=1))
+    drawn = open_pictures(str(trained_run), Selection(samples=10, repeats=1), METRICS)
     pictures = drawn.sets[0]
     for number, image in enumerate(pictures.read(0, 10)):
         name = pictures.class_names[pictures.labels[number]]
@@ -89,10 +90,12 @@ def test_a_folder_and_a_generator_of_the_same_pictures_give_equal_numbers(
         class_names=np.array(pictures.class_names),
     )
     metrics = ("fd", "kid", "is", "pr", "intra", "accuracy")
-    expected = evaluate(drawn, extractor, metrics)
+    expected = evaluate_pictures(drawn, extractor, metrics)
     for subject in ("drawn", "drawn.npz"):
-        other = open_sides(str(tmp_path / subject), Selection(against=str(picture_folder)))
-        found = evaluate(other, extractor, metrics)
+        other = open_pictures(
+            str(tmp_path / subject), Selection(against=str(picture_folder)), METRICS
+        )
+        found = evaluate_pictures(other, extractor, metrics)
         assert found.values == expected.values
         assert found.details == expected.details
 
@@ -127,15 +130,15 @@ def test_pictures_are_read_in_batches(extractor):
 
 def test_a_second_evaluation_reuses_the_real_side(extractor):
     real = noise(300)
-    evaluate(sides(noise(100, seed=1), real), extractor, ("fd", "intra"))
+    evaluate_pictures(both(noise(100, seed=1), real), extractor, ("fd", "intra"))
     extractor.network.seen = 0
-    evaluate(sides(noise(100, seed=2), real), extractor, ("fd", "intra"))
+    evaluate_pictures(both(noise(100, seed=2), real), extractor, ("fd", "intra"))
     assert extractor.network.seen == 100
 
 
 def test_features_of_generated_pictures_do_not_stay(extractor, trained_run):
-    opened = open_sides(str(trained_run), Selection(samples=5, repeats=2))
-    record = evaluate(opened, extractor, ("kid",))
+    opened = open_pictures(str(trained_run), Selection(samples=5, repeats=2), METRICS)
+    record = evaluate_pictures(opened, extractor, ("kid",))
     assert not any(features_path(pictures, extractor).exists() for pictures in opened.sets)
     assert features_path(opened.real, extractor).exists()
     value = record.values["KID x 1000 (Pooled)"]
@@ -173,13 +176,13 @@ def test_labels_are_shared_out_in_proportion(count):
 def test_classes_are_matched_by_name_and_small_ones_left_out(extractor):
     real = noise(90, classes=3)
     judged = replace(noise(60, seed=1, classes=3), class_names=("c", "unheard", "a"))
-    record = evaluate(sides(judged, real), extractor, ("intra", "accuracy"))
+    record = evaluate_pictures(both(judged, real), extractor, ("intra", "accuracy"))
     assert record.details["intra-class FD (Pooled)"].keys() == {"a", "c"}
     assert record.notes == ["left out of the distance within classes for want of pictures: b"]
 
 
 def test_few_pictures_are_measured_with_a_warning(extractor):
-    record = evaluate(sides(noise(3, seed=1), noise(30)), extractor, tuple(METRICS))
+    record = evaluate_pictures(both(noise(3, seed=1), noise(30)), extractor, tuple(METRICS))
     assert np.isfinite([value.mean for value in record.values.values()]).all()
     notes = " ".join(record.notes)
     assert "biased upwards: 3 pictures for 48 features; KID has no such bias" in notes
@@ -189,7 +192,7 @@ def test_few_pictures_are_measured_with_a_warning(extractor):
 def test_identical_pictures_are_measured_and_named(extractor):
     alike = noise(40)
     alike.images[:] = alike.images[0]
-    record = evaluate(sides(alike, noise(60)), extractor, tuple(METRICS))
+    record = evaluate_pictures(both(alike, noise(60)), extractor, tuple(METRICS))
     assert np.isfinite([value.mean for value in record.values.values()]).all()
     assert "all measured pictures are alike" in record.notes
 
@@ -200,26 +203,27 @@ def test_a_network_without_classes_has_no_inception_score(extractor):
         torch.rand(len(images), 48),
         torch.empty(len(images), 0),
     )
-    record = evaluate(sides(noise(20, seed=1), noise(30)), without, ("is",))
+    record = evaluate_pictures(both(noise(20, seed=1), noise(30)), without, ("is",))
     assert not record.values
     assert "Pooled names no classes" in record.notes[0]
 
 
 def test_bad_features_and_single_pictures_are_refused(extractor):
     with pytest.raises(SaganError, match="somewhere has fewer than 2 pictures"):
-        evaluate(sides(noise(1), noise(30)), extractor, ("fd",))
+        evaluate_pictures(both(noise(1), noise(30)), extractor, ("fd",))
     extractor.network.forward = lambda images: (
         torch.full((len(images), 48), torch.nan),
         torch.zeros(len(images), 5),
     )
     with pytest.raises(SaganError, match="features in picture 0 that are not finite"):
-        evaluate(sides(noise(20, seed=1), noise(30)), extractor, ("fd",))
+        evaluate_pictures(both(noise(20, seed=1), noise(30)), extractor, ("fd",))
 
 
 def test_records_survive_the_file_and_are_compared_only_when_measured_alike(extractor, tmp_path):
     real = noise(100)
     one, other = (
-        evaluate(sides(noise(60, seed=seed), real), extractor, ("fd", "kid")) for seed in (1, 2)
+        evaluate_pictures(both(noise(60, seed=seed), real), extractor, ("fd", "kid"))
+        for seed in (1, 2)
     )
     assert read_record(write_record(one, tmp_path / "one.json")).values == one.values
     table = comparison([one, other])
@@ -235,8 +239,9 @@ def test_records_survive_the_file_and_are_compared_only_when_measured_alike(extr
 
 
 def test_a_record_says_everything_a_number_depends_on(extractor, trained_run, picture_folder):
-    opened = open_sides(str(trained_run), Selection(samples=4, repeats=1, truncation=0.5, raw=True))
-    record = evaluate(opened, extractor, ("fd", "kid"), command="sagan evaluate")
+    selection = Selection(samples=4, repeats=1, truncation=0.5, raw=True)
+    opened = open_pictures(str(trained_run), selection, METRICS)
+    record = evaluate_pictures(opened, extractor, ("fd", "kid"), command="sagan evaluate")
     assert record.protocol == {
         "extractor": "pooled",
         "extractor_weights_sha256": "0" * 64,
@@ -256,7 +261,7 @@ def test_a_record_says_everything_a_number_depends_on(extractor, trained_run, pi
     }
     assert record.subject["step"] == 2
     assert record.versions.keys() == {"sagan", "torch", "numpy"}
-    path = opened.record_path(record)
+    path = record_path(record)
     assert path.parent == trained_run / "evaluations"
     assert path.name.startswith("step-00000002-pooled-")
 
@@ -292,14 +297,14 @@ def test_sides_that_cannot_be_compared_are_refused(trained_run, picture_folder, 
         (run, {"real_samples": 1}, "real-samples 1 is out of range"),
     ):
         with pytest.raises(SaganError, match=message):
-            open_sides(str(subject), Selection(**options))
+            open_pictures(str(subject), Selection(**options), METRICS)
 
 
 def test_grey_pictures_are_measured_and_named(extractor, picture_folder, tmp_path):
     for number, image in enumerate(noise(8).images):
         save_png(image[:1].repeat(3, axis=0), tmp_path / "grey" / f"{number}.png")
-    record = evaluate(
-        open_sides(str(tmp_path / "grey"), Selection(against=str(picture_folder))),
+    record = evaluate_pictures(
+        open_pictures(str(tmp_path / "grey"), Selection(against=str(picture_folder)), METRICS),
         extractor,
         ("fd",),
     )
@@ -312,6 +317,74 @@ def test_metrics_are_known_by_name():
     assert known_metrics(["all"]) == tuple(METRICS)
     with pytest.raises(SaganError, match=r"no metric 'fds'.*did you mean fd"):
         known_metrics(["fds"])
+
+
+def test_a_model_is_measured_by_one_call(extractor, trained_run, tmp_path):
+    record = evaluate_model(
+        trained_run, metrics="fd, neighbours", samples=8, repeats=1, extractor=extractor
+    )
+    assert record.values.keys() == {"FD (Pooled)", "nearest-neighbour ratio"}
+    assert record.protocol["batch_norm"] == "statistics of 1,024 latents"
+    assert record.neighbour_sheet.shape[0] == 3
+    assert read_record(write_record(record, tmp_path / "record.json")).values == record.values
+    with pytest.raises(SaganError, match="no metric 'fid'"):
+        evaluate_model(trained_run, metrics=["fid"], extractor=extractor)
+
+
+def test_the_inception_score_needs_no_real_pictures(extractor, picture_folder):
+    alone = evaluate_model(picture_folder, metrics="is", extractor=extractor)
+    against = {"against": str(picture_folder), "extractor": extractor}
+    assert alone.values["IS (Pooled)"].floor is None
+    assert alone.protocol["real"] is None
+    beside = evaluate_model(picture_folder, metrics="is", **against)
+    assert alone.values["IS (Pooled)"].mean == beside.values["IS (Pooled)"].mean
+    with pytest.raises(SaganError, match=r"say with --against .* or choose --metrics is, which"):
+        evaluate_model(picture_folder, metrics="is,kid", extractor=extractor)
+
+
+@pytest.fixture
+def brightness(monkeypatch):
+    """A metric more in the table."""
+    metric = Metric(
+        key="brightness",
+        titles=("FDD of brightness",),  # begins like another
+        meaning="how bright",
+        better="higher",
+        protocol="all pictures",
+        names_network=True,
+        measure=lambda reference, fake, found: [Reading(float(fake.features.mean()))],
+    )
+    monkeypatch.setitem(METRICS, metric.key, metric)
+    return metric
+
+
+def test_a_metric_more_in_the_table_is_known_everywhere(brightness, extractor, tmp_path):
+    name = "FDD of brightness (Pooled)"
+    assert known_metrics("brightness") == ("brightness",)
+    assert metric_of(name) is brightness
+    record = evaluate_pictures(both(noise(9), noise(9)), extractor, known_metrics("all"))
+    assert record.values[name].better == "higher"
+    assert record.values[name].floor is not None
+    assert record.protocol["brightness_over"] == "all pictures"
+    assert read_record(write_record(record, tmp_path / "record.json")).values == record.values
+
+
+def test_the_names_in_old_records_and_logs_are_known():
+    for name, key in (
+        ("FID", "fd"),
+        ("FD (EfficientNet-Lite0)", "fd"),
+        ("KID x 1000 (CLIP ViT-B/32)", "kid"),
+        ("KID x 1000", "kid"),
+        ("IS", "is"),
+        ("recall", "pr"),
+        ("coverage", "dc"),
+        ("intra-class FID", "intra"),
+        ("intra-class FD (DINOv2 ViT-L/14)", "intra"),
+        ("class accuracy", "accuracy"),
+        ("nearest-neighbour ratio", "neighbours"),
+    ):
+        assert metric_of(name) is METRICS[key], name
+    assert metric_of("loss") is None
 
 
 def test_periodic_evaluation_measures_without_touching_the_training(
@@ -337,9 +410,11 @@ def test_an_evaluation_agrees_with_torch_fidelity_on_the_same_folders(
     for name, low in (("judged", 40), ("real", 0)):
         for number, image in enumerate(noise(12, seed=low, low=low).images):
             save_png(image, tmp_path / name / f"{number:02}.png")
-    opened = open_sides(str(tmp_path / "judged"), Selection(against=str(tmp_path / "real")))
+    opened = open_pictures(
+        str(tmp_path / "judged"), Selection(against=str(tmp_path / "real")), METRICS
+    )
     inception = load_extractor("inception", weights=inception_weights)
-    values = evaluate(opened, inception, ("fd", "kid", "is", "pr")).values
+    values = evaluate_pictures(opened, inception, ("fd", "kid", "is", "pr")).values
 
     from torch_fidelity import calculate_metrics
 

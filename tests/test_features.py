@@ -10,8 +10,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from sagan.errors import SaganError
-from sagan.evaluation import features
-from sagan.evaluation.features import EXTRACTORS, extract, import_torchvision, load_extractor
+from sagan.evaluation import pretrained
+from sagan.evaluation.features import EXTRACTORS, extract, load_extractor
+from sagan.evaluation.measures import METRICS
+from sagan.evaluation.pretrained import import_torchvision
 from sagan.images import to_float
 
 needs_eval = pytest.mark.skipif(
@@ -43,7 +45,9 @@ def hub(tmp_path, monkeypatch):
 
 def trust(monkeypatch, name, path):
     """Lets a file pass for the weights of an extractor."""
-    monkeypatch.setitem(features._SHA256, name, hashlib.sha256(path.read_bytes()).hexdigest())
+    monkeypatch.setitem(
+        pretrained.WEIGHTS_SHA256, name, hashlib.sha256(path.read_bytes()).hexdigest()
+    )
 
 
 @needs_eval
@@ -53,7 +57,7 @@ def test_extractor_states_what_a_record_needs(efficientnet, images):
     assert logits.shape == (5, efficientnet.logit_dim)
     assert vectors.dtype == logits.dtype == torch.float32
     assert len(efficientnet.weights_sha256) == 64
-    assert efficientnet.distance_name == "FD (EfficientNet-Lite0)"
+    assert METRICS["fd"].names(efficientnet) == ["FD (EfficientNet-Lite0)"]
 
 
 @needs_eval
@@ -76,7 +80,7 @@ def test_pictures_beyond_one_pass_keep_their_order(efficientnet, images):
 def test_efficientnet_is_the_plain_network_on_bilinear_pictures(efficientnet, images):
     from efficientnet_lite_pytorch import EfficientNet
 
-    specification = features._SPECIFICATIONS["efficientnet-lite0"]
+    specification = pretrained.PRETRAINED["efficientnet-lite0"]
     weights = specification.weights_folder() / specification.weights_file
     plain = EfficientNet.from_name("efficientnet-lite0")
     plain.load_state_dict(torch.load(weights, weights_only=True))
@@ -115,7 +119,7 @@ def test_missing_packages_are_named(monkeypatch, name, extra):
 @needs_fidelity
 @pytest.mark.parametrize("name", EXTRACTORS[1:])
 def test_missing_weights_are_named_with_their_source_and_never_fetched(hub, name):
-    file = features._SPECIFICATIONS[name].weights_file
+    file = pretrained.PRETRAINED[name].weights_file
     with pytest.raises(SaganError, match=r"get them from https://.*--weights") as raised:
         load_extractor(name)
     assert str(hub / "checkpoints" / file) in str(raised.value)
@@ -125,7 +129,7 @@ def test_missing_weights_are_named_with_their_source_and_never_fetched(hub, name
 
 @needs_eval
 def test_truncated_weights_are_refused_with_both_hashes(tmp_path):
-    specification = features._SPECIFICATIONS["efficientnet-lite0"]
+    specification = pretrained.PRETRAINED["efficientnet-lite0"]
     whole = specification.weights_folder() / specification.weights_file
     damaged = tmp_path / "damaged.pth"
     damaged.write_bytes(whole.read_bytes()[:-1])
@@ -150,11 +154,13 @@ def test_sources_and_hashes_are_those_of_torch_fidelity():
     assert import_torchvision()
     from torch_fidelity import feature_extractor_clip, feature_extractor_inceptionv3
 
-    known = features._SPECIFICATIONS
+    known = pretrained.PRETRAINED
     assert known["inception"].weights_source == feature_extractor_inceptionv3.URL_INCEPTION_V3
     for name in ("clip-vit-b-32", "clip-vit-l-14"):
         assert known[name].weights_source == feature_extractor_clip.MODEL_URLS[name]
-        assert features._SHA256[name] == feature_extractor_clip.MODEL_METADATA[name]["hash"]
+        assert (
+            pretrained.WEIGHTS_SHA256[name] == feature_extractor_clip.MODEL_METADATA[name]["hash"]
+        )
 
 
 @needs_fidelity
@@ -169,7 +175,7 @@ def test_inception_is_that_of_torch_fidelity(inception_weights, images):
         assert found.std() > 0
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert (ours.feature_dim, ours.logit_dim) == (2048, 1008)
-    assert ours.distance_name == "FID"
+    assert METRICS["intra"].names(ours) == ["intra-class FID"]
 
 
 class _Parameters(nn.Module):

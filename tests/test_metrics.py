@@ -1,14 +1,15 @@
+import doctest
+
 import numpy as np
 import pytest
 import torch
 
 from sagan.errors import SaganError
-from sagan.evaluation import metrics
-from sagan.evaluation.features import import_torchvision
+from sagan.evaluation import arrays, metrics
+from sagan.evaluation.classifier import fit_classifier
 from sagan.evaluation.metrics import (
     Gaussian,
     density_coverage,
-    fit_classifier,
     fit_gaussian,
     fit_manifold,
     frechet_distance,
@@ -17,6 +18,7 @@ from sagan.evaluation.metrics import (
     nearest_neighbours,
     precision_recall,
 )
+from sagan.evaluation.pretrained import import_torchvision
 
 
 def normal(seed, count=2000, dim=8, mean=0.0, scale=1.0):
@@ -31,10 +33,6 @@ def modes(seed, number, count=50, dim=8):
     """Tight clusters far apart, one after another."""
     centres = normal(0, 20, dim, scale=10)[:number]
     return np.repeat(centres, count, axis=0) + normal(seed, number * count, dim, scale=0.1)
-
-
-def frechet(first, second):
-    return frechet_distance(fit_gaussian(first), fit_gaussian(second))
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +69,10 @@ def test_frechet_distance_of_diagonal_gaussians_is_the_closed_form():
 @pytest.mark.parametrize("count", [10, 2000])
 def test_frechet_distance_is_zero_to_itself_and_symmetric(count):
     first, second = normal(0, count, 20), normal(1, count, 20, mean=0.5, scale=2)
-    assert frechet(first, first) == pytest.approx(0, abs=1e-10)
-    assert frechet(first, second) == pytest.approx(frechet(second, first), rel=1e-12)
+    assert frechet_distance(first, first) == pytest.approx(0, abs=1e-10)
+    assert frechet_distance(first, second) == pytest.approx(
+        frechet_distance(second, first), rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("count", [400, 30], ids=["full rank", "rank-deficient"])
@@ -84,7 +84,7 @@ def test_frechet_distance_equals_torch_fidelity_and_torchmetrics(fidelity, count
     ]
     theirs = fidelity["fid"].fid_statistics_to_metric(*statistics, verbose=False)
     expected = theirs["frechet_inception_distance"]
-    assert frechet(first, second) == pytest.approx(expected, rel=1e-6)
+    assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-6)
 
     from torchmetrics.image.fid import FrechetInceptionDistance
 
@@ -93,14 +93,14 @@ def test_frechet_distance_equals_torch_fidelity_and_torchmetrics(fidelity, count
     metric = FrechetInceptionDistance(feature=network)
     metric.update(torch.from_numpy(first), real=True)
     metric.update(torch.from_numpy(second), real=False)
-    assert frechet(first, second) == pytest.approx(metric.compute().item(), rel=1e-6)
+    assert frechet_distance(first, second) == pytest.approx(metric.compute().item(), rel=1e-6)
 
 
 def test_frechet_distance_is_finite_for_few_pictures_in_many_dimensions():
     few, many = normal(0, 10, 2048), normal(1, 20, 2048)
-    assert 0 < frechet(few, many) < 4 * 2048
+    assert 0 < frechet_distance(few, many) < 4 * 2048
     constant = np.full((10, 2048), 0.1)
-    assert frechet(constant, few) == pytest.approx(
+    assert frechet_distance(constant, few) == pytest.approx(
         np.sum((few.mean(axis=0) - 0.1) ** 2) + few.var(axis=0, ddof=1).sum()
     )
 
@@ -284,13 +284,26 @@ def test_the_classifier_bears_constant_features():
 # All
 
 
+def test_the_examples_hold():
+    assert doctest.testmod(metrics).attempted >= 5
+    assert doctest.testmod(metrics).failed == 0
+
+
+def test_what_is_fitted_beforehand_gives_the_same():
+    real, fake = normal(0, 60), normal(1, 50, mean=0.3)
+    manifold = fit_manifold(real)
+    assert frechet_distance(fit_gaussian(real), fake) == frechet_distance(real, fake)
+    assert precision_recall(manifold, fit_manifold(fake)) == precision_recall(real, fake)
+    assert density_coverage(manifold, fake) == density_coverage(real, fake)
+
+
 def everything(first, second):
     """All numbers of two sets of features."""
     real, fake = fit_manifold(first), fit_manifold(second)
     labels = np.arange(len(first)) % 3
     return np.hstack(
         [
-            frechet(first, second),
+            frechet_distance(first, second),
             kernel_distance(first, second, subsets=3),
             inception_score(first, splits=2),
             precision_recall(real, fake),
@@ -304,7 +317,7 @@ def everything(first, second):
 def test_numbers_do_not_depend_on_the_size_of_pieces_or_on_the_storage(monkeypatch, tmp_path):
     first, second = (features.astype(np.float32) for features in (normal(0, 90), normal(1, 80)))
     whole = everything(first, second)
-    monkeypatch.setattr(metrics, "_ROWS", 7)
+    monkeypatch.setattr(arrays, "ROWS", 7)
     np.testing.assert_allclose(everything(first, second), whole, rtol=1e-9)
     first.tofile(tmp_path / "features")
     mapped = np.memmap(tmp_path / "features", np.float32, "r", shape=first.shape)

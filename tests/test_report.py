@@ -17,7 +17,7 @@ from sagan.images import grid, save_png
 from sagan.nn.residual import Generator
 from sagan.report import verdict, write_report
 from sagan.report.charts import draw_charts, smoothed, thinned
-from sagan.report.history import Curve, History, read_history
+from sagan.report.history import History, Series, read_history
 from sagan.report.neighbours import find_neighbours
 from sagan.report.pictures import FRAME_PIXELS, attention_figures, newest_sheet, timeline
 from sagan.report.tables import tables_of
@@ -41,7 +41,7 @@ SECTIONS = (
 
 
 def curve(*values):
-    return Curve(np.arange(1, len(values) + 1), np.array(values, dtype=float))
+    return Series(np.arange(1, len(values) + 1), np.array(values, dtype=float))
 
 
 def history(variety=0.7, discriminator_loss=0.8, distances=()):
@@ -138,6 +138,12 @@ def test_the_newest_record_counts_for_memorising():
     assert found.checks[-1].measured == "distance 2.00 in pixels, 0.10 in features"
 
 
+def test_the_distance_is_found_by_the_table_of_metrics():
+    metrics = {"FDD of brightness": curve(10, 90), "FID": curve(9, 9)}
+    found = judge(replace(history(), metrics=metrics), pictures_seen=10**6)
+    assert found.checks[3].measured == "1.00 times its best distance"
+
+
 def test_variety_is_taken_from_elsewhere_where_the_log_lacks_it():
     silent = History(step=100)
     assert judge(silent, pictures_seen=10**6).word == "too early to say"
@@ -157,7 +163,7 @@ def test_a_log_is_read_as_far_as_it_can_be(tmp_path):
         '{"step": 3, "genera',
     ]
     (tmp_path / "log.jsonl").write_text("\n".join(lines))
-    found = read_history(tmp_path / "log.jsonl")
+    found = read_history(tmp_path)
     assert found.step == 2
     assert found.curves["generator"].steps.tolist() == [1, 2]
     assert found.curves["generator"].values.tolist() == [3.0, 2.0]
@@ -169,7 +175,7 @@ def test_a_log_is_read_as_far_as_it_can_be(tmp_path):
 
 
 def test_long_curves_are_thinned_and_smoothed_without_shift():
-    ramp = Curve(np.arange(10_001), np.arange(10_001) * 2.0)
+    ramp = Series(np.arange(10_001), np.arange(10_001) * 2.0)
     few = thinned(ramp)
     assert len(few.steps) == 600
     np.testing.assert_allclose(few.values, few.steps * 2)

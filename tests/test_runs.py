@@ -6,7 +6,7 @@ from test_checkpoint import example
 
 from sagan.errors import SaganError
 from sagan.runs import checkpoint as checkpoints
-from sagan.runs.run import Run, checkpoint_files, load_checkpoint
+from sagan.runs.run import Run, checkpoint_files, load_checkpoint, log_records
 
 
 def test_log_lines_after_a_step_are_dropped(tmp_path):
@@ -18,6 +18,34 @@ def test_log_lines_after_a_step_are_dropped(tmp_path):
         file.write('{"step": 2, "cut of')
     run.rewind_log(2)
     assert run.log_path.read_text() == '{"step": 1}\n{"step": 2}\n'
+
+
+GARBAGE = (
+    b'{"step": 2, "cut of',
+    b'{"step": 2, "name": "\xff\xfe"}',
+    b'["no object"]',
+    b'{"no step": 2}',
+    b'{"step": "2"}',
+    b'{"step": Infinity}',
+    b"[" * 100_000,
+    b"\x00",
+    b"",
+)
+
+
+def test_garbage_in_a_log_is_passed_over(tmp_path):
+    run = Run(tmp_path / "run", tiny())
+    assert run.records() == []
+    run.begin()
+    run.log({"step": 1, "generator": 0.5})
+    with run.log_path.open("ab") as file:
+        file.write(b"\n".join(GARBAGE) + b"\n")
+    run.log({"step": 3, "variety": 0.25})
+    expected = [{"step": 1, "generator": 0.5}, {"step": 3, "variety": 0.25}]
+    assert run.records() == log_records(str(run.folder)) == expected
+    run.rewind_log(3)
+    assert run.records() == expected
+    assert len(run.log_path.read_bytes().splitlines()) == 2
 
 
 def test_a_run_may_grow_longer_but_not_change(tmp_path):

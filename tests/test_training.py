@@ -16,6 +16,7 @@ from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.losses import adversarial as losses
 from sagan.nn import spectral
+from sagan.nn.averaging import update_average
 from sagan.nn.layers import Conv2d
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.run import Run, checkpoint_files
@@ -26,7 +27,7 @@ from sagan.training import steps as training_steps
 from sagan.training.draws import Draws, draw_reals, step_inputs
 from sagan.training.loop import average_decay, set_learning_rates, train_steps
 from sagan.training.run import Driver
-from sagan.training.state import apply_gradients, new_state, refresh_average, update_average
+from sagan.training.state import apply_gradients, new_state, refresh_average
 from sagan.training.steps import TrainingStep
 from sagan.training.watch import DivergedError, PendingTerms
 

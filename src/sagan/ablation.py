@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -19,14 +18,15 @@ from sagan import config as settings
 from sagan.config import AttentionForm, Config
 from sagan.data import Dataset
 from sagan.errors import SaganError
+from sagan.evaluation.measures import metric_of
 from sagan.nn.residual import make_discriminator, make_generator
+from sagan.runs.run import log_records
 from sagan.sampling.generator import TrainedGenerator
 from sagan.system.files import write_text
 from sagan.training.run import Driver
 
 Axis = Literal["attention", "normalization"]
-Evaluate = Callable[[TrainedGenerator, Dataset], dict[str, float]]
-History = dict[int, dict[str, float]]
+MetricsByStep = dict[int, dict[str, float]]
 """Step -> numbers by name."""
 
 PLACES = (8, 16, 32, 64)
@@ -128,7 +128,7 @@ def ablate(
     axis: Axis,
     folder: str | Path,
     *,
-    evaluate: Evaluate,
+    evaluate: Callable[[TrainedGenerator, Dataset], dict[str, float]],
     seeds: Sequence[int] = (0,),
     points: int = 6,
 ) -> str:
@@ -158,7 +158,7 @@ def ablate(
         raise SaganError("an ablation needs a seed and a measurement at least; give more")
     folder = Path(folder)
     interval = -(-config.train.steps // points)
-    histories: dict[str, list[History]] = {}
+    histories: dict[str, list[MetricsByStep]] = {}
     chosen = variants(config, axis)
     plan = [(variant, seed) for variant in chosen for seed in seeds]
     for number, (variant, seed) in enumerate(plan, 1):
@@ -170,11 +170,13 @@ def ablate(
         )
         run_folder = folder / f"{variant.name}-seed{seed}"
         histories.setdefault(variant.name, []).append(_history(run_config, run_folder, evaluate))
-    rows = [_row(variant, histories[variant.name]) for variant in chosen]
+    rows = [_summary_row(variant, histories[variant.name]) for variant in chosen]
     return _write(folder, rows, histories)
 
 
-def _history(config: Config, folder: Path, evaluate: Evaluate) -> History:
+def _history(
+    config: Config, folder: Path, evaluate: Callable[[TrainedGenerator, Dataset], dict[str, float]]
+) -> MetricsByStep:
     _require_same_evaluation(config, folder)
     driver = Driver(config, folder, evaluate)
     history = _read_history(folder)
@@ -204,14 +206,12 @@ def _require_same_evaluation(config: Config, folder: Path) -> None:
         )
 
 
-def _read_history(folder: Path) -> History:
-    log = folder / "log.jsonl"
-    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-    found = [json.loads(line) for line in lines]
-    return {line["step"]: line["evaluation"] for line in found if "evaluation" in line}
+def _read_history(folder: Path) -> MetricsByStep:
+    found = log_records(folder)
+    return {record["step"]: record["evaluation"] for record in found if "evaluation" in record}
 
 
-def _row(variant: Variant, histories: Sequence[History]) -> dict[str, str | float]:
+def _summary_row(variant: Variant, histories: Sequence[MetricsByStep]) -> dict[str, str | float]:
     """Numbers at the end, mean and standard deviation over the seeds, and the best on the way."""
     size = {"resolution": variant.config.data.resolution, "num_classes": 0}
     networks = {
@@ -227,25 +227,23 @@ def _row(variant: Variant, histories: Sequence[History]) -> dict[str, str | floa
         row[name] = statistics.mean(ends)
         if len(ends) > 1:
             row[f"{name}, spread"] = statistics.stdev(ends)
-        if name != "nearest-neighbour ratio":
-            best = max if name.startswith(_HIGHER) else min
+        metric = metric_of(name)
+        best = {"higher": max, "lower": min}.get(metric.better) if metric else None
+        if best is not None:
             row[f"{name}, best of all"] = best(
                 numbers[name] for history in histories for numbers in history.values()
             )
     return row
 
 
-_HIGHER = ("IS", "precision", "recall", "density", "coverage", "class accuracy")
-
-
 def _write(
-    folder: Path, rows: Sequence[dict[str, str | float]], histories: dict[str, list[History]]
+    folder: Path, rows: Sequence[dict[str, str | float]], histories: dict[str, list[MetricsByStep]]
 ) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    shown = [[_shown(value) for value in row.values()] for row in rows]
+    shown = [[_cell(value) for value in row.values()] for row in rows]
     lines = [list(rows[0]), ["---"] * len(rows[0]), *shown]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
     write_text(folder / "table.csv", text.getvalue())
@@ -254,13 +252,13 @@ def _write(
     return table
 
 
-def _shown(value: str | float) -> str:
+def _cell(value: str | float) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return value if isinstance(value, str) else f"{value:.4g}"
 
 
-def draw_curves(histories: dict[str, list[History]], path: Path) -> None:
+def draw_curves(histories: dict[str, list[MetricsByStep]], path: Path) -> None:
     """Draws every number over the steps: a line per variant, the range over the seeds around it.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -74,11 +73,10 @@ def next_commands(folder: Path, steps: int) -> list[str]:
 
 
 def _measured(driver: Driver, outcome: Outcome, generator: TrainedGenerator) -> list[str]:
-    log = [json.loads(line) for line in driver.run.log_path.read_text("utf-8").splitlines()]
     lines = [f"trained {outcome.steps} steps on {outcome.images_seen:,} pictures"]
     if outcome.images_per_second:
         lines[0] += f", {outcome.seconds:.0f} s now at {outcome.images_per_second:.0f} images/s"
-    last = next(line for line in reversed(log) if "generator" in line)
+    last = next(line for line in reversed(driver.run.records()) if "generator" in line)
     gammas = ", ".join(f"{k.split('_')[0]} {v:+.2f}" for k, v in last.items() if "gamma" in k)
     lines.append(
         f"last losses: real {last['discriminator_real']:.2f}, "

@@ -11,7 +11,10 @@ from cyclopts import Parameter
 
 from sagan.cli.program import app
 from sagan.errors import SaganError
+from sagan.evaluation.measures import METRICS
 from sagan.evaluation.selection import Selection
+
+_MEANINGS = ", ".join(f"{metric.key} ({metric.meaning})" for metric in METRICS.values())
 
 
 @app.command
@@ -19,7 +22,7 @@ def evaluate(
     subject: str | None = None,
     /,
     *,
-    metrics: str = "all",
+    metrics: Annotated[str, Parameter(help=f"Comma-separated: {_MEANINGS}, or all.")] = "all",
     selection: Annotated[Selection, Parameter(name="*")] = Selection(),
     extractor: str = "efficientnet-lite0",
     weights: Path | None = None,
@@ -37,10 +40,6 @@ def evaluate(
     subject
         Whose pictures: a run folder, a checkpoint, an exported file, a folder of pictures, or a
         packed .npz or .npy.
-    metrics
-        Comma-separated: fd (FID with Inception), kid, is (inception score), pr (precision, recall),
-        dc (density, coverage), intra (distance within each class), accuracy (of the class asked
-        for), neighbours (nearest real pictures), or all.
     selection
         Which pictures.
     extractor
@@ -55,7 +54,13 @@ def evaluate(
     compare
         Print records side by side instead; refused where they were measured differently.
     """
-    from sagan.evaluation.record import comparison, read_record, summary, write_record
+    from sagan.evaluation.record import (
+        comparison,
+        read_record,
+        record_path,
+        summary,
+        write_record,
+    )
 
     if compare:
         if subject is not None or len(compare) < 2:
@@ -66,20 +71,20 @@ def evaluate(
         raise SaganError("nothing to measure; give a model, a folder of pictures, or --compare")
 
     from sagan import images
-    from sagan.evaluation.evaluate import evaluate, neighbour_sheet
-    from sagan.evaluation.features import load_extractor
-    from sagan.evaluation.measures import known_metrics
-    from sagan.evaluation.sides import open_sides
+    from sagan.evaluation.evaluate import evaluate_model
 
-    chosen = known_metrics(name.strip() for name in metrics.split(","))
-    network = load_extractor(extractor, weights=weights, device=device)
-    sides = open_sides(subject, selection, device=device)
-    command = shlex.join(["sagan", *sys.argv[1:]])
-    record = evaluate(sides, network, chosen, command=command)
-    path = write_record(record, output or sides.record_path(record))
+    record = evaluate_model(
+        subject,
+        **vars(selection),
+        metrics=metrics,
+        extractor=extractor,
+        weights=weights,
+        device=device,
+        command=shlex.join(["sagan", *sys.argv[1:]]),
+    )
+    path = write_record(record, output or record_path(record))
     print(summary(record))
     print()
     print(path)
-    if record.neighbours:
-        sheet = neighbour_sheet(record, sides)
-        print(images.save_png(sheet, path.with_suffix(".png")))
+    if record.neighbour_sheet is not None:
+        print(images.save_png(record.neighbour_sheet, path.with_suffix(".png")))

@@ -8,23 +8,96 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 
+from sagan.data import Split
 from sagan.errors import SaganError
 from sagan.evaluation.extraction import Features, features_of, features_path
-from sagan.evaluation.features import FeatureExtractor
-from sagan.evaluation.measures import PARAMETERS, Measurement, measure
-from sagan.evaluation.pictures import Pictures
-from sagan.evaluation.record import Record, Value
-from sagan.evaluation.reference import Reference
-from sagan.evaluation.sides import Sides
+from sagan.evaluation.features import FeatureExtractor, load_extractor
+from sagan.evaluation.measures import (
+    METRICS,
+    Measurement,
+    known_metrics,
+    measurement_of,
+    metric_of,
+)
+from sagan.evaluation.opening import EvaluationPictures, open_pictures
+from sagan.evaluation.picture_sets import PictureSet
+from sagan.evaluation.record import Record, Setting, Value
+from sagan.evaluation.reference import Reference, reference_of
+from sagan.evaluation.selection import Selection
 from sagan.images import grid
 from sagan.system.files import write_text
 
 
-def evaluate(
-    sides: Sides, extractor: FeatureExtractor, metrics: Sequence[str], *, command: str = ""
+def evaluate_model(
+    subject: str | Path,
+    *,
+    against: str | None = None,
+    metrics: str | Sequence[str] = "all",
+    samples: int = Selection.samples,
+    repeats: int = Selection.repeats,
+    real_samples: int | None = None,
+    split: Split = "train",
+    raw: bool = False,
+    truncation: float | None = None,
+    resolution: int | None = None,
+    extractor: str | FeatureExtractor = "efficientnet-lite0",
+    weights: Path | None = None,
+    device: str = "auto",
+    command: str = "",
+) -> Record:
+    """Measures how close a model's pictures, or stored ones, come to real ones.
+
+    Example::
+
+        record = sagan.evaluate("runs/demo", metrics="fd,kid", samples=5000, repeats=1)
+        print(sagan.evaluation.summary(record))
+
+    Args:
+        subject: Run folder, checkpoint, exported file, folder of pictures, or packed file.
+        against: The real pictures; by default what the model learned from.
+        metrics: Keys in :data:`~sagan.evaluation.measures.METRICS`, or "all".
+        samples: Pictures that a model draws, in each repeat.
+        repeats: Sets of different seeds.
+        real_samples: Real pictures to use; all by default.
+        split: Of the real pictures.
+        raw: Take the weights of the last step instead of their average.
+        truncation: As for sampling.
+        resolution: Side to which stored pictures are cropped and resized.
+        extractor: Name of the feature network, or the network.
+        weights: File of its weights, where it is not found by itself.
+        device: auto, cpu, cuda or mps.
+        command: What was typed, for the record.
+
+    Raises:
+        SaganError: Something cannot be had, does not fit, or is too little to measure.
+    """
+    chosen = known_metrics(metrics)
+    selection = Selection(
+        against=against,
+        samples=samples,
+        repeats=repeats,
+        real_samples=real_samples,
+        split=split,
+        raw=raw,
+        truncation=truncation,
+        resolution=resolution,
+    )
+    if isinstance(extractor, str):
+        extractor = load_extractor(extractor, weights=weights, device=device)
+    pictures = open_pictures(str(subject), selection, chosen, device=device)
+    return evaluate_pictures(pictures, extractor, chosen, command=command)
+
+
+def evaluate_pictures(
+    pictures: EvaluationPictures,
+    extractor: FeatureExtractor,
+    metrics: Sequence[str],
+    *,
+    command: str = "",
 ) -> Record:
     """Measures pictures against real ones.
 
@@ -32,82 +105,91 @@ def evaluate(
     so that the same call continues after an interruption.
 
     Args:
-        sides: The pictures.
+        pictures: Both sides.
         extractor: Turns them into features.
-        metrics: Names in :data:`~sagan.evaluation.measures.METRICS`.
+        metrics: Keys in :data:`~sagan.evaluation.measures.METRICS`.
         command: For the record.
 
     Raises:
         SaganError: A side has fewer than two pictures, or features are not finite.
     """
     begin = time.monotonic()
-    real, judged = sides.real, sides.sets[0]
-    for side, pictures in (("the real side", real), (str(sides.identity["path"]), judged)):
-        if len(pictures) < 2:
+    real, judged = pictures.real, pictures.sets[0]
+    for side, one in (("the real side", real), (str(pictures.identity["path"]), judged)):
+        if one is not None and len(one) < 2:
             raise SaganError(f"{side} has fewer than 2 pictures; give more to measure")
-    reference = Reference(
-        features=features_of(real, extractor, "features of the real pictures"),
-        class_names=real.class_names,
-        extractor=extractor,
-        cache=features_path(real, extractor).with_suffix(""),
-    )
+    reference = reference_of(real, extractor)
     measurements = [
-        _measured(pictures, reference, metrics, f"features of set {number} of {len(sides.sets)}")
-        for number, pictures in enumerate(sides.sets, 1)
+        _measure_set(one, reference, metrics, f"features of set {number} of {len(pictures.sets)}")
+        for number, one in enumerate(pictures.sets, 1)
     ]
     floor, floor_pictures = _floor(reference, len(judged), metrics)
-    if sides.seeds:
-        for pictures in sides.sets:
-            features_path(pictures, extractor).unlink(missing_ok=True)
+    if pictures.seeds:
+        for one in pictures.sets:
+            features_path(one, extractor).unlink(missing_ok=True)
+    neighbours = _neighbour_rows(measurements[0], judged)
     return Record(
-        subject={**sides.identity, "fingerprint": judged.fingerprint},
-        protocol={
-            "extractor": extractor.name,
-            "extractor_weights_sha256": extractor.weights_sha256,
-            "feature_resize": extractor.resize,
-            "quantisation": "uint8",
-            **sides.protocol,
-            "real_pictures": len(real),
-            "fake_pictures": len(judged),
-            "floor_pictures": floor_pictures,
-            **{f"{name}_over": PARAMETERS[name] for name in metrics if name in PARAMETERS},
-        },
+        subject={**pictures.identity, "fingerprint": judged.fingerprint},
+        protocol=_protocol(pictures, extractor, metrics, floor_pictures),
         values=_values(measurements, floor),
         details=_mean_details(measurements),
-        neighbours=_neighbours(measurements[0], judged),
-        notes=_notes(sides, measurements),
-        seeds=sides.seeds,
+        neighbours=neighbours,
+        notes=_notes(pictures, measurements),
+        seeds=pictures.seeds,
         versions={name: importlib.metadata.version(name) for name in ("sagan", "torch", "numpy")},
         command=command,
         date=date.today().isoformat(),
         seconds=round(time.monotonic() - begin, 1),
+        neighbour_sheet=_neighbour_sheet(neighbours, judged, real),
     )
 
 
-def neighbour_sheet(record: Record, sides: Sides) -> np.ndarray:
-    """Pictures above their nearest real ones, from the most to the least alike: uint8 (3, H, W)."""
-    pairs = sorted(record.neighbours, key=lambda pair: float(pair["distance"]))
+def _protocol(
+    pictures: EvaluationPictures,
+    extractor: FeatureExtractor,
+    metrics: Sequence[str],
+    floor_pictures: int,
+) -> dict[str, Setting]:
+    return {
+        "extractor": extractor.name,
+        "extractor_weights_sha256": extractor.weights_sha256,
+        "feature_resize": extractor.resize,
+        "quantisation": "uint8",
+        **pictures.protocol,
+        "real_pictures": 0 if pictures.real is None else len(pictures.real),
+        "fake_pictures": len(pictures.sets[0]),
+        "floor_pictures": floor_pictures,
+        **{f"{key}_over": METRICS[key].protocol for key in metrics if METRICS[key].protocol},
+    }
+
+
+def _neighbour_sheet(
+    pairs: Sequence[Mapping[str, float | int | str]], judged: PictureSet, real: PictureSet | None
+) -> np.ndarray | None:
+    if real is None or not pairs:
+        return None
+    pairs = sorted(pairs, key=lambda pair: float(pair["distance"]))
     above, below = (
         [side.read(int(pair[row]), int(pair[row]) + 1) for pair in pairs]
-        for side, row in ((sides.sets[0], "picture"), (sides.real, "real_picture"))
+        for side, row in ((judged, "picture"), (real, "real_picture"))
     )
     return grid(np.concatenate(above + below), len(pairs))
 
 
-def _measured(
-    pictures: Pictures, reference: Reference, metrics: Sequence[str], title: str
+def _measure_set(
+    pictures: PictureSet, reference: Reference, metrics: Sequence[str], title: str
 ) -> Measurement:
     fake = features_of(pictures, reference.extractor, title)
     labels = _numbered_as(reference.class_names, pictures)
-    return measure(reference, fake._replace(labels=labels), metrics)
+    return measurement_of(reference, fake._replace(labels=labels), metrics)
 
 
-def _notes(sides: Sides, measurements: Sequence[Measurement]) -> list[str]:
+def _notes(pictures: EvaluationPictures, measurements: Sequence[Measurement]) -> list[str]:
     measured = (note for found in measurements for note in found.notes)
-    return list(dict.fromkeys([*sides.notes, *measured]))
+    return list(dict.fromkeys([*pictures.notes, *measured]))
 
 
-def _numbered_as(class_names: Sequence[str], pictures: Pictures) -> np.ndarray:
+def _numbered_as(class_names: Sequence[str], pictures: PictureSet) -> np.ndarray:
     """Labels by the numbers of these class names; -1 where a name is not among them."""
     if not class_names or not pictures.class_names:
         return np.full(len(pictures), 0 if not class_names and not pictures.class_names else -1)
@@ -140,7 +222,7 @@ def _floor(
             cache=None,
         )
         for name in missing:
-            values = measure(one, second, [name]).values
+            values = measurement_of(one, second, [name]).values
             known[name] = {title: reading.value for title, reading in values.items()}
         write_text(path, json.dumps(known))
     return {title: value for name in metrics for title, value in known[name].items()}, half
@@ -148,7 +230,9 @@ def _floor(
 
 def _values(measurements: Sequence[Measurement], floor: Mapping[str, float]) -> dict[str, Value]:
     values = {}
-    for name, first in measurements[0].values.items():
+    for name in measurements[0].values:
+        metric = metric_of(name)
+        assert metric is not None
         readings = [found.values[name] for found in measurements]
         each = [reading.value for reading in readings]
         within = [reading.within for reading in readings if reading.within is not None]
@@ -158,7 +242,7 @@ def _values(measurements: Sequence[Measurement], floor: Mapping[str, float]) -> 
             spread=float(np.std(each, ddof=1)) if len(each) > 1 else None,
             within=float(np.mean(within)) if within else None,
             floor=floor.get(name),
-            better=first.better,
+            better=metric.better,
         )
     return values
 
@@ -166,14 +250,15 @@ def _values(measurements: Sequence[Measurement], floor: Mapping[str, float]) -> 
 def _mean_details(measurements: Sequence[Measurement]) -> dict[str, dict[str, float]]:
     return {
         name: {
-            label: float(np.mean([found.details[name][label] for found in measurements]))
-            for label in by_class
+            label: float(np.mean([found.values[name].by_class[label] for found in measurements]))
+            for label in first.by_class
         }
-        for name, by_class in measurements[0].details.items()
+        for name, first in measurements[0].values.items()
+        if first.by_class
     }
 
 
-def _neighbours(found: Measurement, pictures: Pictures) -> list[dict[str, float | int | str]]:
+def _neighbour_rows(found: Measurement, pictures: PictureSet) -> list[dict[str, float | int | str]]:
     return [
         {
             "picture": row,

@@ -11,10 +11,10 @@ import torch
 from sagan.data.dataset import cache_folder
 from sagan.errors import SaganError
 from sagan.evaluation.features import FeatureExtractor
-from sagan.evaluation.pictures import Pictures
+from sagan.evaluation.picture_sets import PictureSet
 from sagan.system.progress import progress
 
-BATCH_SIZE = 128
+EXTRACTION_BATCH_SIZE = 128
 
 
 class Features(NamedTuple):
@@ -28,13 +28,13 @@ class Features(NamedTuple):
     """int64 (N,)."""
 
 
-def features_path(pictures: Pictures, extractor: FeatureExtractor) -> Path:
+def features_path(pictures: PictureSet, extractor: FeatureExtractor) -> Path:
     """The file of a set's features: a row of features and logits per picture, float32."""
     key = f"{pictures.fingerprint}-{len(pictures)}-{extractor.name}-{extractor.weights_sha256[:16]}"
     return cache_folder() / "features" / f"{key}.f32"
 
 
-def features_of(pictures: Pictures, extractor: FeatureExtractor, title: str) -> Features:
+def features_of(pictures: PictureSet, extractor: FeatureExtractor, title: str) -> Features:
     """Extracts the features of all pictures into their file, or what of them is missing there.
 
     A row is written once it is known, always at its own place; a run that is stopped goes on where
@@ -59,8 +59,8 @@ def features_of(pictures: Pictures, extractor: FeatureExtractor, title: str) -> 
             done = min(path.stat().st_size // (4 * width), count)
             file.seek(4 * width * done)
             with progress(title, count - done) as advance:
-                for start in range(done, count, BATCH_SIZE):
-                    stop = min(start + BATCH_SIZE, count)
+                for start in range(done, count, EXTRACTION_BATCH_SIZE):
+                    stop = min(start + EXTRACTION_BATCH_SIZE, count)
                     file.write(_rows(extractor, pictures.read(start, stop), start).data)
                     advance(stop - start)
     except OSError as error:

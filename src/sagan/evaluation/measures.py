@@ -1,16 +1,17 @@
-"""The metrics: each a function of a reference and the features of other pictures."""
+"""The metrics: one table that says all about each; a new one is an entry more."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
 from sagan.config import nearest
 from sagan.errors import SaganError
-from sagan.evaluation.extraction import Features
+from sagan.evaluation.arrays import MANIFOLD_PICTURES, PROBED_PICTURES, choice
 from sagan.evaluation.metrics import (
     density_coverage,
     fit_gaussian,
@@ -22,7 +23,11 @@ from sagan.evaluation.metrics import (
     precision_recall,
 )
 from sagan.evaluation.record import Better
-from sagan.evaluation.reference import MANIFOLD_PICTURES, PROBED_PICTURES, Reference, choice
+
+if TYPE_CHECKING:  # which need torch, unlike the table
+    from sagan.evaluation.extraction import Features
+    from sagan.evaluation.features import FeatureExtractor
+    from sagan.evaluation.reference import Reference
 
 SUBSETS = 100
 SUBSET_SIZE = 1000
@@ -31,14 +36,17 @@ PRECISION_NEIGHBOURS = 3
 COVERAGE_NEIGHBOURS = 5
 SHOWN_NEIGHBOURS = 16
 
+_Number = TypeVar("_Number")
+
 
 class Reading(NamedTuple):
     """One number of one set of pictures."""
 
     value: float
-    better: Better
     within: float | None = None
     """Its standard deviation over subsets or splits."""
+    by_class: Mapping[str, float] = MappingProxyType({})
+    """The number of every class."""
 
 
 @dataclass(kw_only=True)
@@ -46,65 +54,116 @@ class Measurement:
     """All numbers of one set of pictures."""
 
     values: dict[str, Reading] = field(default_factory=dict)
-    details: dict[str, dict[str, float]] = field(default_factory=dict)
-    """By class."""
+    """By name in print."""
     neighbours: list[tuple[int, int, float]] = field(default_factory=list)
     """Row of a picture, row of the nearest real one, their distance over the typical one."""
     notes: list[str] = field(default_factory=list)
 
 
-def measure(reference: Reference, fake: Features, metrics: Iterable[str]) -> Measurement:
+@dataclass(frozen=True)
+class Metric:
+    """What a metric is called, which way it is better, and how it is measured."""
+
+    key: str
+    """What is typed."""
+    titles: tuple[str, ...]
+    """Of its numbers."""
+    meaning: str
+    """In a few words, for the help."""
+    better: Better
+    measure: Callable[[Reference, Features, Measurement], Sequence[Reading]]
+    """Takes the real side, the other side and what takes notes; gives a reading for each title, or
+    none where it cannot."""
+    protocol: str = ""
+    """What the numbers depend on besides the features."""
+    names_network: bool = True
+    """In print the titles name the feature network, where it is not Inception."""
+    needs_reference: bool = True
+    """Real pictures are needed."""
+
+    def names(self, extractor: FeatureExtractor) -> list[str]:
+        """The titles in print; numbers of other networks must not be read as Inception's."""
+        if not self.names_network:
+            return list(self.titles)
+        if extractor.name == "inception":
+            return [title.replace("FD", "FID") for title in self.titles]
+        return [f"{title} ({extractor.title})" for title in self.titles]
+
+
+def measurement_of(reference: Reference, fake: Features, metrics: Iterable[str]) -> Measurement:
     """Takes the chosen metrics of one set of pictures.
 
     Args:
         reference: The real side.
         fake: The other side, its labels numbered as the reference's; -1 where the class is not
             among them.
-        metrics: Names in :data:`METRICS`.
+        metrics: Keys in :data:`METRICS`.
     """
     found = Measurement()
-    for name in metrics:
-        METRICS[name](reference, fake, found)
+    for key in metrics:
+        readings = METRICS[key].measure(reference, fake, found)
+        found.values.update(zip(METRICS[key].names(reference.extractor), readings, strict=False))
     return found
 
 
-def _frechet(reference: Reference, fake: Features, found: Measurement) -> None:
+def metric_of(name: str) -> Metric | None:
+    """The metric to which a number belongs, by its name in a record or a log."""
+    title = name.partition(" (")[0].replace("FID", "FD")
+    return next((metric for metric in METRICS.values() if title in metric.titles), None)
+
+
+def numbers_of(key: str, numbers: Mapping[str, _Number]) -> list[_Number]:
+    """Those of named numbers, as records and logs have them, that belong to a metric."""
+    return [number for name, number in numbers.items() if metric_of(name) is METRICS[key]]
+
+
+def known_metrics(names: str | Iterable[str]) -> tuple[str, ...]:
+    """Checks keys of metrics, a list or separated by commas; none, or "all", means all.
+
+    Raises:
+        SaganError: There is none of a name; lists the known ones.
+    """
+    names = names.split(",") if isinstance(names, str) else names
+    chosen = tuple(dict.fromkeys(name.strip() for name in names))
+    for name in chosen:
+        if name not in METRICS and name != "all":
+            raise SaganError(
+                f"there is no metric {name!r}{nearest(name, METRICS)}; "
+                f"known are {', '.join(METRICS)}, or all"
+            )
+    return tuple(METRICS) if not chosen or "all" in chosen else chosen
+
+
+def _measure_fd(reference: Reference, fake: Features, found: Measurement) -> list[Reading]:
     gaussian = fit_gaussian(fake.features)
-    name = reference.extractor.distance_name
     distance = frechet_distance(reference.gaussian, gaussian)
-    found.values[name] = Reading(distance, "lower")
     count, dimensions = min(reference.gaussian.count, gaussian.count), len(gaussian.mean)
     if count <= dimensions:
         found.notes.append(
-            f"{name} is biased upwards: {count} pictures for {dimensions} features; "
-            "KID has no such bias"
+            f"{METRICS['fd'].names(reference.extractor)[0]} is biased upwards: {count} pictures "
+            f"for {dimensions} features; KID has no such bias"
         )
     if not gaussian.factor.any():
         found.notes.append("all measured pictures are alike")
+    return [Reading(distance)]
 
 
-def _kernel(reference: Reference, fake: Features, found: Measurement) -> None:
+def _measure_kid(reference: Reference, fake: Features, found: Measurement) -> list[Reading]:
     size = min(SUBSET_SIZE, len(fake.features), len(reference.features.features))
     estimate = kernel_distance(
         reference.features.features, fake.features, subsets=SUBSETS, subset_size=size
     )
-    name = f"KID x 1000{_suffix(reference)}"
-    found.values[name] = Reading(1e3 * estimate.mean, "lower", 1e3 * estimate.spread)
     if size < SUBSET_SIZE:
         found.notes.append(f"KID over subsets of {size} instead of {SUBSET_SIZE} pictures")
+    return [Reading(1e3 * estimate.mean, 1e3 * estimate.spread)]
 
 
-def _inception(reference: Reference, fake: Features, found: Measurement) -> None:
+def _measure_is(reference: Reference, fake: Features, found: Measurement) -> list[Reading]:
     if not fake.logits.shape[1]:
         found.notes.append(f"no inception score: {reference.extractor.title} names no classes")
-        return
+        return []
     estimate = inception_score(fake.logits, splits=min(SPLITS, len(fake.logits)))
-    found.values[f"IS{_suffix(reference)}"] = Reading(estimate.mean, "higher", estimate.spread)
-
-
-def _suffix(reference: Reference) -> str:
-    """What keeps numbers of other networks from being read as those of Inception."""
-    return reference.extractor.distance_name.removeprefix("FID").removeprefix("FD")
+    return [Reading(estimate.mean, estimate.spread)]
 
 
 def _has_neighbours(reference: Reference, fake: Features, found: Measurement) -> bool:
@@ -114,25 +173,21 @@ def _has_neighbours(reference: Reference, fake: Features, found: Measurement) ->
     return enough
 
 
-def _precision(reference: Reference, fake: Features, found: Measurement) -> None:
+def _measure_pr(reference: Reference, fake: Features, found: Measurement) -> list[Reading]:
     if not _has_neighbours(reference, fake, found):
-        return
+        return []
     manifold = fit_manifold(choice(fake.features, MANIFOLD_PICTURES))
-    precision, recall = precision_recall(reference.manifold, manifold, PRECISION_NEIGHBOURS)
-    found.values["precision"] = Reading(precision, "higher")
-    found.values["recall"] = Reading(recall, "higher")
+    return [*map(Reading, precision_recall(reference.manifold, manifold, PRECISION_NEIGHBOURS))]
 
 
-def _density(reference: Reference, fake: Features, found: Measurement) -> None:
+def _measure_dc(reference: Reference, fake: Features, found: Measurement) -> list[Reading]:
     if not _has_neighbours(reference, fake, found):
-        return
+        return []
     shown = choice(fake.features, MANIFOLD_PICTURES)
-    density, coverage = density_coverage(reference.manifold, shown, COVERAGE_NEIGHBOURS)
-    found.values["density"] = Reading(density, "higher")
-    found.values["coverage"] = Reading(coverage, "higher")
+    return [*map(Reading, density_coverage(reference.manifold, shown, COVERAGE_NEIGHBOURS))]
 
 
-def _intra(reference: Reference, fake: Features, found: Measurement) -> None:
+def _measure_intra(reference: Reference, fake: Features, found: Measurement) -> list[Reading]:
     """The paper's intra FID: the distance within every class (section 4, Evaluation metrics)."""
     distances: dict[str, float] = {}
     few = []
@@ -147,30 +202,26 @@ def _intra(reference: Reference, fake: Features, found: Measurement) -> None:
         found.notes.append(
             f"left out of the distance within classes for want of pictures: {', '.join(few)}"
         )
-    if distances:
-        name = f"intra-class {reference.extractor.distance_name}"
-        found.details[name] = distances
-        found.values[name] = Reading(float(np.mean(list(distances.values()))), "lower")
+    if not distances:
+        return []
+    return [Reading(float(np.mean(list(distances.values()))), by_class=distances)]
 
 
-def _accuracy(reference: Reference, fake: Features, found: Measurement) -> None:
+def _measure_accuracy(reference: Reference, fake: Features, found: Measurement) -> list[Reading]:
     counts = np.bincount(reference.features.labels, minlength=len(reference.class_names))
     if len(counts) < 2 or counts.min() < 2:
         found.notes.append("no class accuracy: it needs two classes of two real pictures at least")
-        return
+        return []
     known = fake.labels >= 0
     hits = reference.classifier.predict(fake.features[known]) == fake.labels[known]
-    if len(hits):
-        found.values["class accuracy"] = Reading(float(hits.mean()), "higher")
+    return [Reading(float(hits.mean()))] if len(hits) else []
 
 
-def _neighbours(reference: Reference, fake: Features, found: Measurement) -> None:
+def _measure_neighbours(reference: Reference, fake: Features, found: Measurement) -> list[Reading]:
     """How close pictures come to their nearest real one, against how close real ones do."""
     real = reference.features.features
     typical = max(reference.typical_distance, 1e-12)
-    distances, _ = nearest_neighbours(choice(fake.features, PROBED_PICTURES), real)
-    ratio = float(np.median(distances)) / typical
-    found.values["nearest-neighbour ratio"] = Reading(ratio, "near the floor")
+    probed, _ = nearest_neighbours(choice(fake.features, PROBED_PICTURES), real)
     shown = np.linspace(0, len(fake.features) - 1, min(SHOWN_NEIGHBOURS, len(fake.features)))
     rows = shown.round().astype(int)
     distances, nearest_rows = nearest_neighbours(fake.features[rows], real)
@@ -178,44 +229,64 @@ def _neighbours(reference: Reference, fake: Features, found: Measurement) -> Non
         (int(row), int(other), float(distance) / typical)
         for row, other, distance in zip(rows, nearest_rows[:, 0], distances[:, 0], strict=True)
     ]
+    return [Reading(float(np.median(probed)) / typical)]
 
 
-METRICS: Mapping[str, Callable[[Reference, Features, Measurement], None]] = {
-    "fd": _frechet,
-    "kid": _kernel,
-    "is": _inception,
-    "pr": _precision,
-    "dc": _density,
-    "intra": _intra,
-    "accuracy": _accuracy,
-    "neighbours": _neighbours,
-}
-"""Fréchet distance (FID with Inception's features), kernel distance, inception score, precision and
-recall, density and coverage, Fréchet distance within classes, share of pictures in which the class
-asked for is recognised, distance to the nearest real picture."""
-
-
-def known_metrics(names: Iterable[str]) -> tuple[str, ...]:
-    """Checks names of metrics; none, or "all", means all.
-
-    Raises:
-        SaganError: There is none of a name; lists the known ones.
-    """
-    chosen = tuple(dict.fromkeys(names))
-    for name in chosen:
-        if name not in METRICS and name != "all":
-            raise SaganError(
-                f"there is no metric {name!r}{nearest(name, METRICS)}; "
-                f"known are {', '.join(METRICS)}, or all"
-            )
-    return tuple(METRICS) if not chosen or "all" in chosen else chosen
-
-
-PARAMETERS: Mapping[str, str] = {
-    "kid": f"{SUBSETS} subsets of {SUBSET_SIZE}",
-    "is": f"{SPLITS} shuffled splits",
-    "pr": f"{PRECISION_NEIGHBOURS} nearest, {MANIFOLD_PICTURES} pictures at most",
-    "dc": f"{COVERAGE_NEIGHBOURS} nearest, {MANIFOLD_PICTURES} pictures at most",
-    "neighbours": f"median over {PROBED_PICTURES}",
-}
-"""What the numbers of a metric depend on besides the features."""
+_TABLE = (
+    Metric("fd", ("FD",), "Fréchet distance; FID with Inception", "lower", _measure_fd),
+    Metric(
+        "kid",
+        ("KID x 1000",),
+        "kernel distance",
+        "lower",
+        _measure_kid,
+        protocol=f"{SUBSETS} subsets of {SUBSET_SIZE}",
+    ),
+    Metric(
+        "is",
+        ("IS",),
+        "inception score",
+        "higher",
+        _measure_is,
+        protocol=f"{SPLITS} shuffled splits",
+        needs_reference=False,
+    ),
+    Metric(
+        "pr",
+        ("precision", "recall"),
+        "precision, recall",
+        "higher",
+        _measure_pr,
+        protocol=f"{PRECISION_NEIGHBOURS} nearest, {MANIFOLD_PICTURES} pictures at most",
+        names_network=False,
+    ),
+    Metric(
+        "dc",
+        ("density", "coverage"),
+        "density, coverage",
+        "higher",
+        _measure_dc,
+        protocol=f"{COVERAGE_NEIGHBOURS} nearest, {MANIFOLD_PICTURES} pictures at most",
+        names_network=False,
+    ),
+    Metric("intra", ("intra-class FD",), "distance within each class", "lower", _measure_intra),
+    Metric(
+        "accuracy",
+        ("class accuracy",),
+        "of the class asked for",
+        "higher",
+        _measure_accuracy,
+        names_network=False,
+    ),
+    Metric(
+        "neighbours",
+        ("nearest-neighbour ratio",),
+        "nearest real pictures",
+        "near the floor",
+        _measure_neighbours,
+        protocol=f"median over {PROBED_PICTURES}",
+        names_network=False,
+    ),
+)
+METRICS = {metric.key: metric for metric in _TABLE}
+"""By key."""

@@ -1,8 +1,22 @@
 """What sets of features say about pictures: pure functions of arrays, in float64.
 
-Features are (N, D) arrays of any float type, memory maps too. They are read in pieces, so that at
-D = 2048 no function needs much more than 300 MB beyond its arguments, and every piece is checked:
-features that are NaN or infinite raise :class:`SaganError`.
+Features are (N, D) arrays of any float type, memory maps too, of any network. They are read in
+pieces, so that at D = 2048 no function needs much more than 300 MB beyond its arguments, and every
+piece is checked: features that are NaN or infinite raise :class:`SaganError`.
+
+>>> random = np.random.default_rng(0)
+>>> real, fake = random.normal(size=(500, 8)), random.normal(0.5, size=(400, 8))
+>>> print(f"{frechet_distance(real, fake):.2f}, {1000 * kernel_distance(real, fake).mean:.0f}")
+2.40, 1292
+>>> print("precision {:.2f}, recall {:.2f}".format(*precision_recall(real, fake)))
+precision 0.79, recall 0.79
+>>> print("density {:.2f}, coverage {:.2f}".format(*density_coverage(real, fake)))
+density 0.72, coverage 0.71
+
+What is compared with several sets is fitted once: a :class:`Gaussian`, a :class:`Manifold`.
+
+>>> reference = fit_gaussian(real)
+>>> distances = [frechet_distance(reference, other) for other in (real, fake)]
 """
 
 from __future__ import annotations
@@ -15,9 +29,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sagan.errors import SaganError
-
-_ROWS = 1024  # rows of a piece
-_FLOAT32 = 1e-6  # a smaller share than this is lost in features computed in float32
+from sagan.evaluation.arrays import FLOAT32_SHARE, checked, pieces
 
 
 class Estimate(NamedTuple):
@@ -51,22 +63,22 @@ def fit_gaussian(features: np.ndarray) -> Gaussian:
     count, dim = features.shape
     if count < 2:
         raise SaganError(f"a covariance needs at least 2 pictures, here {count}; give more")
-    origin = _read(features[0])  # makes equal features agree with their mean exactly
+    origin = checked(features[0])  # makes equal features agree with their mean exactly
     mean = origin.copy()
-    for _, piece in _pieces(features):
+    for _, piece in pieces(features):
         mean += np.sum(piece - origin, axis=0) / count
     if count <= dim:
-        return Gaussian(mean, (_read(features) - mean) / np.sqrt(count - 1), count)
+        return Gaussian(mean, (checked(features) - mean) / np.sqrt(count - 1), count)
     covariance = np.zeros((dim, dim))
-    for _, piece in _pieces(features):
+    for _, piece in pieces(features):
         centred = piece - mean
         covariance += centred.T @ centred / (count - 1)
     values, vectors = np.linalg.eigh(covariance)
     return Gaussian(mean, np.sqrt(values.clip(min=0))[:, None] * vectors.T, count)
 
 
-def frechet_distance(first: Gaussian, second: Gaussian) -> float:
-    """Fréchet distance between two Gaussians; 0 at best.
+def frechet_distance(first: Gaussian | np.ndarray, second: Gaussian | np.ndarray) -> float:
+    """Fréchet distance between two Gaussians, or those of two sets of features; 0 at best.
 
     |m1 - m2|^2 + tr(S1 + S2 - 2 (S1^1/2 S2 S1^1/2)^1/2). With S = F^T F the trace of the last
     term is the sum of the singular values of F1 F2^T, so it is real and finite also with fewer
@@ -74,6 +86,9 @@ def frechet_distance(first: Gaussian, second: Gaussian) -> float:
 
     Source: Heusel et al. 2017, equation 6.
     """
+    first, second = (
+        side if isinstance(side, Gaussian) else fit_gaussian(side) for side in (first, second)
+    )
     shift = np.sum((first.mean - second.mean) ** 2)
     spread = np.sum(first.factor**2) + np.sum(second.factor**2)
     overlap = np.linalg.norm(first.factor @ second.factor.T, "nuc")
@@ -110,8 +125,8 @@ def kernel_distance(
     random = np.random.RandomState(seed)
     values = [
         _squared_discrepancy(
-            _read(first[random.choice(len(first), size, replace=False)]),
-            _read(second[random.choice(len(second), size, replace=False)]),
+            checked(first[random.choice(len(first), size, replace=False)]),
+            checked(second[random.choice(len(second), size, replace=False)]),
         )
         for _ in range(subsets)
     ]
@@ -158,7 +173,7 @@ def _inception_score(logits: np.ndarray) -> float:
     """The divergence as the entropy of the mean less the mean of the entropies."""
     marginal = np.zeros(logits.shape[1])
     information = 0.0
-    for _, piece in _pieces(logits):
+    for _, piece in pieces(logits):
         shifted = piece - piece.max(axis=1, keepdims=True)
         log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
         probabilities = np.exp(log_probabilities)
@@ -191,7 +206,7 @@ def nearest_neighbours(
         )
     nearest = np.full((len(queries), count), np.inf)
     indices = np.zeros((len(queries), count), dtype=np.int64)
-    for rows, columns, distances in _distances(queries, references):
+    for rows, columns, distances in _distance_blocks(queries, references):
         names = np.broadcast_to(np.arange(columns.start, columns.stop), distances.shape)
         distances = np.concatenate([nearest[rows], distances], axis=1)
         names = np.concatenate([indices[rows], names], axis=1)
@@ -233,21 +248,30 @@ def fit_manifold(features: np.ndarray, neighbours: int = 5) -> Manifold:
     return Manifold(features, distances[:, 1:])  # each is its own nearest neighbour
 
 
-def precision_recall(real: Manifold, fake: Manifold, neighbours: int = 3) -> tuple[float, float]:
+def _manifold(features: Manifold | np.ndarray, neighbours: int) -> Manifold:
+    return features if isinstance(features, Manifold) else fit_manifold(features, neighbours)
+
+
+def precision_recall(
+    real: Manifold | np.ndarray, fake: Manifold | np.ndarray, neighbours: int = 3
+) -> tuple[float, float]:
     """Share of fakes within the real manifold, and of real pictures within the fake one.
 
     Source: Kynkäänniemi et al. 2019, equations 1 and 2.
     """
+    real, fake = _manifold(real, neighbours), _manifold(fake, neighbours)
     real_radii, fake_radii = real.radii(neighbours), fake.radii(neighbours)
     realistic = np.zeros(len(fake.features), dtype=bool)
     recalled = np.zeros(len(real.features), dtype=bool)
-    for rows, columns, distances in _distances(fake.features, real.features):
+    for rows, columns, distances in _distance_blocks(fake.features, real.features):
         realistic[rows] |= (distances <= real_radii[columns]).any(axis=1)
         recalled[columns] |= (distances <= fake_radii[rows, None]).any(axis=0)
     return float(realistic.mean()), float(recalled.mean())
 
 
-def density_coverage(real: Manifold, fake: np.ndarray, neighbours: int = 5) -> tuple[float, float]:
+def density_coverage(
+    real: Manifold | np.ndarray, fake: np.ndarray, neighbours: int = 5
+) -> tuple[float, float]:
     """Number of real balls around a fake, and share of real balls that hold a fake.
 
     Density is divided by ``neighbours``: about 1 for equal laws, more where fakes crowd the dense
@@ -255,111 +279,30 @@ def density_coverage(real: Manifold, fake: np.ndarray, neighbours: int = 5) -> t
     do not, which tells only where distances are equal.
 
     Args:
-        real: The manifold.
+        real: The manifold, or features (M, D) to fit it to.
         fake: (N, D).
         neighbours: How far the balls reach.
 
     Source: Naeem et al. 2020, section 3.
     """
+    real = _manifold(real, neighbours)
     radii = real.radii(neighbours)
     held = np.zeros(len(real.features), dtype=np.int64)
-    for _, columns, distances in _distances(fake, real.features):
+    for _, columns, distances in _distance_blocks(fake, real.features):
         held[columns] += (distances <= radii[columns]).sum(axis=0)
     return float(held.sum() / (neighbours * len(fake))), float((held > 0).mean())
 
 
-@dataclass(frozen=True, eq=False)
-class LinearClassifier:
-    """Scores features by ``features @ weight.T + bias``; the class of the highest score wins.
-
-    Args:
-        weight: (classes, D).
-        bias: (classes,).
-    """
-
-    weight: np.ndarray
-    bias: np.ndarray
-
-    def predict(self, features: np.ndarray) -> np.ndarray:
-        """Classes of features (N, D): int64 (N,)."""
-        labels = np.empty(len(features), dtype=np.int64)
-        for rows, piece in _pieces(features):
-            labels[rows] = (piece @ self.weight.T + self.bias).argmax(axis=1)
-        return labels
-
-
-def fit_classifier(features: np.ndarray, labels: np.ndarray, num_classes: int) -> LinearClassifier:
-    """Linear discriminant analysis with shrunk correlations: closed form, nothing to tune.
-
-    The classes share one covariance and are equally likely, however many pictures they have.
-    Correlations are shrunk towards 0 by the share that is expected to be chance, so fewer
-    pictures than dimensions will do.
-
-    Args:
-        features: (N, D).
-        labels: Integers (N,) below ``num_classes``; each class occurs.
-        num_classes: Number of classes.
-
-    Raises:
-        SaganError: A class without pictures, or features that are not finite.
-
-    Source: Ahdesmäki & Strimmer 2010, there with variances shrunk too; the share is that of
-    Schäfer & Strimmer 2005, the sum of Var(r_ij) over the sum of r_ij^2, i != j.
-    """
-    counts = np.bincount(labels, minlength=num_classes)
-    if not counts.all():
-        raise SaganError(f"class {counts.argmin()} has no picture; give some or leave it out")
-    count, dim = features.shape
-    means, variance = np.zeros((num_classes, dim)), np.zeros(dim)
-    for rows, piece in _pieces(features):
-        means += np.eye(num_classes)[labels[rows]].T @ piece / counts[:, None]
-    for rows, piece in _pieces(features):
-        variance += np.sum((piece - means[labels[rows]]) ** 2, axis=0) / count
-    scale = np.sqrt(variance)
-    scale[scale <= _FLOAT32 * np.abs(means).max(axis=0)] = 1  # constant within the classes
-
-    correlation = np.zeros((dim, dim))
-    products = 0.0  # mean square of x_i x_j, summed over i != j
-    for rows, piece in _pieces(features):
-        standard = (piece - means[labels[rows]]) / scale
-        correlation += standard.T @ standard / count
-        squares = standard**2
-        products += np.sum(squares.sum(axis=1) ** 2 - np.sum(squares**2, axis=1)) / count
-    np.fill_diagonal(correlation, 0)
-    signal = np.sum(correlation**2) or 1.0  # no correlation at all: nothing to shrink
-    correlation *= 1 - np.clip((products / signal - 1) / count, 1 / count, 1)
-    np.fill_diagonal(correlation, 1)
-    weight = np.linalg.solve(correlation, (means / scale).T).T / scale
-    return LinearClassifier(weight, -np.sum(weight * means, axis=1) / 2)
-
-
-def _distances(
+def _distance_blocks(
     queries: np.ndarray, references: np.ndarray
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """Euclidean distances between pieces of both, with their rows and columns.
 
     Features that agree to float32's precision are at distance 0, in whichever piece.
     """
-    for rows, query in _pieces(queries):
-        for columns, reference in _pieces(references):
+    for rows, query in pieces(queries):
+        for columns, reference in pieces(references):
             lengths = np.sum(query**2, axis=1)[:, None] + np.sum(reference**2, axis=1)
             squared = lengths - 2 * (query @ reference.T)
-            squared[squared < _FLOAT32**2 * lengths] = 0
+            squared[squared < FLOAT32_SHARE**2 * lengths] = 0
             yield rows, columns, np.sqrt(squared, out=squared)
-
-
-def _pieces(features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    for start in range(0, len(features), _ROWS):
-        rows = slice(start, min(start + _ROWS, len(features)))
-        yield rows, _read(features[rows])
-
-
-def _read(features: np.ndarray) -> np.ndarray:
-    """The same in float64, checked."""
-    features = np.asarray(features, dtype=np.float64)
-    if not np.isfinite(features).all():
-        raise SaganError(
-            "some features are NaN or infinite; check the network and the file they come from, "
-            "and compute them again"
-        )
-    return features

@@ -10,10 +10,10 @@ from sagan.config import EvaluationConfig
 from sagan.data import Dataset
 from sagan.evaluation.extraction import features_of, features_path
 from sagan.evaluation.features import load_extractor
-from sagan.evaluation.measures import known_metrics, measure
-from sagan.evaluation.pictures import generated, stored
-from sagan.evaluation.reference import Reference
-from sagan.evaluation.sides import labels_as_in
+from sagan.evaluation.measures import known_metrics, measurement_of
+from sagan.evaluation.opening import labels_as_in
+from sagan.evaluation.picture_sets import generated, stored
+from sagan.evaluation.reference import reference_of
 from sagan.sampling.generator import TrainedGenerator
 
 
@@ -39,22 +39,14 @@ def periodic_evaluation(
     weights = Path(config.weights) if config.weights else None
     extractor = load_extractor(config.extractor, weights=weights, device=device)
 
-    @cache
-    def reference(dataset: Dataset) -> Reference:
-        real = stored(dataset, config.samples)
-        return Reference(
-            features=features_of(real, extractor, "features of the real pictures"),
-            class_names=real.class_names,
-            extractor=extractor,
-            cache=features_path(real, extractor).with_suffix(""),
-        )
+    reference = cache(lambda real: reference_of(stored(real, config.samples), extractor))
 
     def evaluate(generator: TrainedGenerator, dataset: Dataset) -> dict[str, float]:
         labels, _ = labels_as_in(dataset, generator, config.samples)
         pictures = generated(generator, labels)
         try:
             fake = features_of(pictures, extractor, "features of generated pictures")
-            found = measure(reference(dataset), fake, metrics)
+            found = measurement_of(reference(dataset), fake, metrics)
         finally:
             features_path(pictures, extractor).unlink(missing_ok=True)
         return {name: reading.value for name, reading in found.values.items()}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from sagan.errors import SaganError
 from sagan.system.files import write_text
 
-FORMAT = 1
+RECORD_FORMAT = 1
 ABSENT = "-"
 """Stands where a record lacks a number."""
 
@@ -65,6 +68,21 @@ class Record:
     """ISO 8601 day."""
     seconds: float = 0.0
     """Time of this measurement; what was cached took none."""
+    neighbour_sheet: np.ndarray | None = field(default=None, repr=False, compare=False)
+    """The neighbours as pictures, the nearest real ones below, from the most to the least alike:
+    uint8 (3, H, W). No part of the file."""
+
+
+def record_path(record: Record) -> Path:
+    """Where a record goes by default: a name per step and protocol in the run's folder."""
+    subject = Path(str(record.subject["path"]))
+    folder = subject if subject.is_dir() else subject.parent.parent
+    if record.subject["kind"] == "pictures" or not (folder / "config.toml").exists():
+        return Path("evaluation.json")
+    protocol = json.dumps(dict(record.protocol), sort_keys=True).encode()
+    mark = hashlib.sha256(protocol).hexdigest()[:8]
+    name = f"step-{record.subject['step']:08d}-{record.protocol['extractor']}-{mark}.json"
+    return folder / "evaluations" / name
 
 
 def write_record(record: Record, path: str | Path) -> Path:
@@ -75,7 +93,9 @@ def write_record(record: Record, path: str | Path) -> Path:
     """
     path = Path(path)
     try:
-        text = json.dumps({"format": FORMAT, **asdict(record)}, indent=1, ensure_ascii=False)
+        content = {"format": RECORD_FORMAT, **asdict(record)}
+        del content["neighbour_sheet"]
+        text = json.dumps(content, indent=1, ensure_ascii=False)
         write_text(path, text + "\n")
     except OSError as error:
         raise SaganError(
@@ -93,7 +113,7 @@ def read_record(path: str | Path) -> Record:
     path = Path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("format") > FORMAT:
+        if content.pop("format") > RECORD_FORMAT:
             raise SaganError(f"{path} was written by a newer version; upgrade sagan")
         values = {
             name: Value(**{**value, "each": tuple(value["each"])})

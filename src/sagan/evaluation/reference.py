@@ -10,20 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from sagan.data.dataset import cache_file, read_cached
-from sagan.evaluation.extraction import Features
+from sagan.evaluation.arrays import MANIFOLD_PICTURES, PROBED_PICTURES, choice
+from sagan.evaluation.classifier import LinearClassifier, fit_classifier
+from sagan.evaluation.extraction import Features, features_of, features_path
 from sagan.evaluation.features import FeatureExtractor
 from sagan.evaluation.metrics import (
     Gaussian,
-    LinearClassifier,
     Manifold,
-    fit_classifier,
     fit_gaussian,
     fit_manifold,
     nearest_neighbours,
 )
-
-MANIFOLD_PICTURES = 10_000
-PROBED_PICTURES = 1000
+from sagan.evaluation.picture_sets import PictureSet
 
 
 @dataclass(kw_only=True, eq=False)
@@ -95,8 +93,15 @@ def _read_gaussian(path: Path) -> Gaussian:
         return Gaussian(archive["mean"], archive["factor"], int(archive["count"]))
 
 
-def choice(features: np.ndarray, count: int) -> np.ndarray:
-    """All rows, or a fixed random choice of ``count``, in their order."""
-    if len(features) <= count:
-        return features
-    return features[np.sort(np.random.default_rng(0).permutation(len(features))[:count])]
+def reference_of(real: PictureSet | None, extractor: FeatureExtractor) -> Reference:
+    """The reference of real pictures; an empty one of none, for metrics that need none."""
+    if real is None:
+        features = np.empty((0, extractor.feature_dim), np.float32)
+        none = Features(features, np.empty((0, extractor.logit_dim), np.float32), np.empty(0, int))
+        return Reference(features=none, class_names=(), extractor=extractor, cache=None)
+    return Reference(
+        features=features_of(real, extractor, "features of the real pictures"),
+        class_names=real.class_names,
+        extractor=extractor,
+        cache=features_path(real, extractor).with_suffix(""),
+    )

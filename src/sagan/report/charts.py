@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sagan.errors import SaganError
-from sagan.report.history import Curve, History
+from sagan.report.history import History, Series
 from sagan.report.verdict import COLLAPSED_VARIETY
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _network_and_size(name: str) -> str:
     return f"{network}, {size} x {size}"
 
 
-def _chart(step: int, title: str, reading: str, curves: Mapping[str, Curve], noisy: bool) -> Chart:
+def _chart(step: int, title: str, reading: str, curves: Mapping[str, Series], noisy: bool) -> Chart:
     ends = "; ".join(
         f"{name} from {curve.values[0]:.3g} to {curve.values[-1]:.3g}"
         for name, curve in curves.items()
@@ -148,7 +148,7 @@ def _chart(step: int, title: str, reading: str, curves: Mapping[str, Curve], noi
     )
 
 
-def _svg(step: int, title: str, curves: Mapping[str, Curve], noisy: bool) -> str:
+def _svg(step: int, title: str, curves: Mapping[str, Series], noisy: bool) -> str:
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -175,7 +175,7 @@ def _svg(step: int, title: str, curves: Mapping[str, Curve], noisy: bool) -> str
     return _inline(file.getvalue())
 
 
-def _draw(axes: Axes, name: str, curve: Curve, colour: str, *, noisy: bool) -> None:
+def _draw(axes: Axes, name: str, curve: Series, colour: str, *, noisy: bool) -> None:
     marker = "o" if len(curve.steps) <= 20 else ""
     if noisy:
         axes.plot(curve.steps, curve.values, color=colour, alpha=0.22, linewidth=1)
@@ -207,22 +207,22 @@ def _mark(axes: Axes, height: float, colour: str, text: str) -> None:
     axes.set_ylim(0, max(axes.get_ylim()[1], 1.15 * height))
 
 
-def thinned(curve: Curve, most: int = MOST_POINTS) -> Curve:
+def thinned(curve: Series, most: int = MOST_POINTS) -> Series:
     """Replaces runs of neighbouring points by their means, so that at most ``most`` are left."""
     if len(curve.steps) <= most:
         return curve
     starts = np.arange(most) * len(curve.steps) // most
     counts = np.diff(np.append(starts, len(curve.steps)))
-    return Curve(*(np.add.reduceat(numbers.astype(float), starts) / counts for numbers in curve))
+    return Series(*(np.add.reduceat(numbers.astype(float), starts) / counts for numbers in curve))
 
 
-def smoothed(curve: Curve) -> Curve:
+def smoothed(curve: Series) -> Series:
     """The moving average, over fewer points at both ends."""
     half = max(1, round(SMOOTHING * len(curve.steps) / 2))
     sums = np.cumsum([0.0, *curve.values])
     place = np.arange(len(curve.values))
     reach = np.minimum(half, np.minimum(place, place[::-1]))
-    return Curve(curve.steps, (sums[place + reach + 1] - sums[place - reach]) / (2 * reach + 1))
+    return Series(curve.steps, (sums[place + reach + 1] - sums[place - reach]) / (2 * reach + 1))
 
 
 def _inline(document: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,8 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sagan.runs.run import log_records
 
-class Curve(NamedTuple):
+
+class Series(NamedTuple):
     """One number over the steps."""
 
     steps: np.ndarray
@@ -27,9 +28,9 @@ class History:
 
     step: int = 0
     """The newest logged step."""
-    curves: Mapping[str, Curve] = field(default_factory=dict)
+    curves: Mapping[str, Series] = field(default_factory=dict)
     """Losses, gammas, speed and variety by the names they have in the log."""
-    metrics: Mapping[str, Curve] = field(default_factory=dict)
+    metrics: Mapping[str, Series] = field(default_factory=dict)
     """What evaluations during training measured, by name."""
 
     def newest(self, name: str, share: float = 0.0) -> float | None:
@@ -40,31 +41,28 @@ class History:
         return float(values[-max(1, round(share * len(values))) :].mean())
 
 
-def read_history(path: Path) -> History:
-    """Reads a log; lines that are cut off or hold no step are passed over.
+def read_history(folder: Path) -> History:
+    """Reads the log of a run folder.
 
     Raises:
-        OSError: The file exists and cannot be read.
+        OSError: It exists and cannot be read.
     """
     curves: dict[str, dict[int, float]] = {}
     metrics: dict[str, dict[int, float]] = {}
     newest = 0
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            record = json.loads(line)
-            step = int(record.pop("step"))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            continue
+    for record in log_records(folder):
+        step = record.pop("step")
         newest = max(newest, step)
-        for target, numbers in ((metrics, record.pop("evaluation", {})), (curves, record)):
-            for name, value in numbers.items():
+        measured = record.pop("evaluation", {})
+        for target, numbers in ((metrics, measured), (curves, record)):
+            for name, value in numbers.items() if isinstance(numbers, dict) else ():
                 if isinstance(value, int | float) and math.isfinite(value):
                     target.setdefault(name, {})[step] = float(value)
     return History(step=newest, curves=_sorted(curves), metrics=_sorted(metrics))
 
 
-def _sorted(curves: Mapping[str, Mapping[int, float]]) -> dict[str, Curve]:
+def _sorted(curves: Mapping[str, Mapping[int, float]]) -> dict[str, Series]:
     return {
-        name: Curve(np.array(sorted(points)), np.array([points[step] for step in sorted(points)]))
+        name: Series(np.array(sorted(points)), np.array([points[step] for step in sorted(points)]))
         for name, points in curves.items()
     }

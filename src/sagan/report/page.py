@@ -125,7 +125,7 @@ def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
 def _gather(folder: Path) -> Material:
     if not (folder / "config.toml").is_file():
         raise SaganError(f"{folder} is no run folder; give the one that sagan train wrote to")
-    history = read_history(folder / "log.jsonl")
+    history = read_history(folder)
     checkpoint = generator = None
     if checkpoint_files(folder) or not history.step:
         checkpoint, _ = load_checkpoint(folder)

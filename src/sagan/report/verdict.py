@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sagan.evaluation.measures import numbers_of
 from sagan.evaluation.record import Record
 from sagan.report.history import History
 
@@ -140,7 +141,7 @@ def _balanced(history: History) -> Check:
 
 
 def _kept(history: History) -> Check:
-    distances = [c for name, c in history.metrics.items() if name.startswith(("FD", "FID"))]
+    distances = numbers_of("fd", history.metrics)
     multiple = None
     if distances and (best := distances[0].values.min()) > 0:
         multiple = float(distances[0].values[-1] / best)
@@ -172,8 +173,9 @@ def _original(in_pixels: float | None, in_features: float | None) -> Check:
 
 
 def _ratio_in_features(records: Sequence[Record]) -> float | None:
-    name = "nearest-neighbour ratio"
-    measured = [record for record in records if name in record.values]
-    if not measured:
-        return None
-    return max(measured, key=lambda record: record.subject.get("step") or 0).values[name].mean  # type: ignore[arg-type,return-value]
+    measured = [
+        (record.subject.get("step") or 0, found[0].mean)
+        for record in records
+        if (found := numbers_of("neighbours", record.values))
+    ]
+    return max(measured, key=lambda pair: pair[0])[1] if measured else None  # type: ignore[arg-type,return-value]

@@ -10,11 +10,11 @@ evaluations/step-00001000-….json     what sagan evaluate measured
 from __future__ import annotations
 
 import json
-import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sagan import config as settings
 from sagan.config import Config
@@ -114,10 +114,14 @@ class Run:
     def rewind_log(self, step: int) -> None:
         """Drops the lines after ``step``, which a continued run writes again."""
         if self.log_path.exists():
-            lines = self.log_path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if _logged_step(line) <= step]
+            lines = self.log_path.read_bytes().splitlines(keepends=True)
+            kept = [line for line in lines if (found := _record(line)) and found["step"] <= step]
             if kept != lines:
-                write_text(self.log_path, "".join(kept))
+                write_text(self.log_path, b"".join(kept).decode())
+
+    def records(self) -> list[dict[str, Any]]:
+        """The lines of the log, as :func:`log_records` reads them."""
+        return log_records(self.folder)
 
     @property
     def newest_step(self) -> int:
@@ -132,11 +136,28 @@ class Run:
             path.unlink(missing_ok=True)
 
 
-def _logged_step(line: str) -> float:
+def log_records(folder: str | Path) -> list[dict[str, Any]]:
+    """What a run has logged so far; nothing where it has no log.
+
+    Lines that are cut off, are no UTF-8 or hold no object with a whole ``step`` are passed over.
+
+    Returns:
+        A dictionary per line, each with its ``step``.
+
+    Raises:
+        OSError: The log exists and cannot be read.
+    """
+    path = Path(folder) / "log.jsonl"
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    return [record for line in lines if (record := _record(line))]
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
     try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
-        return math.inf
+        record = json.loads(line.decode())
+    except (ValueError, RecursionError):  # brackets by the thousand recurse too deeply
+        return None
+    return record if isinstance(record, dict) and type(record.get("step")) is int else None
 
 
 def checkpoint_files(folder: Path) -> list[Path]:

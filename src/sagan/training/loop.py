@@ -11,9 +11,10 @@ from torch import Tensor
 from sagan.config import Config, OptimizerConfig, TrainConfig
 from sagan.data import Dataset
 from sagan.nn import spectral
+from sagan.nn.averaging import update_average
 from sagan.system.device import require_compiler
 from sagan.training.draws import step_inputs
-from sagan.training.state import TrainingState, update_average
+from sagan.training.state import TrainingState
 from sagan.training.steps import TrainingStep
 
 

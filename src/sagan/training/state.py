@@ -12,13 +12,10 @@ from torch import Tensor, nn
 from sagan.config import Config, OptimizerConfig
 from sagan.losses.regularization import new_logit_averages
 from sagan.nn import spectral
-from sagan.nn.layers import ConditionalBatchNorm2d
+from sagan.nn.averaging import measure_batch_statistics
 from sagan.nn.residual import AnyDiscriminator, AnyGenerator, make_discriminator, make_generator
 from sagan.runs.checkpoint import Parts, part_of, require_same_tensors, restore_network
-from sagan.system.randomness import Purpose, draw_latents_and_labels, generator_at
-
-STATISTICS_BATCHES = 16
-STATISTICS_BATCH_SIZE = 64
+from sagan.system.randomness import Purpose, generator_at
 
 _Network = TypeVar("_Network", bound=nn.Module)
 
@@ -214,18 +211,6 @@ def apply_gradients(
 
 
 @torch.no_grad()
-def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Moves every parameter of ``average`` towards ``network``: a <- decay a + (1 - decay) p.
-
-    Parameters only: singular vectors and batch statistics cannot be averaged
-    (:func:`refresh_average` recomputes them).
-    """
-    torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
-        list(average.parameters()), list(network.parameters()), 1 - decay
-    )
-
-
-@torch.no_grad()
 def refresh_average(state: TrainingState, label_frequencies: Tensor, seed: int) -> None:
     """Makes the averaged generator fit for use: its singular vectors and batch statistics.
 
@@ -238,19 +223,5 @@ def refresh_average(state: TrainingState, label_frequencies: Tensor, seed: int) 
     ):
         norm.load_state_dict(live.state_dict())
     spectral.advance(average, iterations=20)
-
-    norms = [m for m in average.modules() if isinstance(m, ConditionalBatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
     random = generator_at(seed, 0, Purpose.STATISTICS)
-    average.train()
-    for batch in range(STATISTICS_BATCHES):
-        for norm in norms:
-            norm.momentum = 1 / (batch + 1)
-        latents, labels = draw_latents_and_labels(
-            STATISTICS_BATCH_SIZE, average.latent_dim, label_frequencies, random
-        )
-        device = next(average.parameters()).device
-        average(latents.to(device), labels.to(device))
-    average.eval()
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    measure_batch_statistics(average, label_frequencies, random)

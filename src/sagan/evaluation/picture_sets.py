@@ -14,7 +14,7 @@ from sagan.sampling.generator import TrainedGenerator
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Pictures:
+class PictureSet:
     """A numbered set of labelled pictures of one size."""
 
     fingerprint: str
@@ -30,7 +30,7 @@ class Pictures:
         return len(self.labels)
 
 
-def stored(dataset: Dataset, count: int | None = None) -> Pictures:
+def stored(dataset: Dataset, count: int | None = None) -> PictureSet:
     """Pictures of a dataset: all, or a fixed random choice of ``count`` in their order."""
     if count is None or count >= len(dataset):
         rows = np.arange(len(dataset))
@@ -38,7 +38,7 @@ def stored(dataset: Dataset, count: int | None = None) -> Pictures:
     else:
         rows = np.sort(np.random.default_rng(0).permutation(len(dataset))[:count])
         fingerprint = f"{dataset.fingerprint}-{count}"
-    return Pictures(
+    return PictureSet(
         fingerprint=fingerprint,
         labels=dataset.labels[rows],
         class_names=dataset.class_names,
@@ -52,7 +52,7 @@ def generated(
     *,
     first_seed: int = 0,
     truncation: float | None = None,
-) -> Pictures:
+) -> PictureSet:
     """Pictures of a generator, drawn when they are read.
 
     Args:
@@ -66,7 +66,7 @@ def generated(
     for name, tensor in generator.state_dict().items():
         digest.update(name.encode())
         digest.update(_bytes(tensor))
-    return Pictures(
+    return PictureSet(
         fingerprint=digest.hexdigest()[:16],
         labels=labels,
         class_names=generator.class_names,

@@ -1,10 +1,8 @@
-"""The two sides of a measurement: pictures to judge, and real ones."""
+"""Opens what is measured: pictures to judge, and the real ones to compare them with."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,50 +11,47 @@ import numpy as np
 from sagan.config import DataConfig
 from sagan.data import Dataset, open_source
 from sagan.errors import SaganError
-from sagan.evaluation.pictures import Pictures, generated, proportional_labels, stored
-from sagan.evaluation.record import Record, Setting
+from sagan.evaluation.measures import METRICS
+from sagan.evaluation.picture_sets import PictureSet, generated, proportional_labels, stored
+from sagan.evaluation.record import Setting
 from sagan.evaluation.selection import SEEDS_PER_REPEAT, Selection
+from sagan.nn.averaging import STATISTICS_BATCH_SIZE, STATISTICS_BATCHES
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.run import load_checkpoint
 from sagan.sampling.generator import TrainedGenerator, averaged_part, generator_of
 from sagan.system.device import pick_device
 
+LATENTS = STATISTICS_BATCHES * STATISTICS_BATCH_SIZE
+"""From which the averaged generator has its batch statistics."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Sides:
+class EvaluationPictures:
     """Pictures to judge and pictures to compare them with."""
 
     identity: Mapping[str, Setting]
     """Whose pictures are judged: kind, path, step."""
     protocol: Mapping[str, Setting]
     """How the pictures of both sides come about."""
-    sets: Sequence[Pictures]
+    sets: Sequence[PictureSet]
     """The pictures to judge, a set per repeat."""
     seeds: Sequence[str]
     """The seeds of every set; () for stored pictures."""
-    real: Pictures
-    """What they are compared with."""
+    real: PictureSet | None
+    """What they are compared with; None for metrics that need nothing."""
     notes: Sequence[str] = ()
     """What a reader should know of the pictures."""
-    run_folder: Path | None = None
-    """The run that the judged model is of."""
-
-    def record_path(self, record: Record) -> Path:
-        """Where a record goes by default: a name per step and protocol in the run's folder."""
-        if self.run_folder is None:
-            return Path("evaluation.json")
-        protocol = json.dumps(dict(record.protocol), sort_keys=True).encode()
-        mark = hashlib.sha256(protocol).hexdigest()[:8]
-        name = f"step-{self.identity['step']:08d}-{record.protocol['extractor']}-{mark}.json"
-        return self.run_folder / "evaluations" / name
 
 
-def open_sides(subject: str, selection: Selection, *, device: str = "auto") -> Sides:
+def open_pictures(
+    subject: str, selection: Selection, metrics: Iterable[str], *, device: str = "auto"
+) -> EvaluationPictures:
     """Opens a model, a folder or a packed file, and the real pictures to compare it with.
 
     Args:
         subject: Run folder, checkpoint, exported file, folder of pictures, or packed file.
         selection: Which pictures; repeat r of a model has the seeds from r million on.
+        metrics: What is to be measured; stored pictures need others beside them for most.
         device: Where a model draws.
 
     Raises:
@@ -64,18 +59,24 @@ def open_sides(subject: str, selection: Selection, *, device: str = "auto") -> S
     """
     path = Path(subject)
     if path.suffix == ".safetensors" or (path / "config.toml").exists():
-        return _model_sides(subject, selection, device)
+        return _model_pictures(subject, selection, device)
     if not path.exists():
         raise SaganError(f"there is no {subject}; give a model or a folder of pictures")
-    if selection.against is None:
-        raise SaganError(f"{subject} is no model; say with --against what to compare it with")
+    if selection.against is None and any(METRICS[key].needs_reference for key in metrics):
+        alone = ",".join(key for key, metric in METRICS.items() if not metric.needs_reference)
+        raise SaganError(
+            f"{subject} is no model; say with --against what to compare it with, or choose "
+            f"--metrics {alone}, which needs nothing"
+        )
     judged = open_source(subject, selection.resolution)
-    real = _real(selection, None, judged.images.shape[-1])
-    _require_size(subject, judged.images.shape[-1], real)
-    return Sides(
+    resolution, real = judged.images.shape[-1], None
+    if selection.against is not None:
+        real = _real(selection, None, resolution)
+        _require_size(subject, resolution, real)
+    return EvaluationPictures(
         identity={"kind": "pictures", "path": subject, "step": None},
         protocol={
-            **_real_protocol(real, selection),
+            **_real_protocol(real, selection, resolution),
             "labels": "as stored",
             "weights": None,
             "batch_norm": None,
@@ -83,27 +84,26 @@ def open_sides(subject: str, selection: Selection, *, device: str = "auto") -> S
         },
         sets=[stored(judged)],
         seeds=(),
-        real=stored(real, selection.real_samples),
-        notes=_remarks({"judged": judged, "real": real}),
+        real=None if real is None else stored(real, selection.real_samples),
+        notes=_remarks(judged=judged, real=real),
     )
 
 
-def _model_sides(subject: str, selection: Selection, device: str) -> Sides:
-    checkpoint, file = load_checkpoint(subject)
+def _model_pictures(subject: str, selection: Selection, device: str) -> EvaluationPictures:
+    checkpoint, _ = load_checkpoint(subject)
     raw, truncation = selection.raw, selection.truncation
     generator = _generator(subject, checkpoint, raw).to(pick_device(device))
     real = _real(selection, checkpoint.config.data, generator.resolution)
     _require_size(subject, generator.resolution, real)
     labels, rule = labels_as_in(real, generator, selection.samples)
     firsts = [repeat * SEEDS_PER_REPEAT for repeat in range(selection.repeats)]
-    run_folder = file.parent.parent
-    return Sides(
+    return EvaluationPictures(
         identity={"kind": "generator", "path": subject, "step": checkpoint.step},
         protocol={
-            **_real_protocol(real, selection),
+            **_real_protocol(real, selection, generator.resolution),
             "labels": rule,
             "weights": "raw" if raw else "averaged",
-            "batch_norm": "running statistics" if raw else "statistics of 1,024 latents",
+            "batch_norm": "running statistics" if raw else f"statistics of {LATENTS:,} latents",
             "truncation": truncation,
         },
         sets=[
@@ -112,8 +112,7 @@ def _model_sides(subject: str, selection: Selection, device: str) -> Sides:
         ],
         seeds=[f"{first}-{first + selection.samples - 1}" for first in firsts],
         real=stored(real, selection.real_samples),
-        notes=_remarks({"real": real}),
-        run_folder=run_folder if (run_folder / "config.toml").exists() else None,
+        notes=_remarks(real=real),
     )
 
 
@@ -145,19 +144,21 @@ def _require_size(subject: str, resolution: int, real: Dataset) -> None:
         )
 
 
-def _remarks(datasets: Mapping[str, Dataset]) -> list[str]:
+def _remarks(**datasets: Dataset | None) -> list[str]:
     return [
         f"all {name} pictures looked at are grey: three equal channels go into the features"
         for name, dataset in datasets.items()
-        if (dataset.images[:256] == dataset.images[:256, :1]).all()
+        if dataset is not None and (dataset.images[:256] == dataset.images[:256, :1]).all()
     ]
 
 
-def _real_protocol(real: Dataset, selection: Selection) -> dict[str, Setting]:
+def _real_protocol(
+    real: Dataset | None, selection: Selection, resolution: int
+) -> dict[str, Setting]:
     return {
-        "resolution": real.images.shape[-1],
-        "real": real.fingerprint,
-        "real_split": selection.split,
+        "resolution": resolution,
+        "real": None if real is None else real.fingerprint,
+        "real_split": None if real is None else selection.split,
     }
 
 

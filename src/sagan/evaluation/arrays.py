@@ -1,0 +1,43 @@
+"""Features as arrays: read in pieces, checked, and a fixed choice of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from sagan.errors import SaganError
+
+ROWS = 1024
+"""Of a piece."""
+FLOAT32_SHARE = 1e-6
+"""A smaller share than this is lost in features computed in float32."""
+MANIFOLD_PICTURES = 10_000
+"""At most so many make a manifold."""
+PROBED_PICTURES = 1000
+"""At most so many are asked for their nearest neighbours."""
+
+
+def pieces(features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Some of the rows after another: which they are, and the features, checked."""
+    for start in range(0, len(features), ROWS):
+        rows = slice(start, min(start + ROWS, len(features)))
+        yield rows, checked(features[rows])
+
+
+def checked(features: np.ndarray) -> np.ndarray:
+    """The same in float64, checked."""
+    features = np.asarray(features, dtype=np.float64)
+    if not np.isfinite(features).all():
+        raise SaganError(
+            "some features are NaN or infinite; check the network and the file they come from, "
+            "and compute them again"
+        )
+    return features
+
+
+def choice(features: np.ndarray, count: int) -> np.ndarray:
+    """All rows, or a fixed random choice of ``count``, in their order."""
+    if len(features) <= count:
+        return features
+    return features[np.sort(np.random.default_rng(0).permutation(len(features))[:count])]
