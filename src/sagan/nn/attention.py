@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from sagan.nn.tracing import is_traced
+
 CHUNK = 256
 """Queries of a chunk: from 128 to 1,024 it matters little to the time."""
 CHUNKED_FROM = 64
@@ -30,7 +32,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     Returns:
         (N, Q, v).
     """
-    if value.device.type == "cpu" and value.shape[2] >= CHUNKED_FROM:
+    if value.device.type == "cpu" and value.shape[2] >= CHUNKED_FROM and not is_traced():
         chunks = [
             checkpoint(_weighted, rows, key, value, use_reentrant=False, preserve_rng_state=False)
             for rows in query.split(CHUNK, dim=1)

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sagan.nn.tracing import is_traced
+
 
 def conv2d(x: Tensor, kernel: Tensor, bias: Tensor | None, *, stride: int = 1) -> Tensor:
     """Convolution of a map padded by one, or by nothing with a 1x1 kernel.
@@ -76,8 +78,9 @@ def conv_transpose2d(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
 
 def _as_product(x: Tensor, kernel: Tensor, positions: int) -> bool:
     """Whether the product wins: measured where positions are at most half of the channels."""
-    is_small = kernel.shape[2] > 1 and 2 * positions <= min(kernel.shape[:2])
-    return is_small and x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu") or is_traced():
+        return False
+    return kernel.shape[2] > 1 and 2 * positions <= min(kernel.shape[:2])
 
 
 def is_bound_by_kernel(x: Tensor, kernel: Tensor) -> bool:
@@ -89,6 +92,7 @@ def is_bound_by_kernel(x: Tensor, kernel: Tensor) -> bool:
     """
     return (
         not torch.compiler.is_compiling()
+        and not is_traced()
         and x.device.type == "cpu"
         and x.dtype == kernel.dtype == torch.float32
         and 0 < len(x) * x.shape[2] * x.shape[3] < min(kernel.shape[:2])
