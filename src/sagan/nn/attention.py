@@ -32,7 +32,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     Returns:
         (N, Q, v).
     """
-    if value.device.type == "cpu" and value.shape[2] >= CHUNKED_FROM and not is_traced():
+    if value.device.type == "cpu" and not is_traced() and value.shape[2] >= CHUNKED_FROM:
         chunks = [
             checkpoint(_weighted, rows, key, value, use_reentrant=False, preserve_rng_state=False)
             for rows in query.split(CHUNK, dim=1)
@@ -56,7 +56,7 @@ def attention_weights(query: Tensor, key: Tensor) -> Tensor:
     """
     dtype = torch.promote_types(query.dtype, torch.float32)
     with torch.autocast(query.device.type, enabled=False):
-        return (query.to(dtype) @ key.to(dtype).mT).softmax(dim=2)
+        return (query.to(dtype) @ key.to(dtype).transpose(1, 2)).softmax(dim=2)
 
 
 def _weighted(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -121,7 +121,7 @@ _DOWNSAMPLE = _fold_matrix([[0.5, 0, 0], [0.5, 0.5, 0], [0, 0.5, 0.5], [0, 0, 0.
 def _folded_kernel(weight: Tensor, matrix: Tensor) -> Tensor:
     """(N, 3, 3, M) -> (N, M, 4, 4) in channels_last, in float32 also under autocast."""
     with torch.autocast(weight.device.type, enabled=False):
-        matrices = matrix.to(weight).expand(len(weight), -1, -1)
+        matrices = matrix.to(weight).expand(weight.shape[0], -1, -1)
         return torch.bmm(matrices, weight.flatten(1, 2)).unflatten(1, (4, 4)).permute(0, 3, 1, 2)
 
 
@@ -236,6 +236,7 @@ class ConditionalBatchNorm2d(nn.Module):
         super().__init__()
         self.eps = eps
         self.momentum = momentum
+        self.num_classes = num_classes
         self.tables = tables if num_classes else "plain"
         if self.tables == "spectral":
             self.gain = Embedding(num_classes, channels)
@@ -272,6 +273,7 @@ class ConditionalBatchNorm2d(nn.Module):
         Raises:
             SaganError: There are classes and no labels.
         """
+        require_labels(labels, self.num_classes)
         x = F.batch_norm(
             x,
             self.running_mean,
@@ -297,11 +299,7 @@ def class_affine(x: Tensor, labels: Tensor | None, scale: Tensor, shift: Tensor)
         labels: As for :func:`class_rows`; None to use the only row.
         scale: (rows, C).
         shift: (rows, C).
-
-    Raises:
-        SaganError: There are several rows and no labels.
     """
-    require_labels(labels, len(scale) if len(scale) > 1 else 0)
     if labels is not None:
         scale, shift = class_rows(scale, labels), class_rows(shift, labels)
     return torch.addcmul(
@@ -354,10 +352,11 @@ class SelfAttention2d(nn.Module):
         if not 1 <= value_divisor <= (1 if biased else 8):
             allowed = "1 with biased projections" if biased else "from 1 to 8"
             raise SaganError(f"value_divisor must be {allowed}; got {value_divisor}")
-        values = channels // value_divisor
+        keys, values = channels // 8, channels // value_divisor
+        self.widths = (keys, values)
         self.pooling = pooling
-        self.query = Conv2d(channels, channels // 8, 1, bias=biased)
-        self.key = Conv2d(channels, channels // 8, 1, bias=biased)
+        self.query = Conv2d(channels, keys, 1, bias=biased)
+        self.key = Conv2d(channels, keys, 1, bias=biased)
         self.value = Conv2d(channels, values, 1, bias=biased)
         self.out = nn.Identity() if biased else Conv2d(values, channels, 1, bias=False)
         self.gamma = nn.Parameter(torch.zeros(()))
@@ -365,7 +364,9 @@ class SelfAttention2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W); H and W even where key and value are pooled."""
         query, key, value = self._projections(x)
-        attended = attend(query, key, value).mT.unflatten(2, x.shape[2:])  # (N, C/2, H, W)
+        attended = (
+            attend(query, key, value).transpose(1, 2).unflatten(2, x.shape[2:])
+        )  # (N, C/2, H, W)
         if not isinstance(self.out, Conv2d):
             return x + self.gamma * attended
         return x + F.conv2d(attended, self.gamma * self.out.kernel)  # gamma spares a map
@@ -390,12 +391,11 @@ class SelfAttention2d(nn.Module):
         biases: list[Tensor] = [layer.bias for layer in layers if layer.bias is not None]
         x = x.contiguous(memory_format=torch.channels_last)  # fused kernels want channels together
         projected = F.conv2d(x, weight, torch.cat(biases) if biases else None)
-        query, key_value = projected.split(
-            [len(self.query.weight), len(self.key.weight) + len(self.value.weight)], 1
-        )
-        query = query.flatten(2).mT  # (N, HW, C/8)
+        keys, values = self.widths
+        query, key_value = projected.split([keys, keys + values], 1)
+        query = query.flatten(2).transpose(1, 2)  # (N, HW, C/8)
         if self.pooling:
             key_value = F.max_pool2d(key_value, 2)
-        key_value = key_value.flatten(2).mT  # (N, HW/4, C/8 + C/2)
-        key, value = key_value.split([len(self.key.weight), len(self.value.weight)], 2)
+        key_value = key_value.flatten(2).transpose(1, 2)  # (N, HW/4, C/8 + C/2)
+        key, value = key_value.split([keys, values], 2)
         return query, key, value

@@ -85,6 +85,7 @@ class Generator(nn.Module):
         Raises:
             SaganError: There are classes and no labels.
         """
+        require_labels(labels, self.num_classes)
         x = self.linear(latents).unflatten(1, (-1, 4, 4))  # (N, 16ch, 4, 4)
         x = x.contiguous(memory_format=torch.channels_last)
         for block, place in zip(self.blocks, self.places, strict=True):
