@@ -22,7 +22,7 @@ CHUNKED_FROM = 64
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """What every query finds: a mean of the values, weighted by the softmax over the keys.
+    """Returns for every query the mean of the values, weighted by a softmax over the keys.
 
     Args:
         query: (N, Q, d).

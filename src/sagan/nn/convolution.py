@@ -1,9 +1,9 @@
-"""Convolutions of the two shapes that the networks have, with a care for small maps on CPUs.
+"""The two kinds of convolution in the networks, made fast on small maps on CPUs.
 
-Where a map has few positions and many channels, a convolution is bound by reading its kernel, which
-oneDNN reorders on the way. Two remedies (docs/performance.md): in bfloat16, where that happens
-several times, a product of the map's patches with the kernel as it lies in memory takes half of
-the time or less; in inference a constant kernel is reordered once.
+On a map of few positions and many channels most of the time goes into reading the kernel, which
+oneDNN also copies into its own order. Two remedies (docs/performance.md): in bfloat16, which copies
+several times, a product of the map's patches with the kernel as it is takes half of the time or
+less; in inference a constant kernel is reordered once.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def _line(tensor: Tensor) -> Tensor:
 
 
 def _matrix(weight: Tensor) -> tuple[Tensor, list[int]]:
-    """The weight as (out, everything else), a view in the order of memory.
+    """Views the weight as (out, everything else), in the order of memory.
 
     Returns:
         The matrix, and the order in which it lists the dimensions of ``weight[0]``.
@@ -147,8 +147,8 @@ class SpectralLayer(nn.Module):
     Attributes:
         weight: The parameter, (out, ...).
         spectral_norm: None until :func:`attach` puts one there.
-        kept_kernel: None but within :func:`kept_kernels`.
-        kernel_place: None unless :func:`reserve_kernels` has put memory there.
+        kept_kernel: The kernel, computed once, within :func:`kept_kernels`; else None.
+        kernel_place: Memory that :func:`reserve_kernels` has set aside for it; else None.
     """
 
     weight: nn.Parameter
