@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from sagan.config.presets import preset as preset
     from sagan.data import open_source as open_dataset
     from sagan.evaluation import metrics as metrics
-    from sagan.evaluation.evaluate import evaluate_model as evaluate
+    from sagan.evaluation.evaluate import (
+        evaluate_model as evaluate,  # pyright: ignore[reportAttributeAccessIssue]
+    )
     from sagan.sampling.generator import TrainedGenerator as TrainedGenerator
     from sagan.sampling.generator import load_discriminator as load_discriminator
     from sagan.sampling.generator import load_generator as load_generator
-    from sagan.training.run import train as train
+    from sagan.training.run import train as train  # pyright: ignore[reportAttributeAccessIssue]
 
-# Loaded when they are asked for: most of them need torch, which takes seconds to import.
+# Imported when first asked for: most of them need torch, which takes seconds.
 _HOME = {
     "Config": "sagan.config:Config",
     "TrainedGenerator": "sagan.sampling.generator:TrainedGenerator",
@@ -42,7 +44,21 @@ _HOME = {
     "train": "sagan.training.run:train",
 }
 
-__all__ = ["SaganError", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [
+    "Config",
+    "SaganError",
+    "TrainedGenerator",
+    "config",
+    "evaluate",
+    "load_discriminator",
+    "load_generator",
+    "losses",
+    "metrics",
+    "nn",
+    "open_dataset",
+    "preset",
+    "train",
+]
 __version__ = version("sagan")
 
 

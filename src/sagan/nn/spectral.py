@@ -186,8 +186,8 @@ def spectral_norms(network: nn.Module) -> Iterator[tuple[SpectralNorm, Tensor]]:
     for layer in network.modules():
         if isinstance(layer, SpectralLayer) and layer.spectral_norm is not None:
             yield layer.spectral_norm, layer.weight
-        elif isinstance(layer, ParametrizationList) and isinstance(layer[0], SpectralNorm):
-            yield layer[0], layer.original
+        elif isinstance(layer, ParametrizationList) and isinstance(norm := layer[0], SpectralNorm):
+            yield norm, layer.original
 
 
 _OF_TORCH = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
@@ -219,41 +219,36 @@ def attach(network: nn.Module, eps: float = 1e-12) -> None:
         >>> round(sigma.item(), 3)
         1.0
     """
-    found = False
-    for name, layer in list(network.named_modules()):
-        if isinstance(layer, SpectralLayer):
-            layer.spectral_norm = SpectralNorm(layer.weight, eps)
-        elif isinstance(layer, (*_OF_TORCH, *_TRANSPOSED)):
-            weight = _plain_weight(name, layer)
-            norm = SpectralNorm(weight, eps, transposed=isinstance(layer, _TRANSPOSED))
-            parametrize.register_parametrization(layer, "weight", norm)
-        elif isinstance(layer, _OUT_OF_REACH):
-            raise _unreachable(name, layer, "has weights that spectral norm does not know")
-        else:
-            continue
-        found = True
-    if not found:
+    kinds = (SpectralLayer, *_OF_TORCH, *_TRANSPOSED, *_OUT_OF_REACH)
+    layers = {n: layer for n, layer in network.named_modules() if isinstance(layer, kinds)}
+    if not layers:
         raise SaganError(
             f"{type(network).__name__} has no linear layer, convolution or embedding to normalise;"
             " attach spectral norm to a network that has"
         )
+    for name, layer in layers.items():
+        _require_plain_weight(name, layer)
+    for layer in layers.values():
+        if isinstance(layer, SpectralLayer):
+            layer.spectral_norm = SpectralNorm(layer.weight, eps)
+        else:
+            assert isinstance(layer, (*_OF_TORCH, *_TRANSPOSED))
+            norm = SpectralNorm(layer.weight, eps, transposed=isinstance(layer, _TRANSPOSED))
+            parametrize.register_parametrization(layer, "weight", norm)
 
 
-def _plain_weight(name: str, layer: nn.Module) -> Tensor:
-    """The weight of one of torch's layers, if it is a parameter with values."""
+def _require_plain_weight(name: str, layer: nn.Module) -> None:
     weight = dict(layer.named_parameters(recurse=False)).get("weight")
-    if weight is None:
-        raise _unreachable(name, layer, "has a weight that something else normalises already")
-    if isinstance(weight, nn.parameter.UninitializedParameter):
-        raise _unreachable(name, layer, "has no weight before its first batch")
-    return weight
-
-
-def _unreachable(name: str, layer: nn.Module, why: str) -> SaganError:
+    if isinstance(layer, _OUT_OF_REACH):
+        fault = "has weights that spectral norm does not reach; attach it to other parts one by one"
+    elif weight is None:
+        fault = "has a normalised weight already; leave one of the two out"
+    elif isinstance(weight, nn.parameter.UninitializedParameter):
+        fault = "has no weight before its first batch; run one first"
+    else:
+        return
     where = f"layer {name}, " if name else ""
-    return SaganError(
-        f"{where}{type(layer).__name__}, {why}; attach spectral norm to other parts one by one"
-    )
+    raise SaganError(f"{where}{type(layer).__name__}, {fault}")
 
 
 def spectral_norm(layer: Layer, eps: float = 1e-12) -> Layer:

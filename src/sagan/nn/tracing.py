@@ -11,4 +11,5 @@ def is_traced() -> bool:
     What is recorded must hold for every batch size and every machine: no choice by the size of
     the batch, no operator of one processor.
     """
-    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+    is_tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    return is_tracing or torch.compiler.is_exporting()
