@@ -12,7 +12,7 @@ from benchmarks.harness import Call, Precision, Side, Suite
 from benchmarks.naive import reference
 from benchmarks.options import Options
 from sagan.nn import spectral
-from sagan.nn.layers import SelfAttention2d, initialize
+from sagan.nn.layers import SelfAttention2d
 from sagan.system.memory import memory_of
 
 MAPS = (32, 64, 128)
@@ -86,7 +86,6 @@ def _side(name: str, call: Call, x: Tensor, precision: Precision, note: str) -> 
 
 def _ours(channels: int, device: torch.device) -> nn.Module:
     layer = SelfAttention2d(channels)
-    initialize(layer, "xavier")
     spectral.attach(layer, 1e-12)
     return layer.to(device)
 

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from sagan.nn import spectral
 from sagan.nn.blocks import DiscriminatorBlock, EqualResidual2d, GeneratorBlock
+from sagan.nn.initialization import initialized_by
 from sagan.nn.layers import (
     ConditionalBatchNorm2d,
     Conv2d,
@@ -13,7 +14,6 @@ from sagan.nn.layers import (
     SelfAttention2d,
     UpsampleConv2d,
     class_rows,
-    initialize,
 )
 
 EXACT = {"rtol": 0, "atol": 1e-12}
@@ -156,7 +156,6 @@ def test_attention_gradients_of_the_fused_path_equal_the_explicit_ones():
 @pytest.mark.parametrize(("channels", "side"), [(64, 32), (256, 16)])
 def test_attention_in_bfloat16_is_within_a_hundredth(channels, side):
     layer = SelfAttention2d(channels)
-    initialize(layer, "xavier")
     spectral.attach(layer, 1e-12)
     torch.nn.init.ones_(layer.gamma)
     inputs = torch.randn(2, channels, side, side)
@@ -172,7 +171,6 @@ def test_attention_in_bfloat16_is_within_a_hundredth(channels, side):
 
 def test_attention_takes_the_fused_kernel_and_keeps_no_map():
     layer = SelfAttention2d(64)
-    initialize(layer, "xavier")
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         output = layer(torch.randn(1, 64, 32, 32).requires_grad_())  # not channels_last either
@@ -220,13 +218,12 @@ def test_conditional_batch_norm_starts_as_plain_and_evaluates_with_running_stati
 
 
 def class_tables(tables):
-    network = torch.nn.ModuleDict(
-        {"norm": ConditionalBatchNorm2d(6, 4, eps=1e-5, momentum=0.1, tables=tables)}
-    )
-    initialize(network, "orthogonal")
-    spectral.attach(network, 1e-12)
-    spectral.advance(network, 50)
-    return network["norm"]
+    with initialized_by("orthogonal"):
+        layer = ConditionalBatchNorm2d(6, 4, tables=tables)
+    if tables == "spectral":
+        spectral.attach(layer)
+        spectral.advance(layer, 50)
+    return layer
 
 
 def test_class_tables_start_at_one_and_zero_or_are_drawn():
@@ -301,7 +298,6 @@ def test_the_block_to_compare_attention_with_is_as_large(channels):
     assert parameters(block) == parameters(SelfAttention2d(channels))
     paper = parameters(SelfAttention2d(channels, value_divisor=8))
     assert abs(parameters(EqualResidual2d(channels, value_divisor=8)) - paper) <= 10 * channels
-    initialize(block, "xavier")
     x = torch.randn(2, channels, 6, 6)
     assert torch.equal(block(x), x)
     with torch.no_grad():

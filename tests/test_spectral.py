@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from sagan.errors import SaganError
 from sagan.nn import spectral
-from sagan.nn.layers import Conv2d, Embedding, Linear
+from sagan.nn.layers import Conv2d, Embedding, Linear, SelfAttention2d
 
 
 def sigma(weight):
@@ -107,3 +108,96 @@ def test_equals_torch_for_the_same_vectors():
     ours.spectral_norm.u.copy_(norm._u)
     ours.spectral_norm.v.copy_(norm._v)
     torch.testing.assert_close(ours.normalized_weight, theirs.weight)
+
+
+TORCH_LAYERS = {
+    "Linear": lambda: torch.nn.Linear(20, 30),
+    "Conv1d": lambda: torch.nn.Conv1d(6, 8, 3),
+    "Conv2d": lambda: torch.nn.Conv2d(6, 8, 3, groups=2),
+    "Conv3d": lambda: torch.nn.Conv3d(4, 8, 3),
+    "ConvTranspose1d": lambda: torch.nn.ConvTranspose1d(6, 8, 4),
+    "ConvTranspose2d": lambda: torch.nn.ConvTranspose2d(6, 8, 4),
+    "ConvTranspose3d": lambda: torch.nn.ConvTranspose3d(4, 8, 2),
+    "Embedding": lambda: torch.nn.Embedding(12, 16),
+}
+
+
+def out_first(layer):
+    """As torch.nn.utils.parametrizations.spectral_norm views weights."""
+    weight = layer.weight.detach()
+    return weight.transpose(0, 1) if "Transpose" in type(layer).__name__ else weight
+
+
+@pytest.fixture(params=TORCH_LAYERS)
+def torch_layer(request):
+    layer = TORCH_LAYERS[request.param]().double()
+    torch.nn.init.normal_(layer.weight)
+    return layer
+
+
+def test_torch_layers_follow_a_weight_that_changes_by_advance_alone(torch_layer):
+    network = torch.nn.Sequential(torch.nn.ReLU(), torch_layer)
+    spectral.attach(network)
+    spectral.advance(network, 300)
+    assert sigma(out_first(torch_layer)) == pytest.approx(1, abs=1e-9)
+    torch.nn.init.normal_(torch_layer.parametrizations.weight.original, std=7)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    for _ in range(3):
+        torch_layer.weight.sum().backward()
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert sigma(out_first(torch_layer)) > 1.05
+    spectral.advance(network, 300)
+    assert sigma(out_first(torch_layer)) == pytest.approx(1, abs=1e-9)
+
+
+def test_torch_layers_have_the_gradient_of_weight_over_sigma(torch_layer):
+    spectral.attach(torch_layer)
+    spectral.advance(torch_layer, 3000)
+    probe = torch.randn_like(torch_layer.weight)
+    original = torch_layer.parametrizations.weight.original
+    weight = original.detach().clone().requires_grad_()
+    turned = weight.transpose(0, 1) if "Transpose" in type(torch_layer).__name__ else weight
+    expected = weight / torch.linalg.matrix_norm(turned.flatten(1), 2)
+    for found, wanted in zip(
+        torch.autograd.grad(torch_layer.weight, original, probe),
+        torch.autograd.grad(expected, weight, probe),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-8)
+
+
+def test_networks_of_both_kinds_of_layers_are_normalised_whole():
+    network = torch.nn.Sequential(Conv2d(3, 8), torch.nn.Conv2d(8, 8, 3), SelfAttention2d(8))
+    assert spectral.spectral_norm(network) is network
+    assert len(list(spectral.spectral_norms(network))) == 6
+
+
+def test_a_network_without_anything_to_normalise_is_refused():
+    with pytest.raises(SaganError, match="Sequential has no linear layer, convolution or embed"):
+        spectral.attach(torch.nn.Sequential(torch.nn.ReLU(), torch.nn.BatchNorm2d(8)))
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (
+            lambda: torch.nn.LSTM(4, 4),
+            "layer 1, LSTM, has weights that spectral norm does not reach",
+        ),
+        (lambda: torch.nn.MultiheadAttention(4, 2), "layer 1, MultiheadAttention, has weights"),
+        (
+            lambda: spectral.spectral_norm(torch.nn.Linear(4, 4)),
+            "1, ParametrizedLinear, has a normal",
+        ),
+        (
+            lambda: torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(4, 4)),
+            "layer 1, ParametrizedLinear, has a normalised weight already",
+        ),
+        (lambda: torch.nn.LazyLinear(4), "layer 1, LazyLinear, has no weight before its first"),
+    ],
+)
+def test_a_layer_out_of_reach_is_named_and_nothing_changes(layer, message):
+    network = torch.nn.Sequential(torch.nn.Linear(4, 4), layer())
+    with pytest.raises(SaganError, match=message):
+        spectral.attach(network)
+    assert isinstance(network[0].weight, torch.nn.Parameter)

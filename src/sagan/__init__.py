@@ -13,16 +13,62 @@ from typing import TYPE_CHECKING, Any
 from sagan.errors import SaganError as SaganError
 
 if TYPE_CHECKING:
+    from sagan import config as config
+    from sagan import losses as losses
+    from sagan import nn as nn
+    from sagan.config import Config as Config
+    from sagan.config.presets import preset as preset
+    from sagan.data import open_source as open_dataset
+    from sagan.evaluation import metrics as metrics
+    from sagan.evaluation.evaluate import (
+        evaluate_model as evaluate,  # pyright: ignore[reportAttributeAccessIssue]
+    )
     from sagan.sampling.generator import TrainedGenerator as TrainedGenerator
     from sagan.sampling.generator import load_discriminator as load_discriminator
     from sagan.sampling.generator import load_generator as load_generator
+    from sagan.training.run import train as train  # pyright: ignore[reportAttributeAccessIssue]
 
-__all__ = ["SaganError", "TrainedGenerator", "load_discriminator", "load_generator"]
+# Imported when first asked for: most of them need torch, which takes seconds.
+_HOME = {
+    "Config": "sagan.config:Config",
+    "TrainedGenerator": "sagan.sampling.generator:TrainedGenerator",
+    "config": "sagan.config",
+    "evaluate": "sagan.evaluation.evaluate:evaluate_model",
+    "load_discriminator": "sagan.sampling.generator:load_discriminator",
+    "load_generator": "sagan.sampling.generator:load_generator",
+    "losses": "sagan.losses",
+    "metrics": "sagan.evaluation.metrics",
+    "nn": "sagan.nn",
+    "open_dataset": "sagan.data:open_source",
+    "preset": "sagan.config.presets:preset",
+    "train": "sagan.training.run:train",
+}
+
+__all__ = [
+    "Config",
+    "SaganError",
+    "TrainedGenerator",
+    "config",
+    "evaluate",
+    "load_discriminator",
+    "load_generator",
+    "losses",
+    "metrics",
+    "nn",
+    "open_dataset",
+    "preset",
+    "train",
+]
 __version__ = version("sagan")
 
 
 def __getattr__(name: str) -> Any:
-    # Opening a model needs torch, which takes seconds to import.
-    if name in __all__:
-        return getattr(import_module("sagan.sampling.generator"), name)
-    raise AttributeError(f"module 'sagan' has no attribute {name!r}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'sagan' has no attribute {name!r}")
+    module, _, attribute = _HOME[name].partition(":")
+    found = import_module(module)
+    return getattr(found, attribute) if attribute else found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -37,7 +37,12 @@ _DISCRIMINATOR_CHANNELS = {
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Place:
-    """Where an attention layer stands."""
+    """Where an attention layer stands.
+
+    Example:
+        >>> sagan.nn.Place(side=8, nth=2).name
+        '8-2'
+    """
 
     side: int
     """Of its map, in cells."""
@@ -55,7 +60,12 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """The map that a layer or block of a network ends in."""
+    """The map that a layer or block of a network ends in.
+
+    Example:
+        >>> sagan.nn.plan(sagan.config.GeneratorConfig(), 128)[0]
+        Stage(side=4, channels=1024, attention=None)
+    """
 
     side: int
     """Height and width in cells."""
@@ -76,6 +86,11 @@ def plan(config: GeneratorConfig | DiscriminatorConfig, resolution: int) -> tupl
 
     Raises:
         SaganError: No such network can be built; names the setting.
+
+    Example:
+        >>> stages = sagan.nn.plan(sagan.config.DiscriminatorConfig(), 128)
+        >>> [(stage.side, stage.channels) for stage in stages]
+        [(64, 64), (32, 128), (16, 256), (8, 512), (4, 1024), (4, 1024)]
     """
     if isinstance(config, GeneratorConfig):
         return _generator_plan(config, resolution)

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from sagan.nn.tracing import is_traced
+
 CHUNK = 256
 """Queries of a chunk: from 128 to 1,024 it matters little to the time."""
 CHUNKED_FROM = 64
@@ -20,7 +22,7 @@ CHUNKED_FROM = 64
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """What every query finds: a mean of the values, weighted by the softmax over the keys.
+    """Returns for every query the mean of the values, weighted by a softmax over the keys.
 
     Args:
         query: (N, Q, d).
@@ -30,7 +32,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     Returns:
         (N, Q, v).
     """
-    if value.device.type == "cpu" and value.shape[2] >= CHUNKED_FROM:
+    if value.device.type == "cpu" and not is_traced() and value.shape[2] >= CHUNKED_FROM:
         chunks = [
             checkpoint(_weighted, rows, key, value, use_reentrant=False, preserve_rng_state=False)
             for rows in query.split(CHUNK, dim=1)
@@ -54,7 +56,7 @@ def attention_weights(query: Tensor, key: Tensor) -> Tensor:
     """
     dtype = torch.promote_types(query.dtype, torch.float32)
     with torch.autocast(query.device.type, enabled=False):
-        return (query.to(dtype) @ key.to(dtype).mT).softmax(dim=2)
+        return (query.to(dtype) @ key.to(dtype).transpose(1, 2)).softmax(dim=2)
 
 
 def _weighted(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

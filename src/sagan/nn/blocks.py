@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sagan.config import ClassTables, HiddenChannels, ShortcutInput, Upsampling
+from sagan.config import ClassTables, GeneratorConfig, HiddenChannels, ShortcutInput, Upsampling
 from sagan.nn.layers import (
     BilinearUpsampleConv2d,
     ConditionalBatchNorm2d,
@@ -31,6 +31,11 @@ class EqualResidual2d(nn.Module):
     Args:
         channels: C.
         value_divisor: Of the attention to compare with.
+
+    Example:
+        >>> layer = sagan.nn.EqualResidual2d(64)
+        >>> layer(torch.randn(2, 64, 16, 16)).shape
+        torch.Size([2, 64, 16, 16])
     """
 
     def __init__(self, channels: int, *, value_divisor: int = 2) -> None:
@@ -48,18 +53,32 @@ class EqualResidual2d(nn.Module):
 class GeneratorBlock(nn.Module):
     """Residual block that doubles height and width.
 
+    Args:
+        in_channels: Of its input.
+        out_channels: Of its output.
+        num_classes: Of its batch norms; 0 without classes.
+        batch_norm_eps: As for :class:`ConditionalBatchNorm2d`.
+        batch_norm_momentum: As for :class:`ConditionalBatchNorm2d`.
+        class_tables: As for :class:`ConditionalBatchNorm2d`.
+        upsampling: "nearest" or "bilinear".
+
     Source: released code ``generator.py``, ``block``; the 1x1 shortcut runs before the upsampling,
-    nearest or bilinear, with which it commutes.
+    with which it commutes.
+
+    Example:
+        >>> block = sagan.nn.GeneratorBlock(64, 32)
+        >>> block(torch.randn(2, 64, 8, 8)).shape
+        torch.Size([2, 32, 16, 16])
     """
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        num_classes: int,
+        num_classes: int = 0,
         *,
-        batch_norm_eps: float,
-        batch_norm_momentum: float,
+        batch_norm_eps: float = GeneratorConfig.batch_norm_eps,
+        batch_norm_momentum: float = GeneratorConfig.batch_norm_momentum,
         class_tables: ClassTables = "plain",
         upsampling: Upsampling = "nearest",
     ) -> None:
@@ -78,8 +97,8 @@ class GeneratorBlock(nn.Module):
         self.conv2 = Conv2d(out_channels, out_channels, 3)
         self.shortcut = Conv2d(in_channels, out_channels, 1)
 
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        """(N, in, H, W) and (N,) -> (N, out, 2H, 2W)."""
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(N, in, H, W), labels as for ``class_rows`` -> (N, out, 2H, 2W)."""
         h = self.conv1(F.relu_(self.norm1(x, labels)))
         h = self.conv2(F.relu_(self.norm2(h, labels)))
         return h + F.interpolate(self.shortcut(x), scale_factor=2, mode=self.upsampling)
@@ -88,11 +107,23 @@ class GeneratorBlock(nn.Module):
 class DiscriminatorBlock(nn.Module):
     """Residual block, by default halving height and width.
 
-    The shortcut sees the input before the ReLU, or after it; it is the identity where neither the
-    number of channels nor the resolution changes. The first block of the network has no ReLU
-    before its first convolution. The 1x1 shortcut runs after the pooling, with which it commutes.
+    The shortcut is the identity where neither the number of channels nor the resolution changes.
 
-    Source: released code ``discriminator.py``, ``block`` and ``optimized_block``.
+    Args:
+        in_channels: Of its input.
+        out_channels: Of its output.
+        downsample: Halve height and width, which must be even.
+        first: Begin without a ReLU, as the block that reads the picture does.
+        hidden_channels: Width between the two convolutions: "out" or "in" channels.
+        shortcut_input: The shortcut reads the input before the ReLU ("raw") or after it ("relu").
+
+    Source: released code ``discriminator.py``, ``block`` and ``optimized_block``; the 1x1 shortcut
+    runs after the pooling, with which it commutes.
+
+    Example:
+        >>> block = sagan.nn.DiscriminatorBlock(64, 128)
+        >>> block(torch.randn(2, 64, 16, 16)).shape
+        torch.Size([2, 128, 8, 8])
     """
 
     def __init__(

@@ -1,9 +1,9 @@
-"""Convolutions of the two shapes that the networks have, with a care for small maps on CPUs.
+"""The two kinds of convolution in the networks, made fast on small maps on CPUs.
 
-Where a map has few positions and many channels, a convolution is bound by reading its kernel, which
-oneDNN reorders on the way. Two remedies (docs/performance.md): in bfloat16, where that happens
-several times, a product of the map's patches with the kernel as it lies in memory takes half of
-the time or less; in inference a constant kernel is reordered once.
+On a map of few positions and many channels most of the time goes into reading the kernel, which
+oneDNN also copies into its own order. Two remedies (docs/performance.md): in bfloat16, which copies
+several times, a product of the map's patches with the kernel as it is takes half of the time or
+less; in inference a constant kernel is reordered once.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from sagan.nn.tracing import is_traced
 
 
 def conv2d(x: Tensor, kernel: Tensor, bias: Tensor | None, *, stride: int = 1) -> Tensor:
@@ -76,8 +78,9 @@ def conv_transpose2d(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
 
 def _as_product(x: Tensor, kernel: Tensor, positions: int) -> bool:
     """Whether the product wins: measured where positions are at most half of the channels."""
-    is_small = kernel.shape[2] > 1 and 2 * positions <= min(kernel.shape[:2])
-    return is_small and x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu") or is_traced():
+        return False
+    return kernel.shape[2] > 1 and 2 * positions <= min(kernel.shape[:2])
 
 
 def is_bound_by_kernel(x: Tensor, kernel: Tensor) -> bool:
@@ -89,6 +92,7 @@ def is_bound_by_kernel(x: Tensor, kernel: Tensor) -> bool:
     """
     return (
         not torch.compiler.is_compiling()
+        and not is_traced()
         and x.device.type == "cpu"
         and x.dtype == kernel.dtype == torch.float32
         and 0 < len(x) * x.shape[2] * x.shape[3] < min(kernel.shape[:2])

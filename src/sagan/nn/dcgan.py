@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sagan.config import DiscriminatorConfig, GeneratorConfig, Stage, places, plan
+from sagan.errors import SaganError
 from sagan.nn import spectral
-from sagan.nn.layers import CHANNELS_LAST, ConditionalBatchNorm2d, SelfAttention2d, initialize
+from sagan.nn.initialization import initialized_by
+from sagan.nn.layers import CHANNELS_LAST, ConditionalBatchNorm2d, SelfAttention2d
 from sagan.nn.spectral import SpectralLayer
 
 LEAK = 0.1
@@ -78,30 +80,39 @@ class DCGANGenerator(nn.Module):
     Args:
         config: Widths, places of attention, normalisation.
         resolution: Side of the pictures, 32, 64, 128 or 256.
-        num_classes: 0; labels are all 0.
+        num_classes: 0.
+
+    Source: heykeetae/Self-Attention-GAN, ``sagan_models.py``, ``Generator``.
+
+    Example:
+        >>> config = sagan.config.GeneratorConfig(
+        ...     architecture="dcgan", base_channels=8, attention=(16,)
+        ... )
+        >>> sagan.nn.DCGANGenerator(config, resolution=32)(torch.randn(4, 128)).shape
+        torch.Size([4, 3, 32, 32])
     """
 
-    def __init__(self, config: GeneratorConfig, *, resolution: int, num_classes: int) -> None:
+    def __init__(self, config: GeneratorConfig, *, resolution: int, num_classes: int = 0) -> None:
         super().__init__()
-        assert num_classes == 0, "the config refuses classes"
+        _require_no_classes(num_classes)
         self.latent_dim = config.latent_dim
         self.num_classes = num_classes
         self.resolution = resolution
         stages = plan(config, resolution)
         channels = [config.latent_dim, *(stage.channels for stage in stages)]
-        self.layers = nn.ModuleList(
-            GeneratorLayer(before, after, config, first=i == 0)
-            for i, (before, after) in enumerate(pairwise(channels))
-        )
-        self.places = tuple(stage.attention for stage in stages)
-        self.attention = _attention_layers(stages)
-        self.out = TransposedConv2d(channels[-1], 3)
-        initialize(self, config.initialization)
+        with initialized_by(config.initialization):
+            self.layers = nn.ModuleList(
+                GeneratorLayer(before, after, config, first=i == 0)
+                for i, (before, after) in enumerate(pairwise(channels))
+            )
+            self.places = tuple(stage.attention for stage in stages)
+            self.attention = _attention_layers(stages)
+            self.out = TransposedConv2d(channels[-1], 3)
         if config.spectral_norm:
             spectral.attach(self.layers, config.spectral_norm_eps)
 
-    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
-        """(N, latent_dim) and (N,) zeros -> (N, 3, R, R) in [-1, 1]."""
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(N, latent_dim) from N(0, I) -> (N, 3, R, R) in [-1, 1]; labels are not read."""
         x = latents[:, :, None, None].contiguous(
             memory_format=torch.channels_last
         )  # (N, latent_dim, 1, 1)
@@ -118,28 +129,39 @@ class DCGANDiscriminator(nn.Module):
     Args:
         config: Widths, places of attention, normalisation.
         resolution: Side of the pictures, 32, 64, 128 or 256.
-        num_classes: 0; labels are all 0.
+        num_classes: 0.
+
+    Source: heykeetae/Self-Attention-GAN, ``sagan_models.py``, ``Discriminator``.
+
+    Example:
+        >>> config = sagan.config.DiscriminatorConfig(
+        ...     architecture="dcgan", base_channels=8, attention=(8,)
+        ... )
+        >>> sagan.nn.DCGANDiscriminator(config, resolution=32)(torch.zeros(4, 3, 32, 32)).shape
+        torch.Size([4])
     """
 
-    def __init__(self, config: DiscriminatorConfig, *, resolution: int, num_classes: int) -> None:
+    def __init__(
+        self, config: DiscriminatorConfig, *, resolution: int, num_classes: int = 0
+    ) -> None:
         super().__init__()
-        assert num_classes == 0, "the config refuses classes"
+        _require_no_classes(num_classes)
         self.num_classes = num_classes
         self.resolution = resolution
         stages = plan(config, resolution)
         channels = [3, *(stage.channels for stage in stages)]
-        self.layers = nn.ModuleList(
-            StridedConv2d(before, after) for before, after in pairwise(channels)
-        )
-        self.places = tuple(stage.attention for stage in stages)
-        self.attention = _attention_layers(stages)
-        self.out = StridedConv2d(channels[-1], 1, last=True)
-        initialize(self, config.initialization)
+        with initialized_by(config.initialization):
+            self.layers = nn.ModuleList(
+                StridedConv2d(before, after) for before, after in pairwise(channels)
+            )
+            self.places = tuple(stage.attention for stage in stages)
+            self.attention = _attention_layers(stages)
+            self.out = StridedConv2d(channels[-1], 1, last=True)
         if config.spectral_norm:
             spectral.attach(self.layers, config.spectral_norm_eps)
 
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """(N, 3, R, R) in [-1, 1] and (N,) zeros -> logits (N,)."""
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(N, 3, R, R) in [-1, 1] -> logits (N,), high for real; labels are not read."""
         x = images.contiguous(memory_format=torch.channels_last)
         for layer, place in zip(self.layers, self.places, strict=True):
             x = F.leaky_relu_(layer(x), LEAK)  # (N, out, H/2, W/2)
@@ -147,6 +169,14 @@ class DCGANDiscriminator(nn.Module):
                 x = self.attention[place.name](x)
         with torch.autocast(x.device.type, enabled=False):
             return self.out(x.to(self.out.weight.dtype)).flatten()  # (N,)
+
+
+def _require_no_classes(num_classes: int) -> None:
+    if num_classes:
+        raise SaganError(
+            "a dcgan network has no classes; use the residual architecture, or leave"
+            " num_classes out"
+        )
 
 
 def _attention_layers(stages: Sequence[Stage]) -> nn.ModuleDict:

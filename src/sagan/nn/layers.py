@@ -13,9 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sagan.config import ClassTables, Initialization
+from sagan.config import ClassTables, GeneratorConfig
+from sagan.config.plan import LEAST_CHANNELS
+from sagan.errors import SaganError
 from sagan.nn.attention import attend, attention_weights
 from sagan.nn.convolution import conv2d, conv_transpose2d
+from sagan.nn.initialization import first_weight
 from sagan.nn.spectral import SpectralLayer
 
 CHANNELS_LAST = (0, 2, 3, 1)
@@ -23,7 +26,16 @@ CHANNELS_LAST = (0, 2, 3, 1)
 
 
 class Linear(SpectralLayer):
-    """y = x W^T + b."""
+    """y = x W^T + b.
+
+    Args:
+        in_features: Length of x.
+        out_features: Length of y.
+
+    Example:
+        >>> sagan.nn.Linear(128, 10)(torch.randn(4, 128)).shape
+        torch.Size([4, 10])
+    """
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(out_features, in_features)
@@ -50,7 +62,17 @@ def class_rows(table: Tensor, labels: Tensor) -> Tensor:
 
 
 class Embedding(SpectralLayer):
-    """A table of one vector per class."""
+    """A table of one vector per class.
+
+    Args:
+        num_classes: Rows of the table.
+        dim: Length of a vector.
+
+    Example:
+        >>> table = sagan.nn.Embedding(10, 64)
+        >>> table(torch.tensor([3, 3, 9])).shape
+        torch.Size([3, 64])
+    """
 
     def __init__(self, num_classes: int, dim: int) -> None:
         super().__init__(num_classes, dim)
@@ -61,10 +83,21 @@ class Embedding(SpectralLayer):
 
 
 class Conv2d(SpectralLayer):
-    """Convolution that keeps height and width."""
+    """Convolution that keeps height and width.
+
+    Args:
+        in_channels: Of its input.
+        out_channels: Of its output.
+        kernel_size: 3, or 1.
+        bias: Add one number per output channel.
+
+    Example:
+        >>> sagan.nn.Conv2d(64, 32)(torch.randn(2, 64, 8, 8)).shape
+        torch.Size([2, 32, 8, 8])
+    """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, *, bias: bool = True
+        self, in_channels: int, out_channels: int, kernel_size: int = 3, *, bias: bool = True
     ) -> None:
         super().__init__(
             out_channels, in_channels, kernel_size, kernel_size, memory_order=CHANNELS_LAST
@@ -88,14 +121,25 @@ _DOWNSAMPLE = _fold_matrix([[0.5, 0, 0], [0.5, 0.5, 0], [0, 0.5, 0.5], [0, 0, 0.
 def _folded_kernel(weight: Tensor, matrix: Tensor) -> Tensor:
     """(N, 3, 3, M) -> (N, M, 4, 4) in channels_last, in float32 also under autocast."""
     with torch.autocast(weight.device.type, enabled=False):
-        matrices = matrix.to(weight).expand(len(weight), -1, -1)
+        matrices = matrix.to(weight).expand(weight.shape[0], -1, -1)
         return torch.bmm(matrices, weight.flatten(1, 2)).unflatten(1, (4, 4)).permute(0, 3, 1, 2)
 
 
 class UpsampleConv2d(SpectralLayer):
     """Nearest-neighbour upsampling by 2, then a 3x3 convolution.
 
-    Computed as one transposed convolution with the kernel A w A^T.
+    Computed as one transposed convolution with the kernel A w A^T: less than half of the work,
+    and the same result.
+
+    Args:
+        in_channels: Of its input.
+        out_channels: Of its output.
+
+    Source: released code ``generator.py``, ``usample`` before ``snconv2d``.
+
+    Example:
+        >>> sagan.nn.UpsampleConv2d(64, 32)(torch.randn(2, 64, 8, 8)).shape
+        torch.Size([2, 32, 16, 16])
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -128,7 +172,18 @@ class BilinearUpsampleConv2d(Conv2d):
 class DownsampleConv2d(SpectralLayer):
     """A 3x3 convolution, then 2x2 average pooling.
 
-    Computed as one strided convolution with the kernel B w B^T.
+    Computed as one strided convolution with the kernel B w B^T: less than half of the work, and
+    the same result.
+
+    Args:
+        in_channels: Of its input.
+        out_channels: Of its output.
+
+    Source: released code ``discriminator.py``, ``snconv2d`` before ``dsample``.
+
+    Example:
+        >>> sagan.nn.DownsampleConv2d(32, 64)(torch.randn(2, 32, 16, 16)).shape
+        torch.Size([2, 64, 8, 8])
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -147,18 +202,23 @@ class DownsampleConv2d(SpectralLayer):
 class ConditionalBatchNorm2d(nn.Module):
     """Batch norm with one gain and one bias per class and channel.
 
-    Plain gains start at 1 and biases at 0; neither is spectrally normalised. Without classes there
-    is one row, used for every picture, and always plain.
+    Args:
+        channels: C.
+        num_classes: Rows of the tables; 0 for one row, used for every picture, and always plain.
+        eps: Added to the variance.
+        momentum: Weight of the newest batch in the running statistics. The authors have 0.001,
+            which needs thousands of steps; torch's own layer has 0.1.
+        tables: "plain": gains start at 1 and biases at 0. "drawn": both are drawn like weights and
+            1 is added to the gains. "spectral": drawn, and divided by their largest singular value
+            once :func:`attach` normalises them.
 
     Source: released code ``ops.py``, ``ConditionalBatchNorm``; other tables: BigGAN-PyTorch
     ``layers.py``, ``ccbn``, and PyTorch-StudioGAN ``utils/ops.py``, ``ConditionalBatchNorm2d``.
 
-    Args:
-        channels: C.
-        num_classes: Rows of the tables; 0 for an unconditional network.
-        eps: Added to the variance.
-        momentum: Weight of the newest batch in the running statistics.
-        tables: As for ``GeneratorConfig.class_tables``.
+    Example:
+        >>> norm = sagan.nn.ConditionalBatchNorm2d(64, num_classes=10)
+        >>> norm(torch.randn(4, 64, 8, 8), torch.tensor([0, 3, 3, 9])).shape
+        torch.Size([4, 64, 8, 8])
     """
 
     running_mean: Tensor
@@ -167,19 +227,23 @@ class ConditionalBatchNorm2d(nn.Module):
     def __init__(
         self,
         channels: int,
-        num_classes: int,
+        num_classes: int = 0,
         *,
-        eps: float,
-        momentum: float,
+        eps: float = GeneratorConfig.batch_norm_eps,
+        momentum: float = GeneratorConfig.batch_norm_momentum,
         tables: ClassTables = "plain",
     ) -> None:
         super().__init__()
         self.eps = eps
         self.momentum = momentum
+        self.num_classes = num_classes
         self.tables = tables if num_classes else "plain"
         if self.tables == "spectral":
             self.gain = Embedding(num_classes, channels)
             self.bias = Embedding(num_classes, channels)
+        elif self.tables == "drawn":
+            self.gain = nn.Parameter(1 + first_weight(num_classes, channels))
+            self.bias = nn.Parameter(first_weight(num_classes, channels))
         else:
             self.gain = nn.Parameter(torch.ones(max(num_classes, 1), channels))
             self.bias = nn.Parameter(torch.zeros(max(num_classes, 1), channels))
@@ -197,10 +261,19 @@ class ConditionalBatchNorm2d(nn.Module):
         return gain, bias
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(N, C, H, W) and (N,) -> (N, C, H, W); in training with the statistics of the batch.
+        """Normalises by the batch in training and by the running statistics otherwise.
 
-        Without labels there must be one row.
+        Args:
+            x: (N, C, H, W).
+            labels: As for ``class_rows``; None without classes.
+
+        Returns:
+            (N, C, H, W).
+
+        Raises:
+            SaganError: There are classes and no labels.
         """
+        require_labels(labels, self.num_classes)
         x = F.batch_norm(
             x,
             self.running_mean,
@@ -210,6 +283,12 @@ class ConditionalBatchNorm2d(nn.Module):
             eps=self.eps,
         )
         return class_affine(x, labels, *self.affine)
+
+
+def require_labels(labels: Tensor | None, num_classes: int) -> None:
+    """Refuses to go on without labels where there are classes; reads none of their values."""
+    if labels is None and num_classes:
+        raise SaganError(f"the network has {num_classes} classes; give it labels")
 
 
 def class_affine(x: Tensor, labels: Tensor | None, scale: Tensor, shift: Tensor) -> Tensor:
@@ -240,11 +319,19 @@ class SelfAttention2d(nn.Module):
     ``sn_non_local_block_sim``.
 
     Args:
-        channels: C.
-        value_divisor: The value has C over this many channels.
+        channels: C, at least 8.
+        value_divisor: The value has C over this many channels, 1 to 8.
         pooling: Max-pool key and value 2x2.
         projections: "released", or "biased": query, key and value have biases and there is no out,
-            so that ``value_divisor`` is 1 (heykeetae/Self-Attention-GAN).
+            so that ``value_divisor`` must be 1 (heykeetae/Self-Attention-GAN).
+
+    Raises:
+        SaganError: Channels or ``value_divisor`` are out of range.
+
+    Example:
+        >>> layer = sagan.nn.SelfAttention2d(64)
+        >>> layer(torch.randn(2, 64, 16, 16)).shape
+        torch.Size([2, 64, 16, 16])
     """
 
     def __init__(
@@ -257,10 +344,19 @@ class SelfAttention2d(nn.Module):
     ) -> None:
         super().__init__()
         biased = projections == "biased"
-        values = channels // value_divisor
+        if channels < LEAST_CHANNELS:
+            raise SaganError(
+                f"attention over {channels} channels has no room for query and key, which have an"
+                f" eighth of them; give at least {LEAST_CHANNELS}"
+            )
+        if not 1 <= value_divisor <= (1 if biased else 8):
+            allowed = "1 with biased projections" if biased else "from 1 to 8"
+            raise SaganError(f"value_divisor must be {allowed}; got {value_divisor}")
+        keys, values = channels // 8, channels // value_divisor
+        self.widths = (keys, values)
         self.pooling = pooling
-        self.query = Conv2d(channels, channels // 8, 1, bias=biased)
-        self.key = Conv2d(channels, channels // 8, 1, bias=biased)
+        self.query = Conv2d(channels, keys, 1, bias=biased)
+        self.key = Conv2d(channels, keys, 1, bias=biased)
         self.value = Conv2d(channels, values, 1, bias=biased)
         self.out = nn.Identity() if biased else Conv2d(values, channels, 1, bias=False)
         self.gamma = nn.Parameter(torch.zeros(()))
@@ -268,7 +364,9 @@ class SelfAttention2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W); H and W even where key and value are pooled."""
         query, key, value = self._projections(x)
-        attended = attend(query, key, value).mT.unflatten(2, x.shape[2:])  # (N, C/2, H, W)
+        attended = (
+            attend(query, key, value).transpose(1, 2).unflatten(2, x.shape[2:])
+        )  # (N, C/2, H, W)
         if not isinstance(self.out, Conv2d):
             return x + self.gamma * attended
         return x + F.conv2d(attended, self.gamma * self.out.kernel)  # gamma spares a map
@@ -293,26 +391,11 @@ class SelfAttention2d(nn.Module):
         biases: list[Tensor] = [layer.bias for layer in layers if layer.bias is not None]
         x = x.contiguous(memory_format=torch.channels_last)  # fused kernels want channels together
         projected = F.conv2d(x, weight, torch.cat(biases) if biases else None)
-        query, key_value = projected.split(
-            [len(self.query.weight), len(self.key.weight) + len(self.value.weight)], 1
-        )
-        query = query.flatten(2).mT  # (N, HW, C/8)
+        keys, values = self.widths
+        query, key_value = projected.split([keys, keys + values], 1)
+        query = query.flatten(2).transpose(1, 2)  # (N, HW, C/8)
         if self.pooling:
             key_value = F.max_pool2d(key_value, 2)
-        key_value = key_value.flatten(2).mT  # (N, HW/4, C/8 + C/2)
-        key, value = key_value.split([len(self.key.weight), len(self.value.weight)], 2)
+        key_value = key_value.flatten(2).transpose(1, 2)  # (N, HW/4, C/8 + C/2)
+        key, value = key_value.split([keys, values], 2)
         return query, key, value
-
-
-def initialize(network: nn.Module, how: Initialization) -> None:
-    """Draws every weight; batch norm and biases stay 1 and 0, but for class tables drawn too."""
-    draw = {"xavier": nn.init.xavier_uniform_, "orthogonal": nn.init.orthogonal_}[how]
-    for layer in network.modules():
-        if isinstance(layer, SpectralLayer):
-            # Drawn in the plain order, so that a seed means the same weights in any other.
-            layer.weight.data.copy_(draw(torch.empty(layer.weight.shape)))
-        elif isinstance(layer, ConditionalBatchNorm2d) and layer.tables == "drawn":
-            gain, bias = layer.affine
-            draw(gain)
-            gain.data += 1
-            draw(bias)

@@ -13,13 +13,14 @@ from sagan.config import DiscriminatorConfig, GeneratorConfig, Stage, places, pl
 from sagan.nn import spectral
 from sagan.nn.blocks import DiscriminatorBlock, EqualResidual2d, GeneratorBlock
 from sagan.nn.dcgan import DCGANDiscriminator, DCGANGenerator
+from sagan.nn.initialization import initialized_by
 from sagan.nn.layers import (
     ConditionalBatchNorm2d,
     Conv2d,
     Embedding,
     Linear,
     SelfAttention2d,
-    initialize,
+    require_labels,
 )
 
 
@@ -29,43 +30,62 @@ class Generator(nn.Module):
     Args:
         config: Widths, places of attention, normalisation.
         resolution: Side of the pictures, 32, 64, 128 or 256.
-        num_classes: 0 for an unconditional network, whose labels are all 0.
+        num_classes: 0 for a network without classes.
 
     Source: SAGAN paper, section 4; released code ``generator.py``.
+
+    Example:
+        >>> config = sagan.config.GeneratorConfig(base_channels=8, attention=(16,))
+        >>> generator = sagan.nn.Generator(config, resolution=32)
+        >>> generator(torch.randn(4, 128)).shape
+        torch.Size([4, 3, 32, 32])
     """
 
-    def __init__(self, config: GeneratorConfig, *, resolution: int, num_classes: int) -> None:
+    def __init__(self, config: GeneratorConfig, *, resolution: int, num_classes: int = 0) -> None:
         super().__init__()
         self.latent_dim = config.latent_dim
         self.num_classes = num_classes
         self.resolution = resolution
         stages = plan(config, resolution)
         channels = [stage.channels for stage in stages]
-        self.linear = Linear(config.latent_dim, channels[0] * 4 * 4)
-        self.blocks = nn.ModuleList(
-            GeneratorBlock(
-                before,
-                after,
-                num_classes,
-                batch_norm_eps=config.batch_norm_eps,
-                batch_norm_momentum=config.batch_norm_momentum,
-                class_tables=config.class_tables,
-                upsampling=config.upsampling,
+        with initialized_by(config.initialization):
+            self.linear = Linear(config.latent_dim, channels[0] * 4 * 4)
+            self.blocks = nn.ModuleList(
+                GeneratorBlock(
+                    before,
+                    after,
+                    num_classes,
+                    batch_norm_eps=config.batch_norm_eps,
+                    batch_norm_momentum=config.batch_norm_momentum,
+                    class_tables=config.class_tables,
+                    upsampling=config.upsampling,
+                )
+                for before, after in pairwise(channels)
             )
-            for before, after in pairwise(channels)
-        )
-        self.places = tuple(stage.attention for stage in stages[1:])
-        self.attention = _attention_layers(stages, config)
-        self.norm = ConditionalBatchNorm2d(
-            channels[-1], 0, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum
-        )
-        self.out = Conv2d(channels[-1], 3, 3)
-        initialize(self, config.initialization)
+            self.places = tuple(stage.attention for stage in stages[1:])
+            self.attention = _attention_layers(stages, config)
+            self.norm = ConditionalBatchNorm2d(
+                channels[-1], 0, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum
+            )
+            self.out = Conv2d(channels[-1], 3, 3)
         if config.spectral_norm:
             spectral.attach(self, config.spectral_norm_eps)
 
-    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
-        """(N, latent_dim), labels as for ``class_rows`` -> (N, 3, R, R) in [-1, 1]."""
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Draws a picture per latent.
+
+        Args:
+            latents: (N, latent_dim), from N(0, I).
+            labels: Integer (N,), or the share of every class, floating (N, classes), which mixes
+                the classes; None where there are no classes.
+
+        Returns:
+            (N, 3, R, R) in [-1, 1].
+
+        Raises:
+            SaganError: There are classes and no labels.
+        """
+        require_labels(labels, self.num_classes)
         x = self.linear(latents).unflatten(1, (-1, 4, 4))  # (N, 16ch, 4, 4)
         x = x.contiguous(memory_format=torch.channels_last)
         for block, place in zip(self.blocks, self.places, strict=True):
@@ -83,40 +103,60 @@ class Discriminator(nn.Module):
     Args:
         config: Widths, places of attention, normalisation.
         resolution: Side of the pictures, 32, 64, 128 or 256.
-        num_classes: 0 for an unconditional network, which has no projection.
+        num_classes: 0 for a network without classes, which has no projection.
 
     Source: SAGAN paper, section 4; Miyato and Koyama 2018 for the projection; released code
     ``discriminator.py``.
+
+    Example:
+        >>> config = sagan.config.DiscriminatorConfig(base_channels=8, attention=(16,))
+        >>> discriminator = sagan.nn.Discriminator(config, resolution=32, num_classes=10)
+        >>> discriminator(torch.zeros(2, 3, 32, 32), torch.tensor([0, 9])).shape
+        torch.Size([2])
     """
 
-    def __init__(self, config: DiscriminatorConfig, *, resolution: int, num_classes: int) -> None:
+    def __init__(
+        self, config: DiscriminatorConfig, *, resolution: int, num_classes: int = 0
+    ) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.resolution = resolution
         stages = plan(config, resolution)
         channels = [3, *(stage.channels for stage in stages)]
         sides = [resolution, *(stage.side for stage in stages)]
-        self.blocks = nn.ModuleList(
-            DiscriminatorBlock(
-                before,
-                after,
-                downsample=sides[i + 1] < sides[i],
-                first=i == 0,
-                hidden_channels=config.hidden_channels,
-                shortcut_input=config.shortcut_input,
+        with initialized_by(config.initialization):
+            self.blocks = nn.ModuleList(
+                DiscriminatorBlock(
+                    before,
+                    after,
+                    downsample=sides[i + 1] < sides[i],
+                    first=i == 0,
+                    hidden_channels=config.hidden_channels,
+                    shortcut_input=config.shortcut_input,
+                )
+                for i, (before, after) in enumerate(pairwise(channels))
             )
-            for i, (before, after) in enumerate(pairwise(channels))
-        )
-        self.places = tuple(stage.attention for stage in stages)
-        self.attention = _attention_layers(stages, config)
-        self.linear = Linear(channels[-1], 1)
-        self.embedding = Embedding(num_classes, channels[-1]) if num_classes else None
-        initialize(self, config.initialization)
+            self.places = tuple(stage.attention for stage in stages)
+            self.attention = _attention_layers(stages, config)
+            self.linear = Linear(channels[-1], 1)
+            self.embedding = Embedding(num_classes, channels[-1]) if num_classes else None
         if config.spectral_norm:
             spectral.attach(self, config.spectral_norm_eps)
 
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """(N, 3, R, R) in [-1, 1], labels as for ``class_rows`` -> logits (N,)."""
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Judges every picture.
+
+        Args:
+            images: (N, 3, R, R) in [-1, 1].
+            labels: As for :meth:`Generator.forward`.
+
+        Returns:
+            Logits (N,), high for real.
+
+        Raises:
+            SaganError: There are classes and no labels.
+        """
+        require_labels(labels, self.num_classes)
         x = images.contiguous(memory_format=torch.channels_last)
         for block, place in zip(self.blocks, self.places, strict=True):
             x = block(x)  # (N, out, H/2, W/2)
@@ -125,7 +165,7 @@ class Discriminator(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             features = F.relu(x).sum(dim=(2, 3), dtype=self.linear.weight.dtype)  # (N, 16ch)
             logits = self.linear(features).squeeze(1)
-            if self.embedding is not None:
+            if self.embedding is not None and labels is not None:
                 logits = logits + (features * self.embedding(labels)).sum(dim=1)
         return logits
 
@@ -133,7 +173,7 @@ class Discriminator(nn.Module):
 def _attention_layers(
     stages: Sequence[Stage], config: GeneratorConfig | DiscriminatorConfig
 ) -> nn.ModuleDict:
-    """What stands after the blocks, by the name of its place."""
+    """The layers that follow blocks, by the name of their place."""
     divisor = config.attention_value_divisor
 
     def layer(channels: int) -> nn.Module:
@@ -150,15 +190,47 @@ AnyGenerator = Generator | DCGANGenerator
 AnyDiscriminator = Discriminator | DCGANDiscriminator
 
 
-def make_generator(config: GeneratorConfig, *, resolution: int, num_classes: int) -> AnyGenerator:
-    """Builds the generator that the settings describe, of either architecture."""
+def make_generator(
+    config: GeneratorConfig, *, resolution: int, num_classes: int = 0
+) -> AnyGenerator:
+    """Builds the generator that the settings describe, of either architecture.
+
+    Args:
+        config: Its settings.
+        resolution: Side of the pictures, 32, 64, 128 or 256.
+        num_classes: 0 for a network without classes.
+
+    Raises:
+        SaganError: No such network can be built; names the setting.
+
+    Example:
+        >>> config = sagan.config.GeneratorConfig(base_channels=8, attention=(16,))
+        >>> generator = sagan.nn.make_generator(config, resolution=32, num_classes=10)
+        >>> generator(torch.randn(4, 128), torch.tensor([0, 3, 3, 9])).shape
+        torch.Size([4, 3, 32, 32])
+    """
     network = {"residual": Generator, "dcgan": DCGANGenerator}[config.architecture]
     return network(config, resolution=resolution, num_classes=num_classes)
 
 
 def make_discriminator(
-    config: DiscriminatorConfig, *, resolution: int, num_classes: int
+    config: DiscriminatorConfig, *, resolution: int, num_classes: int = 0
 ) -> AnyDiscriminator:
-    """Builds the discriminator that the settings describe, of either architecture."""
+    """Builds the discriminator that the settings describe, of either architecture.
+
+    Args:
+        config: Its settings.
+        resolution: Side of the pictures, 32, 64, 128 or 256.
+        num_classes: 0 for a network without classes.
+
+    Raises:
+        SaganError: No such network can be built; names the setting.
+
+    Example:
+        >>> config = sagan.config.DiscriminatorConfig(base_channels=8, attention=(16,))
+        >>> discriminator = sagan.nn.make_discriminator(config, resolution=32)
+        >>> discriminator(torch.zeros(4, 3, 32, 32)).shape
+        torch.Size([4])
+    """
     network = {"residual": Discriminator, "dcgan": DCGANDiscriminator}[config.architecture]
     return network(config, resolution=resolution, num_classes=num_classes)

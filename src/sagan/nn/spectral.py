@@ -10,12 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrize import ParametrizationList
+
+from sagan.errors import SaganError
+from sagan.nn.initialization import first_weight
+from sagan.nn.tracing import is_traced
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 class SpectralNorm(nn.Module):
@@ -30,15 +38,17 @@ class SpectralNorm(nn.Module):
     Args:
         weight: The weight to begin with; u and v start at its leading singular vectors.
         eps: Lower bound of the norms in the power iteration.
+        transposed: The weight is (in, out, ...), as in torch's transposed convolutions.
     """
 
     u: Tensor
     v: Tensor
 
-    def __init__(self, weight: Tensor, eps: float = 1e-12) -> None:
+    def __init__(self, weight: Tensor, eps: float = 1e-12, *, transposed: bool = False) -> None:
         super().__init__()
         self.eps = eps
-        rows, columns = weight.flatten(1).shape
+        self.transposed = transposed
+        rows, columns = self._out_first(weight).flatten(1).shape
         for name, size in (("u", rows), ("v", columns)):
             vector = torch.randn(size, dtype=weight.dtype, device=weight.device)
             self.register_buffer(name, F.normalize(vector, dim=0, eps=eps))
@@ -47,6 +57,7 @@ class SpectralNorm(nn.Module):
     @torch.no_grad()
     def advance(self, weight: Tensor, iterations: int = 1) -> None:
         """Moves u and v towards the leading singular vectors of ``weight``, in place."""
+        weight = self._out_first(weight)
         matrix, order = _matrix(weight)
         stored = self.v.view(weight.shape[1:]).permute(order)
         v = stored.flatten().clone()
@@ -57,7 +68,23 @@ class SpectralNorm(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Returns ``weight`` / sigma, of the same shape, in float32 also under autocast."""
-        return _DivideBySigma.apply(weight, self.u, self.v)
+        weight = self._out_first(weight)
+        if is_traced():  # a graph cannot hold a function that has its own gradient
+            return self._out_first(_divided_by_sigma(weight, self.u, self.v)[0])
+        return self._out_first(_DivideBySigma.apply(weight, self.u, self.v))
+
+    def _out_first(self, weight: Tensor) -> Tensor:
+        """Swaps (in, out, ...) and (out, in, ...) where the weight is transposed."""
+        return weight.transpose(0, 1) if self.transposed else weight
+
+
+def _divided_by_sigma(weight: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """W / sigma, sigma, and v in the weight's order of memory."""
+    matrix, order = _matrix(weight)
+    v = v.view(weight.shape[1:]).permute(order).flatten()
+    with torch.autocast(weight.device.type, enabled=False):
+        sigma = u.dot(matrix.mv(v))
+    return weight / sigma, sigma, v
 
 
 class _DivideBySigma(torch.autograd.Function):
@@ -69,11 +96,7 @@ class _DivideBySigma(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        matrix, order = _matrix(weight)
-        v = v.view(weight.shape[1:]).permute(order).flatten()
-        with torch.autocast(weight.device.type, enabled=False):
-            sigma = u.dot(matrix.mv(v))
-        normalized = weight / sigma
+        normalized, sigma, v = _divided_by_sigma(weight, u, v)
         ctx.save_for_backward(normalized, sigma, u, v)
         return normalized
 
@@ -104,7 +127,7 @@ def _line(tensor: Tensor) -> Tensor:
 
 
 def _matrix(weight: Tensor) -> tuple[Tensor, list[int]]:
-    """The weight as (out, everything else), a view in the order of memory.
+    """Views the weight as (out, everything else), in the order of memory.
 
     Returns:
         The matrix, and the order in which it lists the dimensions of ``weight[0]``.
@@ -124,8 +147,8 @@ class SpectralLayer(nn.Module):
     Attributes:
         weight: The parameter, (out, ...).
         spectral_norm: None until :func:`attach` puts one there.
-        kept_kernel: None but within :func:`kept_kernels`.
-        kernel_place: None unless :func:`reserve_kernels` has put memory there.
+        kept_kernel: The kernel, computed once, within :func:`kept_kernels`; else None.
+        kernel_place: Memory that :func:`reserve_kernels` has set aside for it; else None.
     """
 
     weight: nn.Parameter
@@ -136,7 +159,9 @@ class SpectralLayer(nn.Module):
     def __init__(self, *shape: int, memory_order: Sequence[int] | None = None) -> None:
         super().__init__()
         order = range(len(shape)) if memory_order is None else memory_order
-        self.weight = nn.Parameter(torch.empty_permuted(shape, tuple(order)))
+        # Drawn in the usual order, so that a seed means the same weights in any other.
+        weight = torch.empty_permuted(shape, tuple(order)).copy_(first_weight(*shape))
+        self.weight = nn.Parameter(weight)
         self.spectral_norm = None
         self.kept_kernel = None
         self.kernel_place = None
@@ -161,17 +186,105 @@ def spectral_norms(network: nn.Module) -> Iterator[tuple[SpectralNorm, Tensor]]:
     for layer in network.modules():
         if isinstance(layer, SpectralLayer) and layer.spectral_norm is not None:
             yield layer.spectral_norm, layer.weight
+        elif isinstance(layer, ParametrizationList) and isinstance(norm := layer[0], SpectralNorm):
+            yield norm, layer.original
 
 
-def attach(network: nn.Module, eps: float) -> None:
-    """Normalises every :class:`SpectralLayer` of a network whose weights are initialised."""
-    for layer in network.modules():
+_OF_TORCH = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_OUT_OF_REACH = (nn.Bilinear, nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
+
+
+def attach(network: nn.Module, eps: float = 1e-12) -> None:
+    """Normalises the weights of a network's layers, from now on.
+
+    These are the layers of :mod:`sagan.nn` and torch's own linear layers, convolutions, transposed
+    ones too, and embeddings. Other parameters stay as they are. The singular vectors move by
+    :func:`advance` alone: call it before each update.
+
+    Args:
+        network: With its first weights; a single layer will do.
+        eps: Lower bound of the norms in the power iteration.
+
+    Raises:
+        SaganError: There is nothing to normalise, or a layer that cannot be; names it.
+
+    Source: Miyato et al. 2018, section 2.1.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+        >>> sagan.nn.attach(network)
+        >>> sagan.nn.advance(network, iterations=100)
+        >>> sigma = torch.linalg.matrix_norm(network[0].weight.flatten(1), 2)
+        >>> round(sigma.item(), 3)
+        1.0
+    """
+    kinds = (SpectralLayer, *_OF_TORCH, *_TRANSPOSED, *_OUT_OF_REACH)
+    layers = {n: layer for n, layer in network.named_modules() if isinstance(layer, kinds)}
+    if not layers:
+        raise SaganError(
+            f"{type(network).__name__} has no linear layer, convolution or embedding to normalise;"
+            " attach spectral norm to a network that has"
+        )
+    for name, layer in layers.items():
+        _require_plain_weight(name, layer)
+    for layer in layers.values():
         if isinstance(layer, SpectralLayer):
             layer.spectral_norm = SpectralNorm(layer.weight, eps)
+        else:
+            assert isinstance(layer, (*_OF_TORCH, *_TRANSPOSED))
+            norm = SpectralNorm(layer.weight, eps, transposed=isinstance(layer, _TRANSPOSED))
+            parametrize.register_parametrization(layer, "weight", norm)
+
+
+def _require_plain_weight(name: str, layer: nn.Module) -> None:
+    weight = dict(layer.named_parameters(recurse=False)).get("weight")
+    if isinstance(layer, _OUT_OF_REACH):
+        fault = "has weights that spectral norm does not reach; attach it to other parts one by one"
+    elif weight is None:
+        fault = "has a normalised weight already; leave one of the two out"
+    elif isinstance(weight, nn.parameter.UninitializedParameter):
+        fault = "has no weight before its first batch; run one first"
+    else:
+        return
+    where = f"layer {name}, " if name else ""
+    raise SaganError(f"{where}{type(layer).__name__}, {fault}")
+
+
+def spectral_norm(layer: Layer, eps: float = 1e-12) -> Layer:
+    """Does what :func:`attach` does, and returns the layer.
+
+    Args:
+        layer: A layer or a network with its first weights.
+        eps: Lower bound of the norms in the power iteration.
+
+    Raises:
+        SaganError: As for :func:`attach`.
+
+    Source: Miyato et al. 2018, section 2.1.
+
+    Example:
+        >>> layer = sagan.nn.spectral_norm(torch.nn.Linear(128, 10))
+        >>> layer(torch.randn(4, 128)).shape
+        torch.Size([4, 10])
+    """
+    attach(layer, eps)
+    return layer
 
 
 def advance(network: nn.Module, iterations: int = 1) -> None:
-    """Runs power iterations for all layers of a network, in place, without gradients."""
+    """Runs power iterations for all layers of a network, in place, without gradients.
+
+    Args:
+        network: After :func:`attach`; without spectral norm nothing happens.
+        iterations: One before each update is enough to follow weights that change slowly.
+
+    Source: Miyato et al. 2018, algorithm 1.
+
+    Example:
+        >>> critic = sagan.nn.spectral_norm(torch.nn.Linear(128, 1))
+        >>> sagan.nn.advance(critic)  # then a forward pass, a backward pass and an update
+    """
     for norm, weight in spectral_norms(network):
         norm.advance(weight, iterations)
 

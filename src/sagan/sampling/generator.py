@@ -20,7 +20,9 @@ from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.images import grid, to_uint8
 from sagan.nn.folding import fold
+from sagan.nn.layers import require_labels
 from sagan.nn.residual import AnyDiscriminator, AnyGenerator, make_discriminator, make_generator
+from sagan.nn.tracing import is_traced
 from sagan.runs.checkpoint import Checkpoint, restore_network
 from sagan.runs.run import load_checkpoint
 from sagan.system.device import require_compiler
@@ -45,20 +47,20 @@ class TrainedGenerator(nn.Module):
         self.latent_dim = generator.latent_dim
         self.resolution = generator.resolution
 
-    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """(N, latent_dim) and labels -> (N, 3, R, R) in [-1, 1].
 
         Args:
             latents: Drawn from N(0, I).
             labels: Integer (N,), or the share of every class, floating (N, classes), which mixes
-                the classes' batch-norm tables.
+                the classes' batch-norm tables; None for a model without classes.
 
         Raises:
             SaganError: A label is out of range, or shares do not sum to 1.
         """
         _require_labels(labels, len(self.class_names))
         device = next(self.network.buffers()).device
-        return self.network(latents.to(device), labels.to(device))
+        return self.network(latents.to(device), None if labels is None else labels.to(device))
 
     @torch.inference_mode()
     def sample(
@@ -167,7 +169,10 @@ def draw_latents(
     return torch.special.ndtri(quantile).clamp(-limit, limit).float()
 
 
-def _require_labels(labels: Tensor, num_classes: int) -> None:
+def _require_labels(labels: Tensor | None, num_classes: int) -> None:
+    require_labels(labels, num_classes)
+    if labels is None or is_traced():  # a graph holds no check of values
+        return
     rows = max(num_classes, 1)
     if labels.is_floating_point():
         if labels.ndim != 2 or labels.shape[1] != rows:
@@ -196,20 +201,20 @@ class TrainedDiscriminator(nn.Module):
         self.network = fold(discriminator)
         self.class_names = tuple(class_names)
 
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """(N, 3, R, R) in [-1, 1] and labels -> logits (N,), high for real.
 
         Args:
             images: Of the generator's range.
             labels: Integer (N,), or the share of every class, floating (N, classes), which mixes
-                the classes' projections.
+                the classes' projections; None for a model without classes.
 
         Raises:
             SaganError: A label is out of range, or shares do not sum to 1.
         """
         _require_labels(labels, len(self.class_names))
         device = next(self.network.parameters()).device
-        return self.network(images.to(device), labels.to(device))
+        return self.network(images.to(device), None if labels is None else labels.to(device))
 
 
 def load_generator(path: str | Path, *, device: str = "cpu") -> TrainedGenerator:

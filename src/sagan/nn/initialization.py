@@ -1,0 +1,46 @@
+"""The first weights of layers, which their constructors draw from torch's default generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from sagan.config import Initialization
+
+_BY_NAME: Final[dict[Initialization, Callable[[Tensor], Tensor]]] = {
+    "xavier": nn.init.xavier_uniform_,
+    "orthogonal": nn.init.orthogonal_,
+}
+_CHOSEN: ContextVar[Initialization] = ContextVar("initialization", default="xavier")
+
+
+@contextmanager
+def initialized_by(how: Initialization) -> Iterator[None]:
+    """Layers built within the block draw their weights this way; elsewhere they use Xavier.
+
+    Args:
+        how: "xavier" (uniform) or "orthogonal".
+
+    Example:
+        >>> with sagan.nn.initialized_by("orthogonal"):
+        ...     weight = sagan.nn.Linear(64, 64).weight.detach()
+        >>> torch.allclose(weight @ weight.T, torch.eye(64), atol=1e-5)
+        True
+
+    Source: Glorot and Bengio 2010; Saxe et al. 2014.
+    """
+    token = _CHOSEN.set(how)
+    try:
+        yield
+    finally:
+        _CHOSEN.reset(token)
+
+
+def first_weight(*shape: int) -> Tensor:
+    """Draws a weight of two dimensions or more, (out, in, ...)."""
+    return _BY_NAME[_CHOSEN.get()](torch.empty(shape))
