@@ -19,7 +19,7 @@ from sagan.report import verdict, write_report
 from sagan.report.charts import draw_charts, smoothed, thinned
 from sagan.report.history import History, Series, read_history
 from sagan.report.neighbours import find_neighbours
-from sagan.report.pictures import FRAME_PIXELS, attention_figures, newest_sheet, timeline
+from sagan.report.sheets import FRAME_PIXELS, attention_figures, newest_sheet, timeline
 from sagan.report.tables import tables_of
 from sagan.report.verdict import judge
 from sagan.report.walks import walks

@@ -47,30 +47,16 @@ def evaluate_model(
     extractor: str | FeatureExtractor = "efficientnet-lite0",
     weights: Path | None = None,
     device: str = "auto",
-    command: str = "",
 ) -> Record:
     """Measures how close a model's pictures, or stored ones, come to real ones.
 
-    Example::
+    Example: ``print(sagan.evaluate("runs/demo", metrics="fd,kid", samples=5000, repeats=1))``
 
-        record = sagan.evaluate("runs/demo", metrics="fd,kid", samples=5000, repeats=1)
-        print(sagan.evaluation.summary(record))
-
-    Args:
-        subject: Run folder, checkpoint, exported file, folder of pictures, or packed file.
-        against: The real pictures; by default what the model learned from.
-        metrics: Keys in :data:`~sagan.evaluation.measures.METRICS`, or "all".
-        samples: Pictures that a model draws, in each repeat.
-        repeats: Sets of different seeds.
-        real_samples: Real pictures to use; all by default.
-        split: Of the real pictures.
-        raw: Take the weights of the last step instead of their average.
-        truncation: As for sampling.
-        resolution: Side to which stored pictures are cropped and resized.
-        extractor: Name of the feature network, or the network.
-        weights: File of its weights, where it is not found by itself.
-        device: auto, cpu, cuda or mps.
-        command: What was typed, for the record.
+    ``subject`` is a run folder, a checkpoint, an exported file, a folder of pictures or a packed
+    file. ``metrics`` are keys in :data:`~sagan.evaluation.measures.METRICS`, or "all".
+    ``extractor`` is the feature network or its name, ``weights`` the file of its weights, where it
+    is not found by itself, and ``device`` auto, cpu, cuda or mps. The others choose pictures, as
+    in :class:`~sagan.evaluation.selection.Selection`.
 
     Raises:
         SaganError: Something cannot be had, does not fit, or is too little to measure.
@@ -89,15 +75,13 @@ def evaluate_model(
     if isinstance(extractor, str):
         extractor = load_extractor(extractor, weights=weights, device=device)
     pictures = open_pictures(str(subject), selection, chosen, device=device)
-    return evaluate_pictures(pictures, extractor, chosen, command=command)
+    return evaluate_pictures(pictures, extractor, chosen)
 
 
 def evaluate_pictures(
     pictures: EvaluationPictures,
     extractor: FeatureExtractor,
     metrics: Sequence[str],
-    *,
-    command: str = "",
 ) -> Record:
     """Measures pictures against real ones.
 
@@ -108,7 +92,6 @@ def evaluate_pictures(
         pictures: Both sides.
         extractor: Turns them into features.
         metrics: Keys in :data:`~sagan.evaluation.measures.METRICS`.
-        command: For the record.
 
     Raises:
         SaganError: A side has fewer than two pictures, or features are not finite.
@@ -137,7 +120,6 @@ def evaluate_pictures(
         notes=_notes(pictures, measurements),
         seeds=pictures.seeds,
         versions={name: importlib.metadata.version(name) for name in ("sagan", "torch", "numpy")},
-        command=command,
         date=date.today().isoformat(),
         seconds=round(time.monotonic() - begin, 1),
         neighbour_sheet=_neighbour_sheet(neighbours, judged, real),
