@@ -10,6 +10,7 @@ from sagan import ablation
 from sagan.ablation import run_ablation, variants
 from sagan.config import differences, presets
 from sagan.errors import SaganError
+from sagan.evaluation.measures import METRICS
 from sagan.evaluation.periodic import periodic_evaluation
 
 
@@ -88,6 +89,20 @@ def test_an_interrupted_ablation_goes_on_and_gives_the_same_table(setting, tmp_p
     assert (tmp_path / "whole" / "table.md").read_text() == whole
     with Image.open(tmp_path / "whole" / "curves.png") as picture:
         assert picture.width > 1000
+
+
+def test_the_best_on_the_way_is_the_lowest_or_the_highest_as_the_table_says(setting, monkeypatch):
+    brightness = replace(METRICS["fd"], key="brightness", titles=("ISness",), better="lower")
+    monkeypatch.setitem(METRICS, "brightness", brightness)  # begins like another
+    names = ("FD (Pooled)", "recall", "ISness (Pooled)", "nearest-neighbour ratio", "unheard of")
+    history = {step: dict.fromkeys(names, float(step)) for step in (2, 3, 1)}
+    row = ablation._summary_row(variants(setting, "normalization")[0], [history])
+    best = {name: value for name, value in row.items() if name.endswith(", best of all")}
+    assert best == {
+        "FD (Pooled), best of all": 1,
+        "recall, best of all": 3,
+        "ISness (Pooled), best of all": 1,
+    }
 
 
 def test_what_was_measured_or_learned_differently_is_refused(setting, tmp_path, picture_folder):

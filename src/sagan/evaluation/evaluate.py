@@ -79,9 +79,7 @@ def evaluate_model(
 
 
 def evaluate_pictures(
-    pictures: EvaluationPictures,
-    extractor: FeatureExtractor,
-    metrics: Sequence[str],
+    pictures: EvaluationPictures, extractor: FeatureExtractor, metrics: Sequence[str]
 ) -> Record:
     """Measures pictures against real ones.
 
@@ -102,14 +100,16 @@ def evaluate_pictures(
         if one is not None and len(one) < 2:
             raise SaganError(f"{side} has fewer than 2 pictures; give more to measure")
     reference = reference_of(real, extractor)
-    measurements = [
-        _measure_set(one, reference, metrics, f"features of set {number} of {len(pictures.sets)}")
-        for number, one in enumerate(pictures.sets, 1)
-    ]
+    measurements: list[Measurement] = []
+    for number, one in enumerate(pictures.sets, 1):
+        fake = features_of(one, extractor, f"features of set {number} of {len(pictures.sets)}")
+        labels = _numbered_as(reference.class_names, one)
+        measurements.append(measurement_of(reference, fake._replace(labels=labels), metrics))
     floor, floor_pictures = _floor(reference, len(judged), metrics)
     if pictures.seeds:
         for one in pictures.sets:
             features_path(one, extractor).unlink(missing_ok=True)
+    notes = [*pictures.notes, *(note for found in measurements for note in found.notes)]
     neighbours = _neighbour_rows(measurements[0], judged)
     return Record(
         subject={**pictures.identity, "fingerprint": judged.fingerprint},
@@ -117,7 +117,7 @@ def evaluate_pictures(
         values=_values(measurements, floor),
         details=_mean_details(measurements),
         neighbours=neighbours,
-        notes=_notes(pictures, measurements),
+        notes=list(dict.fromkeys(notes)),
         seeds=pictures.seeds,
         versions={name: importlib.metadata.version(name) for name in ("sagan", "torch", "numpy")},
         date=date.today().isoformat(),
@@ -156,19 +156,6 @@ def _neighbour_sheet(
         for side, row in ((judged, "picture"), (real, "real_picture"))
     )
     return grid(np.concatenate(above + below), len(pairs))
-
-
-def _measure_set(
-    pictures: PictureSet, reference: Reference, metrics: Sequence[str], title: str
-) -> Measurement:
-    fake = features_of(pictures, reference.extractor, title)
-    labels = _numbered_as(reference.class_names, pictures)
-    return measurement_of(reference, fake._replace(labels=labels), metrics)
-
-
-def _notes(pictures: EvaluationPictures, measurements: Sequence[Measurement]) -> list[str]:
-    measured = (note for found in measurements for note in found.notes)
-    return list(dict.fromkeys([*pictures.notes, *measured]))
 
 
 def _numbered_as(class_names: Sequence[str], pictures: PictureSet) -> np.ndarray:

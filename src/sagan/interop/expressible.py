@@ -69,12 +69,9 @@ def require_expressible(
             require(possible, reason)
     if (plan := _PLANS.get((layout.name, role), {}).get(resolution)) is not None:
         widths = _widths(tensors, role)
-        fits = (
-            len(widths) == len(plan)
-            and len({width / multiple for width, multiple in zip(widths, plan, strict=False)}) == 1
-        )
+        multiples = {width / multiple for width, multiple in zip(widths, plan, strict=False)}
         require(
-            fits,
+            len(widths) == len(plan) and len(multiples) == 1,
             f"{role} of {resolution} pixels with {', '.join(map(str, widths))} channels; its own "
             f"are multiples of {', '.join(map(str, plan))}",
         )
