@@ -92,7 +92,9 @@ def test_an_interrupted_ablation_goes_on_and_gives_the_same_table(setting, tmp_p
 
 
 def test_the_best_on_the_way_is_the_lowest_or_the_highest_as_the_table_says(setting, monkeypatch):
-    brightness = replace(METRICS["fd"], key="brightness", titles=("ISness",), better="lower")
+    brightness = replace(
+        METRICS["fd"], key="brightness", titles=("ISness{network}",), better="lower"
+    )
     monkeypatch.setitem(METRICS, "brightness", brightness)  # begins like another
     names = ("FD (Pooled)", "recall", "ISness (Pooled)", "nearest-neighbour ratio", "unheard of")
     history = {step: dict.fromkeys(names, float(step)) for step in (2, 3, 1)}

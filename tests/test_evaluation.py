@@ -347,11 +347,10 @@ def brightness(monkeypatch):
     """A metric more in the table."""
     metric = Metric(
         key="brightness",
-        titles=("FDD of brightness",),  # begins like another
+        titles=("FDD of brightness{network}",),  # begins like another
         meaning="how bright",
         better="higher",
         protocol="all pictures",
-        names_network=True,
         measure=lambda reference, fake, found: [Reading(float(fake.features.mean()))],
     )
     monkeypatch.setitem(METRICS, metric.key, metric)
