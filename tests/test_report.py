@@ -157,6 +157,8 @@ def test_a_log_is_read_as_far_as_it_can_be(tmp_path):
         '{"step": 1, "generator": 3.0}',
         '{"step": 2, "generator": 2.0}',
         '{"step": 2, "variety": NaN}',
+        '{"step": 2, "variety": 1' + "0" * 400 + "}",
+        '{"step": 2, "evaluation": "none"}',
         '{"step": 2, "evaluation": {"FD": 7.5}, "evaluation_seconds": 1.5}',
         '{"step": 2, "evaluation_error": "no weights"}',
         '["no record"]',
