@@ -7,9 +7,10 @@ from PIL import Image
 from test_cli import TINY, mistake, run
 
 from sagan import ablation
-from sagan.ablation import ablate, variants
+from sagan.ablation import run_ablation, variants
 from sagan.config import differences, presets
 from sagan.errors import SaganError
+from sagan.evaluation.measures import METRICS
 from sagan.evaluation.periodic import periodic_evaluation
 
 
@@ -59,7 +60,7 @@ def setting(picture_folder, extractor, monkeypatch):
 def test_an_interrupted_ablation_goes_on_and_gives_the_same_table(setting, tmp_path, monkeypatch):
     evaluate = periodic_evaluation(setting.evaluation, "cpu")
     options = {"evaluate": evaluate, "seeds": (0, 1), "points": 2}
-    whole = ablate(setting, "normalization", tmp_path / "whole", **options)
+    whole = run_ablation(setting, "normalization", tmp_path / "whole", **options)
     stops = ablation.Driver.train
     calls = []
 
@@ -72,15 +73,15 @@ def test_an_interrupted_ablation_goes_on_and_gives_the_same_table(setting, tmp_p
     with monkeypatch.context() as interrupted:
         interrupted.setattr(ablation.Driver, "train", train)
         with pytest.raises(KeyboardInterrupt):
-            ablate(setting, "normalization", tmp_path / "parts", **options)
-    assert ablate(setting, "normalization", tmp_path / "parts", **options) == whole
+            run_ablation(setting, "normalization", tmp_path / "parts", **options)
+    assert run_ablation(setting, "normalization", tmp_path / "parts", **options) == whole
     monkeypatch.setattr(ablation.Driver, "train", None)  # nothing is left to train
     log = tmp_path / "parts" / "both-seed1" / "log.jsonl"
     lines = log.read_text().splitlines(keepends=True)
     kept = [line for line in lines if not ('"evaluation"' in line and '"step": 4' in line)]
     assert len(kept) == len(lines) - 1  # as if stopped before the last evaluation, in mid-line
     log.write_text("".join(kept) + '{"step": 4, "eval')
-    assert ablate(setting, "normalization", tmp_path / "parts", **options) == whole
+    assert run_ablation(setting, "normalization", tmp_path / "parts", **options) == whole
     with (tmp_path / "whole" / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["variant"] for row in rows] == ["discriminator", "both", "both-two-rates"]
@@ -90,16 +91,32 @@ def test_an_interrupted_ablation_goes_on_and_gives_the_same_table(setting, tmp_p
         assert picture.width > 1000
 
 
+def test_the_best_on_the_way_is_the_lowest_or_the_highest_as_the_table_says(setting, monkeypatch):
+    brightness = replace(
+        METRICS["fd"], key="brightness", titles=("ISness{network}",), better="lower"
+    )
+    monkeypatch.setitem(METRICS, "brightness", brightness)  # begins like another
+    names = ("FD (Pooled)", "recall", "ISness (Pooled)", "nearest-neighbour ratio", "unheard of")
+    history = {step: dict.fromkeys(names, float(step)) for step in (2, 3, 1)}
+    row = ablation._summary_row(variants(setting, "normalization")[0], [history])
+    best = {name: value for name, value in row.items() if name.endswith(", best of all")}
+    assert best == {
+        "FD (Pooled), best of all": 1,
+        "recall, best of all": 3,
+        "ISness (Pooled), best of all": 1,
+    }
+
+
 def test_what_was_measured_or_learned_differently_is_refused(setting, tmp_path, picture_folder):
     evaluate = periodic_evaluation(setting.evaluation, "cpu")
     setting = replace(setting, train=replace(setting.train, steps=1))
-    ablate(setting, "normalization", tmp_path / "run", evaluate=evaluate, points=1)
+    run_ablation(setting, "normalization", tmp_path / "run", evaluate=evaluate, points=1)
     other = replace(setting, evaluation=replace(setting.evaluation, samples=9))
     with pytest.raises(SaganError, match=r"measured differently: evaluation.samples \(8 and 9\)"):
-        ablate(other, "normalization", tmp_path / "run", evaluate=evaluate, points=1)
+        run_ablation(other, "normalization", tmp_path / "run", evaluate=evaluate, points=1)
     other = replace(setting, data=replace(setting.data, source=str(picture_folder / "dark")))
     with pytest.raises(SaganError, match="was trained on other pictures"):
-        ablate(other, "normalization", tmp_path / "run", evaluate=evaluate, points=1)
+        run_ablation(other, "normalization", tmp_path / "run", evaluate=evaluate, points=1)
 
 
 def test_the_command(setting, picture_folder, tmp_path, capsys):
@@ -124,6 +141,6 @@ def test_mistakes_are_one_line(setting, tmp_path, capsys):
     assert "at least 1" in mistake(capsys, *common, "attention", "--train.steps", 0)
     assert not (tmp_path / "x").exists()
     with pytest.raises(SaganError, match="a seed and a measurement"):
-        ablate(setting, "attention", tmp_path, evaluate=lambda *_: {}, points=0)
+        run_ablation(setting, "attention", tmp_path, evaluate=lambda *_: {}, points=0)
     with pytest.raises(SaganError, match="needs residual networks"):
         variants(presets.preset("celeba64"), "attention")

@@ -241,7 +241,7 @@ def test_records_survive_the_file_and_are_compared_only_when_measured_alike(extr
 def test_a_record_says_everything_a_number_depends_on(extractor, trained_run, picture_folder):
     selection = Selection(samples=4, repeats=1, truncation=0.5, raw=True)
     opened = open_pictures(str(trained_run), selection, METRICS)
-    record = evaluate_pictures(opened, extractor, ("fd", "kid"), command="sagan evaluate")
+    record = evaluate_pictures(opened, extractor, ("fd", "kid"))
     assert record.protocol == {
         "extractor": "pooled",
         "extractor_weights_sha256": "0" * 64,
@@ -347,11 +347,10 @@ def brightness(monkeypatch):
     """A metric more in the table."""
     metric = Metric(
         key="brightness",
-        titles=("FDD of brightness",),  # begins like another
+        titles=("FDD of brightness{network}",),  # begins like another
         meaning="how bright",
         better="higher",
         protocol="all pictures",
-        names_network=True,
         measure=lambda reference, fake, found: [Reading(float(fake.features.mean()))],
     )
     monkeypatch.setitem(METRICS, metric.key, metric)

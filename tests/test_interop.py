@@ -12,8 +12,8 @@ import sagan
 from sagan import cli
 from sagan.errors import SaganError
 from sagan.inspection.capture import attention_layers
-from sagan.interop.conversion import convert
-from sagan.interop.files import read
+from sagan.interop.conversion import convert_files
+from sagan.interop.foreign_files import read
 from sagan.interop.reading import Choices
 from sagan.runs import checkpoint as checkpoints
 
@@ -33,7 +33,7 @@ def golden(name, folder=None):
 
 def opened(paths, tmp_path, **choices):
     """Converts, writes, and opens both networks."""
-    checkpoint, _ = convert(paths, Choices(**choices))
+    checkpoint, _ = convert_files(paths, Choices(**choices))
     path = tmp_path / "converted.safetensors"
     checkpoints.save(checkpoint, path)
     return sagan.load_generator(path), sagan.load_discriminator(path)
@@ -133,7 +133,7 @@ def unconverged(tensors):
 def test_unconverged_singular_vectors_divide_as_in_their_repository(name, tmp_path):
     tensors = unconverged(load_file(golden(name)["G"]))
     save_file(tensors, tmp_path / "G.safetensors")
-    checkpoint, _ = convert([tmp_path / "G.safetensors"])
+    checkpoint, _ = convert_files([tmp_path / "G.safetensors"])
     generator = sagan.sampling.generator.generator_of(checkpoint, "generator").network
     if name == "biggan_32":
         weight, u = tensors["output_layer.2.weight"], tensors["output_layer.2.u0"][0]
@@ -149,7 +149,7 @@ def test_unconverged_singular_vectors_divide_as_in_their_repository(name, tmp_pa
 
 @pytest.mark.parametrize("part", ["G", "D"])
 def test_one_network_alone(part, tmp_path):
-    checkpoint, [network] = convert([golden("mimicry_32")[part]])
+    checkpoint, [network] = convert_files([golden("mimicry_32")[part]])
     assert list(checkpoint.parts) == [network.role]
     path = tmp_path / "alone.safetensors"
     checkpoints.save(sagan.sampling.generator.for_inference(checkpoint), path)
@@ -162,7 +162,7 @@ def test_one_network_alone(part, tmp_path):
 def test_state_dict_of_data_parallel(tmp_path):
     tensors = load_file(golden("biggan_32")["G"])
     torch.save({f"module.{k}": v for k, v in tensors.items()}, tmp_path / "G.pth")
-    _, [network] = convert([tmp_path / "G.pth"])
+    _, [network] = convert_files([tmp_path / "G.pth"])
     assert (network.layout.name, network.role) == ("biggan", "generator")
 
 
@@ -176,7 +176,7 @@ def changed(tmp_path, name, change):
 
 def refusal(paths, **choices):
     with pytest.raises(SaganError) as caught:
-        convert(paths, Choices(**choices))
+        convert_files(paths, Choices(**choices))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

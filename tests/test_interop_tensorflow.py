@@ -6,7 +6,7 @@ import torch
 
 from sagan import config as settings
 from sagan.errors import SaganError
-from sagan.interop.conversion import convert
+from sagan.interop.conversion import convert_files
 from sagan.nn.layers import Embedding
 from sagan.nn.residual import make_discriminator, make_generator
 from sagan.sampling.generator import generator_of
@@ -117,7 +117,7 @@ def test_variables_of_both_networks(networks, tmp_path):
     found = variables(generator, discriminator)
     extra = {"global_step": np.int64(7), "model/g_snh0/Matrix/Adam_1": np.zeros(3)}
     np.savez(tmp_path / "model.npz", **found, **extra)
-    checkpoint, _ = convert([tmp_path / "model.npz"])
+    checkpoint, _ = convert_files([tmp_path / "model.npz"])
     config = checkpoint.config.generator
     assert (config.batch_norm_eps, config.attention) == (1e-5, (32,))
     assert settings.differences(config, CONFIG.generator) == [
@@ -141,7 +141,7 @@ def test_names_may_carry_output_numbers_and_lack_the_scope(networks, tmp_path):
         tmp_path / "model.npz",
         **{name.removeprefix("model/") + ":0": array for name, array in found.items()},
     )
-    checkpoint, _ = convert([tmp_path / "model.npz"])
+    checkpoint, _ = convert_files([tmp_path / "model.npz"])
     assert list(checkpoint.parts) == ["generator", "discriminator"]
 
 
@@ -152,6 +152,6 @@ def test_missing_variables_are_named(networks, tmp_path):
         del found[name]
     np.savez(tmp_path / "model.npz", **found)
     with pytest.raises(SaganError) as caught:
-        convert([tmp_path / "model.npz"])
+        convert_files([tmp_path / "model.npz"])
     for name in ("g_block2/cbn_1/gamma", "g_snh0/Matrix", "g_snconv_last/biases"):
         assert name in str(caught.value)

@@ -11,8 +11,8 @@ from test_interop import golden, require_equal, run, unconverged
 import sagan
 from sagan import config as settings
 from sagan.errors import SaganError
-from sagan.interop.conversion import convert
-from sagan.interop.files import read
+from sagan.interop.conversion import convert_files
+from sagan.interop.foreign_files import read
 from sagan.interop.writing import write
 from sagan.nn.residual import make_discriminator, make_generator
 from sagan.runs import checkpoint as checkpoints
@@ -20,13 +20,13 @@ from sagan.runs import checkpoint as checkpoints
 
 def both(name):
     paths = golden(name)
-    return convert([paths["G"], paths["D"]])[0]
+    return convert_files([paths["G"], paths["D"]])[0]
 
 
 def reopened(checkpoint, target, tmp_path):
     paths, reasons = write(checkpoint, target, tmp_path)
     assert not reasons
-    return convert(paths)[0]
+    return convert_files(paths)[0]
 
 
 @pytest.mark.parametrize(
@@ -85,14 +85,14 @@ def test_class_tables_trained_under_spectral_norm_go_out(target, tmp_path):
     checkpoint = replace(checkpoint, parts={**checkpoint.parts, "generator": tensors})
     paths, reasons = write(checkpoint, target, tmp_path)
     assert not reasons
-    again = convert(paths)[0]
+    again = convert_files(paths)[0]
     torch.testing.assert_close(images_of(again), images_of(checkpoint), rtol=0, atol=2e-5)
 
 
 def test_unconverged_vectors_of_biggan_come_back(tmp_path):
     tensors = unconverged(load_file(golden("biggan_32")["G"]))
     torch.save(tensors, tmp_path / "G.pth")
-    checkpoint = convert([tmp_path / "G.pth"])[0]
+    checkpoint = convert_files([tmp_path / "G.pth"])[0]
     again = reopened(checkpoint, "biggan", tmp_path / "out")
     for name, tensor in checkpoint.parts["generator"].items():
         torch.testing.assert_close(again.parts["generator"][name], tensor, rtol=0, atol=2e-5)
@@ -202,7 +202,7 @@ def test_attention_deep_in_mmgenerations_discriminator_has_its_flavour(tmp_path)
     [discriminator] = [n for n in read(paths[0]) if "discriminator" in n.source]
     assert "conv_blocks.0.theta.conv.weight_orig" in discriminator.tensors
     assert "conv_blocks.2.theta.conv.u0" in discriminator.tensors
-    again = convert(paths)[0]
+    again = convert_files(paths)[0]
     assert again.config.discriminator.attention == (16, 8)
 
 

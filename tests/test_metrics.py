@@ -317,7 +317,7 @@ def everything(first, second):
 def test_numbers_do_not_depend_on_the_size_of_pieces_or_on_the_storage(monkeypatch, tmp_path):
     first, second = (features.astype(np.float32) for features in (normal(0, 90), normal(1, 80)))
     whole = everything(first, second)
-    monkeypatch.setattr(arrays, "ROWS", 7)
+    monkeypatch.setattr(arrays, "PIECE_ROWS", 7)
     np.testing.assert_allclose(everything(first, second), whole, rtol=1e-9)
     first.tofile(tmp_path / "features")
     mapped = np.memmap(tmp_path / "features", np.float32, "r", shape=first.shape)

@@ -19,7 +19,7 @@ from sagan.report import verdict, write_report
 from sagan.report.charts import draw_charts, smoothed, thinned
 from sagan.report.history import History, Series, read_history
 from sagan.report.neighbours import find_neighbours
-from sagan.report.pictures import FRAME_PIXELS, attention_figures, newest_sheet, timeline
+from sagan.report.sheets import FRAME_PIXELS, attention_figures, newest_sheet, timeline
 from sagan.report.tables import tables_of
 from sagan.report.verdict import judge
 from sagan.report.walks import walks
@@ -157,6 +157,8 @@ def test_a_log_is_read_as_far_as_it_can_be(tmp_path):
         '{"step": 1, "generator": 3.0}',
         '{"step": 2, "generator": 2.0}',
         '{"step": 2, "variety": NaN}',
+        '{"step": 2, "variety": 1' + "0" * 400 + "}",
+        '{"step": 2, "evaluation": "none"}',
         '{"step": 2, "evaluation": {"FD": 7.5}, "evaluation_seconds": 1.5}',
         '{"step": 2, "evaluation_error": "no weights"}',
         '["no record"]',

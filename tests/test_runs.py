@@ -27,6 +27,8 @@ GARBAGE = (
     b'{"no step": 2}',
     b'{"step": "2"}',
     b'{"step": Infinity}',
+    b'{"step": -1}',
+    b'{"step": 1' + b"0" * 30 + b"}",
     b"[" * 100_000,
     b"\x00",
     b"",

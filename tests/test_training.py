@@ -16,8 +16,6 @@ from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.losses import adversarial as losses
 from sagan.nn import spectral
-from sagan.nn.averaging import update_average
-from sagan.nn.layers import Conv2d
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.run import Run, checkpoint_files
 from sagan.sampling.generator import load_generator
@@ -497,19 +495,6 @@ def test_run_folder_holds_log_samples_and_checkpoints(trained_run):
     assert lines[0]["generator_gamma_16"] != 0 or lines[1]["generator_gamma_16"] != 0
     assert (trained_run / "samples" / "step-00000002.png").stat().st_size > 0
     assert checkpoint_files(trained_run)
-
-
-def test_average_of_a_constant_is_the_constant_and_moves_by_its_share():
-    average, network = Conv2d(1, 1, 1), Conv2d(1, 1, 1)
-    torch.nn.init.constant_(average.weight, 3.0)
-    torch.nn.init.constant_(network.weight, 3.0)
-    update_average(average, network, 0.9)
-    assert average.weight.item() == 3
-    torch.nn.init.constant_(network.weight, 13.0)
-    update_average(average, network, 0.9)
-    assert average.weight.item() == pytest.approx(4)
-    update_average(average, network, 0.0)
-    assert average.weight.item() == 13
 
 
 def test_average_decay_grows_to_its_setting():

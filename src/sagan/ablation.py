@@ -8,7 +8,6 @@ import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +18,7 @@ from sagan.config import AttentionForm, Config
 from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.evaluation.measures import metric_of
+from sagan.inspection.timeline_figure import require_matplotlib
 from sagan.nn.residual import make_discriminator, make_generator
 from sagan.runs.run import log_records
 from sagan.sampling.generator import TrainedGenerator
@@ -123,7 +123,7 @@ def _normalization_axis(config: Config) -> tuple[Variant, ...]:
     )
 
 
-def ablate(
+def run_ablation(
     config: Config,
     axis: Axis,
     folder: str | Path,
@@ -152,8 +152,7 @@ def ablate(
         SaganError: As for training, a number is out of range, matplotlib is not installed, or a
             run was begun or measured with other settings.
     """
-    if find_spec("matplotlib") is None:
-        raise SaganError("the curves need matplotlib; run: pip install 'sagan[report]'")
+    require_matplotlib()
     if points < 1 or not seeds:
         raise SaganError("an ablation needs a seed and a measurement at least; give more")
     folder = Path(folder)

@@ -45,13 +45,13 @@ def ablate(
     config
         Everything that decides the runs.
     """
-    from sagan.ablation import ablate as compare
-    from sagan.ablation import variants
+    from sagan.ablation import run_ablation, variants
     from sagan.evaluation.periodic import periodic_evaluation
 
     variants(config, axis)
     evaluate = periodic_evaluation(config.evaluation, config.train.device)
     chosen = parse_seeds(seeds)
-    print(compare(config, axis, run, evaluate=evaluate, seeds=chosen, points=points), end="")
+    table = run_ablation(config, axis, run, evaluate=evaluate, seeds=chosen, points=points)
+    print(table, end="")
     for name in ("table.csv", "table.md", "curves.png"):
         print(run / name)

@@ -57,7 +57,7 @@ def convert(
         _convert_to(to, files, output)
         return
 
-    from sagan.interop.conversion import convert
+    from sagan.interop.conversion import convert_files
     from sagan.interop.reading import Choices
     from sagan.runs.checkpoint import save
 
@@ -72,7 +72,7 @@ def convert(
         batch_norm_eps=batch_norm_eps,
     )
     names = class_names.read_text(encoding="utf-8").splitlines() if class_names else ()
-    checkpoint, networks = convert(files, choices, names)
+    checkpoint, networks = convert_files(files, choices, names)
     save(checkpoint, output)
     for network in networks:
         print(network.summary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -58,7 +59,6 @@ def evaluate(
         comparison,
         read_record,
         record_path,
-        summary,
         write_record,
     )
 
@@ -80,11 +80,10 @@ def evaluate(
         extractor=extractor,
         weights=weights,
         device=device,
-        command=shlex.join(["sagan", *sys.argv[1:]]),
     )
+    record = replace(record, command=shlex.join(["sagan", *sys.argv[1:]]))
     path = write_record(record, output or record_path(record))
-    print(summary(record))
-    print()
+    print(f"{record}\n")
     print(path)
     if record.neighbour_sheet is not None:
         print(images.save_png(record.neighbour_sheet, path.with_suffix(".png")))

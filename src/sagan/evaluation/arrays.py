@@ -8,7 +8,7 @@ import numpy as np
 
 from sagan.errors import SaganError
 
-ROWS = 1024
+PIECE_ROWS = 1024
 """Of a piece."""
 FLOAT32_SHARE = 1e-6
 """A smaller share than this is lost in features computed in float32."""
@@ -20,8 +20,8 @@ PROBED_PICTURES = 1000
 
 def pieces(features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Some of the rows after another: which they are, and the features, checked."""
-    for start in range(0, len(features), ROWS):
-        rows = slice(start, min(start + ROWS, len(features)))
+    for start in range(0, len(features), PIECE_ROWS):
+        rows = slice(start, min(start + PIECE_ROWS, len(features)))
         yield rows, checked(features[rows])
 
 

@@ -47,30 +47,16 @@ def evaluate_model(
     extractor: str | FeatureExtractor = "efficientnet-lite0",
     weights: Path | None = None,
     device: str = "auto",
-    command: str = "",
 ) -> Record:
     """Measures how close a model's pictures, or stored ones, come to real ones.
 
-    Example::
+    Example: ``print(sagan.evaluate("runs/demo", metrics="fd,kid", samples=5000, repeats=1))``
 
-        record = sagan.evaluate("runs/demo", metrics="fd,kid", samples=5000, repeats=1)
-        print(sagan.evaluation.summary(record))
-
-    Args:
-        subject: Run folder, checkpoint, exported file, folder of pictures, or packed file.
-        against: The real pictures; by default what the model learned from.
-        metrics: Keys in :data:`~sagan.evaluation.measures.METRICS`, or "all".
-        samples: Pictures that a model draws, in each repeat.
-        repeats: Sets of different seeds.
-        real_samples: Real pictures to use; all by default.
-        split: Of the real pictures.
-        raw: Take the weights of the last step instead of their average.
-        truncation: As for sampling.
-        resolution: Side to which stored pictures are cropped and resized.
-        extractor: Name of the feature network, or the network.
-        weights: File of its weights, where it is not found by itself.
-        device: auto, cpu, cuda or mps.
-        command: What was typed, for the record.
+    ``subject`` is a run folder, a checkpoint, an exported file, a folder of pictures or a packed
+    file. ``metrics`` are keys in :data:`~sagan.evaluation.measures.METRICS`, or "all".
+    ``extractor`` is the feature network or its name, ``weights`` the file of its weights, where it
+    is not found by itself, and ``device`` auto, cpu, cuda or mps. The others choose pictures, as
+    in :class:`~sagan.evaluation.selection.Selection`.
 
     Raises:
         SaganError: Something cannot be had, does not fit, or is too little to measure.
@@ -89,15 +75,11 @@ def evaluate_model(
     if isinstance(extractor, str):
         extractor = load_extractor(extractor, weights=weights, device=device)
     pictures = open_pictures(str(subject), selection, chosen, device=device)
-    return evaluate_pictures(pictures, extractor, chosen, command=command)
+    return evaluate_pictures(pictures, extractor, chosen)
 
 
 def evaluate_pictures(
-    pictures: EvaluationPictures,
-    extractor: FeatureExtractor,
-    metrics: Sequence[str],
-    *,
-    command: str = "",
+    pictures: EvaluationPictures, extractor: FeatureExtractor, metrics: Sequence[str]
 ) -> Record:
     """Measures pictures against real ones.
 
@@ -108,7 +90,6 @@ def evaluate_pictures(
         pictures: Both sides.
         extractor: Turns them into features.
         metrics: Keys in :data:`~sagan.evaluation.measures.METRICS`.
-        command: For the record.
 
     Raises:
         SaganError: A side has fewer than two pictures, or features are not finite.
@@ -119,14 +100,16 @@ def evaluate_pictures(
         if one is not None and len(one) < 2:
             raise SaganError(f"{side} has fewer than 2 pictures; give more to measure")
     reference = reference_of(real, extractor)
-    measurements = [
-        _measure_set(one, reference, metrics, f"features of set {number} of {len(pictures.sets)}")
-        for number, one in enumerate(pictures.sets, 1)
-    ]
+    measurements: list[Measurement] = []
+    for number, one in enumerate(pictures.sets, 1):
+        fake = features_of(one, extractor, f"features of set {number} of {len(pictures.sets)}")
+        labels = _numbered_as(reference.class_names, one)
+        measurements.append(measurement_of(reference, fake._replace(labels=labels), metrics))
     floor, floor_pictures = _floor(reference, len(judged), metrics)
     if pictures.seeds:
         for one in pictures.sets:
             features_path(one, extractor).unlink(missing_ok=True)
+    notes = [*pictures.notes, *(note for found in measurements for note in found.notes)]
     neighbours = _neighbour_rows(measurements[0], judged)
     return Record(
         subject={**pictures.identity, "fingerprint": judged.fingerprint},
@@ -134,10 +117,9 @@ def evaluate_pictures(
         values=_values(measurements, floor),
         details=_mean_details(measurements),
         neighbours=neighbours,
-        notes=_notes(pictures, measurements),
+        notes=list(dict.fromkeys(notes)),
         seeds=pictures.seeds,
         versions={name: importlib.metadata.version(name) for name in ("sagan", "torch", "numpy")},
-        command=command,
         date=date.today().isoformat(),
         seconds=round(time.monotonic() - begin, 1),
         neighbour_sheet=_neighbour_sheet(neighbours, judged, real),
@@ -174,19 +156,6 @@ def _neighbour_sheet(
         for side, row in ((judged, "picture"), (real, "real_picture"))
     )
     return grid(np.concatenate(above + below), len(pairs))
-
-
-def _measure_set(
-    pictures: PictureSet, reference: Reference, metrics: Sequence[str], title: str
-) -> Measurement:
-    fake = features_of(pictures, reference.extractor, title)
-    labels = _numbered_as(reference.class_names, pictures)
-    return measurement_of(reference, fake._replace(labels=labels), metrics)
-
-
-def _notes(pictures: EvaluationPictures, measurements: Sequence[Measurement]) -> list[str]:
-    measured = (note for found in measurements for note in found.notes)
-    return list(dict.fromkeys([*pictures.notes, *measured]))
 
 
 def _numbered_as(class_names: Sequence[str], pictures: PictureSet) -> np.ndarray:

@@ -67,7 +67,7 @@ class Metric:
     key: str
     """What is typed."""
     titles: tuple[str, ...]
-    """Of its numbers."""
+    """Of its numbers; {network} names the feature network, where that is not Inception."""
     meaning: str
     """In a few words, for the help."""
     better: Better
@@ -76,18 +76,14 @@ class Metric:
     none where it cannot."""
     protocol: str = ""
     """What the numbers depend on besides the features."""
-    names_network: bool = True
-    """In print the titles name the feature network, where it is not Inception."""
     needs_reference: bool = True
     """Real pictures are needed."""
 
     def names(self, extractor: FeatureExtractor) -> list[str]:
         """The titles in print; numbers of other networks must not be read as Inception's."""
-        if not self.names_network:
-            return list(self.titles)
         if extractor.name == "inception":
-            return [title.replace("FD", "FID") for title in self.titles]
-        return [f"{title} ({extractor.title})" for title in self.titles]
+            return [title.format(network="").replace("FD", "FID") for title in self.titles]
+        return [title.format(network=f" ({extractor.title})") for title in self.titles]
 
 
 def measurement_of(reference: Reference, fake: Features, metrics: Iterable[str]) -> Measurement:
@@ -109,7 +105,8 @@ def measurement_of(reference: Reference, fake: Features, metrics: Iterable[str])
 def metric_of(name: str) -> Metric | None:
     """The metric to which a number belongs, by its name in a record or a log."""
     title = name.partition(" (")[0].replace("FID", "FD")
-    return next((metric for metric in METRICS.values() if title in metric.titles), None)
+    titles = (title, title + "{network}")
+    return next((found for found in METRICS.values() if set(titles) & set(found.titles)), None)
 
 
 def numbers_of(key: str, numbers: Mapping[str, _Number]) -> list[_Number]:
@@ -233,10 +230,10 @@ def _measure_neighbours(reference: Reference, fake: Features, found: Measurement
 
 
 _TABLE = (
-    Metric("fd", ("FD",), "Fréchet distance; FID with Inception", "lower", _measure_fd),
+    Metric("fd", ("FD{network}",), "Fréchet distance; FID with Inception", "lower", _measure_fd),
     Metric(
         "kid",
-        ("KID x 1000",),
+        ("KID x 1000{network}",),
         "kernel distance",
         "lower",
         _measure_kid,
@@ -244,7 +241,7 @@ _TABLE = (
     ),
     Metric(
         "is",
-        ("IS",),
+        ("IS{network}",),
         "inception score",
         "higher",
         _measure_is,
@@ -258,7 +255,6 @@ _TABLE = (
         "higher",
         _measure_pr,
         protocol=f"{PRECISION_NEIGHBOURS} nearest, {MANIFOLD_PICTURES} pictures at most",
-        names_network=False,
     ),
     Metric(
         "dc",
@@ -267,17 +263,11 @@ _TABLE = (
         "higher",
         _measure_dc,
         protocol=f"{COVERAGE_NEIGHBOURS} nearest, {MANIFOLD_PICTURES} pictures at most",
-        names_network=False,
     ),
-    Metric("intra", ("intra-class FD",), "distance within each class", "lower", _measure_intra),
     Metric(
-        "accuracy",
-        ("class accuracy",),
-        "of the class asked for",
-        "higher",
-        _measure_accuracy,
-        names_network=False,
+        "intra", ("intra-class FD{network}",), "distance within each class", "lower", _measure_intra
     ),
+    Metric("accuracy", ("class accuracy",), "of the class asked for", "higher", _measure_accuracy),
     Metric(
         "neighbours",
         ("nearest-neighbour ratio",),
@@ -285,7 +275,6 @@ _TABLE = (
         "near the floor",
         _measure_neighbours,
         protocol=f"median over {PROBED_PICTURES}",
-        names_network=False,
     ),
 )
 METRICS = {metric.key: metric for metric in _TABLE}

@@ -72,6 +72,9 @@ class Record:
     """The neighbours as pictures, the nearest real ones below, from the most to the least alike:
     uint8 (3, H, W). No part of the file."""
 
+    def __str__(self) -> str:
+        return summary(self)
+
 
 def record_path(record: Record) -> Path:
     """Where a record goes by default: a name per step and protocol in the run's folder."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sagan.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig
 from sagan.errors import SaganError
-from sagan.interop.files import read
+from sagan.interop.foreign_files import read
 from sagan.interop.reading import Choices, ConvertedNetwork, convert_network
 from sagan.interop.recognition import final_resolution, recognise
 from sagan.runs.checkpoint import Checkpoint
@@ -15,7 +15,7 @@ from sagan.runs.checkpoint import Checkpoint
 DEFAULTS = Choices()
 
 
-def convert(
+def convert_files(
     paths: Sequence[str | Path],
     choices: Choices = DEFAULTS,
     class_names: Sequence[str] = (),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -65,32 +65,36 @@ def require_expressible(
     if isinstance(config, GeneratorConfig):
         require(config.upsampling == "nearest", f"{config.upsampling} upsampling")
     else:
-        require(config.hidden_channels == "out", "blocks as thin inside as before them")
-        require(
-            config.shortcut_input == layout.shortcut_input or layout.name == "mmgen",
-            f"shortcuts that see the {_seen(config.shortcut_input)}",
-        )
-        require(
-            config.final_resolution == final_resolution(resolution),
-            f"discriminator of {resolution} pixels that goes down to {config.final_resolution} "
-            "among its usual ones, and keys would not show it",
-        )
-        if layout.name == "biggan":
-            require(
-                _by_resolution(attention, resolution),
-                "attention after some but not all blocks of one entry in its table of resolutions",
-            )
+        for possible, reason in _discriminator_checks(layout, config, resolution, attention):
+            require(possible, reason)
     if (plan := _PLANS.get((layout.name, role), {}).get(resolution)) is not None:
         widths = _widths(tensors, role)
-        fits = (
-            len(widths) == len(plan)
-            and len({width / multiple for width, multiple in zip(widths, plan, strict=False)}) == 1
-        )
+        multiples = {width / multiple for width, multiple in zip(widths, plan, strict=False)}
         require(
-            fits,
+            len(widths) == len(plan) and len(multiples) == 1,
             f"{role} of {resolution} pixels with {', '.join(map(str, widths))} channels; its own "
             f"are multiples of {', '.join(map(str, plan))}",
         )
+
+
+def _discriminator_checks(
+    layout: Layout, config: DiscriminatorConfig, resolution: int, attention: set[int]
+) -> Iterator[tuple[bool, str]]:
+    """What must hold of a discriminator, and what its repository has not where it does not."""
+    yield config.hidden_channels == "out", "blocks as thin inside as before them"
+    yield (
+        config.shortcut_input == layout.shortcut_input or layout.name == "mmgen",
+        f"shortcuts that see the {_seen(config.shortcut_input)}",
+    )
+    yield (
+        config.final_resolution == final_resolution(resolution),
+        f"discriminator of {resolution} pixels that goes down to {config.final_resolution} "
+        "among its usual ones, and keys would not show it",
+    )
+    yield (
+        layout.name != "biggan" or _by_resolution(attention, resolution),
+        "attention after some but not all blocks of one entry in its table of resolutions",
+    )
 
 
 def _seen(shortcut_input: str) -> str:

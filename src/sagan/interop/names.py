@@ -136,7 +136,7 @@ class Layout:
         return self.forms
 
 
-_HEYKEETAE = {
+_HEYKEETAE_NAMES = {
     "linear": "",
     "block": "l{n}",
     "convolutions": ("0.module", "", ""),
@@ -147,7 +147,7 @@ _HEYKEETAE = {
     "out": "last.0",
 }
 _TORCH_ATTENTION = ("theta", "phi", "g", "o")
-_STUDIOGAN = {
+_STUDIOGAN_NAMES = {
     "block": "blocks.{n}.0",
     "convolutions": ("conv2d1", "conv2d2", "conv2d0"),
     "attention": "blocks.{n}.0",
@@ -155,7 +155,7 @@ _STUDIOGAN = {
     "gamma": "sigma",
     "attention_counts": True,
 }
-_MMGEN = {
+_MMGEN_NAMES = {
     "block": "conv_blocks.{n}",
     "convolutions": ("conv_1.conv", "conv_2.conv", "shortcut.conv"),
     "attention": "conv_blocks.{n}",
@@ -163,14 +163,14 @@ _MMGEN = {
     "gamma": "gamma",
     "attention_counts": True,
 }
-_MIMICRY = {
+_MIMICRY_NAMES = {
     "block": "block{n}",
     "convolutions": ("c1", "c2", "c_sc"),
     "attention": "attn_block",
     "projections": _TORCH_ATTENTION,
     "gamma": "gamma",
 }
-_BIGGAN = {
+_BIGGAN_NAMES = {
     "linear": "linear",
     "block": "blocks.{n}.0",
     "convolutions": ("conv1", "conv2", "conv_sc"),
@@ -194,11 +194,11 @@ def _studiogan_generator(gain: str, bias: str) -> NetworkNames:
         plain_norm="bn{k}",
         last_norm="bn4",
         out="conv2d5",
-        **_STUDIOGAN,
+        **_STUDIOGAN_NAMES,
     )
 
 
-_STUDIOGAN_DISCRIMINATOR = NetworkNames(linear="linear1", embedding="embedding", **_STUDIOGAN)
+_STUDIOGAN_DISCRIMINATOR = NetworkNames(linear="linear1", embedding="embedding", **_STUDIOGAN_NAMES)
 
 LAYOUTS = (
     # ajbrock/BigGAN-PyTorch, scripts/launch_SAGAN_bs128x2_ema.sh.
@@ -215,9 +215,9 @@ LAYOUTS = (
                 gain="gain", bias="bias", mean="stored_mean", variance="stored_var"
             ),
             out="output_layer.2",
-            **_BIGGAN,
+            **_BIGGAN_NAMES,
         ),
-        discriminator=NetworkNames(embedding="embed", **_BIGGAN),
+        discriminator=NetworkNames(embedding="embed", **_BIGGAN_NAMES),
         forms=(AJBROCK, PLAIN),
         last_batch_norm_eps=1e-5,
         spectral_norm_eps=1e-8,
@@ -258,10 +258,10 @@ LAYOUTS = (
             plain_norm="norm_{k}.norm",
             last_norm="to_rgb.bn",
             out="to_rgb.conv",
-            **_MMGEN,
+            **_MMGEN_NAMES,
         ),
         discriminator=NetworkNames(
-            linear="decision", embedding="proj_y", first_block="from_rgb", offset=-1, **_MMGEN
+            linear="decision", embedding="proj_y", first_block="from_rgb", offset=-1, **_MMGEN_NAMES
         ),
         batch_norm_eps_with_normalised_tables=1e-4,
         bgr=True,
@@ -280,9 +280,9 @@ LAYOUTS = (
             ),
             last_norm="b{last}",
             out="c{last}",
-            **_MIMICRY,
+            **_MIMICRY_NAMES,
         ),
-        discriminator=NetworkNames(linear="l{last}", embedding="l_y", offset=1, **_MIMICRY),
+        discriminator=NetworkNames(linear="l{last}", embedding="l_y", offset=1, **_MIMICRY_NAMES),
         gain_offset=0.0,
         shortcut_input="relu",
         upsampling="bilinear",
@@ -292,8 +292,8 @@ LAYOUTS = (
         name="heykeetae",
         title="heykeetae/Self-Attention-GAN",
         architecture="dcgan",
-        generator=NetworkNames(norm="1", **_HEYKEETAE),
-        discriminator=NetworkNames(**_HEYKEETAE),
+        generator=NetworkNames(norm="1", **_HEYKEETAE_NAMES),
+        discriminator=NetworkNames(**_HEYKEETAE_NAMES),
         forms=(BAR,),
     ),
     # brain-research/self-attention-gan, generator.py and discriminator.py.

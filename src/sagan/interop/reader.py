@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sagan.errors import SaganError
-from sagan.interop.files import ForeignNetwork
+from sagan.interop.foreign_files import ForeignNetwork
 from sagan.interop.names import Kind, Layout, NormNames, WeightForm
 
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from sagan.config import DiscriminatorConfig, GeneratorConfig
 from sagan.errors import SaganError
-from sagan.interop import dcgan
-from sagan.interop.files import ForeignNetwork
+from sagan.interop import heykeetae
+from sagan.interop.foreign_files import ForeignNetwork
 from sagan.interop.names import Layout, NormNames, Role
 from sagan.interop.reader import Reader
 from sagan.interop.recognition import Structure, names_of, place_names, structure
@@ -71,7 +71,7 @@ def convert_network(
     """
     layout = _chosen(layout, choices)
     reader = Reader(layout, network)
-    read = _read_dcgan if layout.architecture == "dcgan" else _read_residual
+    read = _read_heykeetae if layout.architecture == "dcgan" else _read_residual
     config, resolution = read(reader, role)
     config = _fit(reader, config, resolution)
     if layout.bgr:
@@ -113,11 +113,11 @@ def _finish(reader: Reader) -> None:
             )
 
 
-def _read_dcgan(reader: Reader, role: Role) -> tuple[NetworkConfig, int]:
-    count = dcgan.count_layers(reader.layout, role, reader.network)
-    dcgan.read_layers(reader, role, count)
+def _read_heykeetae(reader: Reader, role: Role) -> tuple[NetworkConfig, int]:
+    count = heykeetae.count_layers(reader.layout, role, reader.network)
+    heykeetae.read_layers(reader, role, count)
     reader.finish()
-    return dcgan.configure(reader, role, count), 4 << count
+    return heykeetae.configure(reader, role, count), 4 << count
 
 
 def _chosen(layout: Layout, choices: Choices) -> Layout:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sagan.config import DiscriminatorConfig, places, plan
 from sagan.errors import SaganError
-from sagan.interop.files import ForeignNetwork
+from sagan.interop.foreign_files import ForeignNetwork
 from sagan.interop.names import LAYOUTS, Layout, NetworkNames, NormNames, Role
 
 _LEAVES = r"(weight(_orig|_u|_v|_bar)?|u0|u|w|bias|biases|Matrix|embedding_map)"

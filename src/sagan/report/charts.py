@@ -11,32 +11,39 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sagan.errors import SaganError
+from sagan.evaluation.measures import metric_of
 from sagan.report.history import History, Series
 from sagan.report.verdict import COLLAPSED_VARIETY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_LOSSES = {
+    "discriminator_real": "discriminator, real",
+    "discriminator_fake": "discriminator, fake",
+    "generator": "generator",
+}
 MOST_POINTS = 600
 SMOOTHING = 0.04  # width of the moving average, as a share of the points
-_INK = "#010101"  # stands for the colour of the text, as _SERIES do for the page's series
-_SERIES = tuple(f"#01010{number}" for number in range(2, 8))
+# Stand for the colours of the page, which the browser puts in.
+_TEXT_COLOUR = "#010101"
+_SERIES_COLOURS = tuple(f"#01010{number}" for number in range(2, 8))
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9.0,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _INK,
+    "text.color": _TEXT_COLOUR,
+    "axes.labelcolor": _TEXT_COLOUR,
+    "axes.edgecolor": _TEXT_COLOUR,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
     "axes.grid": True,
-    "grid.color": _INK,
+    "grid.color": _TEXT_COLOUR,
     "grid.alpha": 0.12,
     "grid.linewidth": 0.6,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "xtick.color": _TEXT_COLOUR,
+    "ytick.color": _TEXT_COLOUR,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "legend.frameon": False,
@@ -55,20 +62,6 @@ class Chart:
     svg: str
 
 
-def require_matplotlib() -> None:
-    """Checks that charts can be drawn.
-
-    Raises:
-        SaganError: matplotlib is missing.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise SaganError(
-            "the report draws its curves with matplotlib; run: pip install 'sagan[report]'"
-        ) from error
-
-
 def draw_charts(history: History) -> list[Chart]:
     """Draws what the log holds: losses, gammas, variety, metrics and speed.
 
@@ -77,23 +70,12 @@ def draw_charts(history: History) -> list[Chart]:
     """
     curves = history.curves
     gammas = {_network_and_size(name): curves[name] for name in curves if "_gamma_" in name}
-    losses = {
-        title: curves[name]
-        for name, title in (
-            ("discriminator_real", "discriminator, real"),
-            ("discriminator_fake", "discriminator, fake"),
-            ("generator", "generator"),
-        )
-        if name in curves
-    }
-    variety = {"variety": curves["variety"]} if "variety" in curves else {}
-    speed = {"images/s": curves["images_per_second"]} if "images_per_second" in curves else {}
     chosen = [
         (
             "Losses",
             "The two networks play against each other, so none of these needs to fall. Good runs "
             "hover; a discriminator loss that stays at 0 means that it has won.",
-            losses,
+            _titled(curves, _LOSSES),
             True,
         ),
         (
@@ -107,14 +89,17 @@ def draw_charts(history: History) -> list[Chart]:
             "Variety within a class",
             f"1 is as varied as real pictures. A fall towards 0 is collapse; the dashed line at "
             f"{COLLAPSED_VARIETY} is where this report calls it so.",
-            variety,
+            _titled(curves, {"variety": "variety"}),
             False,
         ),
-        *((name, _METRIC_READING, {name: curve}, False) for name, curve in history.metrics.items()),
+        *(
+            (name, _metric_reading(name), {name: curve}, False)
+            for name, curve in history.metrics.items()
+        ),
         (
             "Speed",
             "Real pictures per second. Dips are samples, evaluations or other work on the machine.",
-            speed,
+            _titled(curves, {"images_per_second": "images/s"}),
             False,
         ),
     ]
@@ -124,10 +109,19 @@ def draw_charts(history: History) -> list[Chart]:
     return charts
 
 
-_METRIC_READING = (
-    "Measured on the way on the averaged generator; distances (FD, KID) should fall. Compare only "
-    "within this curve: the settings below say how it was measured."
-)
+def _titled(curves: Mapping[str, Series], titles: Mapping[str, str]) -> dict[str, Series]:
+    return {title: curves[name] for name, title in titles.items() if name in curves}
+
+
+def _metric_reading(name: str) -> str:
+    """What to look for in a curve of evaluations during training."""
+    metric = metric_of(name)
+    direction = {"lower": "It should fall. ", "higher": "It should rise. "}
+    return (
+        "Measured on the way on the averaged generator. "
+        f"{direction.get(metric.better, '') if metric else ''}Compare only within this curve: the "
+        "settings below say how it was measured."
+    )
 
 
 def _network_and_size(name: str) -> str:
@@ -157,10 +151,16 @@ def _svg(step: int, title: str, curves: Mapping[str, Series], noisy: bool) -> st
         figure = Figure(figsize=(4.8, 2.7), layout="constrained")
         axes = figure.add_subplot()
         for number, (name, curve) in enumerate(curves.items()):
-            _draw(axes, name, thinned(curve), _SERIES[number % len(_SERIES)], noisy=noisy)
+            _plot(
+                axes,
+                name,
+                thinned(curve),
+                _SERIES_COLOURS[number % len(_SERIES_COLOURS)],
+                noisy=noisy,
+            )
         if "variety" in curves:
-            _mark(axes, 1, _INK, "as varied as real pictures")
-            _mark(axes, COLLAPSED_VARIETY, _SERIES[1], "collapsed below")
+            _mark(axes, 1, _TEXT_COLOUR, "as varied as real pictures")
+            _mark(axes, COLLAPSED_VARIETY, _SERIES_COLOURS[1], "collapsed below")
         axes.set_xlim(0, max(step, 1))
         if "images/s" in curves:
             axes.set_ylim(bottom=0)
@@ -175,7 +175,7 @@ def _svg(step: int, title: str, curves: Mapping[str, Series], noisy: bool) -> st
     return _inline(file.getvalue())
 
 
-def _draw(axes: Axes, name: str, curve: Series, colour: str, *, noisy: bool) -> None:
+def _plot(axes: Axes, name: str, curve: Series, colour: str, *, noisy: bool) -> None:
     marker = "o" if len(curve.steps) <= 20 else ""
     if noisy:
         axes.plot(curve.steps, curve.values, color=colour, alpha=0.22, linewidth=1)
@@ -228,8 +228,8 @@ def smoothed(curve: Series) -> Series:
 def _inline(document: str) -> str:
     """The svg element alone, its colours those of the page, its identifiers used once."""
     svg = document[document.index("<svg") :]
-    svg = svg.replace(_INK, "currentColor")
-    for number, colour in enumerate(_SERIES, 1):
+    svg = svg.replace(_TEXT_COLOUR, "currentColor")
+    for number, colour in enumerate(_SERIES_COLOURS, 1):
         svg = svg.replace(colour, f"var(--series-{number})")
     svg = re.sub(r'<g id="[^"]+">', "<g>", svg)
     return re.sub(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +56,7 @@ def read_history(folder: Path) -> History:
         measured = record.pop("evaluation", {})
         for target, numbers in ((metrics, measured), (curves, record)):
             for name, value in numbers.items() if isinstance(numbers, dict) else ():
-                if isinstance(value, int | float) and math.isfinite(value):
+                if isinstance(value, int | float) and abs(value) <= sys.float_info.max:
                     target.setdefault(name, {})[step] = float(value)
     return History(step=newest, curves=_sorted(curves), metrics=_sorted(metrics))
 

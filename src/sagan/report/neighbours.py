@@ -9,7 +9,7 @@ import numpy as np
 from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.evaluation.metrics import nearest_neighbours
-from sagan.report.pictures import Picture, embedded
+from sagan.report.sheets import Picture, embedded
 from sagan.sampling.generator import TrainedGenerator
 
 SEARCHED = 20_000  # training pictures at most
@@ -71,7 +71,9 @@ def find_neighbours(generator: TrainedGenerator, dataset: Dataset) -> Neighbours
     shown = by_distance[np.linspace(0, PROBES - 1, SHOWN).round().astype(int)]
     return Neighbours(
         rows=tuple(
-            _row(generator, dataset, fake, seed, rows[nearest[seed]], distances[seed] / usual)
+            _with_matches(
+                generator, dataset, fake, seed, rows[nearest[seed]], distances[seed] / usual
+            )
             for seed in shown.tolist()
         ),
         ratio=float(np.median(distances[:, 0])) / usual,
@@ -100,7 +102,7 @@ def _compared(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return small.reshape(len(rows), -1)
 
 
-def _row(
+def _with_matches(
     generator: TrainedGenerator,
     dataset: Dataset,
     fake: np.ndarray,

@@ -16,11 +16,12 @@ from sagan import config as settings
 from sagan.config import Config
 from sagan.data import Dataset, load_dataset
 from sagan.errors import SaganError
+from sagan.inspection.timeline_figure import require_matplotlib
 from sagan.report import verdict
-from sagan.report.charts import draw_charts, require_matplotlib
+from sagan.report.charts import draw_charts
 from sagan.report.history import History, read_history
 from sagan.report.neighbours import find_neighbours
-from sagan.report.pictures import (
+from sagan.report.sheets import (
     attention_figures,
     attention_over_time,
     attention_to_real,

@@ -62,7 +62,7 @@ def tables_of(records: Sequence[Record]) -> list[Table]:
 def _table(group: Sequence[Record]) -> Table:
     first = group[0]
     return Table(
-        columns=tuple(Column(_title(record), record) for record in group),
+        columns=tuple(Column(_column_title(record), record) for record in group),
         rows=tuple(tuple(row) for row in value_rows(group)),
         protocol=tuple(
             (name.replace("_", " "), str(value)[:16] if name.endswith("sha256") else str(value))
@@ -79,7 +79,7 @@ def _names(mappings: Sequence) -> list[str]:
     return list(dict.fromkeys(name for mapping in mappings for name in mapping))
 
 
-def _title(record: Record) -> str:
+def _column_title(record: Record) -> str:
     step = record.subject.get("step")
     return str(record.subject.get("path")) if step is None else f"step {step:,}"
 

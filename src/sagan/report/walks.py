@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from sagan.images import grid
-from sagan.report.pictures import Picture, Sheet, embedded, spread
+from sagan.report.sheets import Picture, Sheet, embedded, spread
 from sagan.sampling.animation import save_animation
 from sagan.sampling.generator import TrainedGenerator, shown_classes
 from sagan.sampling.interpolation import class_path, latent_path

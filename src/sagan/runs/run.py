@@ -157,7 +157,8 @@ def _record(line: bytes) -> dict[str, Any] | None:
         record = json.loads(line.decode())
     except (ValueError, RecursionError):  # brackets by the thousand recurse too deeply
         return None
-    return record if isinstance(record, dict) and type(record.get("step")) is int else None
+    step = record.get("step") if isinstance(record, dict) else None
+    return record if type(step) is int and 0 <= step < 2**53 else None
 
 
 def checkpoint_files(folder: Path) -> list[Path]:

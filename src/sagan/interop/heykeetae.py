@@ -6,7 +6,7 @@ import math
 
 from sagan.config import DiscriminatorConfig, GeneratorConfig
 from sagan.errors import SaganError
-from sagan.interop.files import ForeignNetwork
+from sagan.interop.foreign_files import ForeignNetwork
 from sagan.interop.names import Layout, NormNames, Role
 from sagan.interop.reader import Reader
 from sagan.interop.recognition import names_of, numbers

@@ -29,7 +29,7 @@ FEWEST_COLUMNS = 4
 ATTENTION_FIGURES = 3
 REAL_FIGURES = 2
 
-_Item = TypeVar("_Item")
+_Chosen = TypeVar("_Chosen")
 
 _GAP = 2  # padding of sagan.images.grid
 
@@ -52,7 +52,7 @@ class Sheet(NamedTuple):
     """() where rows have no names."""
 
 
-class Frame(NamedTuple):
+class TimelineFrame(NamedTuple):
     """The pictures of fixed seeds at one step."""
 
     step: int
@@ -62,7 +62,7 @@ class Frame(NamedTuple):
 class Timeline(NamedTuple):
     """How the pictures of fixed seeds changed."""
 
-    frames: tuple[Frame, ...]
+    frames: tuple[TimelineFrame, ...]
     rows: tuple[str, ...]
     cut: bool
     """Some rows or columns of the stored sheets were left out."""
@@ -101,11 +101,13 @@ def timeline(folder: Path, generator: TrainedGenerator | None, resolution: int) 
         raise SaganError("training has left no sheet of pictures yet")
     frames, cut = [], False
     for path in spread(paths, FRAMES):
-        image = _read(path)
+        image = _read_sheet(path)
         shown = _cut(image, resolution + _GAP)
         cut |= shown.shape != image.shape
         step = int(re.sub(r"\D", "", path.stem))
-        frames.append(Frame(step, embedded(shown, f"Pictures of fixed seeds at step {step:,}")))
+        frames.append(
+            TimelineFrame(step, embedded(shown, f"Pictures of fixed seeds at step {step:,}"))
+        )
     rows = _row_names(generator) if generator is not None else ()
     shown_rows = (frames[-1].picture.height - _GAP) // (resolution + _GAP)
     return Timeline(tuple(frames), rows[:shown_rows], cut, len(paths))
@@ -153,7 +155,7 @@ def attention_over_time(folder: Path) -> list[Picture]:
     return [embedded(attention_timeline(folder), description)]
 
 
-def spread(items: Sequence[_Item], count: int) -> list[_Item]:
+def spread(items: Sequence[_Chosen], count: int) -> list[_Chosen]:
     """Evenly chosen items, with the first and the last."""
     places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
     return [items[place] for place in places]
@@ -163,7 +165,7 @@ def _row_names(generator: TrainedGenerator) -> tuple[str, ...]:
     return tuple(generator.class_names[label] for label in shown_classes(generator))
 
 
-def _read(path: Path) -> np.ndarray:
+def _read_sheet(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
