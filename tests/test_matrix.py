@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections import defaultdict
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from sagan.config.presets import PRESETS, preset
 from sagan.evaluation.features import FeatureExtractor
 from sagan.images import save_png
 from sagan.inspection import attention_timeline
+from sagan.report.charts import draw_charts
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.run import checkpoint_files
 
@@ -27,22 +29,20 @@ SEED = 3
 
 
 def shrunk(config):
-    """The same choices in a network as narrow as its attention allows, at 32 pixels if it can."""
-    residual = config.generator.architecture == "residual"
-    resolution = 32 if residual else config.data.resolution
+    """The same choices at 32 pixels, in a network as narrow as its attention allows."""
 
     def narrow(network):
+        sides = [32 * side // config.data.resolution for side in network.attention]
+        fits = all(side >= 4 for side in sides)
         return replace(
             network,
             base_channels=8 // min(network.channels or (1,)),
-            attention=tuple(
-                side * resolution // config.data.resolution for side in network.attention
-            ),
+            attention=tuple(sides) if fits else network.attention,
         )
 
     return replace(
         config,
-        data=replace(config.data, resolution=resolution),
+        data=replace(config.data, resolution=32),
         generator=replace(narrow(config.generator), latent_dim=16),
         discriminator=narrow(config.discriminator),
         train=replace(config.train, steps=1, batch_size=4, precision="float32"),
@@ -59,8 +59,10 @@ def altered(generator=None, discriminator=None):
     )
 
 
-# Presets that differ in their pictures alone are one: lsun64 is celeba64.
-CONFIGS = {name: shrunk(preset(name)) for name in PRESETS if name != "lsun64"} | {
+PRESETS_OF = defaultdict(list)  # some differ in their size or pictures alone
+for each in PRESETS:
+    PRESETS_OF[shrunk(preset(each))].append(each)
+CONFIGS = {" = ".join(names): config for config, names in PRESETS_OF.items()} | {
     "two layers of one side": altered(
         {"attention": (8, 16)},
         {"channels": (4, 4, 4, 4), "final_resolution": 8}
@@ -96,16 +98,23 @@ def keys_of(config):
     }
 
 
+def once(function, key):
+    """A function that is called for the first of several equal arguments only."""
+    results = {}
+
+    def result(argument, **_):
+        if key(argument) not in results:
+            results[key(argument)] = function(argument)
+        return results[key(argument)]
+
+    return result
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _own_cache_and_extractor(tmp_path_factory):
-    """And the timeline, which the report shows as well, is drawn once for both."""
-    timelines = {}
-
-    def timeline(folder, **_):
-        if folder not in timelines:
-            timelines[folder] = attention_timeline(folder)
-        return timelines[folder]
-
+    """And slow drawings only once: a timeline also for the report, charts for equal curves."""
+    timeline = once(attention_timeline, key=str)
+    charts = once(draw_charts, key=lambda history: tuple(history.curves))
     extractor = FeatureExtractor(
         name="pooled",
         title="Pooled",
@@ -120,8 +129,9 @@ def _own_cache_and_extractor(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAGAN_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr("sagan.evaluation.features.load_extractor", lambda *_, **__: extractor)
-        for place in ("inspection", "report.pictures"):
-            patch.setattr(f"sagan.{place}.attention_timeline", timeline)
+        patch.setattr("sagan.inspection.attention_timeline", timeline)
+        patch.setattr("sagan.report.pictures.attention_timeline", timeline)
+        patch.setattr("sagan.report.page.draw_charts", charts)
         yield
 
 
@@ -191,18 +201,14 @@ def assert_says_what_is_missing(capsys, network, *arguments):
     assert f"this {network} has no attention layer; train with --{network}.attention" in line
 
 
-def assert_rows(path, capsys, points, keys):
-    """The files of rows that a command named are those of the layers, and each row sums to 1."""
+def assert_rows(capsys, points, keys):
+    """Each layer's rows went into a file that was named, and each of them sums to 1."""
     named = re.findall(r"^(.*\.npy): (\d+) points", capsys.readouterr().out, re.MULTILINE)
-    assert len(named) == len(keys)
-    found = []
-    for file, count in named:
-        rows = np.load(file)
-        assert len(rows) == int(count) == points
-        np.testing.assert_allclose(rows.sum(1), 1, atol=1e-5)
-        found.append(rows.shape[1])
-    assert found == keys
-    assert path.parent == type(path)(named[0][0]).parent
+    rows = [np.load(file) for file, _ in named]
+    assert sorted(weights.shape for weights in rows) == [(points, count) for count in keys]
+    assert [int(count) for _, count in named] == [points] * len(keys)
+    for weights in rows:
+        np.testing.assert_allclose(weights.sum(1), 1, atol=1e-5)
 
 
 def test_sample(model, config, tmp_path, capsys):
@@ -224,7 +230,7 @@ def test_attention_in_a_generated_picture(model, keys, tmp_path, capsys):
         assert_says_what_is_missing(capsys, "generator", *command)
         return
     assert run(*command) == 0
-    assert_rows(raw, capsys, 4, keys["generator"])
+    assert_rows(capsys, 4, keys["generator"])
     assert pixels(figure).std() > 1
 
 
@@ -236,7 +242,7 @@ def test_attention_in_a_given_picture(model, keys, few_pictures, tmp_path, capsy
         assert_says_what_is_missing(capsys, "discriminator", *command)
         return
     assert run(*command) == 0
-    assert_rows(raw, capsys, 5, keys["discriminator"])
+    assert_rows(capsys, 5, keys["discriminator"])
     assert pixels(figure).std() > 1
 
 
@@ -255,7 +261,7 @@ def test_attention_statistics(model, keys, tmp_path, capsys):
         for spread in (layer["uniform"], layer["mean"], *layer["classes"].values()):
             assert 0 < spread["distance"] < math.sqrt(2)
             assert 0 <= spread["outside"] <= 1
-    assert found == keys
+    assert {network: sorted(counts) for network, counts in found.items()} == keys
 
 
 def test_attention_timeline(model, keys, tmp_path, capsys):
