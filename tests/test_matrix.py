@@ -128,7 +128,9 @@ def _own_cache_and_extractor(tmp_path_factory):
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAGAN_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr("sagan.evaluation.features.load_extractor", lambda *_, **__: extractor)
+        for place in ("features", "evaluate"):  # wherever the command looks it up
+            name = f"sagan.evaluation.{place}.load_extractor"
+            patch.setattr(name, lambda *_, **__: extractor, raising=False)
         patch.setattr("sagan.inspection.attention_timeline", timeline)
         patch.setattr("sagan.report.pictures.attention_timeline", timeline)
         patch.setattr("sagan.report.page.draw_charts", charts)
