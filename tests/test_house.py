@@ -4,6 +4,8 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
+from benchmarks.house import by_the_pieces, crossed
+
 SOURCE = Path(__file__).parent.parent / "src" / "sagan"
 FILES = sorted(SOURCE.rglob("*.py"))
 TREES = {path.relative_to(SOURCE).as_posix(): ast.parse(path.read_text()) for path in FILES}
@@ -77,3 +79,13 @@ def test_a_name_has_one_home():
     several = {name: places for name, places in homes.items() if len(places) > 1}
     require_none({name: sorted(p) for name, p in several.items() if MIRRORS.get(name) != p})
     assert several.keys() >= MIRRORS.keys()  # what is listed is so still
+
+
+def test_a_picture_crosses_no_room_above_training():
+    """From a folder of pictures to a PNG, by the pieces: in no room that only looks at models."""
+    rooms = {
+        path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in crossed(by_the_pieces)
+    }
+    below = {"config", "system", "nn", "losses", "data", "images", "runs", "sampling", "training"}
+    assert rooms <= below | {"errors", "__init__"}
+    assert rooms >= {"data", "nn", "losses", "training", "runs", "sampling", "images"}

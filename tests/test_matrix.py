@@ -3,21 +3,22 @@
 import json
 import math
 import re
+import sys
 from collections import defaultdict
 from dataclasses import replace
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import Pooled
+from conftest import pooled_extractor
 from test_cli import mistake, pixels, run
 
 from sagan import config as settings
 from sagan.config import places, plan
 from sagan.config.presets import PRESETS, preset
-from sagan.evaluation.features import FeatureExtractor
 from sagan.images import save_png
 from sagan.inspection import attention_timeline
 from sagan.report.charts import draw_charts
@@ -113,27 +114,19 @@ def once(function, key):
 @pytest.fixture(scope="module", autouse=True)
 def _own_cache_and_extractor(tmp_path_factory):
     """And slow drawings only once: a timeline also for the report, charts for equal curves."""
-    timeline = once(attention_timeline, key=str)
-    charts = once(draw_charts, key=lambda history: tuple(history.curves))
-    extractor = FeatureExtractor(
-        name="pooled",
-        title="Pooled",
-        weights_sha256="0" * 64,
-        resize="none",
-        feature_dim=48,
-        logit_dim=5,
-        network=Pooled(),
-        device=torch.device("cpu"),
-        batch_size=64,
-    )
+    extractor = pooled_extractor()
+    stand_ins = {
+        "attention_timeline": once(attention_timeline, key=str),
+        "draw_charts": once(draw_charts, key=lambda history: tuple(history.curves)),
+        "load_extractor": lambda *_, **__: extractor,
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAGAN_CACHE", str(tmp_path_factory.mktemp("cache")))
-        for place in ("features", "evaluate"):  # wherever the command looks it up
-            name = f"sagan.evaluation.{place}.load_extractor"
-            patch.setattr(name, lambda *_, **__: extractor, raising=False)
-        patch.setattr("sagan.inspection.attention_timeline", timeline)
-        patch.setattr("sagan.report.pictures.attention_timeline", timeline)
-        patch.setattr("sagan.report.page.draw_charts", charts)
+        for command in ("evaluation.evaluate", "report"):
+            import_module(f"sagan.{command}")  # so that what it looks up is there to be replaced
+        for module in [module for name, module in sys.modules.items() if name.startswith("sagan.")]:
+            for name in stand_ins.keys() & vars(module).keys():
+                patch.setattr(module, name, stand_ins[name])
         yield
 
 
