@@ -87,10 +87,8 @@ class Pooled(nn.Module):
         return features, 10 * features[:, :5]
 
 
-@pytest.fixture
-def extractor(tmp_path, monkeypatch):
-    """A feature extractor that needs no weights, with a cache of its own."""
-    monkeypatch.setenv("SAGAN_CACHE", str(tmp_path / "cache"))
+def pooled_extractor():
+    """A feature extractor that needs no weights."""
     return FeatureExtractor(
         name="pooled",
         title="Pooled",
@@ -102,6 +100,13 @@ def extractor(tmp_path, monkeypatch):
         device=torch.device("cpu"),
         batch_size=64,
     )
+
+
+@pytest.fixture
+def extractor(tmp_path, monkeypatch):
+    """A feature extractor that needs no weights, with a cache of its own."""
+    monkeypatch.setenv("SAGAN_CACHE", str(tmp_path / "cache"))
+    return pooled_extractor()
 
 
 @pytest.fixture

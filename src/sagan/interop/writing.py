@@ -86,7 +86,6 @@ def foreign_state(checkpoint: Checkpoint, layout: Layout, role: Role) -> dict[st
     config = getattr(checkpoint.config, role)
     tensors = _with_plain_tables(checkpoint.parts[role])
     classes = len(checkpoint.class_names)
-    count = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks."))
     stages = plan(config, resolution)
     if isinstance(config, GeneratorConfig):
         stages = stages[1:]
@@ -95,7 +94,7 @@ def foreign_state(checkpoint: Checkpoint, layout: Layout, role: Role) -> dict[st
     if layout.bgr:
         reverse_colours(tensors, role)
     writer = _Writer(layout, tensors)
-    structure = structure_of(layout, role, count, attention)
+    structure = structure_of(layout, role, len(stages), attention)
     _write_network(writer, structure, role, [attention[block] for block, _ in structure.attention])
     if isinstance(config, GeneratorConfig):
         _write_norms(writer, structure, config.batch_norm_eps)
