@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny
+from sagan.inspection.capture import captured_inputs, explicit_rows
 
 from sagan.data import load_dataset
 from sagan.errors import SaganError
 from sagan.images import to_uint8
+from sagan.images.figure import attention_figure
+from sagan.images.maps import attended_regions
+from sagan.images.queries import query_index
 from sagan.inspection import (
     attention_figure_of,
     attention_figure_of_picture,
@@ -22,10 +26,6 @@ from sagan.inspection import (
     view_of_picture,
     view_of_seed,
 )
-from sagan.inspection.capture import captured_inputs, explicit_rows
-from sagan.inspection.figure import attention_figure
-from sagan.inspection.maps import attended_regions
-from sagan.inspection.queries import query_index
 from sagan.inspection.statistics import judged_images, measure
 from sagan.nn.layers import SelfAttention2d
 from sagan.nn.residual import Discriminator, Generator

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from sagan.errors import SaganError
-from sagan.inspection.drawing import QUERY_COLOURS
-from sagan.inspection.figure import attention_figure
-from sagan.inspection.maps import attended_regions, heat_map
-from sagan.inspection.queries import choose_query_points, grid_points, query_index
+from sagan.images.drawing import QUERY_COLOURS
+from sagan.images.figure import attention_figure
+from sagan.images.maps import attended_regions, heat_map
+from sagan.images.queries import choose_query_points, grid_points, query_index
 from sagan.inspection.timeline_figure import Curve, Frame, Look, timeline_figure
 
 SIDE = 8
