@@ -28,6 +28,7 @@ class Pictures(np.ndarray):
     """
 
     def __new__(cls, pictures: np.ndarray) -> Pictures:
+        """Checks the array and views it as pictures."""
         if not _are_pictures(pictures):
             raise SaganError(
                 f"{pictures.dtype} {pictures.shape} are no pictures; they are uint8 (N, 3, H, W)"

@@ -65,7 +65,8 @@ def attention_timeline(
 
     Raises:
         SaganError: The folder is no run or holds no checkpoint, neither network has attention
-            (there), the class is unknown, the point lies outside the picture, or matplotlib is absent.
+            (there), the class is unknown, the point lies outside the picture, or matplotlib is
+            absent.
     """
     require_matplotlib()
     folder = Path(folder)
@@ -82,7 +83,7 @@ def attention_timeline(
     labels = range(max(1, len(last.class_names)))
     labels = sorted({number, *labels[:: -(-len(labels) // _MOST_CLASSES)]})
     shown = shown_images(last, labels, _PICTURES)
-    observed = _observed(networks, seed, number, shown, layer, {})
+    observed = _observations(networks, seed, number, shown, layer, {})
     if not observed:
         raise SaganError("the training data hold no picture of this class; choose another")
     points = {name: [point or attention.points[0][0]] for name, attention in observed.items()}
@@ -90,7 +91,7 @@ def attention_timeline(
     measured: list[tuple[int, list[LayerStatistics]]] = []
     for checkpoint in _evenly_read(checkpoint_files(folder), MOST_CHECKPOINTS):
         networks = networks_of(checkpoint)
-        observed = _observed(networks, seed, number, shown, layer, points)
+        observed = _observations(networks, seed, number, shown, layer, points)
         snapshots.append(Snapshot(step=checkpoint.step, attention=observed))
         layers = measure_all(networks, labels, _PICTURES, shown, layer)
         measured.append((checkpoint.step, layers))
@@ -104,7 +105,7 @@ def attention_timeline(
     )
 
 
-def _observed(
+def _observations(
     networks: Sequence[TrainedNetwork],
     seed: int,
     number: int,
