@@ -91,6 +91,33 @@ def test_raw_rows_of_several_layers(capsys, tmp_path):
     assert "no discriminator" in mistake(capsys, *look)
 
 
+def test_layers_of_one_side_are_all_selected_and_have_files_of_their_own(capsys, tmp_path):
+    from conftest import tiny
+
+    from sagan.nn.residual import Discriminator
+
+    blocks = {"channels": (1, 2, 2, 2), "final_resolution": 8, "attention_blocks": (1, 2, 3)}
+    settings = replace(tiny().discriminator, attention=(), attention_pooling=False, **blocks)
+    config = replace(tiny(), discriminator=settings)
+    network = Discriminator(config.discriminator, resolution=32, num_classes=2)
+    model, picture = tmp_path / "three.safetensors", tmp_path / "red.png"
+    parts = {"discriminator": network.state_dict()}
+    checkpoints.save(
+        checkpoints.Checkpoint(config=config, class_names=("dark", "light"), step=1, parts=parts),
+        model,
+    )
+    Image.new("RGB", (32, 32), "red").save(picture)
+    end = ["--raw", tmp_path / "rows.npy", "-o", tmp_path / "attention.png"]
+    look = ["attention", model, "--picture", picture, "--resolution", 8, "--grid", 2, *end]
+    assert run(*look) == 0
+    assert [line.split(": ")[1] for line in capsys.readouterr().out.splitlines()[1:]] == [
+        "4 points 8,8 24,8 8,24 24,24 of 64 keys"
+    ] * 2
+    for name in ("8", "8-2"):
+        assert np.load(tmp_path / f"rows-{name}.npy").shape == (4, 64)
+    assert not (tmp_path / "rows-16.npy").exists()
+
+
 def test_statistics(capsys, tmp_path, trained_run):
     output = tmp_path / "statistics.json"
     assert run("attention", trained_run, "--statistics", "--samples", 2, "-o", output) == 0

@@ -23,12 +23,14 @@ from sagan.inspection import (
     statistics_table,
 )
 from sagan.inspection.statistics import measure, shown_images
+from sagan.inspection.timeline_figure import timeline_figure
 from sagan.nn.layers import SelfAttention2d
 from sagan.nn.residual import Discriminator, Generator
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.run import checkpoint_files
 from sagan.sampling.attention import explicit_rows
 from sagan.sampling.generator import TrainedDiscriminator, TrainedGenerator
+from sagan.training.run import Driver
 
 NAMES = ("dark", "light")
 
@@ -464,6 +466,78 @@ def test_a_timeline_without_the_data_shows_the_generator_only(run_of_three, monk
     )
     attention_timeline(run_of_three)
     assert [list(snapshot.attention) for snapshot in drawn[0]] == [["generated picture"]] * 3
+
+
+@pytest.fixture(scope="session")
+def unusual_run(tmp_path_factory, picture_folder):
+    """A run whose generator does not pool keys and whose discriminator attends twice at 8 x 8."""
+    folder = tmp_path_factory.mktemp("runs") / "unusual"
+    config = tiny(steps=2)
+    blocks = {"channels": (1, 2, 2, 2), "final_resolution": 8, "attention_blocks": (2, 3)}
+    config = replace(
+        config,
+        data=replace(config.data, source=str(picture_folder)),
+        generator=replace(config.generator, attention=(8, 16), attention_pooling=False),
+        discriminator=replace(config.discriminator, attention=(), **blocks),
+    )
+    Driver(config, folder).train()
+    return folder
+
+
+def test_statistics_of_unpooled_keys_and_of_two_layers_of_one_side(unusual_run):
+    layers = attention_statistics(unusual_run, count=2)
+    assert [(x.network, x.place.name, x.uniform.keys) for x in layers] == [
+        ("generator", "8", 64),
+        ("generator", "16", 256),
+        ("discriminator", "8", 16),
+        ("discriminator", "8-2", 16),
+    ]
+    eights = attention_statistics(unusual_run, count=2, layer=8)
+    assert [x.place.name for x in eights] == ["8", "8", "8-2"]
+
+
+def test_a_timeline_of_unpooled_keys_and_of_two_layers_of_one_side(unusual_run, monkeypatch):
+    drawn = []
+
+    def keep(*args, **named):
+        drawn.append(args)
+        return timeline_figure(*args, **named)
+
+    monkeypatch.setattr("sagan.inspection.timeline.timeline_figure", keep)
+    assert attention_timeline(unusual_run).ndim == 3
+    assert attention_timeline(unusual_run, layer=8).ndim == 3
+    names = ["generator, 8 x 8", "discriminator, 8 x 8", "discriminator, 8 x 8, block 2"]
+    gammas, entropies, _ = drawn[1]
+    for curves in (gammas, entropies):
+        assert [curve.name for curve in curves] == names
+    logged = [json.loads(line) for line in (unusual_run / "log.jsonl").read_text().splitlines()]
+    expected = [x["discriminator_gamma_8-2"] for x in logged if "discriminator_gamma_8-2" in x]
+    assert list(gammas[2].values) == expected != []
+    assert [curve.reference for curve in entropies] == pytest.approx(np.log([64, 16, 16]))
+
+
+def test_a_timeline_of_a_discriminator_alone(trained_run, tmp_path, monkeypatch):
+    """Where only the discriminator has attention, and its data are gone."""
+    checkpoint = checkpoints.load(checkpoint_files(trained_run)[-1])
+    config = replace(
+        checkpoint.config,
+        generator=replace(checkpoint.config.generator, attention=()),
+        data=replace(checkpoint.config.data, source="/no/such/folder"),
+    )
+    network = Generator(config.generator, resolution=32, num_classes=2)
+    parts = {
+        "generator": network.state_dict(),
+        "discriminator": checkpoint.parts["discriminator"],
+    }
+    checkpoint = replace(checkpoint, config=config, parts=parts)
+    checkpoints.save(checkpoint, tmp_path / "checkpoints" / "step-00000002.safetensors")
+    (tmp_path / "config.toml").write_text("")
+    drawn = []
+    monkeypatch.setattr(
+        "sagan.inspection.timeline.timeline_figure", lambda *args, **_: drawn.append(args[2])
+    )
+    attention_timeline(tmp_path)
+    assert drawn[0][0].attention["generated picture"].network == "discriminator"
 
 
 def test_a_timeline_leaves_a_damaged_checkpoint_out(run_of_three):

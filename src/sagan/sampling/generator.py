@@ -60,7 +60,7 @@ class TrainedGenerator(TrainedNetwork):
             raise SaganError(
                 f"latents must have shape (N, {self.latent_dim}); got {tuple(latents.shape)}"
             )
-        return self.network(latents.to(self.device), self._labels(labels, len(latents)))
+        return self.network(latents.to(self.device), self._labels(labels, latents.shape[0]))
 
     @torch.inference_mode()
     def sample(
@@ -156,7 +156,7 @@ class TrainedDiscriminator(TrainedNetwork):
         """
         if not is_traced():
             self._require_images(images)
-        return self.network(images.to(self.device), self._labels(labels, len(images)))
+        return self.network(images.to(self.device), self._labels(labels, images.shape[0]))
 
     def _require_images(self, images: Tensor) -> None:
         wanted = (3, self.resolution, self.resolution)

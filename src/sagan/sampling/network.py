@@ -114,7 +114,8 @@ class TrainedNetwork(nn.Module):
     def _labels(self, labels: Tensor | None, count: int) -> Tensor:
         """What the network is given as labels, on its device."""
         if labels is None:
-            labels = self.label_numbers(None, count)
+            self.label_numbers(None, 0)  # refuses where there are classes
+            labels = torch.zeros(count, dtype=torch.int64)
         if not is_traced():
             require_labels(labels, len(self.class_names), count)
         return labels.to(self.device)
