@@ -23,7 +23,7 @@ from sagan.nn.residual import AnyGenerator, make_discriminator, make_generator
 from sagan.runs.checkpoint import Checkpoint, restore_network
 from sagan.runs.run import load_checkpoint
 from sagan.sampling.attention import Attention, Points, observe
-from sagan.sampling.latents import draw_latents
+from sagan.sampling.latents import draw_latents, whole_numbers
 from sagan.sampling.network import Labels, TrainedNetwork, is_traced
 from sagan.system.device import pick_device, require_compiler
 
@@ -115,7 +115,7 @@ class TrainedGenerator(TrainedNetwork):
             SaganError: As for :meth:`sample`; there is no attention (there), it is not finite, or
                 a point lies outside the picture.
         """
-        seeds = [seeds] if isinstance(seeds, int) else list(seeds)
+        seeds = whole_numbers([seeds] if isinstance(seeds, int | np.integer) else seeds)
         latents = draw_latents(seeds, self.latent_dim, truncation=truncation)
         if labels is None and self.class_names:
             labels = self.class_names[0]

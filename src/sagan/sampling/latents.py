@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from operator import index
 
 import numpy as np
@@ -30,7 +30,7 @@ def draw_latents(
     """
     latents = [
         torch.randn(latent_dim, generator=torch.Generator().manual_seed(seed))
-        for seed in _whole_numbers(seeds)
+        for seed in whole_numbers(seeds)
     ]
     stacked = torch.stack(latents) if latents else torch.empty(0, latent_dim)
     if truncation is None:
@@ -43,16 +43,22 @@ def draw_latents(
     return torch.special.ndtri(quantile).clamp(-limit, limit).float()
 
 
-def _whole_numbers(seeds: Iterable[int]) -> Iterator[int]:
+def whole_numbers(seeds: Iterable[int]) -> list[int]:
+    """Reads seeds from a list, a range, an array or a tensor.
+
+    Raises:
+        SaganError: It is a single number, or one is no whole number from 0.
+    """
     if isinstance(seeds, np.ndarray | Tensor):
         seeds = seeds.tolist()  # of a single number it gives that number
-    if isinstance(seeds, int | float | np.number):
+    if not isinstance(seeds, Iterable):
         raise SaganError(f"give several seeds as range({seeds}), or the one seed as [{seeds}]")
+    numbers = []
     for seed in seeds:
         try:
-            number = index(seed)
+            numbers.append(index(seed))
         except TypeError:
             raise SaganError(f"seed {seed!r} is no whole number") from None
-        if not 0 <= number < 2**63:
-            raise SaganError(f"seed {number} is out of range; it must be a whole number from 0")
-        yield number
+        if not 0 <= numbers[-1] < 2**63:
+            raise SaganError(f"seed {seed} is out of range; it must be a whole number from 0")
+    return numbers
