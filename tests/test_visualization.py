@@ -8,7 +8,7 @@ from sagan.images.drawing import QUERY_COLOURS
 from sagan.images.figure import attention_figure
 from sagan.images.maps import attended_regions, heat_map
 from sagan.images.queries import choose_query_points, grid_points, query_index
-from sagan.inspection.timeline_figure import Series, Snapshot, timeline_figure
+from sagan.inspection.timeline_figure import Curve, Snapshot, timeline_figure
 from sagan.sampling.attention import Attention
 
 SIDE = 8
@@ -324,8 +324,8 @@ def snapshots(count, *sides, pictures=("generated",)):
 
 
 def test_a_timeline_grows_with_checkpoints_and_layers():
-    gamma = [Series(name="generator", steps=[50, 100, 150], values=[0.0, 0.1, 0.2])]
-    entropy = [Series(name="generator", steps=[100], values=[3.0], reference=np.log(64))]
+    gamma = [Curve(name="generator", steps=[50, 100, 150], values=[0.0, 0.1, 0.2])]
+    entropy = [Curve(name="generator", steps=[100], values=[3.0], reference=np.log(64))]
     one = timeline_figure(gamma, entropy, snapshots(1, 16), caption="A run")
     ten = timeline_figure(gamma, entropy, snapshots(10, 16))
     two = timeline_figure([], entropy, snapshots(1, 16, 32))

@@ -27,7 +27,7 @@ _EXCLUDE = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selection:
+class Question:
     """What to look at, and from where."""
 
     class_name: Annotated[str | None, Parameter(name="--class")] = None
@@ -63,7 +63,7 @@ def attention(
     model: Path,
     /,
     *,
-    selection: Annotated[Selection, Parameter(name="*")] = Selection(),
+    question: Annotated[Question, Parameter(name="*")] = Question(),
     statistics: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     samples: int | None = None,
     timeline: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
@@ -79,7 +79,7 @@ def attention(
     ----------
     model
         A run folder, a checkpoint or an exported file.
-    selection
+    question
         What to look at, and from where.
     statistics
         Print entropy, distance and long-range share of the attention, per layer and class.
@@ -95,24 +95,24 @@ def attention(
         The PNG file to write, attention.png by default; with --statistics a JSON file.
     """
     _require_compatible(
-        selection, {"--statistics": statistics, "--timeline": timeline, "--raw": raw}
+        question, {"--statistics": statistics, "--timeline": timeline, "--raw": raw}
     )
-    if raw is not None and len(selection.picture) > 1:
+    if raw is not None and len(question.picture) > 1:
         raise SaganError("--raw takes the rows of one picture; give --picture once")
     if samples is not None and not statistics:
         raise SaganError("--samples counts only with --statistics; leave it out or add that")
     if statistics:
-        _print_statistics(model, selection, samples, output)
+        _print_statistics(model, question, samples, output)
     elif timeline:
-        _draw_timeline(model, selection, output or _FIGURE)
+        _draw_timeline(model, question, output or _FIGURE)
     else:
-        _draw(model, selection, output or _FIGURE, raw)
+        _draw(model, question, output or _FIGURE, raw)
 
 
-def _require_compatible(selection: Selection, flags: Mapping[str, object]) -> None:
+def _require_compatible(question: Question, flags: Mapping[str, object]) -> None:
     given = {name for name, value in flags.items() if value}
     given |= {
-        f"--{name}" for name, value in vars(selection).items() if value != vars(Selection())[name]
+        f"--{name}" for name, value in vars(question).items() if value != vars(Question())[name]
     }
     for flag, others in _EXCLUDE.items():
         for other in others:
@@ -121,7 +121,7 @@ def _require_compatible(selection: Selection, flags: Mapping[str, object]) -> No
 
 
 def _print_statistics(
-    model: Path, selection: Selection, samples: int | None, output: Path | None
+    model: Path, question: Question, samples: int | None, output: Path | None
 ) -> None:
     from sagan.inspection import (
         PICTURES,
@@ -134,8 +134,8 @@ def _print_statistics(
     layers = attention_statistics(
         model,
         count=PICTURES if samples is None else samples,
-        label=selection.class_name,
-        layer=selection.resolution,
+        label=question.class_name,
+        layer=question.resolution,
     )
     print(statistics_table(layers))
     if output is not None:
@@ -143,8 +143,8 @@ def _print_statistics(
         print(output)
 
 
-def _draw_timeline(folder: Path, selection: Selection, output: Path) -> None:
-    points = [parse_point(point) for point in selection.at]
+def _draw_timeline(folder: Path, question: Question, output: Path) -> None:
+    points = [parse_point(point) for point in question.at]
     if len(points) > 1:
         raise SaganError("--timeline follows one point; give --at once")
     from sagan import images
@@ -152,20 +152,20 @@ def _draw_timeline(folder: Path, selection: Selection, output: Path) -> None:
 
     figure = attention_timeline(
         folder,
-        seed=selection.seed or 0,
-        label=selection.class_name,
+        seed=question.seed or 0,
+        label=question.class_name,
         point=points[0] if points else None,
-        layer=selection.resolution,
+        layer=question.resolution,
     )
     print(images.save_png(figure, output))
 
 
-def _draw(model: Path, selection: Selection, output: Path, raw: Path | None) -> None:
+def _draw(model: Path, question: Question, output: Path, raw: Path | None) -> None:
     import numpy as np
 
     from sagan import images
 
-    drawn = list(_observed(model, selection))
+    drawn = list(_observed(model, question))
     figure = np.concatenate([attention.figure for attention in drawn], axis=1)
     print(images.save_png(figure, output))
     if raw is not None:
@@ -175,26 +175,26 @@ def _draw(model: Path, selection: Selection, output: Path, raw: Path | None) -> 
             print(_save_rows(attention, name, raw if len(attention.rows) == 1 else several))
 
 
-def _observed(model: Path, selection: Selection) -> Iterator[Attention]:
+def _observed(model: Path, question: Question) -> Iterator[Attention]:
     """Of the pictures given, or else of a generated one."""
     from sagan.sampling.generator import load_discriminator, load_generator
 
-    class_name, layer = selection.class_name, selection.resolution
-    if not selection.picture:
+    class_name, layer = question.class_name, question.resolution
+    if not question.picture:
         generator = load_generator(model)
         yield generator.attention(
-            selection.seed or 0,
+            question.seed or 0,
             class_name,
-            at=selection.points(generator),
+            at=question.points(generator),
             layer=layer,
-            truncation=selection.truncation,
+            truncation=question.truncation,
         )
         return
     from sagan.data.folder import read_picture
 
     discriminator = load_discriminator(model)
-    points = selection.points(discriminator)
-    for path in selection.picture:
+    points = question.points(discriminator)
+    for path in question.picture:
         picture = read_picture(path, discriminator.resolution)
         yield discriminator.attention(
             picture, class_name, at=points, layer=layer, names=[path.name]

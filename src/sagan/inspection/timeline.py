@@ -21,7 +21,7 @@ from sagan.inspection.statistics import (
     shown_images,
 )
 from sagan.inspection.timeline_figure import (
-    Series,
+    Curve,
     Snapshot,
     require_matplotlib,
     timeline_figure,
@@ -140,7 +140,7 @@ def _evenly_read(files: list[Path], count: int) -> Iterator[Checkpoint]:
             warnings.warn(f"left out: {error}", RuntimeWarning, stacklevel=3)
 
 
-def _gammas(log: Path, networks: Sequence[TrainedNetwork], layer: int | str | None) -> list[Series]:
+def _gammas(log: Path, networks: Sequence[TrainedNetwork], layer: int | str | None) -> list[Curve]:
     """The gates in a log; lines without any, and lines cut off, are passed over."""
     gates = {
         f"{network.kind}_gamma_{place.name}": f"{network.kind}, {place}"
@@ -157,15 +157,15 @@ def _gammas(log: Path, networks: Sequence[TrainedNetwork], layer: int | str | No
         for key in gates.keys() & record.keys():
             found.setdefault(key, []).append((record["step"], record[key]))
     return [
-        Series(name=name, steps=[step for step, _ in found[key]], values=[v for _, v in found[key]])
+        Curve(name=name, steps=[step for step, _ in found[key]], values=[v for _, v in found[key]])
         for key, name in gates.items()
         if key in found
     ]
 
 
-def _entropies(measured: list[tuple[int, list[LayerStatistics]]]) -> list[Series]:
+def _entropies(measured: list[tuple[int, list[LayerStatistics]]]) -> list[Curve]:
     return [
-        Series(
+        Curve(
             name=f"{layer.network}, {layer.place}",
             steps=[step for step, _ in measured],
             values=[layers[index].mean.entropy for _, layers in measured],

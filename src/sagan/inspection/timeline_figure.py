@@ -29,7 +29,7 @@ _FEWEST_COLUMNS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Series:
+class Curve:
     """A quantity over the steps of a run."""
 
     name: str
@@ -63,8 +63,8 @@ def require_matplotlib() -> None:
 
 
 def timeline_figure(
-    gammas: Sequence[Series],
-    entropies: Sequence[Series],
+    gammas: Sequence[Curve],
+    entropies: Sequence[Curve],
     snapshots: Sequence[Snapshot],
     *,
     caption: str = "",
@@ -112,7 +112,7 @@ def timeline_figure(
 
 
 def _draw_chart(
-    axes: Axes, curves: Sequence[Series], colours: Mapping[str, tuple[int, int, int]], title: str
+    axes: Axes, curves: Sequence[Curve], colours: Mapping[str, tuple[int, int, int]], title: str
 ) -> None:
     axes.set_title(title, size=10.5, color=_INK, loc="left")
     axes.set_xlabel("step", size=9, color=_INK)
