@@ -60,6 +60,8 @@ def test_labels_by_name_and_number_one_or_many(model):
     generator = sagan.load_generator(model)
     by_name = generator.sample([1, 2], ["dark", "light"])
     np.testing.assert_array_equal(by_name, generator.sample([1, 2], [0, 1]))
+    for labels in (np.array(["dark", "light"]), np.array([0, 1], np.uint8), torch.tensor([0, 1])):
+        np.testing.assert_array_equal(by_name, generator.sample([1, 2], labels))
     assert by_name.shape == (2, 3, 32, 32)
     assert by_name.dtype == np.uint8
     assert generator.sample([], 0).shape == (0, 3, 32, 32)
@@ -120,6 +122,8 @@ def test_callers_random_numbers_stay_untouched(model):
         ("dark", "0-3", "seed '0' is no whole number"),
         ([0.5], [0], "no class 0.5"),
         (torch.tensor([2]), [0], "between 0 and 1"),
+        (torch.tensor([0.5]), [0], "no class 0.5"),
+        (np.array([[0.5, 0.5]]), [0], r"no class \[0.5, 0.5\]"),
     ],
 )
 def test_mistakes(model, labels, seeds, words):

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 TOUR = Path(__file__).parent.parent / "docs" / "tour.ipynb"
-QUICK = {"STEPS = 400": "STEPS = 2", "PICTURES = 256": "PICTURES = 8"}
+QUICK = {"STEPS = 400": "STEPS = 2", "PICTURES = 1000": "PICTURES = 48"}
 
 
 def cells():
@@ -35,7 +35,7 @@ def test_every_cell_runs_and_shows_what_it_did(tmp_path, monkeypatch):
         value = shown(source, names)
         drawn = getattr(value, "_repr_png_", lambda: None)() is not None
         assert drawn == any("image/png" in output.get("data", {}) for output in outputs), source
-    assert (names["STEPS"], names["PICTURES"]) == (2, 8)
+    assert (names["STEPS"], names["PICTURES"]) == (2, 48)
 
 
 def test_the_tour_is_small_and_has_no_error_in_it():

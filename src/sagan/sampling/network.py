@@ -100,16 +100,20 @@ class TrainedNetwork(nn.Module):
             if self.class_names:
                 raise SaganError(f"choose a class; known are {', '.join(self.class_names)}")
             labels = 0
-        if isinstance(labels, np.ndarray | Tensor):
-            numbers = torch.as_tensor(labels)
+        if isinstance(labels, Tensor):
+            labels = labels.numpy(force=True)
+        if isinstance(labels, np.ndarray):
+            labels = labels.astype(np.int64) if labels.dtype.kind in "iu" else labels.tolist()
+        if isinstance(labels, np.ndarray):
+            numbers = torch.from_numpy(labels)
             require_labels(numbers, len(self.class_names), len(numbers))
-        elif isinstance(labels, str | int | np.integer):
-            numbers = torch.tensor([label_number(labels, self.class_names)] * count)
         else:
-            numbers = torch.tensor([label_number(label, self.class_names) for label in labels])
+            given = [labels] * count if isinstance(labels, str | int | np.integer) else labels
+            numbers = [label_number(label, self.class_names) for label in given]
+            numbers = torch.tensor(numbers, dtype=torch.int64)
         if len(numbers) != count:
             raise SaganError(f"{len(numbers)} labels for {count} seeds; give one, or one per seed")
-        return numbers.long()
+        return numbers
 
     def _labels(self, labels: Tensor | None, count: int) -> Tensor:
         """What the network is given as labels, on its device."""
