@@ -87,6 +87,8 @@ def test_discriminator_judges(model):
     logits = sagan.load_discriminator(model)(images, labels)
     assert logits.shape == (3,)
     torch.testing.assert_close(logits, discriminator(images, labels).detach())
+    torch.testing.assert_close(sagan.load_discriminator(model)(images.double(), labels), logits)
+    assert sagan.load_discriminator(model)(images[:0], labels[:0]).shape == (0,)
 
 
 def test_exported_file_draws_the_same(model, tmp_path):

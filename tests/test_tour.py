@@ -27,7 +27,6 @@ def shown(source, names):
 
 def test_every_cell_runs_and_shows_what_it_did(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SAGAN_CACHE", str(tmp_path / "cache"))
     names = {}
     for source, outputs in cells():
         for slow, quick in QUICK.items():

@@ -60,7 +60,7 @@ class TrainedGenerator(TrainedNetwork):
             raise SaganError(
                 f"latents must have shape (N, {self.latent_dim}); got {tuple(latents.shape)}"
             )
-        return self.network(latents.to(self.device), self._labels(labels, latents.shape[0]))
+        return self.network(self._placed(latents), self._labels(labels, latents.shape[0]))
 
     @torch.inference_mode()
     def sample(
@@ -156,7 +156,7 @@ class TrainedDiscriminator(TrainedNetwork):
         """
         if not is_traced():
             self._require_images(images)
-        return self.network(images.to(self.device), self._labels(labels, images.shape[0]))
+        return self.network(self._placed(images), self._labels(labels, images.shape[0]))
 
     def _require_images(self, images: Tensor) -> None:
         wanted = (3, self.resolution, self.resolution)
@@ -165,7 +165,7 @@ class TrainedDiscriminator(TrainedNetwork):
                 f"the pictures have the shape {tuple(images.shape)}; this discriminator judges "
                 f"(N, 3, {self.resolution}, {self.resolution})"
             )
-        if images.is_floating_point() and not images.numel():
+        if not images.numel():
             return
         low, high = (value.item() for value in images.detach().aminmax())
         if not (images.is_floating_point() and -1 - _ROUNDING <= low <= high <= 1 + _ROUNDING):
@@ -201,15 +201,14 @@ class TrainedDiscriminator(TrainedNetwork):
                 (there), it is not finite, or a point lies outside the picture.
         """
         pictures = Pictures(np.array(pictures, ndmin=4))
-        count = len(pictures)
-        numbers = torch.zeros(count, dtype=torch.int64)
-        words = [[name] for name in names] or [[] for _ in range(count)]
-        if labels is not None:
-            numbers = self.label_numbers(labels, count)
-            for found, number in zip(words, numbers.tolist(), strict=True):
-                found += self.class_names[number : number + 1]
+        known = () if labels is None else self.class_names
+        labels = np.zeros(len(pictures), np.int64) if labels is None else labels
+        numbers = self.label_numbers(labels, len(pictures))
+        titles = [
+            ", ".join(filter(None, (name, *known[number : number + 1])))
+            for name, number in zip(names or [""] * len(pictures), numbers.tolist(), strict=True)
+        ]
         inputs = to_float(torch.from_numpy(pictures))
-        titles = list(map(", ".join, words))
         return observe(self, inputs, numbers, names=titles, at=at, layer=layer)
 
 

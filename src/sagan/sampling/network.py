@@ -115,6 +115,10 @@ class TrainedNetwork(nn.Module):
             raise SaganError(f"{len(numbers)} labels for {count} seeds; give one, or one per seed")
         return numbers
 
+    def _placed(self, inputs: Tensor) -> Tensor:
+        like = next(self.network.parameters())
+        return inputs.to(like.device, like.dtype)
+
     def _labels(self, labels: Tensor | None, count: int) -> Tensor:
         """What the network is given as labels, on its device."""
         if labels is None:
