@@ -99,18 +99,17 @@ class TrainedNetwork(nn.Module):
         if labels is None:
             if self.class_names:
                 raise SaganError(f"choose a class; known are {', '.join(self.class_names)}")
-            labels = 0
+            return torch.zeros(count, dtype=torch.int64)
         if isinstance(labels, Tensor):
             labels = labels.numpy(force=True)
-        if isinstance(labels, np.ndarray):
-            labels = labels.astype(np.int64) if labels.dtype.kind in "iu" else labels.tolist()
-        if isinstance(labels, np.ndarray):
-            numbers = torch.from_numpy(labels)
+        if isinstance(labels, np.ndarray) and labels.dtype.kind in "iu":
+            numbers = torch.from_numpy(labels.astype(np.int64))
             require_labels(numbers, len(self.class_names), len(numbers))
         else:
-            given = [labels] * count if isinstance(labels, str | int | np.integer) else labels
-            numbers = [label_number(label, self.class_names) for label in given]
-            numbers = torch.tensor(numbers, dtype=torch.int64)
+            given = labels.tolist() if isinstance(labels, np.ndarray) else labels
+            given = [given] * count if isinstance(given, str | int | np.integer) else given
+            known = [label_number(label, self.class_names) for label in given]
+            numbers = torch.tensor(known, dtype=torch.int64)
         if len(numbers) != count:
             raise SaganError(f"{len(numbers)} labels for {count} seeds; give one, or one per seed")
         return numbers
@@ -122,8 +121,7 @@ class TrainedNetwork(nn.Module):
     def _labels(self, labels: Tensor | None, count: int) -> Tensor:
         """What the network is given as labels, on its device."""
         if labels is None:
-            self.label_numbers(None, 0)  # refuses where there are classes
-            labels = torch.zeros(count, dtype=torch.int64)
+            labels = self.label_numbers(None, count)
         if not is_traced():
             require_labels(labels, len(self.class_names), count)
         return labels.to(self.device)
