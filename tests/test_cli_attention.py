@@ -35,6 +35,13 @@ def test_generated_and_given_pictures(capsys, tmp_path, trained_run, picture):
     assert pixels(figure).shape[0] > automatic.shape[0]
 
 
+def test_a_class_may_be_given_by_its_number(tmp_path, trained_run):
+    figures = [tmp_path / "name.png", tmp_path / "number.png"]
+    for class_name, figure in zip(("light", "1"), figures, strict=True):
+        assert run("attention", trained_run, "--class", class_name, "-o", figure) == 0
+    np.testing.assert_array_equal(*map(pixels, figures))
+
+
 def test_several_pictures_are_drawn_one_below_the_other(tmp_path, trained_run, picture):
     other = tmp_path / "other.png"
     Image.new("RGB", (32, 32), "red").save(other)

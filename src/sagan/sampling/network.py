@@ -107,8 +107,8 @@ class TrainedNetwork(nn.Module):
             require_labels(numbers, len(self.class_names), len(numbers))
         else:
             given = labels.tolist() if isinstance(labels, np.ndarray) else labels
-            given = [given] * count if isinstance(given, str | int | np.integer) else given
-            known = [label_number(label, self.class_names) for label in given]
+            several = [given] * count if isinstance(given, str | int | np.integer) else given
+            known = [label_number(label, self.class_names) for label in several]
             numbers = torch.tensor(known, dtype=torch.int64)
         if len(numbers) != count:
             raise SaganError(f"{len(numbers)} labels for {count} seeds; give one, or one per seed")
@@ -136,7 +136,7 @@ def is_traced() -> bool:
     return torch._C._get_tracing_state() is not None or torch.compiler.is_compiling()
 
 
-def label_number(label: str | int, class_names: Sequence[str]) -> int:
+def label_number(label: str | int | np.integer, class_names: Sequence[str]) -> int:
     """Turns the name or number of a class into its number; 0 is the only one without classes.
 
     A text that is a class name means that class; any other text of digits, and any number, is the
