@@ -22,7 +22,7 @@ from sagan.inspection import (
     statistics_json,
     statistics_table,
 )
-from sagan.inspection.statistics import measure, shown_images
+from sagan.inspection.statistics import measure_network, shown_images
 from sagan.inspection.timeline_figure import timeline_figure
 from sagan.nn.layers import SelfAttention2d
 from sagan.nn.residual import Discriminator, Generator
@@ -240,7 +240,7 @@ def test_layers_of_one_side_are_told_apart():
     assert list(model.attention(noise(), layer="8-2").rows) == ["8-2"]
     both, one = model.attention(noise()).figure, model.attention(noise(), layer="8").figure
     assert both.shape[1] > one.shape[1] + 200
-    layers = measure(model, {0: torch.rand(2, 3, 32, 32)}, "real")
+    layers = measure_network(model, {0: torch.rand(2, 3, 32, 32)}, "real")
     assert [layer.place.name for layer in layers] == ["8", "8-2"]
     assert layers[0].mean != layers[1].mean
     assert "discriminator, attention at 8 x 8, block 2, 2 real" in statistics_table(layers)
@@ -299,7 +299,7 @@ def test_a_network_that_looks_everywhere_alike_has_the_uniform_statistics(poolin
     generator = generator_with(8, 16, attention_pooling=pooling)
     for layer in generator.network.attention.values():
         layer.query.weight.zero_()
-    for layer in measure(generator, dict.fromkeys((0, 1), torch.randn(3, 16)), "generated"):
+    for layer in measure_network(generator, dict.fromkeys((0, 1), torch.randn(3, 16)), "generated"):
         assert set(layer.classes) == {"dark", "light"}
         assert layer.uniform.keys == layer.place.side**2 // (4 if pooling else 1)
         assert layer.uniform.entropy == pytest.approx(np.log(layer.uniform.keys))
@@ -311,8 +311,8 @@ def test_a_network_that_looks_everywhere_alike_has_the_uniform_statistics(poolin
 
 def test_statistics_of_a_class_are_the_mean_over_its_pictures():
     generator, latents = generator_with(16), torch.randn(20, 16)  # more than a batch
-    [together] = measure(generator, {1: latents}, "generated")
-    alone = [measure(generator, {1: latent[None]}, "generated")[0] for latent in latents]
+    [together] = measure_network(generator, {1: latents}, "generated")
+    alone = [measure_network(generator, {1: latent[None]}, "generated")[0] for latent in latents]
     for name in ("entropy", "distance", "outside"):
         mean = np.mean([getattr(one.mean, name) for one in alone])
         assert getattr(together.classes["light"], name) == pytest.approx(mean, rel=1e-5)
@@ -398,7 +398,7 @@ def test_weights_that_are_not_finite_are_neither_drawn_nor_measured(value):
     with pytest.raises(SaganError, match="not finite; choose an earlier checkpoint"):
         generator.attention(0)
     with pytest.raises(SaganError, match="not finite; choose an earlier checkpoint"):
-        measure(generator, {0: torch.randn(1, 16)}, "generated")
+        measure_network(generator, {0: torch.randn(1, 16)}, "generated")
 
 
 def test_mistakes_in_statistics(trained_run):

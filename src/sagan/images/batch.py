@@ -39,7 +39,7 @@ class Pictures(np.ndarray):
         """Lays the pictures out row by row: uint8 (3, H, W)."""
         if not len(self):
             raise SaganError("there is no picture to show")
-        return grid(_plain(self), max(1, min(columns, len(self))))
+        return grid(_as_array(self), max(1, min(columns, len(self))))
 
     def save(self, path: str | Path, columns: int = 8) -> Path:
         """Writes the grid as PNG and returns the path.
@@ -57,22 +57,22 @@ class Pictures(np.ndarray):
 
     def __repr__(self) -> str:
         if not _are_pictures(self):
-            return repr(_plain(self))
+            return repr(_as_array(self))
         count, _, height, width = self.shape
         return f"<{count} picture{'s' * (count != 1)} of {height} x {width} pixels>"
 
     def __getitem__(self, key: Any) -> Any:
         found = super().__getitem__(key)
-        return found if _are_pictures(found) else _plain(found)
+        return found if _are_pictures(found) else _as_array(found)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         if "out" in options:
-            options["out"] = tuple(map(_plain, options["out"]))
-        return getattr(ufunc, method)(*map(_plain, inputs), **options)
+            options["out"] = tuple(map(_as_array, options["out"]))
+        return getattr(ufunc, method)(*map(_as_array, inputs), **options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         found = super().__array_function__(function, types, args, kwargs)
-        return _plain(found)
+        return _as_array(found)
 
 
 def _are_pictures(value: Any) -> bool:
@@ -84,5 +84,5 @@ def _are_pictures(value: Any) -> bool:
     )
 
 
-def _plain(value: Any) -> Any:
+def _as_array(value: Any) -> Any:
     return value.view(np.ndarray) if isinstance(value, Pictures) else value

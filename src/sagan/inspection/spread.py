@@ -49,7 +49,7 @@ def attention_spread(
     queries = np.arange(map_size**2)
     first = rows_of(queries[:1])
     keys, chunk = first.shape[2], max(1, weights // first.size)
-    distances, outside = _distances(map_size, keys), _shares_outside(map_size, keys)
+    distances, outside = _key_distances(map_size, keys), _shares_outside(map_size, keys)
     total = np.zeros(3)
     for some in np.split(queries, range(chunk, len(queries), chunk)):
         rows = np.asarray(rows_of(some), dtype=np.float64)
@@ -68,7 +68,7 @@ def uniform_spread(map_size: int, keys: int) -> Spread:
     return attention_spread(lambda queries: np.full((1, len(queries), keys), 1 / keys), map_size)
 
 
-def _distances(map_size: int, keys: int) -> np.ndarray:
+def _key_distances(map_size: int, keys: int) -> np.ndarray:
     """(queries, keys), in sides of the picture."""
     side = math.isqrt(keys)
     query = (np.arange(map_size) + 0.5) / map_size

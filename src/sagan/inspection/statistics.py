@@ -115,9 +115,9 @@ def measure_all(
             continue
         if isinstance(network, TrainedGenerator):
             latents = draw_latents(range(count), network.latent_dim)
-            found += measure(network, dict.fromkeys(labels, latents), "generated", layer)
+            found += measure_network(network, dict.fromkeys(labels, latents), "generated", layer)
         else:
-            found += measure(network, shown.images, shown.source, layer)
+            found += measure_network(network, shown.images, shown.source, layer)
     if not found:
         networks[0].attention_layers(layer)  # says what is missing
     return found
@@ -170,7 +170,7 @@ def _first_images(dataset: Dataset, label: int, count: int) -> Tensor:
     return to_float(torch.from_numpy(dataset.images[rows]))
 
 
-def measure(
+def measure_network(
     model: TrainedNetwork, inputs: Inputs, pictures: Source, layer: int | str | None = None
 ) -> list[LayerStatistics]:
     """Measures the attention layers of one network on given inputs.
@@ -208,17 +208,13 @@ def _class_spreads(
     batches = given.split(_BATCH)
     for batch in batches:
         with captured_inputs(layers) as seen:
-            model(batch, _filled(label, batch))
+            model(batch, torch.full((len(batch),), label))
         for place, attention in layers.items():
             rows_of = partial(explicit_rows, attention, seen[place])
             parts[place].append(attention_spread(rows_of, place.side))
     weights = [len(batch) for batch in batches]
     for place, spreads in parts.items():
         yield place, _mean(spreads, weights)
-
-
-def _filled(label: int, inputs: Tensor) -> Tensor:
-    return torch.full((len(inputs),), label)
 
 
 def _mean(spreads: list[Spread], weights: list[int] | None = None) -> Spread:
