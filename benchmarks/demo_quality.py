@@ -79,7 +79,7 @@ def accuracy(classifier: nn.Module, images: np.ndarray) -> float:
 
 def generated(generator: TrainedGenerator) -> np.ndarray:
     """Pictures of seeds 0, 1, ... in the order of :func:`balanced`."""
-    return generator.sample(range(COUNT), labels_of(COUNT).tolist())
+    return generator.sample(range(COUNT), labels_of(COUNT))
 
 
 def kernel(first: np.ndarray, second: np.ndarray) -> float:

@@ -35,6 +35,13 @@ def test_generated_and_given_pictures(capsys, tmp_path, trained_run, picture):
     assert pixels(figure).shape[0] > automatic.shape[0]
 
 
+def test_a_class_may_be_given_by_its_number(tmp_path, trained_run):
+    figures = [tmp_path / "name.png", tmp_path / "number.png"]
+    for class_name, figure in zip(("light", "1"), figures, strict=True):
+        assert run("attention", trained_run, "--class", class_name, "-o", figure) == 0
+    np.testing.assert_array_equal(*map(pixels, figures))
+
+
 def test_several_pictures_are_drawn_one_below_the_other(tmp_path, trained_run, picture):
     other = tmp_path / "other.png"
     Image.new("RGB", (32, 32), "red").save(other)
@@ -89,6 +96,33 @@ def test_raw_rows_of_several_layers(capsys, tmp_path):
     assert "8 x 8" in line
     look = ["attention", model, "--picture", figure, "-o", tmp_path / "none.png"]
     assert "no discriminator" in mistake(capsys, *look)
+
+
+def test_layers_of_one_side_are_all_selected_and_have_files_of_their_own(capsys, tmp_path):
+    from conftest import tiny
+
+    from sagan.nn.residual import Discriminator
+
+    blocks = {"channels": (1, 2, 2, 2), "final_resolution": 8, "attention_blocks": (1, 2, 3)}
+    settings = replace(tiny().discriminator, attention=(), attention_pooling=False, **blocks)
+    config = replace(tiny(), discriminator=settings)
+    network = Discriminator(config.discriminator, resolution=32, num_classes=2)
+    model, picture = tmp_path / "three.safetensors", tmp_path / "red.png"
+    parts = {"discriminator": network.state_dict()}
+    checkpoints.save(
+        checkpoints.Checkpoint(config=config, class_names=("dark", "light"), step=1, parts=parts),
+        model,
+    )
+    Image.new("RGB", (32, 32), "red").save(picture)
+    end = ["--raw", tmp_path / "rows.npy", "-o", tmp_path / "attention.png"]
+    look = ["attention", model, "--picture", picture, "--resolution", 8, "--grid", 2, *end]
+    assert run(*look) == 0
+    assert [line.split(": ")[1] for line in capsys.readouterr().out.splitlines()[1:]] == [
+        "4 points 8,8 24,8 8,24 24,24 of 64 keys"
+    ] * 2
+    for name in ("8", "8-2"):
+        assert np.load(tmp_path / f"rows-{name}.npy").shape == (4, 64)
+    assert not (tmp_path / "rows-16.npy").exists()
 
 
 def test_statistics(capsys, tmp_path, trained_run):

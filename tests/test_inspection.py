@@ -1,37 +1,36 @@
+import io
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from conftest import tiny
+from PIL import Image
 
 from sagan.data import load_dataset
 from sagan.errors import SaganError
 from sagan.images import to_uint8
+from sagan.images.figure import attention_figure
+from sagan.images.maps import attended_regions
+from sagan.images.queries import query_index
 from sagan.inspection import (
-    attention_figure_of,
-    attention_figure_of_picture,
-    attention_layers,
-    attention_rows,
     attention_statistics,
     attention_timeline,
     statistics_json,
     statistics_table,
-    view_of_picture,
-    view_of_seed,
 )
-from sagan.inspection.capture import captured_inputs, explicit_rows
-from sagan.inspection.figure import attention_figure
-from sagan.inspection.maps import attended_regions
-from sagan.inspection.queries import query_index
-from sagan.inspection.statistics import judged_images, measure
+from sagan.inspection.statistics import measure_network, shown_images
+from sagan.inspection.timeline_figure import timeline_figure
 from sagan.nn.layers import SelfAttention2d
 from sagan.nn.residual import Discriminator, Generator
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.run import checkpoint_files
+from sagan.sampling.attention import explicit_rows
 from sagan.sampling.generator import TrainedDiscriminator, TrainedGenerator
+from sagan.training.run import Driver
 
 NAMES = ("dark", "light")
 
@@ -44,14 +43,14 @@ def awake(network):
     return network
 
 
-def generator_with(*attention, num_classes=2):
-    config = replace(tiny().generator, attention=attention)
+def generator_with(*attention, num_classes=2, **settings):
+    config = replace(tiny().generator, attention=attention, **settings)
     network = awake(Generator(config, resolution=32, num_classes=num_classes))
     return TrainedGenerator(network, NAMES[:num_classes])
 
 
-def discriminator_with(*attention, num_classes=2):
-    config = replace(tiny().discriminator, attention=attention)
+def discriminator_with(*attention, num_classes=2, **settings):
+    config = replace(tiny().discriminator, attention=attention, **settings)
     network = awake(Discriminator(config, resolution=32, num_classes=num_classes))
     return TrainedDiscriminator(network, NAMES[:num_classes])
 
@@ -60,38 +59,44 @@ def noise(seed=0):
     return np.random.default_rng(seed).integers(0, 256, (3, 32, 32), dtype=np.uint8)
 
 
-def views():
-    return (
-        view_of_seed(generator_with(8, 16), 3, "light"),
-        view_of_picture(discriminator_with(8, 16), noise(), "light"),
-    )
+def observed(which, sides=(8, 16), **settings):
+    """A network, and a function that asks it about points of one picture."""
+    if which == "generator":
+        model = generator_with(*sides, **settings)
+        return model, partial(model.attention, 3, "light")
+    model = discriminator_with(*sides, **settings)
+    return model, partial(model.attention, noise(), "light")
 
 
 EVERY_CELL = [(x, y) for y in range(0, 32, 2) for x in range(0, 32, 2)]
+BOTH = pytest.mark.parametrize("which", ["generator", "discriminator"])
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["generator", "discriminator"])
-def test_rows_sum_to_one_in_every_layer(which):
-    rows = attention_rows(views()[which], [(0, 0), (31, 31)])
-    assert list(rows) == [8, 16]
-    for size, found in rows.items():
-        assert found.shape == (2, (size // 2) ** 2)
-        assert found.dtype == np.float32
-        np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
+@BOTH
+@pytest.mark.parametrize("pooling", [True, False])
+def test_rows_sum_to_one_in_every_layer(which, pooling):
+    _, ask = observed(which, attention_pooling=pooling)
+    attention = ask(at=[(0, 0), (31, 31)])
+    assert [place.name for place in attention.places] == list(attention.rows) == ["8", "16"]
+    for name, rows in attention.rows.items():
+        assert rows.shape == (1, 2, int(name) ** 2 // (4 if pooling else 1))
+        assert rows.dtype == np.float32
+        np.testing.assert_allclose(rows.sum(2), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["generator", "discriminator"])
-def test_rows_are_those_that_the_network_itself_uses(which):
-    view = views()[which]
-    layer = view.model.network.attention["16"]
-    seen = []
+@BOTH
+@pytest.mark.parametrize("pooling", [True, False])
+def test_rows_are_those_that_the_network_itself_uses(which, pooling):
+    model, ask = observed(which, attention_pooling=pooling)
+    layer, seen = model.network.attention["16"], []
     with layer.register_forward_hook(lambda _, args, out: seen.append((args[0], out))):
-        view.model(view.inputs, view.labels)
-    rows = torch.from_numpy(attention_rows(view, EVERY_CELL, resolution=16)[16])
+        attention = ask(at=EVERY_CELL, layer=16)
+    rows = torch.from_numpy(attention.rows["16"][0])
     x, y = seen[0]
     with torch.inference_mode():
-        values = torch.nn.functional.max_pool2d(layer.value(x), 2).flatten(2).mT
-        attended = (rows @ values[0]).mT.unflatten(1, (16, 16))[None]
+        values = layer.value(x)
+        values = torch.nn.functional.max_pool2d(values, 2) if pooling else values
+        attended = (rows @ values.flatten(2).mT[0]).mT.unflatten(1, (16, 16))[None]
         implied = x + layer.gamma * layer.out(attended)
     torch.testing.assert_close(implied, y, rtol=0, atol=1e-5)
 
@@ -164,72 +169,140 @@ def test_the_map_of_a_discriminator_depends_on_its_picture_only():
     discriminator = discriminator_with(16)
 
     def rows(picture, label):
-        return attention_rows(view_of_picture(discriminator, picture, label), [(9, 9)])[16]
+        return discriminator.attention(picture, label, at=[(9, 9)]).rows["16"]
 
     np.testing.assert_array_equal(rows(noise(), "dark"), rows(noise(), "light"))
     np.testing.assert_array_equal(rows(noise(), None), rows(noise(), "light"))
     assert not np.allclose(rows(noise(), "dark"), rows(noise(1), "dark"), atol=1e-4)
 
 
-def test_looking_leaves_no_hook_behind():
-    for view in views():
-        captured_inputs(view.model, view.inputs, view.labels)
-        for layer in attention_layers(view.model).values():
-            assert not layer._forward_pre_hooks
+@BOTH
+def test_looking_leaves_no_hook_behind(which):
+    model, ask = observed(which)
+    ask()
+    for layer in model.attention_layers().values():
+        assert not layer._forward_pre_hooks
 
 
-def test_the_view_of_a_seed_is_the_picture_that_sampling_draws():
+def test_the_picture_looked_at_is_the_one_that_sampling_draws():
     generator = generator_with(16)
-    view = view_of_seed(generator, 3, "light", truncation=0.7)
-    sampled = generator.sample([3], "light", truncation=0.7)[0]
-    np.testing.assert_array_equal(view.picture, sampled)
-    np.testing.assert_array_equal(
-        view.picture, to_uint8(generator(view.inputs, view.labels)).numpy()[0]
-    )
+    attention = generator.attention([3], "light", truncation=0.7)
+    sampled = generator.sample([3], "light", truncation=0.7)
+    np.testing.assert_array_equal(attention.pictures, sampled)
+    assert attention.names == ("light, seed 3, truncation 0.7",)
 
 
-def test_figures_show_all_layers_or_the_one_asked_for():
+def test_several_pictures_have_the_rows_and_the_figures_of_each_alone():
     generator, discriminator = generator_with(8, 16), discriminator_with(8, 16)
-    for figure in (
-        lambda **which: attention_figure_of(generator, 3, **which),
-        lambda **which: attention_figure_of_picture(discriminator, noise(), "dark", **which),
+    pictures = generator.sample([3, 5], "light")
+    for together, alone in (
+        (
+            generator.attention([3, 5], "light"),
+            [generator.attention(seed, "light") for seed in (3, 5)],
+        ),
+        (
+            discriminator.attention(pictures, ["dark", "light"]),
+            [discriminator.attention(pictures[0], "dark"), discriminator.attention(pictures[1], 1)],
+        ),
     ):
-        both, fine, coarse = figure(), figure(resolution=16), figure(resolution=8)
-        assert both.dtype == np.uint8
-        assert both.shape[1] > fine.shape[1] + 200
-        assert fine.shape == coarse.shape
-        assert not np.array_equal(fine, coarse)
+        for name, rows in together.rows.items():
+            assert rows.shape[:2] == (2, 5)
+            np.testing.assert_array_equal(rows, np.concatenate([one.rows[name] for one in alone]))
+        figures = np.concatenate([one.figure for one in alone], axis=1)
+        np.testing.assert_array_equal(together.figure, figures)
+
+
+@BOTH
+def test_figures_show_all_layers_or_those_asked_for(which):
+    _, ask = observed(which)
+    both, fine, coarse = ask().figure, ask(layer=16).figure, ask(layer="8").figure
+    assert both.dtype == np.uint8
+    assert both.shape[1] > fine.shape[1] + 200
+    assert fine.shape == coarse.shape
+    assert not np.array_equal(fine, coarse)
+
+
+def test_a_notebook_shows_attention_and_says_little(tmp_path):
+    attention = generator_with(16).attention(3, "light", at=[(3, 4)])
+    shown = np.asarray(Image.open(io.BytesIO(attention._repr_png_()))).transpose(2, 0, 1)
+    np.testing.assert_array_equal(shown, attention.figure)
+    stored = np.asarray(Image.open(attention.save(tmp_path / "a.png"))).transpose(2, 0, 1)
+    np.testing.assert_array_equal(stored, attention.figure)
+    expected = "Attention(generator, rows of (pictures, points, keys): 16: (1, 1, 64))"
+    assert repr(attention) == expected
+
+
+def test_layers_of_one_side_are_told_apart():
+    model = discriminator_with(channels=(1, 2, 2, 2), final_resolution=8, attention_blocks=(2, 3))
+    assert list(model.network.attention) == ["8", "8-2"]
+    assert list(model.attention(noise(), layer=8).rows) == ["8", "8-2"]
+    assert list(model.attention(noise(), layer="8").rows) == ["8"]
+    assert list(model.attention(noise(), layer="8-2").rows) == ["8-2"]
+    both, one = model.attention(noise()).figure, model.attention(noise(), layer="8").figure
+    assert both.shape[1] > one.shape[1] + 200
+    layers = measure_network(model, {0: torch.rand(2, 3, 32, 32)}, "real")
+    assert [layer.place.name for layer in layers] == ["8", "8-2"]
+    assert layers[0].mean != layers[1].mean
+    assert "discriminator, attention at 8 x 8, block 2, 2 real" in statistics_table(layers)
+    plain = json.loads(statistics_json(layers))
+    assert [(layer["place"], layer["resolution"]) for layer in plain] == [("8", 8), ("8-2", 8)]
+
+
+def test_residual_blocks_in_place_of_attention_look_nowhere():
+    generator = generator_with_residual_blocks()
+    assert not generator.has_attention()
+    with pytest.raises(SaganError, match="no attention layer"):
+        generator.attention(0)
+
+
+def generator_with_residual_blocks():
+    config = replace(tiny().generator, attention_form="residual")
+    return TrainedGenerator(Generator(config, resolution=32, num_classes=2), NAMES)
 
 
 def test_unconditional_networks_have_figures():
-    assert attention_figure_of(generator_with(16, num_classes=0), 0, points=[(3, 4)]).ndim == 3
+    generator = generator_with(16, num_classes=0)
+    assert generator.attention(0, at=[(3, 4)]).figure.ndim == 3
     discriminator = discriminator_with(16, num_classes=0)
-    assert attention_figure_of_picture(discriminator, noise()).ndim == 3
+    assert discriminator.attention(noise()).figure.ndim == 3
 
 
-def test_mistakes():
-    with pytest.raises(SaganError, match=r"no attention layer; train with --generator\.attention"):
-        attention_figure_of(generator_with(), 0)
-    with pytest.raises(SaganError, match=r"train with --discriminator\.attention"):
-        attention_figure_of_picture(discriminator_with(), noise())
-    with pytest.raises(SaganError, match="no attention at 32; this generator has it at 8, 16"):
-        attention_figure_of(generator_with(8, 16), 0, resolution=32)
-    with pytest.raises(SaganError, match="outside the picture"):
-        attention_figure_of(generator_with(16), 0, "dark", points=[(32, 0)])
-    with pytest.raises(SaganError, match="known are dark, light"):
-        attention_figure_of_picture(discriminator_with(16), noise(), "drak")
-    with pytest.raises(SaganError, match="no classes"):
-        attention_figure_of_picture(discriminator_with(16, num_classes=0), noise(), "dark")
-    with pytest.raises(SaganError, match=r"\(3, 32, 32\)"):
-        attention_figure_of_picture(discriminator_with(16), noise()[:, :16, :16])
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda: generator_with().attention(0), r"train with --generator\.attention"),
+        (lambda: discriminator_with().attention(noise()), r"with --discriminator\.attention"),
+        (
+            lambda: generator_with(8, 16).attention(0, layer=32),
+            "no attention at 32; this generator has it at 8, 16",
+        ),
+        (lambda: generator_with(16).attention(0, at=[(32, 0)]), "outside the picture"),
+        (lambda: generator_with(16).attention(0, at=(3, 4)), "no list of pixels"),
+        (lambda: generator_with(16).attention(0, at=[(3.5, 4)]), "no list of pixels"),
+        (lambda: generator_with(16).attention([]), "no picture"),
+        (lambda: discriminator_with(16).attention(noise(), "drak"), "known are dark, light"),
+        (
+            lambda: discriminator_with(16, num_classes=0).attention(noise(), "dark"),
+            "no classes",
+        ),
+        (lambda: discriminator_with(16).attention(noise()[:, :16, :16]), r"\(N, 3, 32, 32\)"),
+        (lambda: discriminator_with(16).attention(noise() / 255), "are no pictures"),
+    ],
+)
+def test_mistakes(ask, words):
+    with pytest.raises(SaganError, match=words):
+        ask()
 
 
-def test_a_network_that_looks_everywhere_alike_has_the_uniform_statistics():
-    generator = generator_with(8, 16)
+@pytest.mark.parametrize("pooling", [True, False])
+def test_a_network_that_looks_everywhere_alike_has_the_uniform_statistics(pooling):
+    generator = generator_with(8, 16, attention_pooling=pooling)
     for layer in generator.network.attention.values():
         layer.query.weight.zero_()
-    for layer in measure(generator, dict.fromkeys((0, 1), torch.randn(3, 16)), "generated"):
+    for layer in measure_network(generator, dict.fromkeys((0, 1), torch.randn(3, 16)), "generated"):
         assert set(layer.classes) == {"dark", "light"}
+        assert layer.uniform.keys == layer.place.side**2 // (4 if pooling else 1)
+        assert layer.uniform.entropy == pytest.approx(np.log(layer.uniform.keys))
         for spread in (layer.mean, *layer.classes.values()):
             for name in ("entropy", "distance", "outside"):
                 expected = getattr(layer.uniform, name)
@@ -238,8 +311,8 @@ def test_a_network_that_looks_everywhere_alike_has_the_uniform_statistics():
 
 def test_statistics_of_a_class_are_the_mean_over_its_pictures():
     generator, latents = generator_with(16), torch.randn(20, 16)  # more than a batch
-    [together] = measure(generator, {1: latents}, "generated")
-    alone = [measure(generator, {1: latent[None]}, "generated")[0] for latent in latents]
+    [together] = measure_network(generator, {1: latents}, "generated")
+    alone = [measure_network(generator, {1: latent[None]}, "generated")[0] for latent in latents]
     for name in ("entropy", "distance", "outside"):
         mean = np.mean([getattr(one.mean, name) for one in alone])
         assert getattr(together.classes["light"], name) == pytest.approx(mean, rel=1e-5)
@@ -247,7 +320,7 @@ def test_statistics_of_a_class_are_the_mean_over_its_pictures():
 
 def test_statistics_of_a_run_cover_both_networks(trained_run):
     layers = attention_statistics(trained_run, count=3)
-    assert [(x.network, x.resolution, x.pictures) for x in layers] == [
+    assert [(x.network, x.place.side, x.pictures) for x in layers] == [
         ("generator", 16, "generated"),
         ("discriminator", 16, "training"),
     ]
@@ -305,7 +378,7 @@ def of_avatars(resolution, learned):
 
 def test_a_discriminator_is_shown_the_avatars_it_learned_from():
     dataset, checkpoint = of_avatars(32, 900)
-    images, source = judged_images(checkpoint, [3, 12], 2)
+    images, source = shown_images(checkpoint, [3, 12], 2)
     assert source == "training"
     for label, shown in images.items():
         first = dataset.images[dataset.labels == label][:2]
@@ -315,7 +388,7 @@ def test_a_discriminator_is_shown_the_avatars_it_learned_from():
 def test_of_large_avatars_it_is_shown_fresh_ones_and_told_so(monkeypatch):
     monkeypatch.setattr("sagan.inspection.statistics._LARGEST_COMPOSED", 16)
     _, checkpoint = of_avatars(32, 900)
-    assert judged_images(checkpoint, [3], 2).source == "fresh avatar"
+    assert shown_images(checkpoint, [3], 2).source == "fresh avatar"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -323,9 +396,9 @@ def test_weights_that_are_not_finite_are_neither_drawn_nor_measured(value):
     generator = generator_with(16)
     generator.network.attention["16"].query.weight.fill_(value)
     with pytest.raises(SaganError, match="not finite; choose an earlier checkpoint"):
-        attention_figure_of(generator, 0)
+        generator.attention(0)
     with pytest.raises(SaganError, match="not finite; choose an earlier checkpoint"):
-        measure(generator, {0: torch.randn(1, 16)}, "generated")
+        measure_network(generator, {0: torch.randn(1, 16)}, "generated")
 
 
 def test_mistakes_in_statistics(trained_run):
@@ -334,7 +407,7 @@ def test_mistakes_in_statistics(trained_run):
     with pytest.raises(SaganError, match="known are dark, light"):
         attention_statistics(trained_run, label="drak")
     with pytest.raises(SaganError, match="no attention at 8"):
-        attention_statistics(trained_run, resolution=8)
+        attention_statistics(trained_run, layer=8)
 
 
 @pytest.fixture
@@ -356,7 +429,7 @@ def test_the_timeline_of_a_run(run_of_three):
     assert figure.dtype == np.uint8
     assert figure.shape[0] == 3
     assert min(figure.shape[1:]) > 400
-    again = attention_timeline(run_of_three, seed=1, label="light", point=(3, 4), resolution=16)
+    again = attention_timeline(run_of_three, seed=1, label="light", point=(3, 4), layer=16)
     np.testing.assert_array_equal(figure, again)
     other = attention_timeline(run_of_three, seed=1, label="light", point=(20, 4))
     assert not np.array_equal(figure, other)
@@ -369,16 +442,16 @@ def test_a_timeline_shows_the_discriminator_a_training_picture(run_of_three, mon
     )
     attention_timeline(run_of_three, label="light")
     attention_timeline(run_of_three, label="light", point=(3, 4))
-    for frames in drawn:
-        assert [frame.step for frame in frames] == [1, 2, 3]
-        shown = [frame.looks["training picture"] for frame in frames]
-        assert shown[0].picture.min() >= 128  # light
-        for look in shown:
-            np.testing.assert_array_equal(look.picture, shown[0].picture)
-            assert look.point == shown[0].point
-            assert list(look.rows) == ["discriminator, 16 x 16"]
-        assert list(frames[0].looks["generated picture"].rows) == ["generator, 16 x 16"]
-    assert drawn[1][0].looks["training picture"].point == (3, 4)
+    for snapshots in drawn:
+        assert [snapshot.step for snapshot in snapshots] == [1, 2, 3]
+        shown = [snapshot.attention["training picture"] for snapshot in snapshots]
+        assert shown[0].pictures.min() >= 128  # light
+        for attention in shown:
+            np.testing.assert_array_equal(attention.pictures, shown[0].pictures)
+            assert attention.points == shown[0].points
+            assert (attention.network, list(attention.rows)) == ("discriminator", ["16"])
+        assert snapshots[0].attention["generated picture"].network == "generator"
+    assert drawn[1][0].attention["training picture"].points == (((3, 4),),)
 
 
 def test_a_timeline_without_the_data_shows_the_generator_only(run_of_three, monkeypatch):
@@ -392,7 +465,79 @@ def test_a_timeline_without_the_data_shows_the_generator_only(run_of_three, monk
         "sagan.inspection.timeline.timeline_figure", lambda *args, **_: drawn.append(args[2])
     )
     attention_timeline(run_of_three)
-    assert [list(frame.looks) for frame in drawn[0]] == [["generated picture"]] * 3
+    assert [list(snapshot.attention) for snapshot in drawn[0]] == [["generated picture"]] * 3
+
+
+@pytest.fixture(scope="session")
+def unusual_run(tmp_path_factory, picture_folder):
+    """A run whose generator does not pool keys and whose discriminator attends twice at 8 x 8."""
+    folder = tmp_path_factory.mktemp("runs") / "unusual"
+    config = tiny(steps=2)
+    blocks = {"channels": (1, 2, 2, 2), "final_resolution": 8, "attention_blocks": (2, 3)}
+    config = replace(
+        config,
+        data=replace(config.data, source=str(picture_folder)),
+        generator=replace(config.generator, attention=(8, 16), attention_pooling=False),
+        discriminator=replace(config.discriminator, attention=(), **blocks),
+    )
+    Driver(config, folder).train()
+    return folder
+
+
+def test_statistics_of_unpooled_keys_and_of_two_layers_of_one_side(unusual_run):
+    layers = attention_statistics(unusual_run, count=2)
+    assert [(x.network, x.place.name, x.uniform.keys) for x in layers] == [
+        ("generator", "8", 64),
+        ("generator", "16", 256),
+        ("discriminator", "8", 16),
+        ("discriminator", "8-2", 16),
+    ]
+    eights = attention_statistics(unusual_run, count=2, layer=8)
+    assert [x.place.name for x in eights] == ["8", "8", "8-2"]
+
+
+def test_a_timeline_of_unpooled_keys_and_of_two_layers_of_one_side(unusual_run, monkeypatch):
+    drawn = []
+
+    def keep(*args, **named):
+        drawn.append(args)
+        return timeline_figure(*args, **named)
+
+    monkeypatch.setattr("sagan.inspection.timeline.timeline_figure", keep)
+    assert attention_timeline(unusual_run).ndim == 3
+    assert attention_timeline(unusual_run, layer=8).ndim == 3
+    names = ["generator, 8 x 8", "discriminator, 8 x 8", "discriminator, 8 x 8, block 2"]
+    gammas, entropies, _ = drawn[1]
+    for curves in (gammas, entropies):
+        assert [curve.name for curve in curves] == names
+    logged = [json.loads(line) for line in (unusual_run / "log.jsonl").read_text().splitlines()]
+    expected = [x["discriminator_gamma_8-2"] for x in logged if "discriminator_gamma_8-2" in x]
+    assert list(gammas[2].values) == expected != []
+    assert [curve.reference for curve in entropies] == pytest.approx(np.log([64, 16, 16]))
+
+
+def test_a_timeline_of_a_discriminator_alone(trained_run, tmp_path, monkeypatch):
+    """Where only the discriminator has attention, and its data are gone."""
+    checkpoint = checkpoints.load(checkpoint_files(trained_run)[-1])
+    config = replace(
+        checkpoint.config,
+        generator=replace(checkpoint.config.generator, attention=()),
+        data=replace(checkpoint.config.data, source="/no/such/folder"),
+    )
+    network = Generator(config.generator, resolution=32, num_classes=2)
+    parts = {
+        "generator": network.state_dict(),
+        "discriminator": checkpoint.parts["discriminator"],
+    }
+    checkpoint = replace(checkpoint, config=config, parts=parts)
+    checkpoints.save(checkpoint, tmp_path / "checkpoints" / "step-00000002.safetensors")
+    (tmp_path / "config.toml").write_text("")
+    drawn = []
+    monkeypatch.setattr(
+        "sagan.inspection.timeline.timeline_figure", lambda *args, **_: drawn.append(args[2])
+    )
+    attention_timeline(tmp_path)
+    assert drawn[0][0].attention["generated picture"].network == "discriminator"
 
 
 def test_a_timeline_leaves_a_damaged_checkpoint_out(run_of_three):
@@ -408,7 +553,7 @@ def test_mistakes_in_a_timeline(trained_run, tmp_path):
     with pytest.raises(SaganError, match="outside the picture"):
         attention_timeline(trained_run, point=(32, 0))
     with pytest.raises(SaganError, match="no attention at 8"):
-        attention_timeline(trained_run, resolution=8)
+        attention_timeline(trained_run, layer=8)
     (tmp_path / "config.toml").write_bytes((trained_run / "config.toml").read_bytes())
     with pytest.raises(SaganError, match="no checkpoint"):
         attention_timeline(tmp_path)

@@ -11,7 +11,6 @@ from safetensors.torch import load_file, save_file
 import sagan
 from sagan import cli
 from sagan.errors import SaganError
-from sagan.inspection.capture import attention_layers
 from sagan.interop.conversion import convert_files
 from sagan.interop.foreign_files import read
 from sagan.interop.reading import Choices
@@ -298,12 +297,13 @@ def test_command_converts_and_says_what_it_took_for_granted(tmp_path, capsys):
     assert run("export", output, "-o", tmp_path / "small.safetensors") == 0
 
 
-def test_of_several_attention_layers_of_one_size_the_first_is_shown(tmp_path):
+def test_attention_layers_of_one_size_are_told_apart(tmp_path):
     paths, output = golden("biggan_32"), tmp_path / "model.safetensors"
     assert run("convert", paths["G"], paths["D"], "-o", output) == 0
     discriminator = sagan.load_discriminator(output)
     assert list(discriminator.network.attention) == ["16", "8", "8-2", "8-3"]
-    assert list(attention_layers(discriminator)) == [8, 16]
+    found = [place.name for place in discriminator.attention_layers()]
+    assert found == ["8", "8-2", "8-3", "16"]
 
 
 def test_mistakes_of_the_command_write_nothing(tmp_path, capsys):

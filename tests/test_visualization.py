@@ -1,12 +1,15 @@
 import numpy as np
 import pytest
 
+from sagan.config import Place
 from sagan.errors import SaganError
-from sagan.inspection.drawing import QUERY_COLOURS
-from sagan.inspection.figure import attention_figure
-from sagan.inspection.maps import attended_regions, heat_map
-from sagan.inspection.queries import choose_query_points, grid_points, query_index
-from sagan.inspection.timeline_figure import Curve, Frame, Look, timeline_figure
+from sagan.images.batch import Pictures
+from sagan.images.drawing import QUERY_COLOURS
+from sagan.images.figure import attention_figure
+from sagan.images.maps import attended_regions, heat_map
+from sagan.images.queries import choose_query_points, grid_points, query_index
+from sagan.inspection.timeline_figure import Curve, Snapshot, timeline_figure
+from sagan.sampling.attention import Attention
 
 SIDE = 8
 
@@ -299,15 +302,19 @@ def test_a_grid_without_points_or_finer_than_the_map_is_refused(count):
         grid_points(count, 32, 16)
 
 
-def frames(count, *layers, pictures=("generated",)):
+def snapshots(count, *sides, pictures=("generated",)):
+    places = tuple(Place(side=side) for side in sides)
     return [
-        Frame(
+        Snapshot(
             step=100 * (i + 1),
-            looks={
-                picture: Look(
-                    picture=noise(),
-                    point=(4, 28),
-                    rows={name: planted((i % 8, 3)) for name in layers},
+            attention={
+                picture: Attention(
+                    network="generator",
+                    pictures=Pictures(noise()[None]),
+                    names=("",),
+                    points=(((4, 28),),),
+                    places=places,
+                    rows={place.name: planted((i % 8, 3))[None, None] for place in places},
                 )
                 for picture in pictures
             },
@@ -319,14 +326,14 @@ def frames(count, *layers, pictures=("generated",)):
 def test_a_timeline_grows_with_checkpoints_and_layers():
     gamma = [Curve(name="generator", steps=[50, 100, 150], values=[0.0, 0.1, 0.2])]
     entropy = [Curve(name="generator", steps=[100], values=[3.0], reference=np.log(64))]
-    one = timeline_figure(gamma, entropy, frames(1, "16 x 16"), caption="A run")
-    ten = timeline_figure(gamma, entropy, frames(10, "16 x 16"))
-    two = timeline_figure([], entropy, frames(1, "16 x 16", "32 x 32"))
+    one = timeline_figure(gamma, entropy, snapshots(1, 16), caption="A run")
+    ten = timeline_figure(gamma, entropy, snapshots(10, 16))
+    two = timeline_figure([], entropy, snapshots(1, 16, 32))
     assert one.dtype == np.uint8
     assert one.shape[0] == 3
     assert ten.shape[2] > one.shape[2] + 400
     assert two.shape[1] > one.shape[1] + 100
-    both = timeline_figure(gamma, entropy, frames(1, "16 x 16", pictures=("generated", "real")))
+    both = timeline_figure(gamma, entropy, snapshots(1, 16, pictures=("generated", "real")))
     assert both.shape[1] > two.shape[1] + 100
 
 
@@ -335,4 +342,4 @@ def test_a_timeline_without_matplotlib_says_what_to_install(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(SaganError, match=r"pip install 'sagan\[report\]'"):
-        timeline_figure([], [], frames(1, "16 x 16"))
+        timeline_figure([], [], snapshots(1, 16))

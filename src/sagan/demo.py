@@ -11,7 +11,6 @@ from pathlib import Path
 from sagan import images
 from sagan.config.presets import preset
 from sagan.data.avatars import CREDITS
-from sagan.inspection import attention_figure_of
 from sagan.sampling.generator import TrainedGenerator, class_sheet, load_generator, variety
 from sagan.system.files import write_text
 from sagan.training.run import Driver, Outcome
@@ -42,8 +41,8 @@ def run_demo(folder: Path, steps: int | None = None) -> str:
     generator = load_generator(folder)
     grid = images.enlarge(class_sheet(generator, columns=12), 2)
     grid_path = images.save_png(grid, folder / "grid.png")
-    figure = attention_figure_of(generator, ATTENTION_SEED, ATTENTION_CLASS)
-    attention_path = images.save_png(figure, folder / "attention.png")
+    attention = generator.attention(ATTENTION_SEED, ATTENTION_CLASS)
+    attention_path = attention.save(folder / "attention.png")
     summary = "\n".join(
         [
             *_measured(driver, outcome, generator),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,9 +14,8 @@ from sagan.cli.program import app
 from sagan.errors import SaganError
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from sagan.inspection import View
+    from sagan.sampling.attention import Attention
+    from sagan.sampling.network import TrainedNetwork
 
 _FIGURE = Path("attention.png")
 _EXCLUDE = {
@@ -28,7 +27,7 @@ _EXCLUDE = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Places:
+class Question:
     """What to look at, and from where."""
 
     class_name: Annotated[str | None, Parameter(name="--class")] = None
@@ -47,17 +46,16 @@ class Places:
     """Ask at this many times this many points, evenly spaced; at most the side of the smallest
     map drawn."""
     resolution: int | None = None
-    """Which attention layer, by the side of its map; all by default."""
+    """Which attention layers, by the side of their maps; all by default."""
 
-    def points(self, view: View) -> list[tuple[int, int]]:
-        """The query points of a picture."""
-        from sagan.inspection import attention_layers
-        from sagan.inspection.queries import choose_query_points, grid_points
+    def points(self, model: TrainedNetwork) -> list[tuple[int, int]]:
+        """The query points, none where they are to be chosen."""
+        from sagan.images.queries import grid_points
 
         if self.grid is not None:
-            smallest = min(attention_layers(view.model, self.resolution))
-            return grid_points(self.grid, view.picture.shape[-1], smallest)
-        return [parse_point(point) for point in self.at] or choose_query_points(view.picture)
+            smallest = min(place.side for place in model.attention_layers(self.resolution))
+            return grid_points(self.grid, model.resolution, smallest)
+        return [parse_point(point) for point in self.at]
 
 
 @app.command
@@ -65,7 +63,7 @@ def attention(
     model: Path,
     /,
     *,
-    places: Annotated[Places, Parameter(name="*")] = Places(),
+    question: Annotated[Question, Parameter(name="*")] = Question(),
     statistics: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     samples: int | None = None,
     timeline: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
@@ -81,7 +79,7 @@ def attention(
     ----------
     model
         A run folder, a checkpoint or an exported file.
-    places
+    question
         What to look at, and from where.
     statistics
         Print entropy, distance and long-range share of the attention, per layer and class.
@@ -96,22 +94,26 @@ def attention(
     output
         The PNG file to write, attention.png by default; with --statistics a JSON file.
     """
-    _require_compatible(places, {"--statistics": statistics, "--timeline": timeline, "--raw": raw})
-    if raw is not None and len(places.picture) > 1:
+    _require_compatible(
+        question, {"--statistics": statistics, "--timeline": timeline, "--raw": raw}
+    )
+    if raw is not None and len(question.picture) > 1:
         raise SaganError("--raw takes the rows of one picture; give --picture once")
     if samples is not None and not statistics:
         raise SaganError("--samples counts only with --statistics; leave it out or add that")
     if statistics:
-        _print_statistics(model, places, samples, output)
+        _print_statistics(model, question, samples, output)
     elif timeline:
-        _draw_timeline(model, places, output or _FIGURE)
+        _draw_timeline(model, question, output or _FIGURE)
     else:
-        _draw(model, places, output or _FIGURE, raw)
+        _draw(model, question, output or _FIGURE, raw)
 
 
-def _require_compatible(places: Places, flags: Mapping[str, object]) -> None:
+def _require_compatible(question: Question, flags: Mapping[str, object]) -> None:
     given = {name for name, value in flags.items() if value}
-    given |= {f"--{name}" for name, value in vars(places).items() if value != vars(Places())[name]}
+    given |= {
+        f"--{name}" for name, value in vars(question).items() if value != vars(Question())[name]
+    }
     for flag, others in _EXCLUDE.items():
         for other in others:
             if {flag, other} <= given:
@@ -119,7 +121,7 @@ def _require_compatible(places: Places, flags: Mapping[str, object]) -> None:
 
 
 def _print_statistics(
-    model: Path, places: Places, samples: int | None, output: Path | None
+    model: Path, question: Question, samples: int | None, output: Path | None
 ) -> None:
     from sagan.inspection import (
         PICTURES,
@@ -132,8 +134,8 @@ def _print_statistics(
     layers = attention_statistics(
         model,
         count=PICTURES if samples is None else samples,
-        label=places.class_name,
-        resolution=places.resolution,
+        label=question.class_name,
+        layer=question.resolution,
     )
     print(statistics_table(layers))
     if output is not None:
@@ -141,8 +143,8 @@ def _print_statistics(
         print(output)
 
 
-def _draw_timeline(folder: Path, places: Places, output: Path) -> None:
-    points = [parse_point(point) for point in places.at]
+def _draw_timeline(folder: Path, question: Question, output: Path) -> None:
+    points = [parse_point(point) for point in question.at]
     if len(points) > 1:
         raise SaganError("--timeline follows one point; give --at once")
     from sagan import images
@@ -150,57 +152,61 @@ def _draw_timeline(folder: Path, places: Places, output: Path) -> None:
 
     figure = attention_timeline(
         folder,
-        seed=places.seed or 0,
-        label=places.class_name,
+        seed=question.seed or 0,
+        label=question.class_name,
         point=points[0] if points else None,
-        resolution=places.resolution,
+        layer=question.resolution,
     )
     print(images.save_png(figure, output))
 
 
-def _draw(model: Path, places: Places, output: Path, raw: Path | None) -> None:
+def _draw(model: Path, question: Question, output: Path, raw: Path | None) -> None:
     import numpy as np
 
     from sagan import images
-    from sagan.inspection import attention_rows, draw_view
 
-    looks: list[tuple[View, list[tuple[int, int]], dict[int, np.ndarray]]] = []
-    for view in _views(model, places):
-        points = places.points(view)
-        looks.append((view, points, attention_rows(view, points, resolution=places.resolution)))
-    figure = np.concatenate([draw_view(*look) for look in looks], axis=1)
+    drawn = list(_observed(model, question))
+    figure = np.concatenate([attention.figure for attention in drawn], axis=1)
     print(images.save_png(figure, output))
     if raw is not None:
-        [(_, points, rows)] = looks
-        for size, weights in rows.items():
-            several = raw.with_name(f"{raw.stem}-{size}{raw.suffix}")
-            print(_save_rows(weights, points, raw if len(rows) == 1 else several))
+        [attention] = drawn
+        for name in attention.rows:
+            several = raw.with_name(f"{raw.stem}-{name}{raw.suffix}")
+            print(_save_rows(attention, name, raw if len(attention.rows) == 1 else several))
 
 
-def _views(model: Path, places: Places) -> Iterator[View]:
+def _observed(model: Path, question: Question) -> Iterator[Attention]:
     """Of the pictures given, or else of a generated one."""
-    from sagan.inspection import view_of_picture, view_of_seed
     from sagan.sampling.generator import load_discriminator, load_generator
 
-    if not places.picture:
+    class_name, layer = question.class_name, question.resolution
+    if not question.picture:
         generator = load_generator(model)
-        yield view_of_seed(
-            generator, places.seed or 0, places.class_name, truncation=places.truncation
+        yield generator.attention(
+            question.seed or 0,
+            class_name,
+            at=question.points(generator),
+            layer=layer,
+            truncation=question.truncation,
         )
         return
     from sagan.data.folder import read_picture
 
     discriminator = load_discriminator(model)
-    for path in places.picture:
-        picture = read_picture(path, discriminator.network.resolution)
-        yield view_of_picture(discriminator, picture, places.class_name, name=path.name)
+    points = question.points(discriminator)
+    for path in question.picture:
+        picture = read_picture(path, discriminator.resolution)
+        yield discriminator.attention(
+            picture, class_name, at=points, layer=layer, names=[path.name]
+        )
 
 
-def _save_rows(rows: np.ndarray, points: Sequence[tuple[int, int]], path: Path) -> str:
+def _save_rows(attention: Attention, name: str, path: Path) -> str:
     import numpy as np
 
     from sagan.system.files import replacing
 
+    [points], [rows] = attention.points, attention.rows[name]
     with replacing(path) as draft, draft.open("wb") as file:
         np.save(file, rows)
     listed = " ".join(f"{x},{y}" for x, y in points)

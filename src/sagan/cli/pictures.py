@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -148,7 +148,7 @@ def interpolate(
     print(animation.save_animation(film, output, frames_per_second=frames_per_second))
 
 
-def _sheet(cells: list[np.ndarray], frames: int, loop: bool) -> np.ndarray:
+def _sheet(cells: Sequence[np.ndarray], frames: int, loop: bool) -> np.ndarray:
     """A row per cell; of a single one a row per leg, both its ends included."""
     import numpy as np
 
@@ -161,7 +161,7 @@ def _sheet(cells: list[np.ndarray], frames: int, loop: bool) -> np.ndarray:
     return images.grid(np.concatenate(cells), len(cells[0]))
 
 
-def _film(cells: list[np.ndarray], scale: int) -> Iterator[np.ndarray]:
+def _film(cells: Sequence[np.ndarray], scale: int) -> Iterator[np.ndarray]:
     """All cells side by side, frame by frame; a single one without a border."""
     import numpy as np
 

@@ -72,7 +72,7 @@ def generated(
         class_names=generator.class_names,
         read=lambda start, stop: generator.sample(
             range(first_seed + start, first_seed + stop),
-            labels[start:stop].tolist(),
+            labels[start:stop],
             truncation=truncation,
         ),
     )

@@ -13,28 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sagan.config import Place
 from sagan.data import BUILT_IN, Dataset, load_dataset
 from sagan.errors import SaganError
 from sagan.images import to_float
-from sagan.inspection.capture import (
-    Trained,
-    attention_layers,
-    captured_inputs,
-    explicit_rows,
-    has_attention,
-    network_name,
-)
 from sagan.inspection.spread import Spread, attention_spread, uniform_spread
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.run import load_checkpoint
+from sagan.sampling.attention import captured_inputs, explicit_rows
 from sagan.sampling.generator import (
     TrainedGenerator,
     averaged_part,
     discriminator_of,
-    draw_latents,
     generator_of,
-    label_number,
 )
+from sagan.sampling.latents import draw_latents
+from sagan.sampling.network import TrainedNetwork, label_number
 from sagan.system.progress import progress
 
 PICTURES = 16
@@ -42,7 +36,6 @@ PICTURES = 16
 Source = Literal["generated", "training", "real", "fresh avatar"]
 """Real ones are of the training data's source, but not known to be those learned from."""
 
-_WEIGHTS = 2**21  # attention weights held at a time
 _BATCH = 16
 _LARGEST_COMPOSED = 64  # side of avatars composed as often as for training, within seconds
 
@@ -56,8 +49,8 @@ class LayerStatistics:
 
     network: str
     """generator or discriminator."""
-    resolution: int
-    """Side of the layer's map; it has a quarter as many keys as places."""
+    place: Place
+    """Of the layer."""
     pictures: Source
     count: int
     """Pictures of each class, at most."""
@@ -74,7 +67,7 @@ def attention_statistics(
     *,
     count: int = PICTURES,
     label: str | int | None = None,
-    resolution: int | None = None,
+    layer: int | str | None = None,
 ) -> tuple[LayerStatistics, ...]:
     """Measures all queries of pictures of each class in every attention layer of both networks.
 
@@ -85,7 +78,7 @@ def attention_statistics(
         path: A run folder, a checkpoint or an exported file.
         count: Pictures of each class.
         label: Only this class, by name or number; None takes all.
-        resolution: Only layers at this one; None takes all.
+        layer: Only layers whose map has this side, or the one of this name; None takes all.
 
     Raises:
         SaganError: There is no attention (there), it is not finite, the class is unknown, or the
@@ -96,41 +89,41 @@ def attention_statistics(
     checkpoint, _ = load_checkpoint(path)
     numbers = range(max(1, len(checkpoint.class_names)))
     labels = list(numbers) if label is None else [label_number(label, checkpoint.class_names)]
-    judged = judged_images(checkpoint, labels, count)
-    return tuple(measure_all(networks_of(checkpoint), labels, count, judged, resolution))
+    shown = shown_images(checkpoint, labels, count)
+    return tuple(measure_all(networks_of(checkpoint), labels, count, shown, layer))
 
 
-def networks_of(checkpoint: Checkpoint) -> list[Trained]:
+def networks_of(checkpoint: Checkpoint) -> list[TrainedNetwork]:
     """The generator, and the discriminator where it is there."""
-    networks: list[Trained] = [generator_of(checkpoint, averaged_part(checkpoint))]
+    networks: list[TrainedNetwork] = [generator_of(checkpoint, averaged_part(checkpoint))]
     if "discriminator" in checkpoint.parts:
         networks.append(discriminator_of(checkpoint))
     return networks
 
 
 def measure_all(
-    networks: Sequence[Trained],
+    networks: Sequence[TrainedNetwork],
     labels: Sequence[int],
     count: int,
-    judged: Judged,
-    resolution: int | None,
+    shown: ShownImages,
+    layer: int | str | None,
 ) -> list[LayerStatistics]:
-    """Measures a generator on the first seeds of each class, a discriminator on ``judged``."""
+    """Measures a generator on the first seeds of each class, a discriminator on ``shown``."""
     found: list[LayerStatistics] = []
     for network in networks:
-        if not has_attention(network, resolution):
+        if not network.has_attention(layer):
             continue
         if isinstance(network, TrainedGenerator):
             latents = draw_latents(range(count), network.latent_dim)
-            found += measure(network, dict.fromkeys(labels, latents), "generated", resolution)
+            found += measure_network(network, dict.fromkeys(labels, latents), "generated", layer)
         else:
-            found += measure(network, judged.images, judged.source, resolution)
+            found += measure_network(network, shown.images, shown.source, layer)
     if not found:
-        attention_layers(networks[0], resolution)  # says what is missing
+        networks[0].attention_layers(layer)  # says what is missing
     return found
 
 
-class Judged(NamedTuple):
+class ShownImages(NamedTuple):
     """What a discriminator is shown."""
 
     images: Inputs
@@ -138,7 +131,7 @@ class Judged(NamedTuple):
 
 
 @torch.inference_mode()
-def judged_images(checkpoint: Checkpoint, labels: Sequence[int], count: int) -> Judged:
+def shown_images(checkpoint: Checkpoint, labels: Sequence[int], count: int) -> ShownImages:
     """The first pictures of each class of the training data; generated ones where it is not there.
 
     Of large avatars only some are composed, which are others than those learned from.
@@ -160,10 +153,10 @@ def judged_images(checkpoint: Checkpoint, labels: Sequence[int], count: int) -> 
         real = {label: _first_images(dataset, label, count) for label in labels}
         if any(map(len, real.values())):
             images = {label: found for label, found in real.items() if len(found)}
-            return Judged(images, _source(checkpoint, dataset))
+            return ShownImages(images, _source(checkpoint, dataset))
     generator = generator_of(checkpoint, averaged_part(checkpoint))
-    drawn = {label: generator.sample(range(count), label) for label in labels}
-    return Judged({k: to_float(torch.from_numpy(x)) for k, x in drawn.items()}, "generated")
+    drawn = {label: generator.sample(range(count), np.full(count, label)) for label in labels}
+    return ShownImages({k: to_float(torch.from_numpy(x)) for k, x in drawn.items()}, "generated")
 
 
 def _source(checkpoint: Checkpoint, dataset: Dataset) -> Source:
@@ -177,64 +170,57 @@ def _first_images(dataset: Dataset, label: int, count: int) -> Tensor:
     return to_float(torch.from_numpy(dataset.images[rows]))
 
 
-def measure(
-    model: Trained,
-    inputs: Inputs,
-    pictures: Source,
-    resolution: int | None = None,
+def measure_network(
+    model: TrainedNetwork, inputs: Inputs, pictures: Source, layer: int | str | None = None
 ) -> list[LayerStatistics]:
     """Measures the attention layers of one network on given inputs.
 
     Raises:
         SaganError: There is no attention (there).
     """
-    layers = attention_layers(model, resolution)
     names = model.class_names or ("all",)
-    spreads: dict[int, dict[str, Spread]] = {size: {} for size in layers}
-    name = network_name(model)
-    with progress(f"Measuring the {name}", len(inputs)) as advance:
+    spreads: dict[Place, dict[str, Spread]] = {place: {} for place in model.attention_layers(layer)}
+    with progress(f"Measuring the {model.kind}", len(inputs)) as advance:
         for label, given in inputs.items():
-            for size, spread in _class_spreads(model, given, label, resolution):
-                spreads[size][names[label]] = spread
+            for place, spread in _class_spreads(model, given, label, layer):
+                spreads[place][names[label]] = spread
             advance()
+    means = {place: _mean(list(classes.values())) for place, classes in spreads.items()}
     return [
         LayerStatistics(
-            network=name,
-            resolution=size,
+            network=model.kind,
+            place=place,
             pictures=pictures,
             count=max(map(len, inputs.values())),
-            uniform=uniform_spread(size),
-            mean=_mean(list(classes.values())),
+            uniform=uniform_spread(place.side, means[place].keys),
+            mean=means[place],
             classes=classes,
         )
-        for size, classes in spreads.items()
+        for place, classes in spreads.items()
     ]
 
 
 def _class_spreads(
-    model: Trained, given: Tensor, label: int, resolution: int | None
-) -> Iterator[tuple[int, Spread]]:
-    parts: dict[int, list[Spread]] = {}
+    model: TrainedNetwork, given: Tensor, label: int, layer: int | str | None
+) -> Iterator[tuple[Place, Spread]]:
+    layers = model.attention_layers(layer)
+    parts: dict[Place, list[Spread]] = {place: [] for place in layers}
     batches = given.split(_BATCH)
     for batch in batches:
-        seen = captured_inputs(model, batch, _filled(label, batch))
-        for size, layer in attention_layers(model, resolution).items():
-            chunk = max(1, _WEIGHTS // (len(batch) * size * size // 4))
-            rows_of = partial(explicit_rows, layer, seen[size])
-            parts.setdefault(size, []).append(attention_spread(rows_of, size, chunk=chunk))
+        with captured_inputs(layers) as seen:
+            model(batch, torch.full((len(batch),), label))
+        for place, attention in layers.items():
+            rows_of = partial(explicit_rows, attention, seen[place])
+            parts[place].append(attention_spread(rows_of, place.side))
     weights = [len(batch) for batch in batches]
-    for size, spreads in parts.items():
-        yield size, _mean(spreads, weights)
-
-
-def _filled(label: int, inputs: Tensor) -> Tensor:
-    return torch.full((len(inputs),), label)
+    for place, spreads in parts.items():
+        yield place, _mean(spreads, weights)
 
 
 def _mean(spreads: list[Spread], weights: list[int] | None = None) -> Spread:
     values = [(spread.entropy, spread.distance, spread.outside) for spread in spreads]
     entropy, distance, outside = np.average(values, axis=0, weights=weights).tolist()
-    return Spread(entropy=entropy, distance=distance, outside=outside)
+    return Spread(keys=spreads[0].keys, entropy=entropy, distance=distance, outside=outside)
 
 
 def statistics_table(layers: Sequence[LayerStatistics]) -> str:
@@ -244,7 +230,7 @@ def statistics_table(layers: Sequence[LayerStatistics]) -> str:
         width = max(map(len, [*layer.classes, "uniform attention"]))
         head = ("entropy", "keys", "distance", "outside")
         lines = [
-            f"{layer.network}, attention at {layer.resolution} x {layer.resolution}, "
+            f"{layer.network}, attention at {layer.place}, "
             f"{layer.count} {layer.pictures} pictures of each class",
             " " * width + "".join(f"{word:>10}" for word in head),
         ]
@@ -267,12 +253,15 @@ def statistics_json(layers: Sequence[LayerStatistics]) -> str:
 
 
 def _plain(value: object) -> object:
-    """Dataclasses become objects; of a spread its number of effective keys is told too."""
+    """Dataclasses become objects, a place its name; a spread tells its effective keys too."""
     match value:
+        case Place():
+            return value.name
         case Spread():
             return {**asdict(value), "effective_keys": value.effective_keys}
         case LayerStatistics():
-            return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+            plain = {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+            return {**plain, "resolution": value.place.side}
         case dict():
             return {name: _plain(spread) for name, spread in value.items()}
         case _:

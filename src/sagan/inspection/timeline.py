@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from sagan.errors import SaganError
 from sagan.images import to_uint8
-from sagan.inspection.capture import Trained, attention_layers, has_attention, network_name
-from sagan.inspection.queries import choose_query_points, query_index
+from sagan.images.queries import query_index
 from sagan.inspection.statistics import (
-    Judged,
     LayerStatistics,
-    judged_images,
+    ShownImages,
     measure_all,
     networks_of,
+    shown_images,
 )
-from sagan.inspection.timeline_figure import Curve, Frame, Look, require_matplotlib, timeline_figure
-from sagan.inspection.views import View, attention_rows, view_of_picture, view_of_seed
+from sagan.inspection.timeline_figure import (
+    Curve,
+    Snapshot,
+    require_matplotlib,
+    timeline_figure,
+)
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.run import checkpoint_files, load_checkpoint, log_records
-from sagan.sampling.generator import TrainedGenerator
+from sagan.sampling.attention import Attention, Points
+from sagan.sampling.generator import TrainedDiscriminator, TrainedGenerator
+from sagan.sampling.network import TrainedNetwork, label_number
 
 MOST_CHECKPOINTS = 10
 _MOST_CLASSES = 16
@@ -38,7 +43,7 @@ def attention_timeline(
     seed: int = 0,
     label: str | int | None = None,
     point: tuple[int, int] | None = None,
-    resolution: int | None = None,
+    layer: int | str | None = None,
 ) -> np.ndarray:
     """Draws gamma, entropy, and the same query's map over the checkpoints of a run.
 
@@ -52,14 +57,15 @@ def attention_timeline(
         seed: Seed of the generated picture.
         label: Class name or number; None takes the first class.
         point: The query pixel (x, y); None chooses the most salient one of each picture.
-        resolution: Which attention layer; None draws all.
+        layer: Only layers whose map has this side, or the one of this name; None draws all.
 
     Returns:
         uint8 (3, H, W).
 
     Raises:
-        SaganError: The folder is no run or holds no checkpoint, the generator has no attention
-            (there), the point lies outside the picture, or matplotlib is absent.
+        SaganError: The folder is no run or holds no checkpoint, neither network has attention
+            (there), the class is unknown, the point lies outside the picture, or matplotlib is
+            absent.
     """
     require_matplotlib()
     folder = Path(folder)
@@ -67,61 +73,60 @@ def attention_timeline(
         raise SaganError(f"{folder} is no run folder; give the one that sagan train wrote")
     last, _ = load_checkpoint(folder)
     networks = networks_of(last)
-    generator = networks[0]
-    assert isinstance(generator, TrainedGenerator)
-    attention_layers(generator, resolution)
-    number = int(view_of_seed(generator, seed, label).labels)
+    if not any(network.has_attention(layer) for network in networks):
+        networks[0].attention_layers(layer)  # says what is missing
+    number = 0 if label is None else label_number(label, last.class_names)
     if point is not None:
         side = last.config.data.resolution
         query_index(point, side, side)
     labels = range(max(1, len(last.class_names)))
     labels = sorted({number, *labels[:: -(-len(labels) // _MOST_CLASSES)]})
-    judged = judged_images(last, labels, _PICTURES)
-    views = _views(networks, seed, number, judged, resolution)
-    points = {name: point or choose_query_points(v.picture, 1)[0] for name, v in views.items()}
-    frames: list[Frame] = []
+    shown = shown_images(last, labels, _PICTURES)
+    observed = _observations(networks, seed, number, shown, layer, {})
+    if not observed:
+        raise SaganError("the training data hold no picture of this class; choose another")
+    points = {name: [point or attention.points[0][0]] for name, attention in observed.items()}
+    snapshots: list[Snapshot] = []
     measured: list[tuple[int, list[LayerStatistics]]] = []
     for checkpoint in _evenly_read(checkpoint_files(folder), MOST_CHECKPOINTS):
         networks = networks_of(checkpoint)
-        views = _views(networks, seed, number, judged, resolution)
-        looks = {name: _look(view, points[name], resolution) for name, view in views.items()}
-        frames.append(Frame(step=checkpoint.step, looks=looks))
-        layers = measure_all(networks, labels, _PICTURES, judged, resolution)
+        observed = _observations(networks, seed, number, shown, layer, points)
+        snapshots.append(Snapshot(step=checkpoint.step, attention=observed))
+        layers = measure_all(networks, labels, _PICTURES, shown, layer)
         measured.append((checkpoint.step, layers))
     words = [*last.class_names[number : number + 1], f"seed {seed}"]
     return timeline_figure(
-        _gammas(folder, resolution),
+        _gammas(folder, networks, layer),
         _entropies(measured),
-        frames,
+        snapshots,
         caption=f"What the attention looks at over the run {folder.resolve().name}: "
         f"{', '.join(words)}",
     )
 
 
-def _views(
-    networks: Sequence[Trained], seed: int, number: int, judged: Judged, resolution: int | None
-) -> dict[str, View]:
-    """A picture of the class for each network: the generator's own, and a real one to judge."""
-    views: dict[str, View] = {}
+def _observations(
+    networks: Sequence[TrainedNetwork],
+    seed: int,
+    number: int,
+    shown: ShownImages,
+    layer: int | str | None,
+    points: Mapping[str, Points],
+) -> dict[str, Attention]:
+    """Of a picture of the class for each network: the generator's own, and a real one to judge."""
+    found: dict[str, Attention] = {}
     for network in networks:
+        if not network.has_attention(layer):
+            continue
         if isinstance(network, TrainedGenerator):
-            label = number if network.class_names else None
-            views["generated picture"] = view_of_seed(network, seed, label)
-        elif (
-            has_attention(network, resolution)
-            and judged.source != "generated"
-            and number in judged.images
-        ):
-            picture = to_uint8(judged.images[number][0]).numpy()
-            views[f"{judged.source} picture"] = view_of_picture(network, picture)
-    return views
-
-
-def _look(view: View, point: tuple[int, int], resolution: int | None) -> Look:
-    rows = attention_rows(view, [point], resolution=resolution)
-    network = network_name(view.model)
-    named = {_layer_name(network, size): row for size, [row] in rows.items()}
-    return Look(picture=view.picture, point=point, rows=named)
+            name = "generated picture"
+            labels = torch.tensor([number])
+            found[name] = network.attention(seed, labels, at=points.get(name, ()), layer=layer)
+        elif isinstance(network, TrainedDiscriminator) and number in shown.images:
+            name = f"{shown.source} picture"
+            picture = to_uint8(shown.images[number][:1]).numpy()
+            if name not in found:
+                found[name] = network.attention(picture, at=points.get(name, ()), layer=layer)
+    return found
 
 
 def _evenly_read(files: list[Path], count: int) -> Iterator[Checkpoint]:
@@ -134,31 +139,34 @@ def _evenly_read(files: list[Path], count: int) -> Iterator[Checkpoint]:
             warnings.warn(f"left out: {error}", RuntimeWarning, stacklevel=3)
 
 
-def _gammas(folder: Path, resolution: int | None) -> list[Curve]:
+def _gammas(
+    folder: Path, networks: Sequence[TrainedNetwork], layer: int | str | None
+) -> list[Curve]:
     """The gates in the log of a run."""
-    steps: dict[str, list[int]] = {}
-    values: dict[str, list[float]] = {}
+    gates = {
+        f"{network.kind}_gamma_{place.name}": f"{network.kind}, {place}"
+        for network in networks
+        if network.has_attention(layer)
+        for place in network.attention_layers(layer)
+    }
+    found: dict[str, list[tuple[int, float]]] = {}
     for record in log_records(folder):
-        for key, value in record.items():
-            match = re.fullmatch(r"(generator|discriminator)_gamma_(\d+)", key)
-            if match and resolution in (None, int(match[2])):
-                name = _layer_name(match[1], int(match[2]))
-                steps.setdefault(name, []).append(record["step"])
-                values.setdefault(name, []).append(value)
-    return [Curve(name=name, steps=steps[name], values=values[name]) for name in steps]
+        for key in gates.keys() & record.keys():
+            found.setdefault(key, []).append((record["step"], record[key]))
+    return [
+        Curve(name=name, steps=[step for step, _ in found[key]], values=[v for _, v in found[key]])
+        for key, name in gates.items()
+        if key in found
+    ]
 
 
 def _entropies(measured: list[tuple[int, list[LayerStatistics]]]) -> list[Curve]:
     return [
         Curve(
-            name=_layer_name(layer.network, layer.resolution),
+            name=f"{layer.network}, {layer.place}",
             steps=[step for step, _ in measured],
             values=[layers[index].mean.entropy for _, layers in measured],
             reference=layer.uniform.entropy,
         )
         for index, layer in enumerate(measured[-1][1])
     ]
-
-
-def _layer_name(network: str, resolution: int) -> str:
-    return f"{network}, {resolution} x {resolution}"

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sagan.errors import SaganError
-from sagan.inspection.drawing import (
+from sagan.images.drawing import (
     QUERY_COLOURS,
     attention_panel,
     numbered_queries,
     query_panel,
 )
+from sagan.sampling.attention import Attention
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,24 +40,12 @@ class Curve:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Look:
-    """A picture, and where one point of it looks."""
-
-    picture: np.ndarray
-    """uint8 (3, R, R)."""
-    point: tuple[int, int]
-    """The query (x, y) in pixels."""
-    rows: Mapping[str, np.ndarray]
-    """Name of the layer -> (K,) attention weights of the query."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Frame:
+class Snapshot:
     """One checkpoint."""
 
     step: int
-    looks: Mapping[str, Look]
-    """Name of the picture -> the picture and what is looked at in it."""
+    attention: Mapping[str, Attention]
+    """Name of the picture -> where one point of this one picture looks."""
 
 
 def require_matplotlib() -> None:
@@ -76,7 +65,7 @@ def require_matplotlib() -> None:
 def timeline_figure(
     gammas: Sequence[Curve],
     entropies: Sequence[Curve],
-    frames: Sequence[Frame],
+    snapshots: Sequence[Snapshot],
     *,
     caption: str = "",
 ) -> np.ndarray:
@@ -85,7 +74,7 @@ def timeline_figure(
     Args:
         gammas: The gate of each attention layer.
         entropies: Mean entropy of each attention layer, in nats.
-        frames: At least one, all with the same pictures' names and layers.
+        snapshots: At least one, all with the same pictures' names and layers.
         caption: The title.
 
     Returns:
@@ -98,8 +87,8 @@ def timeline_figure(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    strips = sum(1 + len(look.rows) for look in frames[0].looks.values())
-    columns = max(len(frames), _FEWEST_COLUMNS)
+    strips = sum(1 + len(found.rows) for found in snapshots[0].attention.values())
+    columns = max(len(snapshots), _FEWEST_COLUMNS)
     charts_height, strips_height = 3.2, 1.35 * strips
     figure = Figure(
         figsize=(1.25 * columns + 0.5, charts_height + strips_height + 0.4),
@@ -116,7 +105,7 @@ def timeline_figure(
     gate, entropy = upper.subplots(1, 2)
     _draw_chart(gate, gammas, colours, "gamma, the weight of the attention")
     _draw_chart(entropy, entropies, colours, "entropy of the attention (nats)")
-    _draw_strips(lower.subplots(strips, columns, squeeze=False), frames)
+    _draw_strips(lower.subplots(strips, columns, squeeze=False), snapshots)
     lower.supxlabel("heat: from no attention to the maximum of the panel", size=9, color=_INK)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].transpose(2, 0, 1).copy()
@@ -146,13 +135,13 @@ def _draw_chart(
         axes.text(0.5, 0.5, "not in the log", transform=axes.transAxes, ha="center", color=_INK)
 
 
-def _draw_strips(axes: np.ndarray, frames: Sequence[Frame]) -> None:
+def _draw_strips(axes: np.ndarray, snapshots: Sequence[Snapshot]) -> None:
     """One row per picture and one per map of it; a column a checkpoint."""
     for unused in axes.flat:
         unused.set_axis_off()
-    for column, frame in enumerate(frames):
-        panels = [panel for look in frame.looks.items() for panel in _panels(*look)]
-        axes[0, column].set_title(f"step {frame.step:,}", size=9, color=_INK)
+    for column, snapshot in enumerate(snapshots):
+        panels = [panel for named in snapshot.attention.items() for panel in _panels(*named)]
+        axes[0, column].set_title(f"step {snapshot.step:,}", size=9, color=_INK)
         for place, (name, below, panel) in zip(axes[:, column], panels, strict=True):
             place.imshow(np.asarray(panel), interpolation="antialiased")
             place.set_axis_on()
@@ -164,12 +153,14 @@ def _draw_strips(axes: np.ndarray, frames: Sequence[Frame]) -> None:
                 place.set_ylabel(name, size=8, color=_INK)
 
 
-def _panels(name: str, look: Look) -> Iterator[tuple[str, str, Image]]:
+def _panels(name: str, found: Attention) -> Iterator[tuple[str, str, Image]]:
     """The picture and its maps, each with the words beside it and below it."""
-    [query] = numbered_queries([look.point], look.picture.shape[-1], _DOT)
+    [picture], [[(x, y)]] = found.pictures, found.points
+    [query] = numbered_queries([(x, y)], picture.shape[-1], _DOT)
     query = query._replace(number="")
-    x, y = look.point
-    yield f"{name},\npoint {x},{y}", "", query_panel(look.picture, [query], _PANEL)
-    for layer, row in look.rows.items():
-        panel = attention_panel(look.picture, query, row, _PANEL)
-        yield f"attention of the\n{layer}", f"max {100 * row.max():.1f} %", panel
+    yield f"{name},\npoint {x},{y}", "", query_panel(picture, [query], _PANEL)
+    for place in found.places:
+        [[row]] = found.rows[place.name]
+        panel = attention_panel(picture, query, row, _PANEL)
+        words = f"attention of the\n{found.network}, {place}"
+        yield words, f"max {100 * row.max():.1f} %", panel

@@ -65,7 +65,8 @@ def find_neighbours(generator: TrainedGenerator, dataset: Dataset) -> Neighbours
     usual = float(np.median(between_real[:, 1]))
     if not usual:
         raise SaganError("most training pictures are there twice, so that nearness says nothing")
-    fake = generator.sample(range(PROBES), [_label(generator, seed) for seed in range(PROBES)])
+    labels = np.array([_label(generator, seed) for seed in range(PROBES)])
+    fake = generator.sample(range(PROBES), labels)
     distances, nearest = nearest_neighbours(_compared(fake, np.arange(PROBES)), real, CLOSEST)
     by_distance = np.argsort(distances[:, 0], kind="stable")
     shown = by_distance[np.linspace(0, PROBES - 1, SHOWN).round().astype(int)]

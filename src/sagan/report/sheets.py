@@ -14,7 +14,7 @@ from PIL import Image
 
 from sagan.data import Dataset
 from sagan.errors import SaganError
-from sagan.inspection import attention_figure_of, attention_figure_of_picture, attention_timeline
+from sagan.inspection import attention_timeline
 from sagan.sampling.generator import (
     TrainedDiscriminator,
     TrainedGenerator,
@@ -122,10 +122,13 @@ def attention_figures(generator: TrainedGenerator) -> list[Picture]:
     labels = spread(shown_classes(generator), ATTENTION_FIGURES) or [None] * ATTENTION_FIGURES
     figures = []
     for seed, label in enumerate(labels):
-        name = "a picture" if label is None else generator.class_names[label]
-        figure = attention_figure_of(generator, seed, label)
+        name = None if label is None else generator.class_names[label]
+        figure = generator.attention(seed, name).figure
         figures.append(
-            embedded(figure, f"Where five points of {name} (seed {seed}) look, as heat maps")
+            embedded(
+                figure,
+                f"Where five points of {name or 'a picture'} (seed {seed}) look, as heat maps",
+            )
         )
     return figures
 
@@ -138,8 +141,8 @@ def attention_to_real(discriminator: TrainedDiscriminator, dataset: Dataset) -> 
     """
     figures = []
     for row in spread(range(len(dataset)), REAL_FIGURES):
-        label = int(dataset.labels[row]) if discriminator.class_names else None
-        figure = attention_figure_of_picture(discriminator, dataset.images[row], label)
+        label = dataset.labels[row : row + 1] if discriminator.class_names else None
+        figure = discriminator.attention(dataset.images[row], label).figure
         description = f"Where five points of training picture {row} look, as heat maps"
         figures.append(embedded(figure, description))
     return figures

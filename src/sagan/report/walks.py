@@ -40,7 +40,7 @@ def walks(generator: TrainedGenerator) -> list[Walk]:
     """Draws walks from seed to seed and, where there are classes, from class to class."""
     classes = spread(shown_classes(generator), ROWS)
     names = [generator.class_names[label] for label in classes]
-    labels = classes or [None]
+    labels = names or [None]
     found = [
         _walk(
             "From seed to seed",
@@ -56,17 +56,17 @@ def walks(generator: TrainedGenerator) -> list[Walk]:
     ]
     if len(classes) > 1:
         seeds = range(ROWS)
-        route = spread(classes, 2)
+        route = spread(names, 2)
         found.append(
             _walk(
                 "From class to class",
-                f"The noise stays, the class moves from {generator.class_names[route[0]]} to "
-                f"{generator.class_names[route[-1]]}. What stays alike, pose or colour, the "
+                f"The noise stays, the class moves from {route[0]} to "
+                f"{route[-1]}. What stays alike, pose or colour, the "
                 "generator has understood as something apart from the class.",
                 [f"seed {seed}" for seed in seeds],
                 [class_path(generator, seed, route, frames=STRIP_LEGS) for seed in seeds],
                 [
-                    class_path(generator, seed, classes, frames=LEG_FRAMES, loop=True)
+                    class_path(generator, seed, names, frames=LEG_FRAMES, loop=True)
                     for seed in seeds
                 ],
             )

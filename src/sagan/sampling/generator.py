@@ -13,39 +13,36 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sagan.config import nearest
 from sagan.data import Dataset
 from sagan.errors import SaganError
-from sagan.images import grid, to_uint8
-from sagan.nn.folding import fold
-from sagan.nn.layers import require_labels
-from sagan.nn.residual import AnyDiscriminator, AnyGenerator, make_discriminator, make_generator
-from sagan.nn.tracing import is_traced
+from sagan.images import grid, to_float, to_uint8
+from sagan.images.batch import Pictures
+from sagan.nn.residual import AnyGenerator, make_discriminator, make_generator
 from sagan.runs.checkpoint import Checkpoint, restore_network
 from sagan.runs.run import load_checkpoint
-from sagan.system.device import require_compiler
+from sagan.sampling.attention import Attention, Points, observe
+from sagan.sampling.latents import draw_latents, whole_numbers
+from sagan.sampling.network import Labels, TrainedNetwork
+from sagan.system.device import pick_device, require_compiler
 
 BATCH_SIZE = 64
+_ROUNDING = 1e-3  # how far beyond -1 and 1 a picture may lie
 
 
-class TrainedGenerator(nn.Module):
+class TrainedGenerator(TrainedNetwork):
     """A generator ready to draw: averaged weights, folded, with the names of its classes.
 
     Attributes:
-        network: The folded network.
-        class_names: () for an unconditional generator.
         latent_dim: Length of a latent.
-        resolution: Side of the pictures in pixels.
     """
 
+    kind = "generator"
+
     def __init__(self, generator: AnyGenerator, class_names: Sequence[str]) -> None:
-        super().__init__()
-        self.network = fold(generator)
-        self.class_names = tuple(class_names)
+        super().__init__(generator, class_names)
         self.latent_dim = generator.latent_dim
-        self.resolution = generator.resolution
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """(N, latent_dim) and labels -> (N, 3, R, R) in [-1, 1].
@@ -53,49 +50,82 @@ class TrainedGenerator(nn.Module):
         Args:
             latents: Drawn from N(0, I).
             labels: Integer (N,), or the share of every class, floating (N, classes), which mixes
-                the classes' batch-norm tables; None for a model without classes.
+                the classes' batch-norm tables; None for an unconditional generator.
 
         Raises:
-            SaganError: A label is out of range, or shares do not sum to 1.
+            SaganError: The latents have another form, a label is missing or out of range, or
+                shares do not sum to 1.
         """
-        _require_labels(labels, len(self.class_names))
-        device = next(self.network.buffers()).device
-        return self.network(latents.to(device), None if labels is None else labels.to(device))
+        if latents.shape[1:] != (self.latent_dim,):
+            raise SaganError(
+                f"latents must have shape (N, {self.latent_dim}); got {tuple(latents.shape)}"
+            )
+        return self.network(self._placed(latents), self._labels(labels, latents.shape[0]))
 
     @torch.inference_mode()
     def sample(
-        self,
-        seeds: Iterable[int],
-        labels: str | int | Sequence[str | int] | None = None,
-        *,
-        truncation: float | None = None,
-    ) -> np.ndarray:
+        self, seeds: Iterable[int], labels: Labels = None, *, truncation: float | None = None
+    ) -> Pictures:
         """Draws one picture per seed.
 
         Args:
-            seeds: Whole numbers, at least 0.
+            seeds: Whole numbers, at least 0: a list, a range, an array or a tensor.
             labels: Class names or numbers, one for all or one per seed; None for an unconditional
                 generator.
             truncation: See :func:`draw_latents`.
 
         Returns:
-            uint8 (N, 3, R, R).
+            uint8 (N, 3, R, R), an array that a notebook shows as a grid.
 
         Raises:
             SaganError: A class is unknown (lists the known ones), counts differ, or a number is out
                 of range.
         """
-        seeds = list(seeds)
-        numbers = self.label_numbers(labels, len(seeds))
         latents = draw_latents(seeds, self.latent_dim, truncation=truncation)
-        return self.pictures(latents, numbers)
+        return self.pictures(latents, self.label_numbers(labels, len(latents)))
 
     @torch.inference_mode()
-    def pictures(self, latents: Tensor, labels: Tensor) -> np.ndarray:
+    def pictures(self, latents: Tensor, labels: Tensor) -> Pictures:
         """As :meth:`forward`, in portions and for any number of latents: uint8 (N, 3, R, R)."""
         portions = torch.arange(len(latents)).split(BATCH_SIZE)
         drawn = [to_uint8(self(latents[rows], labels[rows])).cpu() for rows in portions]
-        return torch.cat(drawn).numpy()
+        return Pictures(torch.cat(drawn).numpy())
+
+    @torch.inference_mode()
+    def attention(
+        self,
+        seeds: int | Iterable[int],
+        labels: Labels = None,
+        *,
+        at: Points = (),
+        layer: int | str | None = None,
+        truncation: float | None = None,
+    ) -> Attention:
+        """Where points of pictures look while they are drawn.
+
+        Args:
+            seeds: One, or several as for :meth:`sample`.
+            labels: As for :meth:`sample`; None takes the first class.
+            at: Query points, pixels (x, y) from the upper left; by default five salient ones of
+                each picture.
+            layer: Only layers whose map has this side, or the one of this name; None takes all.
+            truncation: See :func:`draw_latents`.
+
+        Raises:
+            SaganError: As for :meth:`sample`; there is no attention (there), it is not finite, or
+                a point lies outside the picture.
+        """
+        seeds = whole_numbers([seeds] if isinstance(seeds, int | np.integer) else seeds)
+        latents = draw_latents(seeds, self.latent_dim, truncation=truncation)
+        if labels is None and self.class_names:
+            labels = self.class_names[0]
+        numbers = self.label_numbers(labels, len(latents))
+        extra = [] if truncation is None else [f"truncation {truncation:g}"]
+        names = [
+            ", ".join([*self.class_names[number : number + 1], f"seed {seed}", *extra])
+            for seed, number in zip(seeds, numbers.tolist(), strict=True)
+        ]
+        return observe(self, latents, numbers, names=names, at=at, layer=layer)
 
     def compile(self) -> None:
         """Compiles the network at its first call: ten seconds or more then, a third less later.
@@ -103,130 +133,100 @@ class TrainedGenerator(nn.Module):
         Raises:
             SaganError: There is no compiler.
         """
-        require_compiler(next(self.network.buffers()).device)
+        require_compiler(self.device)
         self.network.compile()
 
-    def label_numbers(self, labels: str | int | Sequence[str | int] | None, count: int) -> Tensor:
-        """Turns names or numbers of classes into int64 (count,)."""
-        if labels is None:
-            if self.class_names:
-                raise SaganError(f"choose a class; known are {', '.join(self.class_names)}")
-            labels = 0
-        if isinstance(labels, str | int | np.integer):
-            labels = [labels] * count
-        if len(labels) != count:
-            raise SaganError(f"{len(labels)} labels for {count} seeds; give one, or one per seed")
-        numbers = [label_number(label, self.class_names) for label in labels]
-        return torch.tensor(numbers, dtype=torch.int64)
 
+class TrainedDiscriminator(TrainedNetwork):
+    """A discriminator ready to judge."""
 
-def label_number(label: str | int, class_names: Sequence[str]) -> int:
-    """Turns the name or number of a class into its number; 0 is the only one without classes.
-
-    Raises:
-        SaganError: It is unknown; lists the known ones.
-    """
-    if not isinstance(label, str) and 0 <= label < max(len(class_names), 1):
-        return int(label)
-    if label in class_names:
-        return class_names.index(str(label))
-    if not class_names:
-        raise SaganError(f"this model has no classes; leave {label!r} out")
-    hint = nearest(label, class_names) if isinstance(label, str) else ""
-    raise SaganError(f"there is no class {label!r}{hint}; known are {', '.join(class_names)}")
-
-
-def draw_latents(
-    seeds: Sequence[int], latent_dim: int, *, truncation: float | None = None
-) -> Tensor:
-    """One latent per seed: float32 (N, latent_dim), the same on every machine.
-
-    Args:
-        seeds: Whole numbers, at least 0.
-        latent_dim: Length of a latent.
-        truncation: t > 0 maps N(0, 1) onto the normal distribution cut off at -t and t, by the
-            inverse of the distribution function; smaller values give more typical pictures, and a
-            seed's picture changes smoothly with t. None does nothing.
-
-    Raises:
-        SaganError: A seed is negative or the truncation is not positive.
-    """
-    for seed in seeds:
-        if not 0 <= seed < 2**63:
-            raise SaganError(f"seed {seed} is out of range; it must be a whole number from 0")
-    latents = [
-        torch.randn(latent_dim, generator=torch.Generator().manual_seed(int(seed)))
-        for seed in seeds
-    ]
-    stacked = torch.stack(latents) if latents else torch.empty(0, latent_dim)
-    if truncation is None:
-        return stacked
-    if not truncation > 0:
-        raise SaganError(f"truncation {truncation} is out of range; it must be above 0")
-    limit = torch.tensor(truncation, dtype=torch.float64)
-    low, high = torch.special.ndtr(-limit), torch.special.ndtr(limit)
-    quantile = low + torch.special.ndtr(stacked.double()) * (high - low)
-    return torch.special.ndtri(quantile).clamp(-limit, limit).float()
-
-
-def _require_labels(labels: Tensor | None, num_classes: int) -> None:
-    require_labels(labels, num_classes)
-    if labels is None or is_traced():  # a graph holds no check of values
-        return
-    rows = max(num_classes, 1)
-    if labels.is_floating_point():
-        if labels.ndim != 2 or labels.shape[1] != rows:
-            raise SaganError(
-                f"shares of classes must have shape (N, {rows}); got {tuple(labels.shape)}"
-            )
-        sums = labels.sum(dim=1, dtype=torch.float32)
-        if not torch.allclose(sums, torch.ones_like(sums), rtol=0, atol=1e-2):
-            raise SaganError(
-                f"shares of classes must sum to 1 for each picture; got {sums.tolist()}"
-            )
-    elif len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < rows:
-        raise SaganError(f"labels must lie between 0 and {rows - 1}; got {labels.tolist()}")
-
-
-class TrainedDiscriminator(nn.Module):
-    """A discriminator ready to judge.
-
-    Attributes:
-        network: The folded network.
-        class_names: () for an unconditional discriminator.
-    """
-
-    def __init__(self, discriminator: AnyDiscriminator, class_names: Sequence[str]) -> None:
-        super().__init__()
-        self.network = fold(discriminator)
-        self.class_names = tuple(class_names)
+    kind = "discriminator"
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """(N, 3, R, R) in [-1, 1] and labels -> logits (N,), high for real.
 
         Args:
-            images: Of the generator's range.
+            images: Of the generator's range; :func:`sagan.images.to_float` makes them.
             labels: Integer (N,), or the share of every class, floating (N, classes), which mixes
-                the classes' projections; None for a model without classes.
+                the classes' projections; None for an unconditional discriminator.
 
         Raises:
-            SaganError: A label is out of range, or shares do not sum to 1.
+            SaganError: The images have another size or range, a label is missing or out of range,
+                or shares do not sum to 1.
         """
-        _require_labels(labels, len(self.class_names))
-        device = next(self.network.parameters()).device
-        return self.network(images.to(device), None if labels is None else labels.to(device))
+        if self._checks_values:
+            self._require_images(images)
+        return self.network(self._placed(images), self._labels(labels, images.shape[0]))
+
+    def _require_images(self, images: Tensor) -> None:
+        wanted = (3, self.resolution, self.resolution)
+        if images.ndim != 4 or images.shape[1:] != wanted:
+            raise SaganError(
+                f"the pictures have the shape {tuple(images.shape)}; this discriminator judges "
+                f"(N, 3, {self.resolution}, {self.resolution})"
+            )
+        if not images.numel():
+            return
+        low, high = (value.item() for value in images.detach().aminmax())
+        if not (images.is_floating_point() and -1 - _ROUNDING <= low <= high <= 1 + _ROUNDING):
+            raise SaganError(
+                f"the pictures are {str(images.dtype).removeprefix('torch.')} from {low:g} to "
+                f"{high:g}; give floats in [-1, 1], as sagan.images.to_float makes of uint8"
+            )
+
+    @torch.inference_mode()
+    def attention(
+        self,
+        pictures: np.ndarray,
+        labels: Labels = None,
+        *,
+        at: Points = (),
+        layer: int | str | None = None,
+        names: Sequence[str] = (),
+    ) -> Attention:
+        """Where points of given pictures look while they are judged.
+
+        The attention depends on the picture alone; the label only enters the verdict, after it.
+
+        Args:
+            pictures: uint8 (N, 3, R, R), or one (3, R, R).
+            labels: Class names or numbers, for the titles.
+            at: Query points, pixels (x, y) from the upper left; by default five salient ones of
+                each picture.
+            layer: Only layers whose map has this side, or the one of this name; None takes all.
+            names: What the pictures are called in the titles.
+
+        Raises:
+            SaganError: A class is unknown, the pictures have another size, there is no attention
+                (there), it is not finite, or a point lies outside the picture.
+        """
+        pictures = Pictures(np.array(pictures, ndmin=4))
+        known = () if labels is None else self.class_names
+        labels = np.zeros(len(pictures), np.int64) if labels is None else labels
+        numbers = self.label_numbers(labels, len(pictures))
+        titles = [
+            ", ".join(filter(None, (name, *known[number : number + 1])))
+            for name, number in zip(names or [""] * len(pictures), numbers.tolist(), strict=True)
+        ]
+        inputs = to_float(torch.from_numpy(pictures))
+        return observe(self, inputs, numbers, names=titles, at=at, layer=layer)
 
 
-def load_generator(path: str | Path, *, device: str = "cpu") -> TrainedGenerator:
+def load_generator(path: str | Path, *, device: str | torch.device = "cpu") -> TrainedGenerator:
     """Opens the generator of a run folder, a checkpoint or an exported file.
 
     The averaged weights are used where there are some.
 
+    Args:
+        path: Where it is.
+        device: auto, cpu, cuda or mps.
+
     Raises:
-        SaganError: There is none, or it is damaged.
+        SaganError: There is none, it is damaged, or the device is absent.
     """
+    place = pick_device(str(device))
     checkpoint, _ = load_checkpoint(path)
-    return generator_of(checkpoint, averaged_part(checkpoint)).to(device)
+    return generator_of(checkpoint, averaged_part(checkpoint)).to(place)
 
 
 def generator_of(checkpoint: Checkpoint, part: str) -> TrainedGenerator:
@@ -240,14 +240,21 @@ def generator_of(checkpoint: Checkpoint, part: str) -> TrainedGenerator:
     return TrainedGenerator(generator, checkpoint.class_names)
 
 
-def load_discriminator(path: str | Path, *, device: str = "cpu") -> TrainedDiscriminator:
+def load_discriminator(
+    path: str | Path, *, device: str | torch.device = "cpu"
+) -> TrainedDiscriminator:
     """Opens the discriminator of a run folder, a checkpoint or an exported file.
 
+    Args:
+        path: Where it is.
+        device: auto, cpu, cuda or mps.
+
     Raises:
-        SaganError: There is none, or it is damaged.
+        SaganError: There is none, it is damaged, or the device is absent.
     """
+    place = pick_device(str(device))
     checkpoint, _ = load_checkpoint(path)
-    return discriminator_of(checkpoint).to(device)
+    return discriminator_of(checkpoint).to(place)
 
 
 def discriminator_of(checkpoint: Checkpoint) -> TrainedDiscriminator:
@@ -304,9 +311,7 @@ def class_sheet(generator: TrainedGenerator, columns: int) -> np.ndarray:
         return grid(generator.sample(range(columns * columns)), columns)
     shown = shown_classes(generator)
     seeds = list(range(columns)) * len(shown)
-    return grid(
-        generator.sample(seeds, [label for label in shown for _ in range(columns)]), columns
-    )
+    return grid(generator.sample(seeds, np.repeat(shown, columns)), columns)
 
 
 def variety(generator: TrainedGenerator, dataset: Dataset, *, count: int = 32) -> float:
@@ -319,6 +324,6 @@ def variety(generator: TrainedGenerator, dataset: Dataset, *, count: int = 32) -
     for label in shown_classes(generator) or [0]:
         real = dataset.images[np.flatnonzero(dataset.labels == label)[:count]]
         if spread := real.std(axis=0).mean() if len(real) else 0.0:
-            fake = generator.sample(range(len(real)), label)
+            fake = generator.sample(range(len(real)), np.full(len(real), label))
             ratios.append(fake.std(axis=0).mean() / spread)
     return float(np.mean(ratios)) if ratios else math.nan

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from sagan.errors import SaganError
-from sagan.sampling.generator import TrainedGenerator, draw_latents
+from sagan.images.batch import Pictures
+from sagan.sampling.generator import TrainedGenerator
+from sagan.sampling.latents import draw_latents
 
 
 def slerp(first: Tensor, second: Tensor, fractions: Tensor) -> Tensor:
@@ -43,13 +44,13 @@ def slerp(first: Tensor, second: Tensor, fractions: Tensor) -> Tensor:
 
 def latent_path(
     generator: TrainedGenerator,
-    seeds: Sequence[int],
+    seeds: Iterable[int],
     label: str | int | None = None,
     *,
     frames: int = 16,
     loop: bool = False,
     truncation: float | None = None,
-) -> np.ndarray:
+) -> Pictures:
     """Pictures on the way from seed to seed, the class kept.
 
     Args:
@@ -80,7 +81,7 @@ def class_path(
     frames: int = 16,
     loop: bool = False,
     truncation: float | None = None,
-) -> np.ndarray:
+) -> Pictures:
     """Pictures on the way from class to class, the latent kept.
 
     Between two classes every conditional batch norm takes gains and biases between those of the

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sagan.inspection.maps import Region, attended_regions, heat_map
+from sagan.images.maps import Region, attended_regions, heat_map
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -5,6 +5,7 @@ Between rooms pictures travel as uint8 NCHW. Floats in [-1, 1] live inside model
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,19 +66,25 @@ def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
     return image.repeat(factor, axis=-2).repeat(factor, axis=-1)
 
 
+def png_bytes(image: np.ndarray) -> bytes:
+    """Turns a uint8 (3, H, W) picture into the contents of a PNG file."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(file, format="PNG")
+    return file.getvalue()
+
+
 def save_png(image: np.ndarray, path: str | Path) -> Path:
     """Writes a uint8 (3, H, W) picture as PNG and returns the path.
 
     Raises:
         SaganError: The folder cannot be made or the file cannot be written.
     """
-    from PIL import Image
-
     path = Path(path)
     try:
         with replacing(path) as draft:
-            pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
-            Image.fromarray(pixels).save(draft, format="PNG")
+            draft.write_bytes(png_bytes(image))
     except OSError as error:
         raise SaganError(
             f"cannot write {path}: {error.strerror or error}; choose another place or free space"

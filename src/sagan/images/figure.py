@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sagan.inspection.drawing import (
+from sagan.images.drawing import (
     DOT,
     Colour,
     attention_panel,

@@ -1,0 +1,175 @@
+"""Where points of pictures look: of drawn ones in the generator, of given ones in the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from math import isqrt
+from operator import index
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sagan.config import Place
+from sagan.errors import SaganError
+from sagan.images import png_bytes, save_png, to_uint8
+from sagan.images.batch import Pictures
+from sagan.images.figure import attention_figure
+from sagan.images.queries import choose_query_points, query_index
+from sagan.nn.layers import SelfAttention2d
+from sagan.sampling.network import TrainedNetwork
+
+Points = Iterable[tuple[int, int]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Attention:
+    """Where points of pictures look, layer by layer; a notebook shows it as a figure.
+
+    Rows are queries, the points asked about; columns are keys, the places looked at, row by row on
+    a square grid over the picture.
+    """
+
+    network: str
+    """generator or discriminator."""
+    pictures: Pictures
+    """uint8 (N, 3, R, R)."""
+    names: tuple[str, ...]
+    """Of each picture, for its title; "" for nothing."""
+    points: tuple[tuple[tuple[int, int], ...], ...]
+    """Of each picture, pixels (x, y)."""
+    places: tuple[Place, ...]
+    """Of the layers, coarse to fine."""
+    rows: Mapping[str, np.ndarray]
+    """Name of the place, such as "16" -> float32 (N, points, keys); each row sums to 1."""
+
+    @cached_property
+    def figure(self) -> np.ndarray:
+        """The paper's Figure 1, a block of panels per layer, picture below picture.
+
+        Returns:
+            uint8 (3, H, W).
+        """
+        return np.concatenate([self._figure(number) for number in range(len(self.pictures))], 1)
+
+    def _figure(self, number: int) -> np.ndarray:
+        layers = {}
+        for place in self.places:
+            rows = self.rows[place.name][number]
+            block = self.pictures.shape[-1] // isqrt(rows.shape[-1])
+            heading = (
+                f"Attention at {place}: each of {place.side**2} places looks at "
+                f"{rows.shape[-1]} blocks of {block} x {block} pixels"
+            )
+            layers[heading] = rows
+        words = f"What the {self.network} looks at", self.names[number]
+        picture, points = self.pictures[number], self.points[number]
+        return attention_figure(picture, points, layers, caption=": ".join(filter(None, words)))
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the figure as PNG and returns the path.
+
+        Raises:
+            SaganError: The file cannot be written.
+        """
+        return save_png(self.figure, path)
+
+    def _repr_png_(self) -> bytes:
+        return png_bytes(self.figure)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name}: {rows.shape}" for name, rows in self.rows.items())
+        return f"Attention({self.network}, rows of (pictures, points, keys): {shapes})"
+
+
+@contextmanager
+def captured_inputs(layers: Mapping[Place, SelfAttention2d]) -> Iterator[dict[Place, Tensor]]:
+    """Keeps what attention layers are given in the passes within: place -> (N, C, S, S)."""
+    seen: dict[Place, Tensor] = {}
+
+    def keep(place: Place, _: object, given: tuple[Tensor]) -> None:
+        seen[place] = given[0]
+
+    hooks = [
+        layer.register_forward_pre_hook(partial(keep, place)) for place, layer in layers.items()
+    ]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@torch.inference_mode()
+def explicit_rows(layer: SelfAttention2d, x: Tensor, queries: np.ndarray) -> np.ndarray:
+    """The attention weights of queries (Q,) for a layer's input (N, C, S, S): (N, Q, keys).
+
+    Raises:
+        SaganError: A weight is not finite.
+    """
+    rows = layer.attention_rows(x, torch.from_numpy(queries).to(x.device))
+    if not rows.isfinite().all():
+        raise SaganError("attention weights are not finite; choose an earlier checkpoint")
+    return rows.cpu().numpy()
+
+
+@torch.inference_mode()
+def observe(
+    model: TrainedNetwork,
+    inputs: Tensor,
+    labels: Tensor,
+    *,
+    names: Sequence[str],
+    at: Points = (),
+    layer: int | str | None = None,
+) -> Attention:
+    """Runs a network on one picture after the other and asks its attention layers about points.
+
+    Args:
+        model: A generator or a discriminator.
+        inputs: Latents (N, latent_dim) or images (N, 3, R, R) in [-1, 1], N >= 1.
+        labels: int64 (N,).
+        names: What each picture is called in its title, "" for nothing.
+        at: Pixels (x, y); none chooses five salient ones of each picture.
+        layer: As for :meth:`TrainedNetwork.attention_layers`.
+
+    Raises:
+        SaganError: There is no picture or no attention (there), a weight is not finite, or a point
+            lies outside the picture.
+    """
+    layers = model.attention_layers(layer)
+    if not len(inputs):
+        raise SaganError("there is no picture to look at; give one seed or picture at least")
+    given = _pixels(at)
+    pictures: list[np.ndarray] = []
+    points: list[tuple[tuple[int, int], ...]] = []
+    found: dict[str, list[np.ndarray]] = {place.name: [] for place in layers}
+    for one, label in zip(inputs.split(1), labels.split(1), strict=True):
+        with captured_inputs(layers) as seen:
+            output = model(one, label)
+        picture = to_uint8(output if output.ndim == 4 else one).cpu().numpy()[0]
+        pictures.append(picture)
+        points.append(given or tuple(choose_query_points(picture)))
+        for place, attention in layers.items():
+            queries = [query_index(point, model.resolution, place.side) for point in points[-1]]
+            rows = explicit_rows(attention, seen[place], np.array(queries))
+            found[place.name].append(rows[0])
+    return Attention(
+        network=model.kind,
+        pictures=Pictures(np.stack(pictures)),
+        names=tuple(names),
+        points=tuple(points),
+        places=tuple(layers),
+        rows={name: np.stack(rows) for name, rows in found.items()},
+    )
+
+
+def _pixels(at: Points) -> tuple[tuple[int, int], ...]:
+    try:
+        return tuple((index(x), index(y)) for x, y in at)
+    except (TypeError, ValueError):
+        raise SaganError(f"at={at!r} is no list of pixels like [(12, 20)] (x, then y)") from None
