@@ -16,7 +16,7 @@ from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.losses import adversarial as losses
 from sagan.nn import spectral
-from sagan.nn.layers import Conv2d
+from sagan.nn.convolution import Conv2d
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.run import Run, checkpoint_files
 from sagan.sampling.generator import load_generator
