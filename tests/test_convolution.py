@@ -107,6 +107,33 @@ def test_kernels_are_reordered_for_small_maps_without_gradients_in_float32_alone
         assert not is_bound_by_kernel(small, kernel)
 
 
+def test_neither_remedy_is_taken_while_a_graph_is_recorded():
+    """Both depend on the batch and the processor; a graph is for any."""
+    kernel, x = torch.randn(64, 64, 3, 3), torch.randn(2, 64, 4, 4)
+    chosen = []
+
+    class Layer(torch.nn.Module):
+        def forward(self, x):
+            chosen.append(is_bound_by_kernel(x, kernel))
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                chosen.append(convolution._as_product(x, kernel, 32))
+            return conv2d(x, kernel, None)
+
+    with torch.no_grad():
+        layer = Layer()
+        layer(x)
+        assert chosen == [True, True]
+        chosen.clear()
+        with pytest.warns(DeprecationWarning, match="torch.jit.trace"):
+            traced = torch.jit.trace(layer, x, check_trace=False)
+        exported = torch.export.export(layer, (x,), dynamic_shapes=({0: torch.export.Dim("n")},))
+        assert chosen
+        assert not any(chosen)
+        larger = torch.randn(5, 64, 4, 4)
+        for graph in (traced, exported.module()):
+            torch.testing.assert_close(graph(larger), layer(larger), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch in torch

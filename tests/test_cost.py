@@ -5,7 +5,8 @@ import torch
 from conftest import tiny
 
 from sagan.config.presets import preset
-from sagan.nn.layers import Conv2d, DownsampleConv2d, Linear, UpsampleConv2d
+from sagan.nn.convolution import Conv2d, DownsampleConv2d, UpsampleConv2d
+from sagan.nn.layers import Linear
 from sagan.nn.residual import Discriminator, Generator
 from sagan.training.cost import multiply_accumulates, real_pictures
 

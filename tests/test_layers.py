@@ -6,15 +6,9 @@ from torch.nn import functional as F
 
 from sagan.nn import spectral
 from sagan.nn.blocks import DiscriminatorBlock, EqualResidual2d, GeneratorBlock
+from sagan.nn.convolution import Conv2d, DownsampleConv2d, UpsampleConv2d
 from sagan.nn.initialization import initialized_by
-from sagan.nn.layers import (
-    ConditionalBatchNorm2d,
-    Conv2d,
-    DownsampleConv2d,
-    SelfAttention2d,
-    UpsampleConv2d,
-    class_rows,
-)
+from sagan.nn.layers import ConditionalBatchNorm2d, SelfAttention2d, class_rows
 
 EXACT = {"rtol": 0, "atol": 1e-12}
 

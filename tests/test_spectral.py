@@ -3,7 +3,8 @@ import torch
 
 from sagan.errors import SaganError
 from sagan.nn import spectral
-from sagan.nn.layers import Conv2d, Embedding, Linear, SelfAttention2d
+from sagan.nn.convolution import Conv2d
+from sagan.nn.layers import Embedding, Linear, SelfAttention2d
 
 
 def sigma(weight):

@@ -20,13 +20,11 @@ if TYPE_CHECKING:
     from sagan.config.presets import preset as preset
     from sagan.data import open_source as open_dataset
     from sagan.evaluation import metrics as metrics
-    from sagan.evaluation.evaluate import (
-        evaluate_model as evaluate,  # pyright: ignore[reportAttributeAccessIssue]
-    )
+    from sagan.evaluation.evaluate import evaluate_model as evaluate
     from sagan.sampling.generator import TrainedGenerator as TrainedGenerator
     from sagan.sampling.generator import load_discriminator as load_discriminator
     from sagan.sampling.generator import load_generator as load_generator
-    from sagan.training.run import train as train  # pyright: ignore[reportAttributeAccessIssue]
+    from sagan.training.run import train as train
 
 # Imported when first asked for: most of them need torch, which takes seconds.
 _HOME = {

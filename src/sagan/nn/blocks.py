@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sagan.config import ClassTables, GeneratorConfig, HiddenChannels, ShortcutInput, Upsampling
-from sagan.nn.layers import (
+from sagan.nn.convolution import (
     BilinearUpsampleConv2d,
-    ConditionalBatchNorm2d,
     Conv2d,
     DownsampleConv2d,
     UpsampleConv2d,
 )
+from sagan.nn.layers import ConditionalBatchNorm2d
 
 
 class EqualResidual2d(nn.Module):

@@ -19,8 +19,9 @@ from torch.nn import functional as F
 from sagan.config import DiscriminatorConfig, GeneratorConfig, Stage, places, plan
 from sagan.errors import SaganError
 from sagan.nn import spectral
+from sagan.nn.convolution import CHANNELS_LAST
 from sagan.nn.initialization import initialized_by
-from sagan.nn.layers import CHANNELS_LAST, ConditionalBatchNorm2d, SelfAttention2d
+from sagan.nn.layers import ConditionalBatchNorm2d, SelfAttention2d
 from sagan.nn.spectral import SpectralLayer
 
 LEAK = 0.1
@@ -77,10 +78,7 @@ class GeneratorLayer(nn.Module):
 class DCGANGenerator(nn.Module):
     """Draws pictures: latents -> images in [-1, 1].
 
-    Args:
-        config: Widths, places of attention, normalisation.
-        resolution: Side of the pictures, 32, 64, 128 or 256.
-        num_classes: 0.
+    Arguments are those of :class:`sagan.nn.Generator`; there are no classes.
 
     Source: heykeetae/Self-Attention-GAN, ``sagan_models.py``, ``Generator``.
 
@@ -126,10 +124,7 @@ class DCGANGenerator(nn.Module):
 class DCGANDiscriminator(nn.Module):
     """Judges pictures: images in [-1, 1] -> logits, high for real.
 
-    Args:
-        config: Widths, places of attention, normalisation.
-        resolution: Side of the pictures, 32, 64, 128 or 256.
-        num_classes: 0.
+    Arguments are those of :class:`sagan.nn.Generator`; there are no classes.
 
     Source: heykeetae/Self-Attention-GAN, ``sagan_models.py``, ``Discriminator``.
 

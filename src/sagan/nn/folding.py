@@ -14,14 +14,16 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from sagan.nn.convolution import ReorderedKernel, conv2d, conv_transpose2d, is_bound_by_kernel
-from sagan.nn.layers import (
-    ConditionalBatchNorm2d,
+from sagan.nn.convolution import (
     Conv2d,
     DownsampleConv2d,
+    ReorderedKernel,
     UpsampleConv2d,
-    class_affine,
+    conv2d,
+    conv_transpose2d,
+    is_bound_by_kernel,
 )
+from sagan.nn.layers import ConditionalBatchNorm2d, class_affine
 from sagan.nn.spectral import SpectralLayer
 
 Network = TypeVar("Network", bound=nn.Module)

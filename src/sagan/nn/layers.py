@@ -1,9 +1,4 @@
-"""The layers of both networks, in their folded form.
-
-A nearest-neighbour upsampling before a 3x3 convolution, and an average pooling after one, are
-folded into the kernel: one strided convolution with a 4x4 kernel does the same with 16 instead of
-36 multiplications per 2x2 block and channel pair. The identities are exact, borders included.
-"""
+"""Layers beside the convolutions: linear, embedding, conditional batch norm, self-attention."""
 
 from __future__ import annotations
 
@@ -17,20 +12,13 @@ from sagan.config import ClassTables, GeneratorConfig
 from sagan.config.plan import LEAST_CHANNELS
 from sagan.errors import SaganError
 from sagan.nn.attention import attend, attention_weights
-from sagan.nn.convolution import conv2d, conv_transpose2d
+from sagan.nn.convolution import Conv2d
 from sagan.nn.initialization import first_weight
 from sagan.nn.spectral import SpectralLayer
-
-CHANNELS_LAST = (0, 2, 3, 1)
-"""The order in memory of a kernel (out, in, H, W) whose channels lie together."""
 
 
 class Linear(SpectralLayer):
     """y = x W^T + b.
-
-    Args:
-        in_features: Length of x.
-        out_features: Length of y.
 
     Example:
         >>> sagan.nn.Linear(128, 10)(torch.randn(4, 128)).shape
@@ -64,10 +52,6 @@ def class_rows(table: Tensor, labels: Tensor) -> Tensor:
 class Embedding(SpectralLayer):
     """A table of one vector per class.
 
-    Args:
-        num_classes: Rows of the table.
-        dim: Length of a vector.
-
     Example:
         >>> table = sagan.nn.Embedding(10, 64)
         >>> table(torch.tensor([3, 3, 9])).shape
@@ -80,123 +64,6 @@ class Embedding(SpectralLayer):
     def forward(self, labels: Tensor) -> Tensor:
         """Integer (N,), or shares of the classes (N, num_classes) -> (N, dim)."""
         return class_rows(self.kernel, labels)
-
-
-class Conv2d(SpectralLayer):
-    """Convolution that keeps height and width.
-
-    Args:
-        in_channels: Of its input.
-        out_channels: Of its output.
-        kernel_size: 3, or 1.
-        bias: Add one number per output channel.
-
-    Example:
-        >>> sagan.nn.Conv2d(64, 32)(torch.randn(2, 64, 8, 8)).shape
-        torch.Size([2, 32, 8, 8])
-    """
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int = 3, *, bias: bool = True
-    ) -> None:
-        super().__init__(
-            out_channels, in_channels, kernel_size, kernel_size, memory_order=CHANNELS_LAST
-        )
-        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in, H, W) -> (N, out, H, W)."""
-        return conv2d(x, self.kernel, self.bias)
-
-
-def _fold_matrix(factor: list[list[float]]) -> Tensor:
-    matrix = torch.tensor(factor)
-    return torch.kron(matrix, matrix)  # (16, 9): flat 3x3 kernel -> flat 4x4 kernel
-
-
-_UPSAMPLE = _fold_matrix([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
-_DOWNSAMPLE = _fold_matrix([[0.5, 0, 0], [0.5, 0.5, 0], [0, 0.5, 0.5], [0, 0, 0.5]])
-
-
-def _folded_kernel(weight: Tensor, matrix: Tensor) -> Tensor:
-    """(N, 3, 3, M) -> (N, M, 4, 4) in channels_last, in float32 also under autocast."""
-    with torch.autocast(weight.device.type, enabled=False):
-        matrices = matrix.to(weight).expand(weight.shape[0], -1, -1)
-        return torch.bmm(matrices, weight.flatten(1, 2)).unflatten(1, (4, 4)).permute(0, 3, 1, 2)
-
-
-class UpsampleConv2d(SpectralLayer):
-    """Nearest-neighbour upsampling by 2, then a 3x3 convolution.
-
-    Computed as one transposed convolution with the kernel A w A^T: less than half of the work,
-    and the same result.
-
-    Args:
-        in_channels: Of its input.
-        out_channels: Of its output.
-
-    Source: released code ``generator.py``, ``usample`` before ``snconv2d``.
-
-    Example:
-        >>> sagan.nn.UpsampleConv2d(64, 32)(torch.randn(2, 64, 8, 8)).shape
-        torch.Size([2, 32, 16, 16])
-    """
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(out_channels, in_channels, 3, 3, memory_order=(1, 2, 3, 0))
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-
-    def fold(self, weight: Tensor) -> Tensor:
-        """(out, in, 3, 3) -> the kernel, (in, out, 4, 4)."""
-        return _folded_kernel(weight.permute(1, 2, 3, 0), _UPSAMPLE)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in, H, W) -> (N, out, 2H, 2W)."""
-        return conv_transpose2d(x, self.kernel, self.bias)
-
-
-class BilinearUpsampleConv2d(Conv2d):
-    """Bilinear upsampling by 2, then a 3x3 convolution.
-
-    Source: mimicry, ``resblocks.py``, ``GBlock``.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in, H, W) -> (N, out, 2H, 2W)."""
-        return super().forward(F.interpolate(x, scale_factor=2, mode="bilinear"))
-
-
-class DownsampleConv2d(SpectralLayer):
-    """A 3x3 convolution, then 2x2 average pooling.
-
-    Computed as one strided convolution with the kernel B w B^T: less than half of the work, and
-    the same result.
-
-    Args:
-        in_channels: Of its input.
-        out_channels: Of its output.
-
-    Source: released code ``discriminator.py``, ``snconv2d`` before ``dsample``.
-
-    Example:
-        >>> sagan.nn.DownsampleConv2d(32, 64)(torch.randn(2, 32, 16, 16)).shape
-        torch.Size([2, 64, 8, 8])
-    """
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(out_channels, in_channels, 3, 3, memory_order=CHANNELS_LAST)
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-
-    def fold(self, weight: Tensor) -> Tensor:
-        """(out, in, 3, 3) -> the kernel, (out, in, 4, 4)."""
-        return _folded_kernel(weight.permute(0, 2, 3, 1), _DOWNSAMPLE)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in, H, W) -> (N, out, H/2, W/2)."""
-        return conv2d(x, self.kernel, self.bias, stride=2)
 
 
 class ConditionalBatchNorm2d(nn.Module):

@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from sagan.config import DiscriminatorConfig, GeneratorConfig, Stage, places, plan
 from sagan.nn import spectral
 from sagan.nn.blocks import DiscriminatorBlock, EqualResidual2d, GeneratorBlock
+from sagan.nn.convolution import Conv2d
 from sagan.nn.dcgan import DCGANDiscriminator, DCGANGenerator
 from sagan.nn.initialization import initialized_by
 from sagan.nn.layers import (
     ConditionalBatchNorm2d,
-    Conv2d,
     Embedding,
     Linear,
     SelfAttention2d,
@@ -195,11 +195,6 @@ def make_generator(
 ) -> AnyGenerator:
     """Builds the generator that the settings describe, of either architecture.
 
-    Args:
-        config: Its settings.
-        resolution: Side of the pictures, 32, 64, 128 or 256.
-        num_classes: 0 for a network without classes.
-
     Raises:
         SaganError: No such network can be built; names the setting.
 
@@ -217,11 +212,6 @@ def make_discriminator(
     config: DiscriminatorConfig, *, resolution: int, num_classes: int = 0
 ) -> AnyDiscriminator:
     """Builds the discriminator that the settings describe, of either architecture.
-
-    Args:
-        config: Its settings.
-        resolution: Side of the pictures, 32, 64, 128 or 256.
-        num_classes: 0 for a network without classes.
 
     Raises:
         SaganError: No such network can be built; names the setting.
