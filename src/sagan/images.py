@@ -65,8 +65,13 @@ def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
     return image.repeat(factor, axis=-2).repeat(factor, axis=-1)
 
 
-def save_png(image: np.ndarray, path: str | Path) -> Path:
+def save_png(image: np.ndarray, path: str | Path, *, flush: bool = True) -> Path:
     """Writes a uint8 (3, H, W) picture as PNG and returns the path.
+
+    Args:
+        image: The picture.
+        path: The file.
+        flush: As for :func:`~sagan.system.files.replacing`.
 
     Raises:
         SaganError: The folder cannot be made or the file cannot be written.
@@ -75,7 +80,7 @@ def save_png(image: np.ndarray, path: str | Path) -> Path:
 
     path = Path(path)
     try:
-        with replacing(path) as draft:
+        with replacing(path, flush=flush) as draft:
             pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
             Image.fromarray(pixels).save(draft, format="PNG")
     except OSError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from sagan.cli.parsing import parse_point
+from sagan.cli.parsing import MOST_PICTURES, parse_point, require_range
 from sagan.cli.program import app
 from sagan.errors import SaganError
 
@@ -96,11 +96,18 @@ def attention(
     output
         The PNG file to write, attention.png by default; with --statistics a JSON file.
     """
+    from sagan.system.files import require_output
+
     _require_compatible(places, {"--statistics": statistics, "--timeline": timeline, "--raw": raw})
     if raw is not None and len(places.picture) > 1:
         raise SaganError("--raw takes the rows of one picture; give --picture once")
     if samples is not None and not statistics:
         raise SaganError("--samples counts only with --statistics; leave it out or add that")
+    if output is not None or not statistics:
+        require_output(output or _FIGURE, ".json" if statistics else ".png")
+    if raw is not None:
+        require_output(raw, ".npy")
+    require_range("--samples", samples, 1, MOST_PICTURES)
     if statistics:
         _print_statistics(model, places, samples, output)
     elif timeline:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from sagan.cli.parsing import require_range
 from sagan.cli.program import app
 from sagan.errors import SaganError
 from sagan.evaluation.selection import Selection
@@ -51,7 +52,7 @@ def evaluate(
     device
         auto, cpu, cuda or mps.
     output
-        The record to write; by default in the run's folder evaluations, or evaluation.json.
+        The record to write, .json; by default in the run's folder evaluations, or evaluation.json.
     compare
         Print records side by side instead; refused where they were measured differently.
     """
@@ -70,7 +71,11 @@ def evaluate(
     from sagan.evaluation.features import load_extractor
     from sagan.evaluation.measures import known_metrics
     from sagan.evaluation.sides import open_sides
+    from sagan.system.files import require_output
 
+    if output is not None:
+        require_output(output, ".json")
+    require_range("--resolution", selection.resolution, 1, 4096)
     chosen = known_metrics(name.strip() for name in metrics.split(","))
     network = load_extractor(extractor, weights=weights, device=device)
     sides = open_sides(subject, selection, device=device)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from sagan.errors import SaganError
+
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
 _MEMORY = Path("/proc/meminfo")
@@ -32,6 +34,25 @@ def memory_of(device: torch.device) -> Memory | None:
         available, total = torch.cuda.mem_get_info(device)
         return Memory(total=total, available=available)
     return _main_memory() if device.type == "cpu" else None
+
+
+def require_free(size: float, what: str, remedy: str) -> None:
+    """Judges a size before the memory is taken.
+
+    Args:
+        size: Bytes of main memory.
+        what: For the message.
+        remedy: For the message.
+
+    Raises:
+        SaganError: There is less.
+    """
+    memory = _main_memory()
+    if memory is not None and size > memory.available:
+        raise SaganError(
+            f"{what} would take {readable(size)} of memory and {readable(memory.available)} are "
+            f"free; {remedy}"
+        )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
