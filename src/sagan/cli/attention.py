@@ -103,11 +103,11 @@ def attention(
         raise SaganError("--raw takes the rows of one picture; give --picture once")
     if samples is not None and not statistics:
         raise SaganError("--samples counts only with --statistics; leave it out or add that")
+    require_range("--samples", samples, 1, MOST_PICTURES)
     if output is not None or not statistics:
         require_output(output or _FIGURE, ".json" if statistics else ".png")
     if raw is not None:
         require_output(raw, ".npy")
-    require_range("--samples", samples, 1, MOST_PICTURES)
     if statistics:
         _print_statistics(model, places, samples, output)
     elif timeline:

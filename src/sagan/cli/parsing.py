@@ -6,7 +6,6 @@ import re
 
 from sagan.errors import SaganError
 
-
 MOST_PICTURES = 100_000
 """What a command draws of one class."""
 

@@ -268,7 +268,9 @@ class SelfAttention2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W); H and W even where key and value are pooled."""
         query, key, value = self._projections(x)
-        attended = attend(query, key, value).transpose(1, 2).unflatten(2, x.shape[2:])  # (N, C/2, H, W)
+        attended = (
+            attend(query, key, value).transpose(1, 2).unflatten(2, x.shape[2:])
+        )  # (N, C/2, H, W)
         if not isinstance(self.out, Conv2d):
             return x + self.gamma * attended
         return x + F.conv2d(attended, self.gamma * self.out.kernel)  # gamma spares a map

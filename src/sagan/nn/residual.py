@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sagan.config import DiscriminatorConfig, GeneratorConfig, Stage, places, plan
+from sagan.config import DiscriminatorConfig, GeneratorConfig, Stage, least_weights, places, plan
 from sagan.nn import spectral
 from sagan.nn.blocks import DiscriminatorBlock, EqualResidual2d, GeneratorBlock
 from sagan.nn.dcgan import DCGANDiscriminator, DCGANGenerator
@@ -21,6 +21,7 @@ from sagan.nn.layers import (
     SelfAttention2d,
     initialize,
 )
+from sagan.system.memory import require_free
 
 
 class Generator(nn.Module):
@@ -151,7 +152,12 @@ AnyDiscriminator = Discriminator | DCGANDiscriminator
 
 
 def make_generator(config: GeneratorConfig, *, resolution: int, num_classes: int) -> AnyGenerator:
-    """Builds the generator that the settings describe, of either architecture."""
+    """Builds the generator that the settings describe, of either architecture.
+
+    Raises:
+        SaganError: Its weights would not fit into memory.
+    """
+    _require_memory(config, resolution, num_classes)
     network = {"residual": Generator, "dcgan": DCGANGenerator}[config.architecture]
     return network(config, resolution=resolution, num_classes=num_classes)
 
@@ -159,6 +165,18 @@ def make_generator(config: GeneratorConfig, *, resolution: int, num_classes: int
 def make_discriminator(
     config: DiscriminatorConfig, *, resolution: int, num_classes: int
 ) -> AnyDiscriminator:
-    """Builds the discriminator that the settings describe, of either architecture."""
+    """Builds the discriminator that the settings describe, of either architecture.
+
+    Raises:
+        SaganError: Its weights would not fit into memory.
+    """
+    _require_memory(config, resolution, num_classes)
     network = {"residual": Discriminator, "dcgan": DCGANDiscriminator}[config.architecture]
     return network(config, resolution=resolution, num_classes=num_classes)
+
+
+def _require_memory(
+    config: GeneratorConfig | DiscriminatorConfig, resolution: int, num_classes: int
+) -> None:
+    size = 4 * least_weights(config, resolution, num_classes)
+    require_free(size, "the network", "choose smaller base_channels or channels")
