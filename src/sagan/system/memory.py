@@ -6,10 +6,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from sagan.errors import SaganError
+
+if TYPE_CHECKING:
+    import torch
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
@@ -31,6 +33,8 @@ class Memory:
 def memory_of(device: torch.device) -> Memory | None:
     """Asks the system; None where it does not say, as for Apple's GPUs."""
     if device.type == "cuda":
+        import torch
+
         available, total = torch.cuda.mem_get_info(device)
         return Memory(total=total, available=available)
     return _main_memory() if device.type == "cpu" else None
@@ -57,6 +61,8 @@ def require_free(size: float, what: str, remedy: str) -> None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tells whether an error says that a device has no memory left."""
+    import torch
+
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _REFUSALS)
