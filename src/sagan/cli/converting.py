@@ -55,7 +55,7 @@ def convert(
     """
     from sagan.system.files import require_output
 
-    require_output(output, "" if to else ".safetensors")
+    require_output(output, "" if to else ".safetensors", inputs=files)
     if to is not None:
         _convert_to(to, files, output)
         return

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,10 +31,8 @@ def _require_sense(flag: str, kind: Any, text: str) -> None:
         raise SaganError(f"{flag} is empty; give a value or leave it out")
     if kind in (int, int | None, tuple[int, ...]) and not re.fullmatch(r"[+-]?\d{1,18}", text):
         raise SaganError(f"{flag} must be a whole number of up to 18 digits, not {text!r}")
-    if kind in (float, float | None):
-        with suppress(ValueError):  # what is no number is refused by name later
-            if not math.isfinite(float(text)):
-                raise SaganError(f"{flag} must be a finite number, not {text!r}")
+    if kind in (float, float | None) and re.fullmatch(r"[+-]?(inf|nan)\w*", text.strip().lower()):
+        raise SaganError(f"{flag} must be a finite number, not {text!r}")
 
 
 def _pictures(chosen: str | None) -> str | None:

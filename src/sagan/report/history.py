@@ -49,11 +49,12 @@ def read_history(path: Path) -> History:
     curves: dict[str, dict[int, float]] = {}
     metrics: dict[str, dict[int, float]] = {}
     newest = 0
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    for line in text.splitlines():
         try:
             record = json.loads(line)
             step = int(record.pop("step"))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             continue
         newest = max(newest, step)
         for target, numbers in ((metrics, record.pop("evaluation", {})), (curves, record)):

@@ -114,7 +114,8 @@ class Run:
     def rewind_log(self, step: int) -> None:
         """Drops the lines after ``step``, which a continued run writes again."""
         if self.log_path.exists():
-            lines = self.log_path.read_text(encoding="utf-8").splitlines(keepends=True)
+            text = self.log_path.read_text(encoding="utf-8", errors="replace")
+            lines = text.splitlines(keepends=True)
             kept = [line for line in lines if _logged_step(line) <= step]
             if kept != lines:
                 write_text(self.log_path, "".join(kept))
@@ -135,7 +136,7 @@ class Run:
 def _logged_step(line: str) -> float:
     try:
         return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return math.inf
 
 

@@ -159,8 +159,8 @@ def draw_latents(
     stacked = torch.stack(latents) if latents else torch.empty(0, latent_dim)
     if truncation is None:
         return stacked
-    if not truncation > 0:
-        raise SaganError(f"truncation {truncation} is out of range; it must be above 0")
+    if not 0 < truncation < math.inf:
+        raise SaganError(f"truncation {truncation} is out of range; it must be above 0 and finite")
     limit = torch.tensor(truncation, dtype=torch.float64)
     low, high = torch.special.ndtr(-limit), torch.special.ndtr(limit)
     quantile = low + torch.special.ndtr(stacked.double()) * (high - low)

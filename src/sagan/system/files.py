@@ -15,7 +15,7 @@ _OF_A_RUN = ("checkpoints", "samples")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # on Windows
 
 
-def require_output(path: Path, *suffixes: str) -> bool:
+def require_output(path: Path, *suffixes: str, inputs: Sequence[Path] = ()) -> bool:
     """Judges where a command is to write, before it does any work.
 
     A file is replaced as a whole, so that devices and pipes such as /dev/stdout are refused; so
@@ -25,6 +25,7 @@ def require_output(path: Path, *suffixes: str) -> bool:
         path: A file, or a folder that need not be there yet.
         suffixes: How the name may end, in lower case; an empty one allows a folder: a name without
             suffix, or a folder that is there.
+        inputs: Files that the command reads, which must not be lost.
 
     Returns:
         Whether a folder is meant.
@@ -45,8 +46,10 @@ def require_output(path: Path, *suffixes: str) -> bool:
         reason = f"its name must {'end in ' if known[0] == '.' else ''}{known}"
     elif not is_folder and path.is_dir():
         reason = "it is a folder; name a file in it"
-    elif target.exists() and target.is_dir() != is_folder:
-        reason = f"it is {'a file' if target.is_file() else 'a device'}; choose another name"
+    elif path.exists() and not (path.is_dir() if is_folder else path.is_file()):
+        reason = f"it is {'a file' if path.is_file() else 'a device'}; choose another name"
+    elif target in {Path(os.path.realpath(file)) for file in inputs}:
+        reason = "it is read by this command; choose another name"
     elif _belongs_to_a_run(target, is_folder):
         reason = "that is a run's own place; choose another"
     elif not place.is_dir():
@@ -80,9 +83,9 @@ def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
         OSError: The folder cannot be made, the file cannot be written, or ``path`` is a folder, a
             device or a pipe.
     """
-    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     if path.exists() and not path.is_file():
         raise OSError(errno.EEXIST, "a folder, a device or a pipe has that name", str(path))
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
