@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from sagan.config import AttentionForm, Config
 from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.nn.residual import make_discriminator, make_generator
+from sagan.runs.run import read_log
 from sagan.sampling.generator import TrainedGenerator
 from sagan.system.files import write_text
 from sagan.training.run import Driver
@@ -205,9 +205,7 @@ def _require_same_evaluation(config: Config, folder: Path) -> None:
 
 
 def _read_history(folder: Path) -> History:
-    log = folder / "log.jsonl"
-    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-    found = [json.loads(line) for line in lines]
+    found = read_log(folder / "log.jsonl")
     return {line["step"]: line["evaluation"] for line in found if "evaluation" in line}
 
 

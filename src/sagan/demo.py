@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -13,6 +12,7 @@ from sagan import images
 from sagan.config.presets import preset
 from sagan.data.avatars import CREDITS
 from sagan.inspection import attention_figure_of
+from sagan.runs.run import read_log
 from sagan.sampling.generator import TrainedGenerator, class_sheet, load_generator, variety
 from sagan.system.files import write_text
 from sagan.training.run import Driver, Outcome
@@ -74,7 +74,7 @@ def next_commands(folder: Path, steps: int) -> list[str]:
 
 
 def _measured(driver: Driver, outcome: Outcome, generator: TrainedGenerator) -> list[str]:
-    log = [json.loads(line) for line in driver.run.log_path.read_text("utf-8").splitlines()]
+    log = list(read_log(driver.run.log_path))
     lines = [f"trained {outcome.steps} steps on {outcome.images_seen:,} pictures"]
     if outcome.images_per_second:
         lines[0] += f", {outcome.seconds:.0f} s now at {outcome.images_per_second:.0f} images/s"

@@ -95,8 +95,6 @@ def _convert_to(target: str, files: tuple[Path, ...], folder: Path) -> None:
 
 
 def _lines(path: Path) -> list[str]:
-    if not path.is_file():
-        raise SaganError(f"there is no file {path}; check the path")
     try:
         return path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:

@@ -75,8 +75,6 @@ def evaluate(
 
     if output is not None:
         require_output(output, ".json")
-    if weights is not None and not weights.is_file():
-        raise SaganError(f"there is no file {weights}; check the path")
     require_range("--resolution", selection.resolution, 1, 4096)
     chosen = known_metrics(name.strip() for name in metrics.split(","))
     network = load_extractor(extractor, weights=weights, device=device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import sys
@@ -26,13 +27,23 @@ PACKED = (".npy", ".npz")
 
 
 def _require_sense(flag: str, kind: Any, text: str) -> None:
-    """Refuses what no flag wants: nothing, fractions of whole numbers, numbers without bound."""
+    """Refuses what no flag wants: fractions of whole numbers, numbers without bound, devices."""
     if not text.strip() and kind is not str:
         raise SaganError(f"{flag} is empty; give a value or leave it out")
     if kind in (int, int | None, tuple[int, ...]) and not re.fullmatch(r"[+-]?\d{1,18}", text):
         raise SaganError(f"{flag} must be a whole number of up to 18 digits, not {text!r}")
-    if kind in (float, float | None) and re.fullmatch(r"[+-]?(inf|nan)\w*", text.strip().lower()):
-        raise SaganError(f"{flag} must be a finite number, not {text!r}")
+    if kind in (Path, Path | None, tuple[Path, ...]):
+        if os.path.exists(text) and not (os.path.isfile(text) or os.path.isdir(text)):
+            raise SaganError(f"{flag} {text} is a device or a pipe; give a file or a folder")
+        if text != text.encode(errors="ignore").decode():
+            raise SaganError(f"{flag} {text} has bytes in its name that are no UTF-8; rename it")
+    if kind in (float, float | None):
+        try:
+            is_finite = math.isfinite(float(text))
+        except ValueError:
+            return  # refused by name later
+        if not is_finite:
+            raise SaganError(f"{flag} must be a finite number, not {text!r}")
 
 
 def _pictures(chosen: str | None) -> str | None:
@@ -48,10 +59,7 @@ def _pictures(chosen: str | None) -> str | None:
 def _note_pictures(name: str, source: str, given: Mapping[str, Sequence[str]]) -> None:
     """Refuses a preset without the pictures it is for; showing its settings is no harm."""
     if Path(name).is_dir():
-        print(
-            f"note: {name} is taken for the preset; the folder is ./{name}",
-            file=sys.stderr,
-        )
+        print(f"note: {name} is the preset; the folder is ./{name}", file=sys.stderr)
     pictures = PRESETS[name].data
     if not pictures or given["--data.source"]:
         return

@@ -47,7 +47,7 @@ def require_class_names(names: Any) -> tuple[str, ...]:
     for name in names:
         if printable(name) != name:
             raise SaganError(
-                f"the class {printable(name)!r} has characters in its name that cannot be shown; "
+                f"the class '{printable(name)}' has characters in its name that cannot be shown; "
                 "rename it"
             )
     return tuple(names)

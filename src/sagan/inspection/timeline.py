@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ from sagan.inspection.timeline_figure import Curve, Frame, Look, require_matplot
 from sagan.inspection.views import View, attention_rows, view_of_picture, view_of_seed
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint
-from sagan.runs.run import checkpoint_files, load_checkpoint
+from sagan.runs.run import checkpoint_files, load_checkpoint, read_log
 from sagan.sampling.generator import TrainedGenerator
 
 MOST_CHECKPOINTS = 10
@@ -136,14 +135,10 @@ def _evenly_read(files: list[Path], count: int) -> Iterator[Checkpoint]:
 
 
 def _gammas(log: Path, resolution: int | None) -> list[Curve]:
-    """The gates in a log; lines without any, and lines cut off, are passed over."""
+    """The gates in a log."""
     steps: dict[str, list[int]] = {}
     values: dict[str, list[float]] = {}
-    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
+    for record in read_log(log):
         for key, value in record.items():
             match = re.fullmatch(r"(generator|discriminator)_gamma_(\d+)", key)
             if match and resolution in (None, int(match[2])):

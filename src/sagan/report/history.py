@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from sagan.runs.run import read_log
 
 
 class Curve(NamedTuple):
@@ -41,21 +42,16 @@ class History:
 
 
 def read_history(path: Path) -> History:
-    """Reads a log; lines that are cut off or hold no step are passed over.
+    """Reads a log.
 
     Raises:
-        OSError: The file exists and cannot be read.
+        OSError: As for :func:`~sagan.runs.run.read_log`.
     """
     curves: dict[str, dict[int, float]] = {}
     metrics: dict[str, dict[int, float]] = {}
     newest = 0
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    for line in text.splitlines():
-        try:
-            record = json.loads(line)
-            step = int(record.pop("step"))
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-            continue
+    for record in read_log(path):
+        step = record.pop("step")
         newest = max(newest, step)
         for target, numbers in ((metrics, record.pop("evaluation", {})), (curves, record)):
             for name, value in numbers.items():

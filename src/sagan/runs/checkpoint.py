@@ -88,6 +88,8 @@ def load(path: str | Path) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise SaganError(f"there is no checkpoint {path}; check the path")
+    if str(path) != str(path).encode(errors="ignore").decode():
+        raise SaganError(f"{path} has bytes in its name that are no UTF-8; rename it")
     try:
         with safe_open(path, framework="pt") as file:
             header = _header(file.metadata() or {})

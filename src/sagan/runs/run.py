@@ -12,9 +12,10 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sagan import config as settings
 from sagan.config import Config
@@ -133,9 +134,22 @@ class Run:
             path.unlink(missing_ok=True)
 
 
+def read_log(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a log; lines that are cut off, garbled or hold no step are passed over.
+
+    Raises:
+        OSError: The file exists and cannot be read.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    for line in text.splitlines():
+        if _logged_step(line) < math.inf:
+            yield json.loads(line)
+
+
 def _logged_step(line: str) -> float:
     try:
-        return json.loads(line)["step"]
+        step = json.loads(line)["step"]
+        return step if type(step) is int else math.inf
     except (ValueError, KeyError, TypeError, RecursionError):
         return math.inf
 

@@ -34,7 +34,7 @@ class PictureSet(NamedTuple):
         Raises:
             SaganError: A class is unknown.
         """
-        return [int(self.generator.label_numbers(label, 1)) for label in self.labels]
+        return [int(self.generator.label_numbers(label, 1)[0]) for label in self.labels]
 
     def batches(self) -> Iterator[tuple[int, Sequence[int], np.ndarray]]:
         """Number of a class, some seeds, and their pictures, uint8 (N, 3, R, R); shows a bar."""

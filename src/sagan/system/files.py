@@ -35,8 +35,7 @@ def require_output(path: Path, *suffixes: str, inputs: Sequence[Path] = ()) -> b
     """
     target = Path(os.path.realpath(path))
     is_folder = "" in suffixes and (path.is_dir() or not path.suffix)
-    around = (target, *target.parents) if is_folder and path.is_dir() else target.parents
-    place = next(folder for folder in around if folder.exists())
+    place = target if target.is_dir() else next(p for p in target.parents if p.exists())
     known = " or ".join(filter(None, suffixes))
     if "" in suffixes:
         known = f"{known}, or have no suffix, for a folder".removeprefix(", or ")
