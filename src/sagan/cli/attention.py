@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from sagan.cli.parsing import MOST_PICTURES, parse_point, require_range
 from sagan.cli.program import app
-from sagan.errors import SaganError
+from sagan.errors import SaganError, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -200,7 +200,7 @@ def _views(model: Path, places: Places) -> Iterator[View]:
     discriminator = load_discriminator(model)
     for path in places.picture:
         picture = read_picture(path, discriminator.network.resolution)
-        yield view_of_picture(discriminator, picture, places.class_name, name=path.name)
+        yield view_of_picture(discriminator, picture, places.class_name, name=printable(path.name))
 
 
 def _save_rows(rows: np.ndarray, points: Sequence[tuple[int, int]], path: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sagan.errors import SaganError
+from sagan.errors import SaganError, printable
 from sagan.images import to_uint8
 from sagan.inspection.capture import Trained, attention_layers, has_attention, network_name
 from sagan.inspection.queries import choose_query_points, query_index
@@ -93,7 +93,7 @@ def attention_timeline(
         _gammas(folder / "log.jsonl", resolution),
         _entropies(measured),
         frames,
-        caption=f"What the attention looks at over the run {folder.resolve().name}: "
+        caption=f"What the attention looks at over the run {printable(folder.resolve().name)}: "
         f"{', '.join(words)}",
     )
 

@@ -54,7 +54,7 @@ def attention_weights(query: Tensor, key: Tensor) -> Tensor:
     """
     dtype = torch.promote_types(query.dtype, torch.float32)
     with torch.autocast(query.device.type, enabled=False):
-        return (query.to(dtype) @ key.to(dtype).transpose(1, 2)).softmax(dim=2)
+        return (query.to(dtype) @ key.to(dtype).mT).softmax(dim=2)
 
 
 def _weighted(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

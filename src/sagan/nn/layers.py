@@ -268,9 +268,7 @@ class SelfAttention2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W); H and W even where key and value are pooled."""
         query, key, value = self._projections(x)
-        attended = (
-            attend(query, key, value).transpose(1, 2).unflatten(2, x.shape[2:])
-        )  # (N, C/2, H, W)
+        attended = attend(query, key, value).mT.unflatten(2, x.shape[2:])  # (N, C/2, H, W)
         if not isinstance(self.out, Conv2d):
             return x + self.gamma * attended
         return x + F.conv2d(attended, self.gamma * self.out.kernel)  # gamma spares a map
@@ -298,10 +296,10 @@ class SelfAttention2d(nn.Module):
         query, key_value = projected.split(
             [len(self.query.weight), len(self.key.weight) + len(self.value.weight)], 1
         )
-        query = query.flatten(2).transpose(1, 2)  # (N, HW, C/8)
+        query = query.flatten(2).mT  # (N, HW, C/8)
         if self.pooling:
             key_value = F.max_pool2d(key_value, 2)
-        key_value = key_value.flatten(2).transpose(1, 2)  # (N, HW/4, C/8 + C/2)
+        key_value = key_value.flatten(2).mT  # (N, HW/4, C/8 + C/2)
         key, value = key_value.split([len(self.key.weight), len(self.value.weight)], 2)
         return query, key, value
 
