@@ -196,7 +196,7 @@ def test_weights_that_are_not_finite_end_in_one_line(capsys, tmp_path, trained_r
     }
     model = tmp_path / "broken.safetensors"
     checkpoints.save(replace(checkpoint, parts=parts), model)
-    for flags in ([], ["--statistics"]):
-        line = mistake(capsys, "attention", model, *flags, "-o", tmp_path / "none")
+    for flags, name in (([], "none.png"), (["--statistics"], "none.json")):
+        line = mistake(capsys, "attention", model, *flags, "-o", tmp_path / name)
         assert "not finite; choose an earlier checkpoint" in line
-    assert not (tmp_path / "none").exists()
+        assert not (tmp_path / name).exists()

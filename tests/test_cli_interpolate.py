@@ -67,7 +67,7 @@ def test_a_sheet_has_a_row_per_picture(trained_run, tmp_path):
 def test_mistakes_are_one_line(trained_run, tmp_path, capsys):
     gif = tmp_path / "walk.gif"
     for arguments, message in (
-        (["-o", tmp_path / "walk.avi"], "must end in .png, .mp4, .gif, .apng"),
+        (["-o", tmp_path / "walk.avi"], "must end in .png or .mp4 or .gif or .apng"),
         (["--frames", 0], "--frames 0 is out of range"),
         (["--scale", 0], "--scale 0 is out of range"),
         (["--through", "latents", "--seeds", "3", "-o", gif], "two seeds at least, not 1"),

@@ -1,8 +1,24 @@
 """Errors meant for the person at the keyboard."""
 
+import re
+
+_UNSEEN = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
 
 class SaganError(ValueError):
     """A fault of the input, told in one line that names the cause and the remedy.
 
     The command prints the message without a traceback and exits with code 2.
     """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
+
+def printable(text: str) -> str:
+    """Writes as escapes what a terminal would obey or cannot show.
+
+    That is control characters, line breaks, marks that turn the direction of writing, and bytes of
+    a file name that are no UTF-8.
+    """
+    return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

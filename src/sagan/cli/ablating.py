@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from sagan.cli.parsing import parse_seeds
+from sagan.cli.parsing import parse_seeds, require_range
 from sagan.cli.program import app
 from sagan.config import Config
 
@@ -48,6 +48,7 @@ def ablate(
     from sagan.ablation import run_ablation, variants
     from sagan.evaluation.periodic import periodic_evaluation
 
+    require_range("--points", points, 1, config.train.steps)
     variants(config, axis)
     evaluate = periodic_evaluation(config.evaluation, config.train.device)
     chosen = parse_seeds(seeds)

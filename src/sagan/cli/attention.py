@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from sagan.cli.parsing import parse_point
+from sagan.cli.parsing import MOST_PICTURES, parse_point, require_range
 from sagan.cli.program import app
-from sagan.errors import SaganError
+from sagan.errors import SaganError, printable
 
 if TYPE_CHECKING:
     from sagan.sampling.attention import Attention
@@ -94,6 +94,8 @@ def attention(
     output
         The PNG file to write, attention.png by default; with --statistics a JSON file.
     """
+    from sagan.system.files import require_output
+
     _require_compatible(
         question, {"--statistics": statistics, "--timeline": timeline, "--raw": raw}
     )
@@ -101,6 +103,11 @@ def attention(
         raise SaganError("--raw takes the rows of one picture; give --picture once")
     if samples is not None and not statistics:
         raise SaganError("--samples counts only with --statistics; leave it out or add that")
+    require_range("--samples", samples, 1, MOST_PICTURES)
+    if output is not None or not statistics:
+        require_output(output or _FIGURE, ".json" if statistics else ".png")
+    if raw is not None:
+        require_output(raw, ".npy")
     if statistics:
         _print_statistics(model, question, samples, output)
     elif timeline:
@@ -197,7 +204,7 @@ def _observed(model: Path, question: Question) -> Iterator[Attention]:
     for path in question.picture:
         picture = read_picture(path, discriminator.resolution)
         yield discriminator.attention(
-            picture, class_name, at=points, layer=layer, names=[path.name]
+            picture, class_name, at=points, layer=layer, names=[printable(path.name)]
         )
 
 

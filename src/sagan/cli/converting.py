@@ -53,6 +53,9 @@ def convert(
     class_names
         A text file with the name of a class per line; by default classes are called 0, 1, 2...
     """
+    from sagan.system.files import require_output
+
+    require_output(output, "" if to else ".safetensors", inputs=files)
     if to is not None:
         _convert_to(to, files, output)
         return
@@ -71,7 +74,7 @@ def convert(
         absolute_gains=absolute_gains,
         batch_norm_eps=batch_norm_eps,
     )
-    names = class_names.read_text(encoding="utf-8").splitlines() if class_names else ()
+    names = _lines(class_names) if class_names else ()
     checkpoint, networks = convert_files(files, choices, names)
     save(checkpoint, output)
     for network in networks:
@@ -89,3 +92,10 @@ def _convert_to(target: str, files: tuple[Path, ...], folder: Path) -> None:
     paths, reasons = write(checkpoint, target, folder)
     for line in (*reasons, *paths):
         print(line)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise SaganError(f"{path} is no text in UTF-8; save it as such") from error

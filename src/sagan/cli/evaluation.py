@@ -10,6 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from sagan.cli.parsing import require_range
 from sagan.cli.program import app
 from sagan.errors import SaganError
 from sagan.evaluation.measures import METRICS
@@ -51,7 +52,7 @@ def evaluate(
     device
         auto, cpu, cuda or mps.
     output
-        The record to write; by default in the run's folder evaluations, or evaluation.json.
+        The record to write, .json; by default in the run's folder evaluations, or evaluation.json.
     compare
         Print records side by side instead; refused where they were measured differently.
     """
@@ -72,7 +73,11 @@ def evaluate(
 
     from sagan import images
     from sagan.evaluation.evaluate import evaluate_model
+    from sagan.system.files import require_output
 
+    if output is not None:
+        require_output(output, ".json")
+    require_range("--resolution", selection.resolution, 1, 4096)
     record = evaluate_model(
         subject,
         **vars(selection),

@@ -24,7 +24,9 @@ def export(model: Path, /, *, output: Annotated[Path, Parameter(name=["--output"
     from sagan.runs.checkpoint import save
     from sagan.runs.run import load_checkpoint
     from sagan.sampling.generator import for_inference
+    from sagan.system.files import require_output
 
+    require_output(output, ".safetensors", inputs=[model])
     checkpoint, _ = load_checkpoint(model)
     save(for_inference(checkpoint), output)
     print(output)

@@ -6,6 +6,9 @@ import re
 
 from sagan.errors import SaganError
 
+MOST_PICTURES = 100_000
+"""What a command draws of one class."""
+
 
 def parse_seeds(text: str) -> list[int]:
     """Reads a list of seeds such as 0-63 or 3,7,20-29.
@@ -13,18 +16,29 @@ def parse_seeds(text: str) -> list[int]:
     Raises:
         SaganError: It is no such list, or holds more than 100,000.
     """
-    seeds: list[int] = []
+    ranges: list[range] = []
     for piece in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", piece)
+        match = re.fullmatch(r"\s*(\d{1,18})(?:-(\d{1,18}))?\s*", piece)
         if match is None:
             raise SaganError(f"seeds {text!r} are no list like 0-63 or 3,7,20-29")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise SaganError(f"seeds {piece.strip()} run backwards; write {last}-{first}")
-        if last - first >= 100_000:
-            raise SaganError(f"seeds {piece.strip()} are more than 100,000; ask for fewer")
-        seeds += range(first, last + 1)
-    return seeds
+        ranges.append(range(first, last + 1))
+    if sum(map(len, ranges)) > MOST_PICTURES:
+        raise SaganError(f"seeds {text} are more than {MOST_PICTURES:,}; ask for fewer")
+    return [seed for piece in ranges for seed in piece]
+
+
+def require_range(flag: str, value: int | None, least: int, most: int | None = None) -> None:
+    """Refuses a number that was given and is out of range.
+
+    Raises:
+        SaganError: Names the flag, its value and what is allowed.
+    """
+    if value is not None and (value < least or (most is not None and value > most)):
+        bound = "" if most is None else f" and at most {most:,}"
+        raise SaganError(f"{flag} {value} is out of range; it must be at least {least}{bound}")
 
 
 def parse_point(text: str) -> tuple[int, int]:

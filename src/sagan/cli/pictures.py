@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from sagan.cli.parsing import parse_seeds
+from sagan.cli.parsing import parse_seeds, require_range
 from sagan.cli.program import app
 from sagan.errors import SaganError
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from sagan.sampling.generator import TrainedGenerator
 
 
 @app.command
@@ -25,12 +27,12 @@ def sample(
     class_name: Annotated[tuple[str, ...], Parameter(name="--class", negative=())] = (),
     seeds: str | None = None,
     truncation: float | None = None,
-    columns: int = 8,
+    columns: int | None = None,
     scale: int = 1,
     compile: Annotated[bool, Parameter(negative=())] = False,
     output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("grid.png"),
 ) -> None:
-    """Draw a grid of pictures; the same seed and class give the same picture every time.
+    """Draw pictures; the same seed and class give the same picture every time.
 
     Parameters
     ----------
@@ -43,34 +45,37 @@ def sample(
     truncation
         Cut the noise off at this many standard deviations: fewer surprises, less variety.
     columns
-        Pictures in a row.
+        Pictures in a row of a grid; 8 by default.
     scale
         Enlarge every pixel this many times.
     compile
         Compile the network first: ten seconds or more, then a third faster in full batches.
     output
-        The PNG file to write.
+        A grid .png; a folder (a name without suffix), for a file CLASS/SEED.png per picture; or
+        a .npz of all pictures, labels and class names, for metric tools.
     """
-    import numpy as np
-
     from sagan import images
+    from sagan.sampling import sets
     from sagan.sampling.generator import load_generator
+    from sagan.system.files import require_output
 
-    for name, value in (("columns", columns), ("scale", scale)):
-        if value < 1:
-            raise SaganError(f"--{name} {value} is out of range; it must be at least 1")
+    is_folder = require_output(output, ".png", ".npz", "")
+    is_grid = not is_folder and output.suffix.lower() == ".png"
+    require_range("--columns", columns, 1)
+    require_range("--scale", scale, 1)
+    if columns is not None and not is_grid:
+        raise SaganError("--columns counts only in a grid; leave it out, or write a .png")
     generator = load_generator(model)
     if compile:
         generator.compile()
     labels = class_name or generator.class_names or (None,)
     chosen = parse_seeds(seeds or ("0-63" if len(labels) == 1 else "0-7"))
-    rows = []
-    for label in labels:
-        pictures = generator.sample(chosen, label, truncation=truncation)
-        missing = -len(pictures) % min(columns, len(chosen))
-        rows.append(np.pad(pictures, ((0, missing), *[(0, 0)] * 3), constant_values=255))
-    sheet = images.grid(np.concatenate(rows), min(columns, len(chosen)))
-    print(images.save_png(images.enlarge(sheet, scale), output))
+    pictures = sets.SampleSet(generator, chosen, labels, truncation, scale)
+    if is_grid:
+        images.save_png(sets.grid_of(pictures, columns or 8), output)
+    else:
+        (sets.save_folder if is_folder else sets.save_packed)(pictures, output)
+    print(output)
 
 
 @app.command
@@ -121,31 +126,45 @@ def interpolate(
     from sagan.sampling import animation
     from sagan.sampling.generator import load_generator, shown_classes
     from sagan.sampling.interpolation import class_path, latent_path
+    from sagan.system.files import require_output
 
+    require_output(output, ".png", *animation.FASTEST)
     is_sheet = output.suffix.lower() == ".png"
-    if not is_sheet and output.suffix.lower() not in animation.FASTEST:
-        known = ", ".join([".png", *animation.FASTEST])
-        raise SaganError(f"cannot write {output}; its name must end in {known}")
     if not is_sheet:
         animation.require_format(output, frames_per_second)
-    for name, value in (("frames", frames), ("scale", scale)):
-        if value is not None and value < 1:
-            raise SaganError(f"--{name} {value} is out of range; it must be at least 1")
+    require_range("--frames", frames, 1)
+    require_range("--scale", scale, 1)
     chosen = parse_seeds(seeds or ("0-8" if through == "classes" else "0-3"))
     generator = load_generator(model)
     labels = class_name or tuple(generator.class_names[n] for n in shown_classes(generator))
     through = through or ("classes" if len(chosen) == 1 and labels else "latents")
     frames = frames or (4 if is_sheet else 24)
+    scale = scale or (1 if is_sheet else -(-128 // generator.resolution))
+    stops = (len(labels), len(chosen)) if through == "classes" else (len(chosen), len(labels) or 1)
+    _require_memory(output.suffix.lower(), generator, frames * stops[0], stops[1], scale)
     path = {"frames": frames, "loop": loop, "truncation": truncation}
     if through == "latents":
         cells = [latent_path(generator, chosen, label, **path) for label in labels or (None,)]
     else:
         cells = [class_path(generator, seed, labels, **path) for seed in chosen]
     if is_sheet:
-        print(images.save_png(images.enlarge(_sheet(cells, frames, loop), scale or 1), output))
+        print(images.save_png(images.enlarge(_sheet(cells, frames, loop), scale), output))
         return
-    film = _film(cells, scale or -(-128 // generator.resolution))
+    film = _film(cells, scale)
     print(animation.save_animation(film, output, frames_per_second=frames_per_second))
+
+
+def _require_memory(
+    suffix: str, generator: TrainedGenerator, length: int, cells: int, scale: int
+) -> None:
+    """A sheet is held at once, and so are the frames of a film but for an MP4's."""
+    from sagan.system.memory import require_free
+
+    side = (generator.resolution + 2) * scale
+    shown = 12 * side**2 * cells * (1 if suffix == ".mp4" else length)
+    path = length * cells * (3 * generator.resolution**2 + 16 * generator.latent_dim)
+    remedy = "give fewer --frames or --seeds, or a smaller --scale"
+    require_free(path + shown, "these pictures", remedy)
 
 
 def _sheet(cells: Sequence[np.ndarray], frames: int, loop: bool) -> np.ndarray:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from sagan.cli.program import app
-from sagan.config import Config
+from sagan.config import RESIDUAL_ONLY, Config
 from sagan.config.presets import PRESETS, described
 from sagan.config.presets import preset as named_preset
 from sagan.training.cost import multiply_accumulates, real_pictures
@@ -90,7 +90,10 @@ def _settings(config: Config) -> Iterator[str]:
         yield ""
         yield f"[{section.name}]  {inspect.getdoc(values)}"
         docstrings = field_docstrings(type(values))
+        is_dcgan = getattr(values, "architecture", None) == "dcgan"
         for item in fields(values):
+            if is_dcgan and item.name in RESIDUAL_ONLY:
+                continue
             value = getattr(values, item.name)
             differs = value != item.default
             default = f"  (default {_literal(item.default)})" if differs else ""

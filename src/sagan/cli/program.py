@@ -2,50 +2,97 @@
 
 from __future__ import annotations
 
+import io
+import math
 import os
 import re
 import sys
 import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cyclopts import App, ArgumentCollection, CycloptsError
+from cyclopts import UNSET, App, ArgumentCollection, CycloptsError
 from cyclopts.argument import update_argument_collection
 
 from sagan import config as settings
 from sagan.config.presets import PRESETS
 from sagan.config.presets import preset as named_preset
-from sagan.errors import SaganError
+from sagan.errors import SaganError, printable
 from sagan.system.threads import sleep_while_waiting
 
 DEFAULT_PRESET = "avatars32"
+PACKED = (".npy", ".npz")
+
+
+def _require_sense(flag: str, kind: Any, text: str) -> None:
+    """Refuses what no flag wants: fractions of whole numbers, numbers without bound, devices."""
+    if not text.strip() and kind is not str:
+        raise SaganError(f"{flag} is empty; give a value or leave it out")
+    if kind in (int, int | None, tuple[int, ...]) and not re.fullmatch(r"[+-]?\d{1,18}", text):
+        raise SaganError(f"{flag} must be a whole number of up to 18 digits, not {text!r}")
+    if kind in (Path, Path | None, tuple[Path, ...]):
+        if os.path.exists(text) and not (os.path.isfile(text) or os.path.isdir(text)):
+            raise SaganError(f"{flag} {text} is a device or a pipe; give a file or a folder")
+        if text != text.encode(errors="ignore").decode():
+            raise SaganError(f"{flag} {text} has bytes in its name that are no UTF-8; rename it")
+    if kind in (float, float | None):
+        try:
+            is_finite = math.isfinite(float(text))
+        except ValueError:
+            return  # refused by name later
+        if not is_finite:
+            raise SaganError(f"{flag} must be a finite number, not {text!r}")
+
+
+def _pictures(chosen: str | None) -> str | None:
+    """What stands in the place of a preset, where it is pictures."""
+    if chosen is None or chosen in PRESETS:
+        return None
+    path = Path(chosen).expanduser()
+    if (path / "config.toml").exists():
+        raise SaganError(f"{chosen} is a run folder; continue it with --run {chosen}")
+    return chosen if path.is_dir() or (path.is_file() and chosen.endswith(PACKED)) else None
+
+
+def _note_pictures(name: str, source: str, given: Mapping[str, Sequence[str]]) -> None:
+    """Refuses a preset without the pictures it is for; showing its settings is no harm."""
+    if Path(name).is_dir():
+        print(f"note: {name} is the preset; the folder is ./{name}", file=sys.stderr)
+    pictures = PRESETS[name].data
+    if not pictures or given["--data.source"]:
+        return
+    if not given.get("--print-config") and not given.get("--dry-run"):
+        raise SaganError(f"{name} is for {pictures}; give them with --data.source FOLDER")
+    print(f"note: {name} is for {pictures}; this is for {source}", file=sys.stderr)
 
 
 def _read_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Refuses fractions of whole numbers, and puts the preset or file below the flags."""
+    """Judges numbers where they enter, and puts the preset or file below the flags."""
     for argument in arguments:
         for token in argument.tokens:
-            whole = argument.hint in (int, int | None, tuple[int, ...])
-            if whole and token.value and not re.fullmatch(r"[+-]?\d+", token.value):
-                raise SaganError(f"{argument.name} must be a whole number, not {token.value!r}")
+            if token.implicit_value is UNSET:  # a value was typed
+                _require_sense(argument.name, argument.hint, token.value)
     if commands not in (("train",), ("ablate",)):
         return
     given = {argument.name: [token.value for token in argument.tokens] for argument in arguments}
     chosen = next(iter(given["PRESET"]), None)
     begun = Path(given["--run"][0], "config.toml") if given["--run"] else None
+    pictures = _pictures(chosen)
     if chosen is None and begun is not None and begun.exists():
         base = settings.load(begun)
+    elif pictures:
+        base = named_preset(DEFAULT_PRESET)
+        base = replace(base, data=replace(base.data, source=pictures))
     elif chosen is not None and chosen.endswith(".toml"):
         base = settings.load(chosen)
     else:
         base = named_preset(chosen or DEFAULT_PRESET)
-    if chosen in PRESETS and PRESETS[chosen].data and not given["--data.source"]:
-        pictures = PRESETS[chosen].data
-        print(
-            f"note: {chosen} is for {pictures}; without --data.source it learns from"
-            f" {base.data.source}",
-            file=sys.stderr,
-        )
+    if pictures and given["--data.source"]:
+        raise SaganError(f"{chosen} and --data.source both name pictures; leave one out")
+    if chosen in PRESETS:
+        _note_pictures(chosen, base.data.source, given)
     # What cyclopts' own config sources do, which would take the section "train" for the command.
     update_argument_collection(
         settings.to_dict(base),
@@ -68,7 +115,10 @@ app = App(
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point: a mistake is one line on stderr and exit code 2."""
     sleep_while_waiting()
-    warnings.showwarning = lambda message, *_: print(f"sagan: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_: _say(str(message))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names may be no text at all
     try:
         result = app(arguments, exit_on_error=False, print_error=False)
         sys.stdout.flush()
@@ -82,8 +132,14 @@ def main(arguments: list[str] | None = None) -> Any:
         raise SystemExit(0) from None
     except OSError as error:
         message = f"{error.filename or 'the system'}: {error.strerror or error}; mend that first"
+    except MemoryError:
+        message = "memory ran out; ask for less, or free memory"
     except KeyboardInterrupt as interruption:
         print(str(interruption) or "stopped", file=sys.stderr)
         raise SystemExit(130) from None
-    print(f"sagan: {message}", file=sys.stderr)
+    _say(message)
     raise SystemExit(2)
+
+
+def _say(message: str) -> None:
+    print(f"sagan: {printable(message)}", file=sys.stderr)

@@ -29,5 +29,7 @@ def report(
         The file to write; by default report.html in the run folder.
     """
     from sagan.report import write_report
+    from sagan.system.files import require_output
 
+    require_output(output or run / "report.html", ".html", ".htm")
     print(write_report(run, output))

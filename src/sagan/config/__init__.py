@@ -4,7 +4,7 @@ Each component receives its own section. Defaults are the authors' values, but f
 weights, which they do not have; a preset holds only what differs. Nothing here imports torch.
 """
 
-from sagan.config.checks import nearest
+from sagan.config.checks import nearest, require_class_names
 from sagan.config.data import RESOLUTIONS, Augmentation, DataConfig
 from sagan.config.networks import (
     RESIDUAL_ONLY,
@@ -19,7 +19,7 @@ from sagan.config.networks import (
     Upsampling,
 )
 from sagan.config.plain import differences, from_dict, load, to_dict, to_toml
-from sagan.config.plan import Place, Stage, places, plan
+from sagan.config.plan import Place, Stage, least_weights, places, plan
 from sagan.config.training import (
     EvaluationConfig,
     FakeLabels,
@@ -59,10 +59,12 @@ __all__ = [
     "Upsampling",
     "differences",
     "from_dict",
+    "least_weights",
     "load",
     "nearest",
     "places",
     "plan",
+    "require_class_names",
     "to_dict",
     "to_toml",
 ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import math
+from dataclasses import fields
 from typing import Any
 
-from sagan.errors import SaganError
+from sagan.errors import SaganError, printable
 
 
 def require(condition: bool, name: str, value: object, allowed: str) -> None:
@@ -16,6 +18,39 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
     """
     if not condition:
         raise SaganError(f"{name} = {value!r} is out of range; it must be {allowed}")
+
+
+def require_finite(section: str, settings: Any) -> None:
+    """Refuses numbers without bound, and whole ones that fit into no file.
+
+    Raises:
+        SaganError: Names the setting.
+    """
+    for item in fields(settings):
+        value, name = getattr(settings, item.name), f"{section}.{item.name}"
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float):
+                require(math.isfinite(number), name, number, "a finite number")
+            elif isinstance(number, int):
+                require(abs(number) < 2**63, name, number, "a number of 64 bits")
+
+
+def require_class_names(names: Any) -> tuple[str, ...]:
+    """Refuses what cannot name classes, on a terminal, in a file and in a page.
+
+    Raises:
+        SaganError: They are no list of texts, or one holds control characters or bytes that are no
+            UTF-8; names it, escapes shown.
+    """
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise SaganError("class names must be a list of texts; mend the file")
+    for name in names:
+        if printable(name) != name:
+            raise SaganError(
+                f"the class '{printable(name)}' has characters in its name that cannot be shown; "
+                "rename it"
+            )
+    return tuple(names)
 
 
 def nearest(word: str, known: Any) -> str:

@@ -33,6 +33,7 @@ class DataConfig:
     2.5 GB at 128 and 9.8 GB at 256."""
 
     def __post_init__(self) -> None:
+        require(self.source != "", "data.source", self.source, "a path or a name")
         require(
             self.resolution in RESOLUTIONS,
             "data.resolution",

@@ -19,11 +19,11 @@ def load(path: str | Path) -> Config:
         SaganError: The file is missing, is no TOML, or holds an unknown or impossible value.
     """
     path = Path(path)
+    if not path.is_file():
+        raise SaganError(f"there is no file {path}; check the path")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SaganError(f"there is no file {path}; check the path") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise SaganError(f"cannot read {path} as TOML: {error}") from error
     try:
         return from_dict(values)

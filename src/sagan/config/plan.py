@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sagan.config.checks import require
 from sagan.config.networks import DiscriminatorConfig, GeneratorConfig
@@ -172,6 +173,17 @@ def _stages(
         place = Place(side=side, nth=nth) if attends else None
         stages.append(Stage(side=side, channels=channels, attention=place))
     return tuple(stages)
+
+
+def least_weights(
+    config: GeneratorConfig | DiscriminatorConfig, resolution: int, num_classes: int
+) -> int:
+    """A number that the weights of a network certainly exceed: kernels and class tables alone."""
+    channels = [stage.channels for stage in plan(config, resolution)]
+    kernels = sum(9 * first * second for first, second in pairwise(channels))
+    if isinstance(config, DiscriminatorConfig):
+        return kernels + num_classes * channels[-1]
+    return kernels + 16 * config.latent_dim * channels[0] + 2 * num_classes * sum(channels[1:])
 
 
 def places(stages: Iterable[Stage]) -> Mapping[int, Place]:

@@ -318,7 +318,7 @@ def described(name: str) -> Preset:
     if name not in PRESETS:
         raise SaganError(
             f"there is no preset {name!r}{nearest(name, PRESETS)}; "
-            f"known are {', '.join(PRESETS)}, or give a .toml file"
+            f"known are {', '.join(PRESETS)}; or give a .toml file or, as --data.source, pictures"
         )
     return PRESETS[name]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
-from sagan.config.checks import require
+from sagan.config.checks import require, require_finite
 from sagan.config.data import DataConfig
 from sagan.config.networks import DiscriminatorConfig, GeneratorConfig
 from sagan.config.plan import plan
@@ -24,6 +24,8 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
+        for section in fields(self):
+            require_finite(section.name, getattr(self, section.name))
         generator, discriminator = self.generator, self.discriminator
         for name, network in (("generator", generator), ("discriminator", discriminator)):
             require(

@@ -33,6 +33,7 @@ from sagan.data.dataset import (
     in_parallel,
     read_cached,
 )
+from sagan.system.memory import require_free
 from sagan.system.progress import progress
 
 CREDITS = (
@@ -84,8 +85,11 @@ def load_avatars(
         conditional: Keep the 14 classes.
 
     Raises:
-        SaganError: The shrunk parts cannot be written to the cache folder.
+        SaganError: The shrunk parts cannot be written to the cache folder, or the pictures would
+            not fit into memory.
     """
+    size = count * (3 * resolution**2 + 200)
+    require_free(size, f"{count:,} avatars", "choose fewer --data.generated-images")
     atlas = load_atlas(resolution)
     labels, parts = draw(layer_sizes(atlas), count, split=split, seed=seed)
     images = np.empty((count, 3, resolution, resolution), dtype=np.uint8)

@@ -15,6 +15,7 @@ from typing import BinaryIO, Literal, TypeVar
 
 import numpy as np
 
+from sagan.config import require_class_names
 from sagan.errors import SaganError
 from sagan.system.files import replacing
 from sagan.system.progress import progress
@@ -37,6 +38,9 @@ class Dataset:
     """One name per label; () when unconditional."""
     fingerprint: str
     """16 hex digits that depend on every picture, label and class name."""
+
+    def __post_init__(self) -> None:
+        require_class_names(self.class_names)
 
     def __len__(self) -> int:
         return len(self.images)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
+from sagan.config import require_class_names
 from sagan.data.dataset import (
     Dataset,
     cache_file,
@@ -20,6 +21,7 @@ from sagan.data.dataset import (
     read_cached,
 )
 from sagan.errors import SaganError
+from sagan.system.memory import require_free
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -36,8 +38,9 @@ def load_folder(path: str | Path, resolution: int, *, conditional: bool = True) 
     there. Hidden files and folders, and files that are no pictures, are ignored.
 
     Args:
-        path: The folder. Its sub-folders are the classes, sorted by name, whatever the depth of
-            the pictures within. A folder of loose pictures has no classes.
+        path: The folder. Its sub-folders are the classes, sorted by name, or by value where all
+            are whole numbers, whatever the depth of the pictures within. A folder of loose pictures
+            has no classes.
         resolution: Side of the square pictures in pixels.
         conditional: Use the classes; otherwise all pictures at any depth form one set.
 
@@ -114,6 +117,9 @@ def _scan(root: Path, conditional: bool) -> tuple[list[Path], np.ndarray, tuple[
             "directly or in one sub-folder per class"
         )
     classes = sorted(name for name in next(os.walk(root))[1] if not name.startswith("."))
+    if all(name.isdecimal() for name in classes):
+        classes.sort(key=int)
+    require_class_names(classes)
     if not conditional or not classes:
         return pictures, np.zeros(len(pictures), dtype=np.int64), ()
     homes = [file.relative_to(root).parts[0] for file in pictures]
@@ -144,6 +150,7 @@ def _pictures(folder: Path) -> list[Path]:
             Path(parent, name)
             for name in names
             if name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+            if os.path.isfile(os.path.join(parent, name))  # no pipe, which would never end
         ]
     return sorted(found)
 
@@ -193,11 +200,17 @@ def read_picture(path: Path, resolution: int) -> np.ndarray:
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
+    if path.exists() and not path.is_file():
+        raise SaganError(f"{path} is no file; give a picture")
     try:
         with Image.open(path) as file:
             # A large JPEG decodes at 1/2, 1/4 or 1/8, still at least thrice the wanted size.
             file.draft(None, (3 * resolution, 3 * resolution))
+            pixels = file.width * file.height
+            require_free(16 * pixels, f"{path}, {pixels:,} pixels,", "make it smaller")
             image = _to_rgb(ImageOps.exif_transpose(file))
+    except SaganError:
+        raise
     except PermissionError as error:
         raise SaganError(f"cannot read {path}: no permission; make it readable") from error
     except UnidentifiedImageError as error:

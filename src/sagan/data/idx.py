@@ -13,6 +13,7 @@ import numpy as np
 from sagan.data.dataset import Dataset, Split, fingerprint, in_parallel
 from sagan.data.folder import centre_square
 from sagan.errors import SaganError
+from sagan.system.memory import require_free
 
 FASHION_NAMES = (
     "T-shirt/top",
@@ -103,26 +104,36 @@ def _read(path: Path, *, dimensions: int) -> np.ndarray:
     """The array in an IDX file: a magic number, the sizes big-endian, then a byte per value."""
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-            content = file.read()
+            shape = _shape(path, file.read(4 + 4 * dimensions), dimensions)
+            # No compression is stronger than 1 to 1032; one byte more than there should be shows.
+            size = math.prod(shape)
+            if size <= 1032 * path.stat().st_size:
+                require_free(5 * size, f"{path}, by its header,", "give fewer pictures")
+                content = file.read(size + 1)
+            else:
+                content = b""
     except (OSError, EOFError, zlib.error) as error:
         raise SaganError(f"cannot read {path} ({error}); fetch it anew") from error
+    if len(content) != size:
+        sizes = " x ".join(map(str, shape))
+        held = "more" if len(content) > size else "less"
+        raise SaganError(
+            f"{path} is cut off or damaged: it must hold {sizes} bytes and holds {held}; "
+            "fetch it anew"
+        )
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _shape(path: Path, header: bytes, dimensions: int) -> tuple[int, ...]:
     magic = bytes((0, 0, 8, dimensions))  # 8 stands for unsigned bytes
-    begin = 4 + 4 * dimensions
-    if content[:4] != magic:
+    if header[:4] != magic:
         raise SaganError(
             f"{path} is no IDX file of bytes in {dimensions} dimensions: it begins with "
-            f"{content[:4].hex(' ') or 'nothing'}, not {magic.hex(' ')}; fetch it anew"
+            f"{header[:4].hex(' ') or 'nothing'}, not {magic.hex(' ')}; fetch it anew"
         )
-    if len(content) < begin:
+    if len(header) < 4 + 4 * dimensions:
         raise SaganError(f"{path} is cut off within its header; fetch it anew")
-    shape = struct.unpack(f">{dimensions}I", content[4:begin])
-    if len(content) - begin != math.prod(shape):
-        sizes = " x ".join(map(str, shape))
-        raise SaganError(
-            f"{path} is cut off or damaged: it must hold {sizes} bytes and holds "
-            f"{len(content) - begin:,}; fetch it anew"
-        )
-    return np.frombuffer(content, np.uint8, offset=begin).reshape(shape)
+    return struct.unpack(f">{dimensions}I", header[4:])
 
 
 def _read_labels(

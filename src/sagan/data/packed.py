@@ -9,8 +9,11 @@ import numpy as np
 
 from sagan.data.dataset import Dataset, fingerprint
 from sagan.errors import SaganError
+from sagan.system.memory import require_free
 
 EXTENSIONS = (".npy", ".npz")
+_MOST_CLASSES = 100_000
+_ARRAYS = ("images", "labels", "class_names", "arr_0", "arr_1")
 
 
 def load_packed(path: str | Path, resolution: int | None, *, conditional: bool = True) -> Dataset:
@@ -34,7 +37,9 @@ def load_packed(path: str | Path, resolution: int | None, *, conditional: bool =
         arrays = _read(path)
         images = arrays.get("images", arrays.get("arr_0"))
         labels = arrays.get("labels", arrays.get("arr_1"))
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except SaganError:
+        raise
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, MemoryError) as error:
         raise SaganError(f"cannot read {path} ({error}); give a .npy or .npz of arrays") from error
     if images is None or images.ndim != 4 or images.dtype != np.uint8 or not len(images):
         raise SaganError(f"{path} holds no pictures; it needs an array images, uint8 (N, 3, R, R)")
@@ -54,10 +59,19 @@ def load_packed(path: str | Path, resolution: int | None, *, conditional: bool =
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise SaganError(f"{path} is no file; give a .npy or .npz of arrays")
     if path.suffix == ".npy":
         return {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        members = [name for name in archive.namelist() if name.removesuffix(".npy") in _ARRAYS]
+        size = sum(archive.getinfo(name).file_size for name in members)
+        require_free(2 * size, f"{path}, unpacked,", "give fewer pictures, or a .npy")
+        found = {}
+        for name in members:
+            with archive.open(name) as member:
+                found[name.removesuffix(".npy")] = np.lib.format.read_array(member)
+        return found
 
 
 def _require_square(path: Path, images: np.ndarray, resolution: int | None) -> None:
@@ -77,6 +91,13 @@ def _classes(
     if labels.shape != (count,) or labels.dtype.kind not in "iu" or labels.min() < 0:
         raise SaganError(f"{path}: labels must be {count} whole numbers from 0, one per picture")
     highest = int(labels.max())
+    if names is None and highest >= _MOST_CLASSES:
+        raise SaganError(
+            f"{path} has a label {highest:,}; without class_names they count from 0 to "
+            f"{_MOST_CLASSES - 1:,} at most"
+        )
+    if names is not None and (names.ndim != 1 or names.dtype.kind not in "Uiu"):
+        raise SaganError(f"{path}: class_names must be a list of texts, one per class")
     class_names = tuple(map(str, range(highest + 1) if names is None else names))
     if highest >= len(class_names):
         raise SaganError(f"{path} has a label {highest} but {len(class_names)} class names")

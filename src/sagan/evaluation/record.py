@@ -127,7 +127,7 @@ def read_record(path: str | Path) -> Record:
         raise
     except FileNotFoundError as error:
         raise SaganError(f"there is no record {path}; run sagan evaluate first") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SaganError(
             f"{path} is no record of an evaluation; give a file that sagan evaluate wrote"
         ) from error

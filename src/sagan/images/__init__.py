@@ -75,15 +75,20 @@ def png_bytes(image: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def save_png(image: np.ndarray, path: str | Path) -> Path:
+def save_png(image: np.ndarray, path: str | Path, *, flush: bool = True) -> Path:
     """Writes a uint8 (3, H, W) picture as PNG and returns the path.
+
+    Args:
+        image: The picture.
+        path: The file.
+        flush: As for :func:`~sagan.system.files.replacing`.
 
     Raises:
         SaganError: The folder cannot be made or the file cannot be written.
     """
     path = Path(path)
     try:
-        with replacing(path) as draft:
+        with replacing(path, flush=flush) as draft:
             draft.write_bytes(png_bytes(image))
     except OSError as error:
         raise SaganError(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sagan.errors import SaganError
+from sagan.errors import SaganError, printable
 from sagan.images import to_uint8
 from sagan.images.queries import query_index
 from sagan.inspection.statistics import (
@@ -99,7 +99,7 @@ def attention_timeline(
         _gammas(folder, networks, layer),
         _entropies(measured),
         snapshots,
-        caption=f"What the attention looks at over the run {folder.resolve().name}: "
+        caption=f"What the attention looks at over the run {printable(folder.resolve().name)}: "
         f"{', '.join(words)}",
     )
 

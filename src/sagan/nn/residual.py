@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sagan.config import DiscriminatorConfig, GeneratorConfig, Stage, places, plan
+from sagan.config import DiscriminatorConfig, GeneratorConfig, Stage, least_weights, places, plan
 from sagan.nn import spectral
 from sagan.nn.blocks import DiscriminatorBlock, EqualResidual2d, GeneratorBlock
 from sagan.nn.convolution import Conv2d
@@ -22,6 +22,7 @@ from sagan.nn.layers import (
     SelfAttention2d,
     require_labels,
 )
+from sagan.system.memory import require_free
 
 
 class Generator(nn.Module):
@@ -196,7 +197,8 @@ def make_generator(
     """Builds the generator that the settings describe, of either architecture.
 
     Raises:
-        SaganError: No such network can be built; names the setting.
+        SaganError: No such network can be built (names the setting), or its weights would not fit
+            into memory.
 
     Example:
         >>> config = sagan.config.GeneratorConfig(base_channels=8, attention=(16,))
@@ -204,6 +206,7 @@ def make_generator(
         >>> generator(torch.randn(4, 128), torch.tensor([0, 3, 3, 9])).shape
         torch.Size([4, 3, 32, 32])
     """
+    _require_memory(config, resolution, num_classes)
     network = {"residual": Generator, "dcgan": DCGANGenerator}[config.architecture]
     return network(config, resolution=resolution, num_classes=num_classes)
 
@@ -214,7 +217,8 @@ def make_discriminator(
     """Builds the discriminator that the settings describe, of either architecture.
 
     Raises:
-        SaganError: No such network can be built; names the setting.
+        SaganError: No such network can be built (names the setting), or its weights would not fit
+            into memory.
 
     Example:
         >>> config = sagan.config.DiscriminatorConfig(base_channels=8, attention=(16,))
@@ -222,5 +226,13 @@ def make_discriminator(
         >>> discriminator(torch.zeros(4, 3, 32, 32)).shape
         torch.Size([4])
     """
+    _require_memory(config, resolution, num_classes)
     network = {"residual": Discriminator, "dcgan": DCGANDiscriminator}[config.architecture]
     return network(config, resolution=resolution, num_classes=num_classes)
+
+
+def _require_memory(
+    config: GeneratorConfig | DiscriminatorConfig, resolution: int, num_classes: int
+) -> None:
+    size = 4 * least_weights(config, resolution, num_classes)
+    require_free(size, "the network", "choose smaller base_channels or channels")

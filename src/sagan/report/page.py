@@ -15,7 +15,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from sagan import config as settings
 from sagan.config import Config
 from sagan.data import Dataset, load_dataset
-from sagan.errors import SaganError
+from sagan.errors import SaganError, printable
 from sagan.inspection.timeline_figure import require_matplotlib
 from sagan.report import verdict
 from sagan.report.charts import draw_charts
@@ -175,8 +175,8 @@ def _facts(material: Material) -> dict[str, Any]:
     neighbours = sections["neighbours"].content
     return {
         **sections,
-        "name": folder.resolve().name,
-        "path": str(folder),
+        "name": printable(folder.resolve().name),
+        "path": printable(str(folder)),
         "date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         "material": material,
         "passes": material.pictures_seen / len(material.dataset) if material.dataset else None,

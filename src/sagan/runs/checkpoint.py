@@ -88,6 +88,8 @@ def load(path: str | Path) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise SaganError(f"there is no checkpoint {path}; check the path")
+    if str(path) != str(path).encode(errors="ignore").decode():
+        raise SaganError(f"{path} has bytes in its name that are no UTF-8; rename it")
     try:
         with safe_open(path, framework="pt") as file:
             header = _header(file.metadata() or {})
@@ -97,7 +99,7 @@ def load(path: str | Path) -> Checkpoint:
                 parts.setdefault(part, {})[name] = file.get_tensor(key)
         return Checkpoint(
             config=settings.from_dict(header["config"]),
-            class_names=tuple(header["class_names"]),
+            class_names=settings.require_class_names(header["class_names"]),
             step=header["step"],
             parts=parts,
             dataset_fingerprint=header["dataset_fingerprint"],
@@ -105,7 +107,7 @@ def load(path: str | Path) -> Checkpoint:
         )
     except SaganError as error:
         raise SaganError(f"{path}: {error}") from error
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise DamagedError(
             f"{path} is damaged or no checkpoint ({error}); take an earlier one"
         ) from error
@@ -120,13 +122,18 @@ def _header(metadata: Mapping[str, str]) -> dict[str, Any]:
             f"written by a newer version ({header['versions']['sagan']}); "
             "run: pip install --upgrade sagan"
         )
+    step, mark, versions = header["step"], header["dataset_fingerprint"], header["versions"]
+    if type(step) is not int or not 0 <= step < 2**63:
+        raise ValueError(f"its step is {step!r}")
+    if not isinstance(mark, str) or not isinstance(versions, dict):
+        raise TypeError("its metadata are of other kinds")
     return header
 
 
 def require_same_tensors(
     tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], part: str
 ) -> None:
-    """Compares names and shapes.
+    """Compares names, shapes, and whether numbers are whole.
 
     Raises:
         SaganError: They differ; names the first difference.
@@ -139,6 +146,11 @@ def require_same_tensors(
             raise SaganError(
                 f"{part}.{name} has shape {tuple(tensors[name].shape)} in the checkpoint and "
                 f"{tuple(expected[name].shape)} in the network; the architectures differ"
+            )
+        if tensors[name].dtype.is_floating_point != expected[name].dtype.is_floating_point:
+            raise SaganError(
+                f"{part}.{name} is of {tensors[name].dtype} in the checkpoint and "
+                f"{expected[name].dtype} in the network; give another file"
             )
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FASTEST = {".mp4": 100, ".gif": 50, ".apng": 100}
 """Suffixes, and the most frames per second; browsers slow a GIF that is faster down to 10."""
+_WIDEST = {".mp4": 16_384, ".gif": 65_535, ".apng": 2**31 - 1}
+"""The longest side of a frame in pixels."""
 
 
 def save_animation(
@@ -33,14 +35,16 @@ def save_animation(
         frames_per_second: From 0.1 to 100, for a GIF to 50.
 
     Raises:
-        SaganError: As for :func:`require_format`, or the file cannot be written.
+        SaganError: As for :func:`require_format`, a frame is too large for the format, or the file
+            cannot be written.
     """
     path = Path(path)
     require_format(path, frames_per_second)
     write = {".mp4": _write_mp4, ".gif": _write_gif, ".apng": _write_apng}[path.suffix.lower()]
     try:
         with replacing(path) as draft:
-            write((frame.transpose(1, 2, 0) for frame in frames), draft, frames_per_second)
+            pixels = (_require_size(frame, path).transpose(1, 2, 0) for frame in frames)
+            write(pixels, draft, frames_per_second)
     except OSError as error:
         raise SaganError(
             f"cannot write {path}: {error.strerror or error}; choose another place or free space"
@@ -65,6 +69,16 @@ def require_format(path: Path, frames_per_second: float) -> None:
         )
     if suffix == ".mp4" and find_spec("av") is None:
         raise SaganError("MP4 needs a video library; run: pip install 'sagan[video]'")
+
+
+def _require_size(frame: np.ndarray, path: Path) -> np.ndarray:
+    widest = _WIDEST[path.suffix.lower()]
+    if max(frame.shape) > widest:
+        raise SaganError(
+            f"cannot write {path}: a frame has {frame.shape[2]:,} x {frame.shape[1]:,} pixels and "
+            f"the format at most {widest:,} a side; make it smaller"
+        )
+    return frame
 
 
 def _write_mp4(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:

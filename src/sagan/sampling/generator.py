@@ -56,7 +56,7 @@ class TrainedGenerator(TrainedNetwork):
             SaganError: The latents have another form, a label is missing or out of range, or
                 shares do not sum to 1.
         """
-        if latents.shape[1:] != (self.latent_dim,):
+        if self._checks_values and latents.shape[1:] != (self.latent_dim,):
             raise SaganError(
                 f"latents must have shape (N, {self.latent_dim}); got {tuple(latents.shape)}"
             )

@@ -6,8 +6,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+from sagan.errors import SaganError
+
+if TYPE_CHECKING:
+    import torch
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
@@ -29,13 +33,36 @@ class Memory:
 def memory_of(device: torch.device) -> Memory | None:
     """Asks the system. None where it does not tell, as for Apple's GPUs."""
     if device.type == "cuda":
+        import torch
+
         available, total = torch.cuda.mem_get_info(device)
         return Memory(total=total, available=available)
     return _main_memory() if device.type == "cpu" else None
 
 
+def require_free(size: float, what: str, remedy: str) -> None:
+    """Judges a size before the memory is taken.
+
+    Args:
+        size: Bytes of main memory.
+        what: For the message.
+        remedy: For the message.
+
+    Raises:
+        SaganError: There is less.
+    """
+    memory = _main_memory()
+    if memory is not None and size > memory.available:
+        raise SaganError(
+            f"{what} would take {readable(size)} of memory and {readable(memory.available)} are "
+            f"free; {remedy}"
+        )
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Tells whether an error means that a device is out of memory."""
+    import torch
+
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _REFUSALS)

@@ -9,12 +9,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from sagan.config import Config, OptimizerConfig
+from sagan.config import Config, OptimizerConfig, least_weights
 from sagan.losses.regularization import new_logit_averages
 from sagan.nn import spectral
 from sagan.nn.averaging import measure_batch_statistics
 from sagan.nn.residual import AnyDiscriminator, AnyGenerator, make_discriminator, make_generator
 from sagan.runs.checkpoint import Parts, part_of, require_same_tensors, restore_network
+from sagan.system.memory import require_free
 from sagan.system.randomness import Purpose, generator_at
 
 _Network = TypeVar("_Network", bound=nn.Module)
@@ -167,8 +168,16 @@ class TrainingState:
 
 
 def new_state(config: Config, num_classes: int, device: torch.device) -> TrainingState:
-    """Builds the state of step 0; the caller's random numbers stay untouched."""
+    """Builds the state of step 0; the caller's random numbers stay untouched.
+
+    Raises:
+        SaganError: Weights and moments would not fit into memory.
+    """
     size = {"resolution": config.data.resolution, "num_classes": num_classes}
+    weights = [least_weights(net, **size) for net in (config.generator, config.discriminator)]
+    if device.type == "cpu":
+        size_there = 4 * (2 * weights[0] + weights[1])
+        require_free(size_there, "the networks", "choose smaller base_channels or channels")
     with torch.random.fork_rng(devices=[]):
         seed = generator_at(config.train.seed, 0, Purpose.INITIALIZATION).initial_seed()
         torch.default_generator.manual_seed(seed)

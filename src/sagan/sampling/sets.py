@@ -1,0 +1,110 @@
+"""Sets of generated pictures on the disk, of any number: a file each, or all in one."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sagan.images import enlarge, grid, save_png
+from sagan.sampling.generator import BATCH_SIZE, TrainedGenerator
+from sagan.system.files import file_names, replacing
+from sagan.system.memory import require_free
+from sagan.system.progress import progress
+
+
+class SampleSet(NamedTuple):
+    """Which pictures: every seed of every class."""
+
+    generator: TrainedGenerator
+    seeds: Sequence[int]
+    labels: Sequence[str | int | None]
+    """Class names or numbers; (None,) without classes."""
+    truncation: float | None = None
+    scale: int = 1
+    """Every pixel is repeated so many times in both directions."""
+
+    @property
+    def numbers(self) -> list[int]:
+        """The labels as numbers of classes.
+
+        Raises:
+            SaganError: A class is unknown.
+        """
+        return [int(self.generator.label_numbers(label, 1)[0]) for label in self.labels]
+
+    def batches(self) -> Iterator[tuple[int, Sequence[int], np.ndarray]]:
+        """Number of a class, some seeds, and their pictures, uint8 (N, 3, R, R); shows a bar."""
+        numbers, side = self.numbers, self.scale * self.generator.resolution
+        require_free(12 * BATCH_SIZE * side**2, "a batch", "give a smaller --scale")
+        with progress("pictures", len(numbers) * len(self.seeds)) as advance:
+            for number in numbers:
+                for start in range(0, len(self.seeds), BATCH_SIZE):
+                    seeds = self.seeds[start : start + BATCH_SIZE]
+                    labels = np.full(len(seeds), number)
+                    pictures = self.generator.sample(seeds, labels, truncation=self.truncation)
+                    yield number, seeds, enlarge(pictures, self.scale)
+                    advance(len(seeds))
+
+
+def grid_of(pictures: SampleSet, columns: int) -> np.ndarray:
+    """Lays pictures out, every class beginning a new row: uint8 (3, H, W).
+
+    Raises:
+        SaganError: A class is unknown, a seed is out of range, or the grid would not fit into
+            memory.
+    """
+    columns = min(columns, len(pictures.seeds))
+    missing = -len(pictures.seeds) % columns
+    cells = len(pictures.labels) * (len(pictures.seeds) + missing)
+    side, scale = pictures.generator.resolution + 2, pictures.scale
+    size = cells * 3 * side**2 * (2 + 4 * scale**2)
+    require_free(size, "the grid", "give fewer --seeds, a smaller --scale, or a folder to write to")
+    rows = []
+    for label in pictures.labels:
+        drawn = pictures.generator.sample(pictures.seeds, label, truncation=pictures.truncation)
+        rows.append(np.pad(drawn, ((0, missing), *[(0, 0)] * 3), constant_values=255))
+    return enlarge(grid(np.concatenate(rows), columns), scale)
+
+
+def save_folder(pictures: SampleSet, folder: str | Path) -> None:
+    """Writes a PNG per picture: CLASS/SEED.png, or SEED.png without classes.
+
+    Characters of class names that a file system may refuse are replaced.
+
+    Raises:
+        SaganError: A class is unknown, a seed is out of range, or a file cannot be written.
+    """
+    names = file_names(pictures.generator.class_names)
+    homes = [Path(folder, name) for name in names] or [Path(folder)]
+    for number, seeds, batch in pictures.batches():
+        for seed, picture in zip(seeds, batch, strict=True):
+            save_png(picture, homes[number] / f"{seed}.png", flush=False)
+
+
+def save_packed(pictures: SampleSet, path: str | Path) -> None:
+    """Writes one .npz of arrays, as metric tools and ``sagan evaluate`` read it.
+
+    It holds ``images``, uint8 (N, 3, R, R), and where there are classes ``labels``, int64 (N,), and
+    ``class_names``.
+
+    Raises:
+        SaganError: As for :func:`save_folder`.
+        OSError: The file cannot be written.
+    """
+    numbers, side = pictures.numbers, pictures.generator.resolution * pictures.scale
+    shape = (len(numbers) * len(pictures.seeds), 3, side, side)
+    with replacing(Path(path)) as draft, zipfile.ZipFile(draft, "w") as archive:
+        with archive.open("images.npy", "w", force_zip64=True) as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for _, _, batch in pictures.batches():
+                file.write(batch.tobytes())
+        if names := pictures.generator.class_names:
+            labels = np.repeat(np.array(numbers, np.int64), len(pictures.seeds))
+            for name, array in (("labels", labels), ("class_names", np.array(names))):
+                with archive.open(f"{name}.npy", "w") as file:
+                    np.lib.format.write_array(file, array)
