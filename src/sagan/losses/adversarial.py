@@ -117,7 +117,7 @@ def least_squares_generator(fake_logits: Tensor) -> Tensor:
 DiscriminatorLoss = Callable[["Tensor", "Tensor"], tuple["Tensor", "Tensor"]]
 GeneratorLoss = Callable[["Tensor"], "Tensor"]
 
-_BY_NAME: Final[dict[LossName, tuple[DiscriminatorLoss, GeneratorLoss]]] = {
+_LOSSES: Final[dict[LossName, tuple[DiscriminatorLoss, GeneratorLoss]]] = {
     "hinge": (hinge_discriminator, linear_generator),
     "non-saturating": (logistic_discriminator, logistic_generator),
     "kl": (logistic_discriminator, linear_generator),
@@ -157,7 +157,7 @@ def discriminator_terms(
     Returns:
         Two scalars, whose sum is the loss.
     """
-    discriminator, _ = _BY_NAME[config.name]
+    discriminator, _ = _LOSSES[config.name]
     if config.relativistic:
         half = relativistic(discriminator, real_logits, fake_logits) / 2
         return half, half
@@ -175,7 +175,7 @@ def generator_term(config: LossConfig, real_logits: Tensor | None, fake_logits: 
     Returns:
         A scalar.
     """
-    discriminator, generator = _BY_NAME[config.name]
+    discriminator, generator = _LOSSES[config.name]
     if config.relativistic:
         assert real_logits is not None
         return relativistic(discriminator, fake_logits, real_logits)

@@ -30,7 +30,7 @@ def augment(images: Tensor, chosen: tuple[Augmentation, ...], random: torch.Gene
     Source: Zhao et al. 2020 ("Differentiable augmentation"), section 3.
     """
     for name in chosen:
-        images = _BY_NAME[name](images, random)
+        images = _CHANGES[name](images, random)
     return images
 
 
@@ -81,7 +81,7 @@ def flip_and_translate(images: Tensor, random: torch.Generator) -> Tensor:
     return rows @ images @ torch.where(flipped, columns.flip(3), columns).mT
 
 
-_BY_NAME: Final[dict[Augmentation, Callable[[Tensor, torch.Generator], Tensor]]] = {
+_CHANGES: Final[dict[Augmentation, Callable[[Tensor, torch.Generator], Tensor]]] = {
     "colour": colour,
     "translation": translation,
     "cutout": cutout,

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sagan.config import ClassTables, GeneratorConfig, HiddenChannels, ShortcutInput, Upsampling
+from sagan.config import (
+    ClassTables,
+    GeneratorConfig,
+    HiddenChannels,
+    ShortcutInput,
+    Stage,
+    Upsampling,
+)
 from sagan.nn.convolution import (
     BilinearUpsampleConv2d,
     Conv2d,
@@ -16,6 +24,28 @@ from sagan.nn.convolution import (
     UpsampleConv2d,
 )
 from sagan.nn.layers import ConditionalBatchNorm2d
+
+
+class AttentionLayers(nn.ModuleDict):
+    """The attention of a network: a layer for each stage that has a place for one.
+
+    Args:
+        stages: Of the network, as far as attention may follow them.
+        layer: Number of channels -> what stands there.
+
+    Attributes:
+        places: Of each stage, or None. The layers are called by the names of their places.
+    """
+
+    def __init__(self, stages: Sequence[Stage], layer: Callable[[int], nn.Module]) -> None:
+        layers = {s.attention.name: layer(s.channels) for s in stages if s.attention is not None}
+        super().__init__(layers)
+        self.places = tuple(stage.attention for stage in stages)
+
+    def after(self, stage: int, x: Tensor) -> Tensor:
+        """Passes the map (N, C, H, W) in which a stage ends through its attention, if any."""
+        place = self.places[stage]
+        return x if place is None else self[place.name](x)
 
 
 class EqualResidual2d(nn.Module):

@@ -9,22 +9,25 @@ Source: heykeetae/Self-Attention-GAN, ``sagan_models.py``; Radford et al. 2016.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sagan.config import DiscriminatorConfig, GeneratorConfig, Stage, places, plan
+from sagan.config import DiscriminatorConfig, GeneratorConfig, plan
 from sagan.errors import SaganError
 from sagan.nn import spectral
+from sagan.nn.blocks import AttentionLayers
 from sagan.nn.convolution import CHANNELS_LAST
 from sagan.nn.initialization import initialized_by
 from sagan.nn.layers import ConditionalBatchNorm2d, SelfAttention2d
 from sagan.nn.spectral import SpectralLayer
 
 LEAK = 0.1
+
+_attention = partial(SelfAttention2d, value_divisor=1, pooling=False, projections="biased")
 
 
 class TransposedConv2d(SpectralLayer):
@@ -103,8 +106,7 @@ class DCGANGenerator(nn.Module):
                 GeneratorLayer(before, after, config, first=i == 0)
                 for i, (before, after) in enumerate(pairwise(channels))
             )
-            self.places = tuple(stage.attention for stage in stages)
-            self.attention = _attention_layers(stages)
+            self.attention = AttentionLayers(stages, _attention)
             self.out = TransposedConv2d(channels[-1], 3)
         if config.spectral_norm:
             spectral.attach(self.layers, config.spectral_norm_eps)
@@ -114,10 +116,8 @@ class DCGANGenerator(nn.Module):
         x = latents[:, :, None, None].contiguous(
             memory_format=torch.channels_last
         )  # (N, latent_dim, 1, 1)
-        for layer, place in zip(self.layers, self.places, strict=True):
-            x = layer(x)  # (N, out, 4, 4), then (N, out, 2H, 2W)
-            if place is not None:
-                x = self.attention[place.name](x)
+        for i, layer in enumerate(self.layers):
+            x = self.attention.after(i, layer(x))  # (N, out, 4, 4), then (N, out, 2H, 2W)
         return F.tanh(self.out(x))  # (N, 3, R, R)
 
 
@@ -149,8 +149,7 @@ class DCGANDiscriminator(nn.Module):
             self.layers = nn.ModuleList(
                 StridedConv2d(before, after) for before, after in pairwise(channels)
             )
-            self.places = tuple(stage.attention for stage in stages)
-            self.attention = _attention_layers(stages)
+            self.attention = AttentionLayers(stages, _attention)
             self.out = StridedConv2d(channels[-1], 1, last=True)
         if config.spectral_norm:
             spectral.attach(self.layers, config.spectral_norm_eps)
@@ -158,10 +157,8 @@ class DCGANDiscriminator(nn.Module):
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """(N, 3, R, R) in [-1, 1] -> logits (N,), high for real; labels are not read."""
         x = images.contiguous(memory_format=torch.channels_last)
-        for layer, place in zip(self.layers, self.places, strict=True):
-            x = F.leaky_relu_(layer(x), LEAK)  # (N, out, H/2, W/2)
-            if place is not None:
-                x = self.attention[place.name](x)
+        for i, layer in enumerate(self.layers):
+            x = self.attention.after(i, F.leaky_relu_(layer(x), LEAK))  # (N, out, H/2, W/2)
         with torch.autocast(x.device.type, enabled=False):
             return self.out(x.to(self.out.weight.dtype)).flatten()  # (N,)
 
@@ -172,14 +169,3 @@ def _require_no_classes(num_classes: int) -> None:
             "a dcgan network has no classes; use the residual architecture, or leave"
             " num_classes out"
         )
-
-
-def _attention_layers(stages: Sequence[Stage]) -> nn.ModuleDict:
-    return nn.ModuleDict(
-        {
-            place.name: SelfAttention2d(
-                stages[i].channels, value_divisor=1, pooling=False, projections="biased"
-            )
-            for i, place in places(stages).items()
-        }
-    )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sagan.config import Initialization
 
-_BY_NAME: Final[dict[Initialization, Callable[[Tensor], Tensor]]] = {
+_DRAW: Final[dict[Initialization, Callable[[Tensor], Tensor]]] = {
     "xavier": nn.init.xavier_uniform_,
     "orthogonal": nn.init.orthogonal_,
 }
@@ -43,4 +43,4 @@ def initialized_by(how: Initialization) -> Iterator[None]:
 
 def first_weight(*shape: int) -> Tensor:
     """Draws a weight of two dimensions or more, (out, in, ...)."""
-    return _BY_NAME[_CHOSEN.get()](torch.empty(shape))
+    return _DRAW[_CHOSEN.get()](torch.empty(shape))

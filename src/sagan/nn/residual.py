@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sagan.config import DiscriminatorConfig, GeneratorConfig, Stage, least_weights, places, plan
+from sagan.config import DiscriminatorConfig, GeneratorConfig, least_weights, plan
 from sagan.nn import spectral
-from sagan.nn.blocks import DiscriminatorBlock, EqualResidual2d, GeneratorBlock
+from sagan.nn.blocks import (
+    AttentionLayers,
+    DiscriminatorBlock,
+    EqualResidual2d,
+    GeneratorBlock,
+)
 from sagan.nn.convolution import Conv2d
 from sagan.nn.dcgan import DCGANDiscriminator, DCGANGenerator
 from sagan.nn.initialization import initialized_by
@@ -63,8 +69,7 @@ class Generator(nn.Module):
                 )
                 for before, after in pairwise(channels)
             )
-            self.places = tuple(stage.attention for stage in stages[1:])
-            self.attention = _attention_layers(stages, config)
+            self.attention = AttentionLayers(stages[1:], _attention(config))
             self.norm = ConditionalBatchNorm2d(
                 channels[-1], 0, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum
             )
@@ -89,10 +94,8 @@ class Generator(nn.Module):
         require_labels(labels, self.num_classes)
         x = self.linear(latents).unflatten(1, (-1, 4, 4))  # (N, 16ch, 4, 4)
         x = x.contiguous(memory_format=torch.channels_last)
-        for block, place in zip(self.blocks, self.places, strict=True):
-            x = block(x, labels)  # (N, out, 2H, 2W)
-            if place is not None:
-                x = self.attention[place.name](x)
+        for i, block in enumerate(self.blocks):
+            x = self.attention.after(i, block(x, labels))  # (N, out, 2H, 2W)
         return F.tanh(self.out(F.relu_(self.norm(x))))  # (N, 3, R, R)
 
 
@@ -137,8 +140,7 @@ class Discriminator(nn.Module):
                 )
                 for i, (before, after) in enumerate(pairwise(channels))
             )
-            self.places = tuple(stage.attention for stage in stages)
-            self.attention = _attention_layers(stages, config)
+            self.attention = AttentionLayers(stages, _attention(config))
             self.linear = Linear(channels[-1], 1)
             self.embedding = Embedding(num_classes, channels[-1]) if num_classes else None
         if config.spectral_norm:
@@ -159,10 +161,8 @@ class Discriminator(nn.Module):
         """
         require_labels(labels, self.num_classes)
         x = images.contiguous(memory_format=torch.channels_last)
-        for block, place in zip(self.blocks, self.places, strict=True):
-            x = block(x)  # (N, out, H/2, W/2)
-            if place is not None:
-                x = self.attention[place.name](x)
+        for i, block in enumerate(self.blocks):
+            x = self.attention.after(i, block(x))  # (N, out, H/2, W/2)
         with torch.autocast(x.device.type, enabled=False):
             features = F.relu(x).sum(dim=(2, 3), dtype=self.linear.weight.dtype)  # (N, 16ch)
             logits = self.linear(features).squeeze(1)
@@ -171,24 +171,17 @@ class Discriminator(nn.Module):
         return logits
 
 
-def _attention_layers(
-    stages: Sequence[Stage], config: GeneratorConfig | DiscriminatorConfig
-) -> nn.ModuleDict:
-    """The layers that follow blocks, by the name of their place."""
+def _attention(config: GeneratorConfig | DiscriminatorConfig) -> Callable[[int], nn.Module]:
     divisor = config.attention_value_divisor
-
-    def layer(channels: int) -> nn.Module:
-        if config.attention_form == "residual":
-            return EqualResidual2d(channels, value_divisor=divisor)
-        return SelfAttention2d(channels, value_divisor=divisor, pooling=config.attention_pooling)
-
-    return nn.ModuleDict(
-        {place.name: layer(stages[i].channels) for i, place in places(stages).items()}
-    )
+    if config.attention_form == "residual":
+        return partial(EqualResidual2d, value_divisor=divisor)
+    return partial(SelfAttention2d, value_divisor=divisor, pooling=config.attention_pooling)
 
 
 AnyGenerator = Generator | DCGANGenerator
 AnyDiscriminator = Discriminator | DCGANDiscriminator
+
+_TOO_LARGE = ("the network", "choose smaller base_channels or channels")
 
 
 def make_generator(
@@ -206,7 +199,7 @@ def make_generator(
         >>> generator(torch.randn(4, 128), torch.tensor([0, 3, 3, 9])).shape
         torch.Size([4, 3, 32, 32])
     """
-    _require_memory(config, resolution, num_classes)
+    require_free(4 * least_weights(config, resolution, num_classes), *_TOO_LARGE)
     network = {"residual": Generator, "dcgan": DCGANGenerator}[config.architecture]
     return network(config, resolution=resolution, num_classes=num_classes)
 
@@ -226,13 +219,6 @@ def make_discriminator(
         >>> discriminator(torch.zeros(4, 3, 32, 32)).shape
         torch.Size([4])
     """
-    _require_memory(config, resolution, num_classes)
+    require_free(4 * least_weights(config, resolution, num_classes), *_TOO_LARGE)
     network = {"residual": Discriminator, "dcgan": DCGANDiscriminator}[config.architecture]
     return network(config, resolution=resolution, num_classes=num_classes)
-
-
-def _require_memory(
-    config: GeneratorConfig | DiscriminatorConfig, resolution: int, num_classes: int
-) -> None:
-    size = 4 * least_weights(config, resolution, num_classes)
-    require_free(size, "the network", "choose smaller base_channels or channels")

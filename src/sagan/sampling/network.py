@@ -56,7 +56,7 @@ class TrainedNetwork(nn.Module):
         return next(self.network.parameters()).device
 
     def _attention(self) -> dict[Place, SelfAttention2d]:
-        places = sorted(place for place in self.network.places if place is not None)
+        places = sorted(place for place in self.network.attention.places if place)
         layers = {place: self.network.attention[place.name] for place in places}
         return {k: layer for k, layer in layers.items() if isinstance(layer, SelfAttention2d)}
 
