@@ -67,7 +67,7 @@ class Progress:
         self._bar.stop()
 
     def advance(self, terms: Sequence[dict[str, float]]) -> None:
-        """Counts some steps, each with its loss terms, which are done by now."""
+        """Counts finished steps, given the loss terms of each."""
         if not terms:
             return
         now = time.perf_counter()
@@ -121,7 +121,7 @@ SECONDS_BETWEEN_READS = 0.5
 
 
 class DivergedError(SaganError):
-    """A term of the loss is not finite; from that update on nothing was updated."""
+    """A term of the loss is NaN or infinite; that update and all later ones were skipped."""
 
     def __init__(self, step: int, term: str, value: float) -> None:
         super().__init__(f"step {step}: {term} is {value}")
@@ -130,7 +130,7 @@ class DivergedError(SaganError):
 
 
 class PendingTerms:
-    """Terms of steps done, waiting on the device: reading them waits for it, so seldom is best."""
+    """Loss terms that are still on the device. Reading them blocks; do it rarely."""
 
     def __init__(self) -> None:
         self._pending: list[tuple[int, dict[str, Tensor]]] = []
@@ -142,7 +142,7 @@ class PendingTerms:
 
     @property
     def is_due(self) -> bool:
-        """Whether the last reading is so long ago that somebody may wait for the next."""
+        """Whether the last reading was more than half a second ago."""
         return time.monotonic() - self._last_read > SECONDS_BETWEEN_READS
 
     def read(self) -> list[dict[str, float]]:
@@ -165,7 +165,7 @@ class PendingTerms:
 
 
 class EvaluationSchedule:
-    """Every so many steps, within a share of the time of this call; and at the end of the run.
+    """When to evaluate: at an interval, within a share of the time, and at the end of the run.
 
     Args:
         config: Interval and share.
@@ -181,7 +181,7 @@ class EvaluationSchedule:
         self._is_waiting = False
 
     def is_due(self, step: int) -> bool:
-        """Tells whether to evaluate after a step; one that came too early waits for its time."""
+        """Whether to evaluate after a step; one that would take too much of the time is put off."""
         if not self._config.interval:
             return False
         self._is_waiting |= step % self._config.interval == 0
