@@ -53,10 +53,3 @@ def test_imports_point_down(path):
     for name in imports(path):
         if name != room_of(path):
             assert row[name] < row[room_of(path)], f"{room_of(path)} imports {name}"
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_functions_fit_a_screen(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef):
-            assert node.end_lineno - node.lineno < 75, f"{node.name} in {path.name}"

@@ -109,7 +109,7 @@ def test_update_of_the_generator_leaves_the_discriminator_alone_and_frozen_only_
     generator, discriminator = snapshot(state.generator), snapshot(state.discriminator)
     real, fake = portion
     step = step_of(state, LossConfig(relativistic=True))
-    terms = step.generator_gradients(0, [real], [fake])
+    terms = step.generator_gradients(0, [fake], [real])
     apply_gradients(state, state.generator_optimizer, terms)
     assert same(discriminator, snapshot(state.discriminator))
     assert not same(generator, snapshot(state.generator))
@@ -229,10 +229,10 @@ def test_reused_fakes_are_judged_by_the_updated_discriminator(dataset, monkeypat
     judged = []
     gradients_of = TrainingStep.generator_gradients
 
-    def watched(self, step, reals, fakes):
+    def watched(self, step, fakes, reals):
         ((images, labels),) = fakes
         judged.append((snapshot(self.state.discriminator), images.detach().clone(), labels))
-        return gradients_of(self, step, reals, fakes)
+        return gradients_of(self, step, fakes, reals)
 
     monkeypatch.setattr(TrainingStep, "generator_gradients", watched)
     run_steps(state, dataset, config)

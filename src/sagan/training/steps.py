@@ -1,8 +1,9 @@
 """The step of a run: the discriminator's updates, then the generator's, its mirror image.
 
-tests/reference.py has the same step in twenty plain lines. Beyond it, a batch may pass in portions,
-whose gradients add up to those of the whole, and fakes may be judged twice. Nothing here waits for
-the device: the terms of the loss stay there as tensors until somebody reads them.
+tests/reference.py has the same step in twenty plain lines, but for the singular vectors, which
+PyTorch moves at every pass. Here a batch may also pass in portions, whose gradients add up, and the
+generator's update may judge the discriminator's last fakes again. Nothing waits for the device: the
+terms of the loss stay there as tensors until somebody reads them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 
 import torch
 from torch import Tensor
@@ -47,22 +49,24 @@ class TrainingStep:
     autocast: torch.autocast
 
     def __call__(self, inputs: StepInputs) -> Terms:
-        """Takes one step, but for the learning rates and the average; gives its loss terms."""
-        reuse, terms = self.config.train.reuse_fakes, Terms()
-        with self._kernels("step"):
+        """Takes one step and returns the terms of its loss.
+
+        Learning rates and the averaged generator are the loop's work.
+        """
+        reuse, last, terms = self.config.train.reuse_fakes, inputs.updates[-1], Terms()
+        with self._generator_advanced("step"):
             for update in inputs.updates[:-1] if reuse else inputs.updates:
                 fakes = self.draw_fakes(update.draws)
                 terms = _merged(terms, self.update_discriminator(update, fakes))
-            last = inputs.updates[-1]
-            with self._kernels("pass"):
+            with self._generator_advanced("pass"):
                 fakes = self.generate(inputs.draws)
                 if reuse:
                     fakes = list(fakes)
                     terms = _merged(terms, self.update_discriminator(last, fakes))
-                terms |= self.generator_gradients(inputs.step, self.reals(last), fakes)
-        apply_gradients(
-            self.state, self.state.generator_optimizer, {"generator": terms["generator"]}
-        )
+                reals = self.reals(last) if self.config.loss.relativistic else None
+                terms |= self.generator_gradients(inputs.step, fakes, reals)
+        # Kept kernels hand their gradients on to the weights when their block ends.
+        apply_gradients(self.state, self.state.generator_optimizer, terms)
         return terms
 
     def update_discriminator(self, update: Update, fakes: Iterable[Labelled]) -> Terms:
@@ -93,22 +97,21 @@ class TrainingStep:
         return totals
 
     def generator_gradients(
-        self, step: int, reals: Iterable[Labelled], fakes: Iterable[Labelled]
+        self, step: int, fakes: Iterable[Labelled], reals: Iterable[Labelled] | None
     ) -> Terms:
         """Adds the gradients of the generator's loss; the discriminator is frozen meanwhile.
 
-        The real pictures are judged in relativistic pairing only.
+        Real pictures are needed only where ``loss.relativistic`` is on.
         """
         discriminator, totals = self.state.discriminator, Terms()
-        discriminator.requires_grad_(False)
+        discriminator.requires_grad_(False)  # before its kernels are kept, which take that over
         try:
             with spectral.kept_kernels(discriminator):
-                for portion, (real, fake) in enumerate(zip(reals, fakes, strict=True)):
+                for portion, (fake, real) in enumerate(zip(fakes, reals or repeat(None))):  # noqa: B905
                     purpose = Purpose.AUGMENTATION_GENERATOR
                     images = self._augmented(fake[0], step, purpose, portion)
                     with self.autocast:
-                        relativistic = self.config.loss.relativistic
-                        real_logits = discriminator(*real) if relativistic else None
+                        real_logits = None if real is None else discriminator(*real)
                         fake_logits = discriminator(images, fake[1])
                     term = generator_term(self.config.loss, real_logits, fake_logits)
                     self._add_gradients(totals, {"generator": term})
@@ -118,11 +121,11 @@ class TrainingStep:
 
     def draw_fakes(self, draws: Draws) -> list[Labelled]:
         """Generates a batch for the discriminator alone, without graph."""
-        with torch.no_grad(), self._kernels("pass"):
+        with torch.no_grad(), self._generator_advanced("pass"):
             return list(self.generate(draws))
 
     def generate(self, draws: Draws) -> Iterator[Labelled]:
-        """Generates a batch portion by portion, so that one graph at a time needs memory."""
+        """Generates a batch when it is iterated: one portion's graph at a time needs memory."""
         for latents, labels in self._portions(draws.on(self.device)):
             with self.autocast:
                 images = self.state.generator(latents, labels)
@@ -135,12 +138,13 @@ class TrainingStep:
         return self._portions((images, labels))
 
     @contextmanager
-    def _kernels(self, scope: PowerIteration) -> Iterator[None]:
-        """When the generator's singular vectors advance, and how long its kernels are kept.
+    def _generator_advanced(self, when: PowerIteration) -> Iterator[None]:
+        """Moves the generator's singular vectors, and keeps its kernels within the block.
 
-        As ``train.generator_power_iteration`` says: once in a step, or before each pass.
+        ``train.generator_power_iteration`` decides when: once in a step, or before each of its
+        passes. At the other occasion nothing happens.
         """
-        if self.config.train.generator_power_iteration != scope:
+        if self.config.train.generator_power_iteration != when:
             yield
             return
         spectral.advance(self.state.generator)
@@ -161,7 +165,7 @@ class TrainingStep:
         return zip(images, labels, strict=True)
 
     def _add_gradients(self, totals: Terms, terms: dict[str, Tensor]) -> None:
-        """Adds a portion's terms to those of the batch, and their gradients to the parameters'."""
+        """Adds a portion's terms to those of the batch, and their gradients to those there are."""
         share = 1 / self.config.train.accumulate
         weighed = {name: share * term for name, term in terms.items()}
         torch.stack(list(weighed.values())).sum().backward()
@@ -170,8 +174,8 @@ class TrainingStep:
 
 
 def _merged(before: Terms, now: Terms) -> Terms:
-    """The newest terms of several updates, but of one that is not finite the first."""
-    return before | {
-        name: torch.where(before[name].isfinite(), term, before[name]) if name in before else term
-        for name, term in now.items()
-    }
+    """The newest value of each term; where a value was not finite, the first such one stays."""
+    merged = before | now
+    for name in before.keys() & now.keys():
+        merged[name] = torch.where(before[name].isfinite(), now[name], before[name])
+    return merged
