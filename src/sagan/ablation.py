@@ -1,7 +1,5 @@
 """The paper's experiments: runs that differ in one choice, measured alike, in one table."""
 
-from __future__ import annotations
-
 import csv
 import io
 import statistics

@@ -1,7 +1,5 @@
 """The demonstration: train on the built-in avatars, then draw what was learned."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """Features as arrays: read in pieces, checked, and a fixed choice of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

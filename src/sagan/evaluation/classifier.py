@@ -1,7 +1,5 @@
 """A linear classifier in closed form: which class features are of."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """From pictures to a record, in one straight line."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import json
 import time

@@ -1,7 +1,5 @@
 """Pictures -> features in a file: in a stream, interrupted and continued at will."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ an extractor states all three. Weights are found and their SHA-256 checked befor
 ever fetched.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from dataclasses import dataclass, field
 from hashlib import file_digest

@@ -19,8 +19,6 @@ What is compared with several sets is fitted once: a :class:`Gaussian`, a :class
 >>> distances = [frechet_distance(reference, other) for other in (real, fake)]
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise

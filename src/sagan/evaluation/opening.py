@@ -1,7 +1,5 @@
 """Opens what is measured: pictures to judge, and the real ones to compare them with."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Measuring a generator while it learns."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path

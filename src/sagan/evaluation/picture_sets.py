@@ -1,7 +1,5 @@
 """What is measured: generated or stored pictures behind one face."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The pretrained networks: where their weights come from, and how each is built."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 import warnings

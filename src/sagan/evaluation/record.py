@@ -1,7 +1,5 @@
 """Records: numbers together with everything that they depend on."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping, Sequence

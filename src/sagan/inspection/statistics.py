@@ -1,7 +1,5 @@
 """How widely and how far each attention layer looks, class by class."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -41,6 +39,13 @@ _LARGEST_COMPOSED = 64  # side of avatars composed as often as for training, wit
 
 Inputs = Mapping[int, Tensor]
 """Label -> latents (N, latent_dim), or images (N, 3, R, R) in [-1, 1]."""
+
+
+class ShownImages(NamedTuple):
+    """What a discriminator is shown."""
+
+    images: Inputs
+    source: Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,13 +126,6 @@ def measure_all(
     if not found:
         networks[0].attention_layers(layer)  # says what is missing
     return found
-
-
-class ShownImages(NamedTuple):
-    """What a discriminator is shown."""
-
-    images: Inputs
-    source: Source
 
 
 @torch.inference_mode()

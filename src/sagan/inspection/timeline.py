@@ -1,7 +1,5 @@
 """How the attention of a run grew: gamma, entropy, and one query's map over its checkpoints."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Files of other repositories -> one checkpoint of ours."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,11 +32,8 @@ def convert_files(
         SaganError: A file is bad, its layout is unknown, tensors are missing, left over or of the
             wrong shape, or the networks do not belong together.
     """
-    networks = [
-        convert_network(network, *recognise(network), choices)
-        for path in paths
-        for network in read(path)
-    ]
+    foreign = [network for path in paths for network in read(path)]
+    networks = [convert_network(network, *recognise(network), choices) for network in foreign]
     parts = _parts(networks)
     resolution = _shared("resolution", networks)
     num_classes = _shared("num_classes", networks)
@@ -46,15 +41,13 @@ def convert_files(
         raise SaganError(
             f"{len(class_names)} class names for {num_classes} classes; give one for each"
         )
-    return (
-        Checkpoint(
-            config=_config(parts, resolution, num_classes),
-            class_names=tuple(class_names) or tuple(map(str, range(num_classes))),
-            step=0,
-            parts={part: network.tensors for part, network in parts.items()},
-        ),
-        networks,
+    checkpoint = Checkpoint(
+        config=_config(parts, resolution, num_classes),
+        class_names=tuple(class_names) or tuple(map(str, range(num_classes))),
+        step=0,
+        parts={part: network.tensors for part, network in parts.items()},
     )
+    return checkpoint, networks
 
 
 def _parts(networks: Sequence[ConvertedNetwork]) -> dict[str, ConvertedNetwork]:

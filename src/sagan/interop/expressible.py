@@ -1,7 +1,5 @@
 """What the networks of another repository can and cannot express."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -35,16 +33,10 @@ def require_expressible(
     attention: set[int],
     tensors: Mapping[str, Tensor],
 ) -> None:
-    """Checks that a repository has a network that computes the same.
+    """Checks that a repository has a network that computes the same as ours.
 
-    Args:
-        layout: Of the repository.
-        role: Which of its networks.
-        config: Ours.
-        resolution: Side of the pictures.
-        num_classes: 0 for an unconditional network.
-        attention: Blocks, from 0, after which it stands.
-        tensors: Ours.
+    ``attention`` holds the blocks, from 0, after which it stands; ``num_classes`` is 0 without
+    classes.
 
     Raises:
         SaganError: It has none; says which choice it lacks.
@@ -82,9 +74,10 @@ def _discriminator_checks(
 ) -> Iterator[tuple[bool, str]]:
     """What must hold of a discriminator, and what its repository has not where it does not."""
     yield config.hidden_channels == "out", "blocks as thin inside as before them"
+    seen = "output of the ReLU" if config.shortcut_input == "relu" else "input before the ReLU"
     yield (
         config.shortcut_input == layout.shortcut_input or layout.name == "mmgen",
-        f"shortcuts that see the {_seen(config.shortcut_input)}",
+        f"shortcuts that see the {seen}",
     )
     yield (
         config.final_resolution == final_resolution(resolution),
@@ -95,10 +88,6 @@ def _discriminator_checks(
         layout.name != "biggan" or _by_resolution(attention, resolution),
         "attention after some but not all blocks of one entry in its table of resolutions",
     )
-
-
-def _seen(shortcut_input: str) -> str:
-    return {"raw": "input before the ReLU", "relu": "output of the ReLU"}[shortcut_input]
 
 
 def _by_resolution(attention: set[int], resolution: int) -> bool:

@@ -1,7 +1,5 @@
 """Our networks -> files of another repository, where that is exact."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,12 +12,11 @@ from sagan.errors import SaganError
 from sagan.interop.expressible import require_expressible, require_unit_tables
 from sagan.interop.names import AJBROCK, HOOK, LAYOUTS, Layout, Role
 from sagan.interop.reading import reverse_colours
-from sagan.interop.recognition import Structure, names_of, structure_of
+from sagan.interop.recognition import Structure, structure_of
 from sagan.runs.checkpoint import Checkpoint
 from sagan.sampling.generator import for_inference
 from sagan.system.files import replacing
 
-TARGETS = ("biggan", "studiogan", "mmgen")
 SAME_SIGMA = 1e-6  # relative
 
 State = Mapping[str, Tensor]
@@ -94,7 +91,7 @@ def foreign_state(checkpoint: Checkpoint, layout: Layout, role: Role) -> dict[st
     if layout.bgr:
         reverse_colours(tensors, role)
     writer = _Writer(layout, tensors)
-    structure = structure_of(layout, role, len(stages), attention)
+    structure = structure_of(layout.names(role), len(stages), attention)
     _write_network(writer, structure, role, [attention[block] for block, _ in structure.attention])
     if isinstance(config, GeneratorConfig):
         _write_norms(writer, structure, config.batch_norm_eps)
@@ -164,7 +161,7 @@ def _u_before(weight: Tensor, u: Tensor, v: Tensor, layer: str) -> Tensor:
 
 
 def _write_network(writer: _Writer, found: Structure, role: Role, places: list[str]) -> None:
-    layout, names = writer.layout, names_of(writer.layout, role)
+    layout, names = writer.layout, writer.layout.names(role)
     for number, path in enumerate(found.blocks):
         for ours, theirs in zip(("conv1", "conv2", "shortcut"), names.convolutions, strict=True):
             if f"blocks.{number}.{ours}.weight" in writer.tensors:

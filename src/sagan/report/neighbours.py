@@ -1,7 +1,5 @@
 """Which training pictures generated ones resemble most, pixel by pixel."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

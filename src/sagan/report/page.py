@@ -1,7 +1,5 @@
 """The page: what a run folder holds, put into words, pictures and tables."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """The pictures of the page: sheets with labels, the timeline, attention."""
 
-from __future__ import annotations
-
 import base64
 import io
 import re

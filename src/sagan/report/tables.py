@@ -1,7 +1,5 @@
 """Records of evaluations as tables, one for each protocol."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple

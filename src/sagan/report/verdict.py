@@ -1,7 +1,5 @@
 """What a run amounts to so far, in one word, with the thresholds that decide it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,5 @@
 """Walks between seeds and between classes, as strips and, where small, as moving pictures."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
