@@ -63,10 +63,7 @@ def _attention_axis(config: Config) -> tuple[Variant, ...]:
             config,
             generator=replace(config.generator, attention=places, attention_form=form),
             discriminator=replace(
-                config.discriminator,
-                attention=places,
-                attention_form=form,
-                attention_blocks=(),
+                config.discriminator, attention=places, attention_form=form, attention_blocks=()
             ),
         )
 

@@ -14,13 +14,7 @@ from sagan.data import Split
 from sagan.errors import SaganError
 from sagan.evaluation.extraction import Features, features_of, features_path
 from sagan.evaluation.features import FeatureExtractor, load_extractor
-from sagan.evaluation.measures import (
-    METRICS,
-    Measurement,
-    known_metrics,
-    measurement_of,
-    metric_of,
-)
+from sagan.evaluation.measures import METRICS, Measurement, known_metrics, measurement_of, metric_of
 from sagan.evaluation.opening import EvaluationPictures, open_pictures
 from sagan.evaluation.picture_sets import PictureSet
 from sagan.evaluation.record import Record, Setting, Value

@@ -69,9 +69,7 @@ def generated(
         labels=labels,
         class_names=generator.class_names,
         read=lambda start, stop: generator.sample(
-            range(first_seed + start, first_seed + stop),
-            labels[start:stop],
-            truncation=truncation,
+            range(first_seed + start, first_seed + stop), labels[start:stop], truncation=truncation
         ),
     )
 

@@ -19,12 +19,7 @@ from sagan.inspection.spread import Spread, attention_spread, uniform_spread
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.run import load_checkpoint
 from sagan.sampling.attention import captured_inputs, explicit_rows
-from sagan.sampling.generator import (
-    TrainedGenerator,
-    averaged_part,
-    discriminator_of,
-    generator_of,
-)
+from sagan.sampling.generator import TrainedGenerator, averaged_part, discriminator_of, generator_of
 from sagan.sampling.latents import draw_latents
 from sagan.sampling.network import TrainedNetwork, label_number
 from sagan.system.progress import progress

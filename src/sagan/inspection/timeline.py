@@ -17,12 +17,7 @@ from sagan.inspection.statistics import (
     networks_of,
     shown_images,
 )
-from sagan.inspection.timeline_figure import (
-    Curve,
-    Snapshot,
-    require_matplotlib,
-    timeline_figure,
-)
+from sagan.inspection.timeline_figure import Curve, Snapshot, require_matplotlib, timeline_figure
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.run import checkpoint_files, load_checkpoint, log_records

@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sagan.errors import SaganError
-from sagan.images.drawing import (
-    QUERY_COLOURS,
-    attention_panel,
-    numbered_queries,
-    query_panel,
-)
+from sagan.images.drawing import QUERY_COLOURS, attention_panel, numbered_queries, query_panel
 from sagan.sampling.attention import Attention
 
 if TYPE_CHECKING:

@@ -14,9 +14,7 @@ DEFAULTS = Choices()
 
 
 def convert_files(
-    paths: Sequence[str | Path],
-    choices: Choices = DEFAULTS,
-    class_names: Sequence[str] = (),
+    paths: Sequence[str | Path], choices: Choices = DEFAULTS, class_names: Sequence[str] = ()
 ) -> tuple[Checkpoint, list[ConvertedNetwork]]:
     """Reads a generator, a discriminator or both, of one repository or of two.
 
