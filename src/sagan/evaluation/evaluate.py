@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from sagan.evaluation.features import FeatureExtractor, load_extractor
 from sagan.evaluation.measures import METRICS, Measurement, known_metrics, measurement_of, metric_of
 from sagan.evaluation.opening import EvaluationPictures, open_pictures
 from sagan.evaluation.picture_sets import PictureSet
-from sagan.evaluation.record import Record, Setting, Value
+from sagan.evaluation.record import Record, Value
 from sagan.evaluation.reference import Reference, reference_of
 from sagan.evaluation.selection import Selection
 from sagan.images import grid
@@ -76,12 +77,8 @@ def evaluate_pictures(
     """Measures pictures against real ones.
 
     Features of stored pictures stay in the cache; those of generated ones until all is measured,
-    so that the same call continues after an interruption.
-
-    Args:
-        pictures: Both sides.
-        extractor: Turns them into features.
-        metrics: Keys in :data:`~sagan.evaluation.measures.METRICS`.
+    so that the same call continues after an interruption. ``metrics`` are keys in
+    :data:`~sagan.evaluation.measures.METRICS`.
 
     Raises:
         SaganError: A side has fewer than two pictures, or features are not finite.
@@ -102,10 +99,24 @@ def evaluate_pictures(
         for one in pictures.sets:
             features_path(one, extractor).unlink(missing_ok=True)
     notes = [*pictures.notes, *(note for found in measurements for note in found.notes)]
-    neighbours = _neighbour_rows(measurements[0], judged)
+    classes = np.array(judged.class_names or [""])[judged.labels]
+    neighbours = [
+        {"picture": row, "class": str(classes[row]), "real_picture": other, "distance": distance}
+        for row, other, distance in measurements[0].neighbours
+    ]
     return Record(
         subject={**pictures.identity, "fingerprint": judged.fingerprint},
-        protocol=_protocol(pictures, extractor, metrics, floor_pictures),
+        protocol={
+            "extractor": extractor.name,
+            "extractor_weights_sha256": extractor.weights_sha256,
+            "feature_resize": extractor.resize,
+            "quantisation": "uint8",
+            **pictures.protocol,
+            "real_pictures": 0 if real is None else len(real),
+            "fake_pictures": len(judged),
+            "floor_pictures": floor_pictures,
+            **{f"{key}_over": METRICS[key].protocol for key in metrics if METRICS[key].protocol},
+        },
         values=_values(measurements, floor),
         details=_mean_details(measurements),
         neighbours=neighbours,
@@ -116,25 +127,6 @@ def evaluate_pictures(
         seconds=round(time.monotonic() - begin, 1),
         neighbour_sheet=_neighbour_sheet(neighbours, judged, real),
     )
-
-
-def _protocol(
-    pictures: EvaluationPictures,
-    extractor: FeatureExtractor,
-    metrics: Sequence[str],
-    floor_pictures: int,
-) -> dict[str, Setting]:
-    return {
-        "extractor": extractor.name,
-        "extractor_weights_sha256": extractor.weights_sha256,
-        "feature_resize": extractor.resize,
-        "quantisation": "uint8",
-        **pictures.protocol,
-        "real_pictures": 0 if pictures.real is None else len(pictures.real),
-        "fake_pictures": len(pictures.sets[0]),
-        "floor_pictures": floor_pictures,
-        **{f"{key}_over": METRICS[key].protocol for key in metrics if METRICS[key].protocol},
-    }
 
 
 def _neighbour_sheet(
@@ -176,12 +168,7 @@ def _floor(
         rows, others = np.sort(order[:half]), np.sort(order[half : 2 * half])
         first = Features(features[rows], logits[:0], labels[rows])  # nothing reads real logits
         second = Features(features[others], logits[others], labels[others])
-        one = Reference(
-            features=first,
-            class_names=reference.class_names,
-            extractor=reference.extractor,
-            cache=None,
-        )
+        one = replace(reference, features=first, cache=None)
         for name in missing:
             values = measurement_of(one, second, [name]).values
             known[name] = {title: reading.value for title, reading in values.items()}
@@ -217,15 +204,3 @@ def _mean_details(measurements: Sequence[Measurement]) -> dict[str, dict[str, fl
         for name, first in measurements[0].values.items()
         if first.by_class
     }
-
-
-def _neighbour_rows(found: Measurement, pictures: PictureSet) -> list[dict[str, float | int | str]]:
-    return [
-        {
-            "picture": row,
-            "class": pictures.class_names[pictures.labels[row]] if pictures.class_names else "",
-            "real_picture": other,
-            "distance": distance,
-        }
-        for row, other, distance in found.neighbours
-    ]

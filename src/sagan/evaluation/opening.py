@@ -14,7 +14,6 @@ from sagan.evaluation.picture_sets import PictureSet, generated, proportional_la
 from sagan.evaluation.record import Setting
 from sagan.evaluation.selection import SEEDS_PER_REPEAT, Selection
 from sagan.nn.averaging import STATISTICS_BATCH_SIZE, STATISTICS_BATCHES
-from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.run import load_checkpoint
 from sagan.sampling.generator import TrainedGenerator, averaged_part, generator_of
 from sagan.system.device import pick_device
@@ -69,8 +68,7 @@ def open_pictures(
     judged = open_source(subject, selection.resolution)
     resolution, real = judged.images.shape[-1], None
     if selection.against is not None:
-        real = _real(selection, None, resolution)
-        _require_size(subject, resolution, real)
+        real = _real(subject, selection, None, resolution)
     return EvaluationPictures(
         identity={"kind": "pictures", "path": subject, "step": None},
         protocol={
@@ -90,9 +88,11 @@ def open_pictures(
 def _model_pictures(subject: str, selection: Selection, device: str) -> EvaluationPictures:
     checkpoint, _ = load_checkpoint(subject)
     raw, truncation = selection.raw, selection.truncation
-    generator = _generator(subject, checkpoint, raw).to(pick_device(device))
-    real = _real(selection, checkpoint.config.data, generator.resolution)
-    _require_size(subject, generator.resolution, real)
+    if raw and "generator_ema" not in checkpoint.parts:
+        raise SaganError(f"{subject} holds one set of weights only; leave --raw out")
+    generator = generator_of(checkpoint, "generator" if raw else averaged_part(checkpoint))
+    generator.to(pick_device(device))
+    real = _real(subject, selection, checkpoint.config.data, generator.resolution)
     labels, rule = labels_as_in(real, generator, selection.samples)
     firsts = [repeat * SEEDS_PER_REPEAT for repeat in range(selection.repeats)]
     return EvaluationPictures(
@@ -104,42 +104,35 @@ def _model_pictures(subject: str, selection: Selection, device: str) -> Evaluati
             "batch_norm": "running statistics" if raw else f"statistics of {LATENTS:,} latents",
             "truncation": truncation,
         },
-        sets=[
-            generated(generator, labels, first_seed=first, truncation=truncation)
-            for first in firsts
-        ],
+        sets=[generated(generator, labels, first, truncation) for first in firsts],
         seeds=[f"{first}-{first + selection.samples - 1}" for first in firsts],
         real=stored(real, selection.real_samples),
         notes=_remarks(real=real),
     )
 
 
-def _generator(path: str, checkpoint: Checkpoint, raw: bool) -> TrainedGenerator:
-    if raw and "generator_ema" not in checkpoint.parts:
-        raise SaganError(f"{path} holds one set of weights only; leave --raw out")
-    return generator_of(checkpoint, "generator" if raw else averaged_part(checkpoint))
-
-
-def _real(selection: Selection, learned_from: DataConfig | None, resolution: int) -> Dataset:
-    resolution = selection.resolution or resolution
+def _real(
+    subject: str, selection: Selection, learned_from: DataConfig | None, resolution: int
+) -> Dataset:
+    """The real pictures, of the size of those to judge."""
+    side = selection.resolution or resolution
     if selection.against is not None:
-        return open_source(selection.against, resolution, split=selection.split)
-    assert learned_from is not None
-    return open_source(
-        learned_from.source,
-        resolution,
-        conditional=learned_from.conditional,
-        generated_images=learned_from.generated_images,
-        split=selection.split,
-    )
-
-
-def _require_size(subject: str, resolution: int, real: Dataset) -> None:
+        real = open_source(selection.against, side, split=selection.split)
+    else:
+        assert learned_from is not None
+        real = open_source(
+            learned_from.source,
+            side,
+            conditional=learned_from.conditional,
+            generated_images=learned_from.generated_images,
+            split=selection.split,
+        )
     if real.images.shape[-1] != resolution:
         raise SaganError(
             f"the pictures of {subject} are {resolution} pixels wide, the real ones "
             f"{real.images.shape[-1]}; leave --resolution out"
         )
+    return real
 
 
 def _remarks(**datasets: Dataset | None) -> list[str]:

@@ -8,17 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from sagan.data.dataset import cache_file, read_cached
+from sagan.evaluation import metrics
 from sagan.evaluation.arrays import MANIFOLD_PICTURES, PROBED_PICTURES, choice
 from sagan.evaluation.classifier import LinearClassifier, fit_classifier
 from sagan.evaluation.extraction import Features, features_of, features_path
 from sagan.evaluation.features import FeatureExtractor
-from sagan.evaluation.metrics import (
-    Gaussian,
-    Manifold,
-    fit_gaussian,
-    fit_manifold,
-    nearest_neighbours,
-)
+from sagan.evaluation.metrics import Gaussian, Manifold
 from sagan.evaluation.picture_sets import PictureSet
 
 
@@ -41,14 +36,14 @@ class Reference:
     @cached_property
     def gaussian(self) -> Gaussian:
         """Of all pictures."""
-        return self._kept("gaussian", lambda: fit_gaussian(self.features.features))
+        return self._kept("gaussian", lambda: metrics.fit_gaussian(self.features.features))
 
     def class_gaussian(self, label: int) -> Gaussian:
         """Of the pictures of one class."""
         rows = self.features.labels == label
         return self._kept(
             f"gaussian-class-{label}",
-            lambda: fit_gaussian(self.features.features[rows]),
+            lambda: metrics.fit_gaussian(self.features.features[rows]),
             # With fewer pictures than dimensions the factor is no smaller than the features.
             worthwhile=np.count_nonzero(rows) > self.features.features.shape[1],
         )
@@ -56,7 +51,7 @@ class Reference:
     @cached_property
     def manifold(self) -> Manifold:
         """Of at most 10,000 pictures."""
-        return fit_manifold(choice(self.features.features, MANIFOLD_PICTURES))
+        return metrics.fit_manifold(choice(self.features.features, MANIFOLD_PICTURES))
 
     @cached_property
     def classifier(self) -> LinearClassifier:
@@ -68,7 +63,7 @@ class Reference:
     def typical_distance(self) -> float:
         """Median distance from a real picture to the nearest other one."""
         probes = choice(self.features.features, PROBED_PICTURES)
-        distances, _ = nearest_neighbours(probes, self.features.features, 2)
+        distances, _ = metrics.nearest_neighbours(probes, self.features.features, 2)
         return float(np.median(distances[:, 1]))
 
     def _kept(
