@@ -78,13 +78,9 @@ class Metric:
 
 
 def measurement_of(reference: Reference, fake: Features, keys: Iterable[str]) -> Measurement:
-    """Takes the chosen metrics of one set of pictures.
+    """Takes the chosen metrics of one set of pictures, by their keys in :data:`METRICS`.
 
-    Args:
-        reference: The real side.
-        fake: The other side, its labels numbered as the reference's; -1 where the class is not
-            among them.
-        keys: Keys in :data:`METRICS`.
+    Labels of ``fake`` are numbered as the reference's; -1 where the class is not among them.
     """
     found = Measurement()
     for key in keys:

@@ -48,7 +48,7 @@ def open_pictures(
     Args:
         subject: Run folder, checkpoint, exported file, folder of pictures, or packed file.
         selection: Which pictures; repeat r of a model has the seeds from r million on.
-        metrics: What is to be measured; stored pictures need others beside them for most.
+        metrics: What is to be measured; most need real pictures too.
         device: Where a model draws.
 
     Raises:

@@ -19,19 +19,15 @@ from sagan.evaluation.picture_sets import PictureSet
 
 @dataclass(kw_only=True, eq=False)
 class Reference:
-    """Real features, with what depends on them alone: computed once, kept in the cache.
-
-    Args:
-        features: The real side.
-        class_names: () without classes.
-        extractor: Where the features come from.
-        cache: Beginning of the names of files to keep results in; None keeps none.
-    """
+    """Real features, with what depends on them alone: computed once, kept in the cache."""
 
     features: Features
     class_names: tuple[str, ...]
+    """() without classes."""
     extractor: FeatureExtractor
+    """Where the features come from."""
     cache: Path | None
+    """Beginning of the names of files to keep results in; None keeps none."""
 
     @cached_property
     def gaussian(self) -> Gaussian:
@@ -78,12 +74,11 @@ class Reference:
             with cache_file(path) as file:
                 np.savez(file, mean=gaussian.mean, factor=gaussian.factor, count=gaussian.count)
 
-        return read_cached(path, _read_gaussian, build)
+        def read(path: Path) -> Gaussian:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                return Gaussian(archive["mean"], archive["factor"], int(archive["count"]))
 
-
-def _read_gaussian(path: Path) -> Gaussian:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-        return Gaussian(archive["mean"], archive["factor"], int(archive["count"]))
+        return read_cached(path, read, build)
 
 
 def reference_of(real: PictureSet | None, extractor: FeatureExtractor) -> Reference:

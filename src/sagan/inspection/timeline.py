@@ -70,31 +70,49 @@ def attention_timeline(
         networks[0].attention_layers(layer)  # says what is missing
     number = 0 if label is None else label_number(label, last.class_names)
     if point is not None:
-        side = last.config.data.resolution
-        query_index(point, side, side)
+        query_index(point, last.config.data.resolution, last.config.data.resolution)
+    words = ", ".join([*last.class_names[number : number + 1], f"seed {seed}"])
+    return timeline_figure(
+        _gammas(folder, networks, layer),
+        *_over_checkpoints(folder, last, seed, number, point, layer),
+        caption=f"What the attention looks at over the run {printable(folder.resolve().name)}: "
+        f"{words}",
+    )
+
+
+def _over_checkpoints(
+    folder: Path,
+    last: Checkpoint,
+    seed: int,
+    number: int,
+    point: tuple[int, int] | None,
+    layer: int | str | None,
+) -> tuple[list[Curve], list[Snapshot]]:
+    """The entropies, and the maps of the same points of the same pictures."""
     labels = range(max(1, len(last.class_names)))
     labels = sorted({number, *labels[:: -(-len(labels) // _MOST_CLASSES)]})
     shown = shown_images(last, labels, _PICTURES)
-    observed = _observations(networks, seed, number, shown, layer, {})
+    observed = _observations(networks_of(last), seed, number, shown, layer, {})
     if not observed:
         raise SaganError("the training data hold no picture of this class; choose another")
     points = {name: [point or attention.points[0][0]] for name, attention in observed.items()}
     snapshots: list[Snapshot] = []
-    measured: list[tuple[int, list[LayerStatistics]]] = []
+    measured: list[list[LayerStatistics]] = []
     for checkpoint in _evenly_read(checkpoint_files(folder), MOST_CHECKPOINTS):
         networks = networks_of(checkpoint)
         observed = _observations(networks, seed, number, shown, layer, points)
         snapshots.append(Snapshot(step=checkpoint.step, attention=observed))
-        layers = measure_all(networks, labels, _PICTURES, shown, layer)
-        measured.append((checkpoint.step, layers))
-    words = [*last.class_names[number : number + 1], f"seed {seed}"]
-    return timeline_figure(
-        _gammas(folder, networks, layer),
-        _entropies(measured),
-        snapshots,
-        caption=f"What the attention looks at over the run {printable(folder.resolve().name)}: "
-        f"{', '.join(words)}",
-    )
+        measured.append(measure_all(networks, labels, _PICTURES, shown, layer))
+    entropies = [
+        Curve(
+            name=f"{layers[0].network}, {layers[0].place}",
+            steps=[snapshot.step for snapshot in snapshots],
+            values=[found.mean.entropy for found in layers],
+            reference=layers[0].uniform.entropy,
+        )
+        for layers in zip(*measured, strict=True)
+    ]
+    return entropies, snapshots
 
 
 def _observations(
@@ -142,24 +160,10 @@ def _gammas(
         if network.has_attention(layer)
         for place in network.attention_layers(layer)
     }
-    found: dict[str, list[tuple[int, float]]] = {}
-    for record in log_records(folder):
-        for key in gates.keys() & record.keys():
-            found.setdefault(key, []).append((record["step"], record[key]))
-    return [
-        Curve(name=name, steps=[step for step, _ in found[key]], values=[v for _, v in found[key]])
-        for key, name in gates.items()
-        if key in found
-    ]
-
-
-def _entropies(measured: list[tuple[int, list[LayerStatistics]]]) -> list[Curve]:
-    return [
-        Curve(
-            name=f"{layer.network}, {layer.place}",
-            steps=[step for step, _ in measured],
-            values=[layers[index].mean.entropy for _, layers in measured],
-            reference=layer.uniform.entropy,
-        )
-        for index, layer in enumerate(measured[-1][1])
-    ]
+    records = log_records(folder)
+    curves = []
+    for key, name in gates.items():
+        if logged := [record for record in records if key in record]:
+            steps, values = ([record[of] for record in logged] for of in ("step", key))
+            curves.append(Curve(name=name, steps=steps, values=values))
+    return curves

@@ -25,10 +25,7 @@ State = Mapping[str, Tensor]
 def write(checkpoint: Checkpoint, target: str, folder: Path) -> tuple[list[Path], list[str]]:
     """Writes the (averaged) generator and the discriminator as another repository would.
 
-    Args:
-        checkpoint: One of ours.
-        target: "biggan", "studiogan" or "mmgen".
-        folder: Where the files go, under the repository's own names.
+    ``target`` is "biggan", "studiogan" or "mmgen"; the files have the repository's own names.
 
     Returns:
         The files, and for each network that cannot be written exactly, why.

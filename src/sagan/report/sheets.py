@@ -103,9 +103,8 @@ def timeline(folder: Path, generator: TrainedGenerator | None, resolution: int) 
         shown = _cut(image, resolution + _GAP)
         cut |= shown.shape != image.shape
         step = int(re.sub(r"\D", "", path.stem))
-        frames.append(
-            TimelineFrame(step, embedded(shown, f"Pictures of fixed seeds at step {step:,}"))
-        )
+        picture = embedded(shown, f"Pictures of fixed seeds at step {step:,}")
+        frames.append(TimelineFrame(step, picture))
     rows = _row_names(generator) if generator is not None else ()
     shown_rows = (frames[-1].picture.height - _GAP) // (resolution + _GAP)
     return Timeline(tuple(frames), rows[:shown_rows], cut, len(paths))
@@ -121,13 +120,8 @@ def attention_figures(generator: TrainedGenerator) -> list[Picture]:
     figures = []
     for seed, label in enumerate(labels):
         name = None if label is None else generator.class_names[label]
-        figure = generator.attention(seed, name).figure
-        figures.append(
-            embedded(
-                figure,
-                f"Where five points of {name or 'a picture'} (seed {seed}) look, as heat maps",
-            )
-        )
+        words = f"Where five points of {name or 'a picture'} (seed {seed}) look, as heat maps"
+        figures.append(embedded(generator.attention(seed, name).figure, words))
     return figures
 
 
@@ -140,9 +134,8 @@ def attention_to_real(discriminator: TrainedDiscriminator, dataset: Dataset) -> 
     figures = []
     for row in spread(range(len(dataset)), REAL_FIGURES):
         label = dataset.labels[row : row + 1] if discriminator.class_names else None
-        figure = discriminator.attention(dataset.images[row], label).figure
-        description = f"Where five points of training picture {row} look, as heat maps"
-        figures.append(embedded(figure, description))
+        words = f"Where five points of training picture {row} look, as heat maps"
+        figures.append(embedded(discriminator.attention(dataset.images[row], label).figure, words))
     return figures
 
 

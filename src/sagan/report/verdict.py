@@ -154,17 +154,14 @@ def _kept(history: History) -> Check:
 
 
 def _original(in_pixels: float | None, in_features: float | None) -> Check:
-    measured = [
-        f"{ratio:.2f} in {space}"
-        for space, ratio in (("pixels", in_pixels), ("features", in_features))
-        if ratio is not None
-    ]
-    ratios = [ratio for ratio in (in_pixels, in_features) if ratio is not None]
+    named = (("pixels", in_pixels), ("features", in_features))
+    found = {space: ratio for space, ratio in named if ratio is not None}
+    words = ", ".join(f"{ratio:.2f} in {space}" for space, ratio in found.items())
     return Check(
         question="Are the pictures its own?",
-        measured=f"distance {', '.join(measured)}" if measured else "not measured",
+        measured=f"distance {words}" if found else "not measured",
         threshold=f"at least {MEMORISED_RATIO}",
-        passed=min(ratios) >= MEMORISED_RATIO if ratios else None,
+        passed=min(found.values()) >= MEMORISED_RATIO if found else None,
         meaning="Distance from a generated picture to the nearest training picture, divided by the "
         "distance usual between a training picture and its nearest neighbour. Copies are near 0.",
     )

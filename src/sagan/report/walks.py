@@ -36,9 +36,8 @@ class Walk:
 
 def walks(generator: TrainedGenerator) -> list[Walk]:
     """Draws walks from seed to seed and, where there are classes, from class to class."""
-    classes = spread(shown_classes(generator), ROWS)
-    names = [generator.class_names[label] for label in classes]
-    labels = names or [None]
+    names = [generator.class_names[label] for label in spread(shown_classes(generator), ROWS)]
+    labels, seeds = names or [None], range(ROWS)
     found = [
         _walk(
             "From seed to seed",
@@ -52,15 +51,13 @@ def walks(generator: TrainedGenerator) -> list[Walk]:
             ],
         )
     ]
-    if len(classes) > 1:
-        seeds = range(ROWS)
+    if len(names) > 1:
         route = spread(names, 2)
         found.append(
             _walk(
                 "From class to class",
-                f"The noise stays, the class moves from {route[0]} to "
-                f"{route[-1]}. What stays alike, pose or colour, the "
-                "generator has understood as something apart from the class.",
+                f"The noise stays, the class moves from {route[0]} to {route[-1]}. What stays "
+                "alike, pose or colour, the generator has learned apart from the class.",
                 [f"seed {seed}" for seed in seeds],
                 [class_path(generator, seed, route, frames=STRIP_LEGS) for seed in seeds],
                 [
