@@ -98,7 +98,7 @@ def main() -> None:
     images = generated(generator)
     pictures = [balanced(generator.resolution, COUNT, seed=seed) for seed in (77, 78)]
     real, other, fake = (
-        extractor(torch.from_numpy(some))[0].numpy() for some in (*pictures, images)
+        extractor(torch.tensor(some))[0].numpy() for some in (*pictures, images)
     )
     labels = labels_of(COUNT)
     within = {}

@@ -31,7 +31,7 @@ def efficientnet():
 
 
 def extract(extractor, images):
-    return extractor(torch.from_numpy(images))[0].numpy()
+    return extractor(torch.tensor(images))[0].numpy()
 
 
 @pytest.fixture

@@ -59,10 +59,9 @@ def variants(config: Config, axis: Axis) -> tuple[Variant, ...]:
 
 def _attention_axis(config: Config) -> tuple[Variant, ...]:
     def changed(form: AttentionForm, *places: int) -> Config:
-        generator = replace(config.generator, attention=places, attention_form=form)
-        discriminator = replace(
-            config.discriminator, attention=places, attention_form=form, attention_blocks=()
-        )
+        both = {"attention": places, "attention_form": form}
+        generator = replace(config.generator, **both)
+        discriminator = replace(config.discriminator, attention_blocks=(), **both)
         return replace(config, generator=generator, discriminator=discriminator)
 
     lowest = max(8, config.discriminator.final_resolution)
@@ -197,9 +196,8 @@ def _summary_row(variant: Variant, histories: Sequence[MetricsByStep]) -> dict[s
         metric = metric_of(name)
         best = {"higher": max, "lower": min}.get(metric.better) if metric else None
         if best is not None:
-            row[f"{name}, best of all"] = best(
-                numbers[name] for history in histories for numbers in history.values()
-            )
+            numbers = [found[name] for history in histories for found in history.values()]
+            row[f"{name}, best of all"] = best(numbers)
     return row
 
 

@@ -27,10 +27,7 @@ def checked(features: np.ndarray) -> np.ndarray:
     """The same in float64, checked."""
     features = np.asarray(features, dtype=np.float64)
     if not np.isfinite(features).all():
-        raise SaganError(
-            "some features are NaN or infinite; check the network and the file they come from, "
-            "and compute them again"
-        )
+        raise SaganError("features are NaN or infinite; check the network and compute them again")
     return features
 
 

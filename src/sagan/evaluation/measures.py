@@ -133,10 +133,9 @@ def _measure_fd(reference: Reference, fake: Features, found: Measurement) -> lis
 
 
 def _measure_kid(reference: Reference, fake: Features, found: Measurement) -> list[Reading]:
-    size = min(SUBSET_SIZE, len(fake.features), len(reference.features.features))
-    estimate = metrics.kernel_distance(
-        reference.features.features, fake.features, subsets=SUBSETS, subset_size=size
-    )
+    real = reference.features.features
+    size = min(SUBSET_SIZE, len(fake.features), len(real))
+    estimate = metrics.kernel_distance(real, fake.features, subsets=SUBSETS, subset_size=size)
     if size < SUBSET_SIZE:
         found.notes.append(f"KID over subsets of {size} instead of {SUBSET_SIZE} pictures")
     return [Reading(1e3 * estimate.mean, 1e3 * estimate.spread)]
@@ -161,9 +160,8 @@ def _measure_pr(reference: Reference, fake: Features, found: Measurement) -> lis
     if not _has_neighbours(reference, fake, found):
         return []
     manifold = metrics.fit_manifold(choice(fake.features, MANIFOLD_PICTURES))
-    return [
-        *map(Reading, metrics.precision_recall(reference.manifold, manifold, PRECISION_NEIGHBOURS))
-    ]
+    numbers = metrics.precision_recall(reference.manifold, manifold, PRECISION_NEIGHBOURS)
+    return [*map(Reading, numbers)]
 
 
 def _measure_dc(reference: Reference, fake: Features, found: Measurement) -> list[Reading]:
@@ -185,9 +183,7 @@ def _measure_intra(reference: Reference, fake: Features, found: Measurement) -> 
         gaussian = metrics.fit_gaussian(fake.features[rows])
         distances[name] = metrics.frechet_distance(reference.class_gaussian(label), gaussian)
     if few:
-        found.notes.append(
-            f"left out of the distance within classes for want of pictures: {', '.join(few)}"
-        )
+        found.notes.append(f"distance within classes without {', '.join(few)}: too few pictures")
     if not distances:
         return []
     return [Reading(float(np.mean(list(distances.values()))), by_class=distances)]

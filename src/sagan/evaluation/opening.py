@@ -72,7 +72,9 @@ def open_pictures(
     return EvaluationPictures(
         identity={"kind": "pictures", "path": subject, "step": None},
         protocol={
-            **_real_protocol(real, selection, resolution),
+            "resolution": resolution,
+            "real": None if real is None else real.fingerprint,
+            "real_split": None if real is None else selection.split,
             "labels": "as stored",
             "weights": None,
             "batch_norm": None,
@@ -98,7 +100,9 @@ def _model_pictures(subject: str, selection: Selection, device: str) -> Evaluati
     return EvaluationPictures(
         identity={"kind": "generator", "path": subject, "step": checkpoint.step},
         protocol={
-            **_real_protocol(real, selection, generator.resolution),
+            "resolution": generator.resolution,
+            "real": real.fingerprint,
+            "real_split": selection.split,
             "labels": rule,
             "weights": "raw" if raw else "averaged",
             "batch_norm": "running statistics" if raw else f"statistics of {LATENTS:,} latents",
@@ -141,16 +145,6 @@ def _remarks(**datasets: Dataset | None) -> list[str]:
         for name, dataset in datasets.items()
         if dataset is not None and (dataset.images[:256] == dataset.images[:256, :1]).all()
     ]
-
-
-def _real_protocol(
-    real: Dataset | None, selection: Selection, resolution: int
-) -> dict[str, Setting]:
-    return {
-        "resolution": resolution,
-        "real": None if real is None else real.fingerprint,
-        "real_split": None if real is None else selection.split,
-    }
 
 
 def labels_as_in(real: Dataset, generator: TrainedGenerator, count: int) -> tuple[np.ndarray, str]:

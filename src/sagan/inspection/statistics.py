@@ -89,16 +89,24 @@ def attention_statistics(
     checkpoint, _ = load_checkpoint(path)
     numbers = range(max(1, len(checkpoint.class_names)))
     labels = list(numbers) if label is None else [label_number(label, checkpoint.class_names)]
+    networks = networks_of(checkpoint, layer)
     shown = shown_images(checkpoint, labels, count)
-    return tuple(measure_all(networks_of(checkpoint), labels, count, shown, layer))
+    return tuple(measure_all(networks, labels, count, shown, layer))
 
 
-def networks_of(checkpoint: Checkpoint) -> list[TrainedNetwork]:
-    """The generator, and the discriminator where it is there."""
+def networks_of(checkpoint: Checkpoint, layer: int | str | None) -> list[TrainedNetwork]:
+    """The generator and the discriminator, if they have attention (there).
+
+    Raises:
+        SaganError: Neither has.
+    """
     networks: list[TrainedNetwork] = [generator_of(checkpoint, averaged_part(checkpoint))]
     if "discriminator" in checkpoint.parts:
         networks.append(discriminator_of(checkpoint))
-    return networks
+    found = [network for network in networks if network.has_attention(layer)]
+    if not found:
+        networks[0].attention_layers(layer)  # says what is missing
+    return found
 
 
 def measure_all(
@@ -111,15 +119,11 @@ def measure_all(
     """Measures a generator on the first seeds of each class, a discriminator on ``shown``."""
     found: list[LayerStatistics] = []
     for network in networks:
-        if not network.has_attention(layer):
-            continue
         if isinstance(network, TrainedGenerator):
             latents = draw_latents(range(count), network.latent_dim)
             found += measure_network(network, dict.fromkeys(labels, latents), "generated", layer)
         else:
             found += measure_network(network, shown.images, shown.source, layer)
-    if not found:
-        networks[0].attention_layers(layer)  # says what is missing
     return found
 
 

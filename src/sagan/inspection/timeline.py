@@ -65,16 +65,14 @@ def attention_timeline(
     if not (folder / "config.toml").is_file():
         raise SaganError(f"{folder} is no run folder; give the one that sagan train wrote")
     last, _ = load_checkpoint(folder)
-    networks = networks_of(last)
-    if not any(network.has_attention(layer) for network in networks):
-        networks[0].attention_layers(layer)  # says what is missing
+    networks = networks_of(last, layer)
     number = 0 if label is None else label_number(label, last.class_names)
     if point is not None:
         query_index(point, last.config.data.resolution, last.config.data.resolution)
     words = ", ".join([*last.class_names[number : number + 1], f"seed {seed}"])
     return timeline_figure(
         _gammas(folder, networks, layer),
-        *_over_checkpoints(folder, last, seed, number, point, layer),
+        *_over_checkpoints(folder, last, networks, seed, number, point, layer),
         caption=f"What the attention looks at over the run {printable(folder.resolve().name)}: "
         f"{words}",
     )
@@ -83,6 +81,7 @@ def attention_timeline(
 def _over_checkpoints(
     folder: Path,
     last: Checkpoint,
+    networks: Sequence[TrainedNetwork],
     seed: int,
     number: int,
     point: tuple[int, int] | None,
@@ -92,14 +91,14 @@ def _over_checkpoints(
     labels = range(max(1, len(last.class_names)))
     labels = sorted({number, *labels[:: -(-len(labels) // _MOST_CLASSES)]})
     shown = shown_images(last, labels, _PICTURES)
-    observed = _observations(networks_of(last), seed, number, shown, layer, {})
+    observed = _observations(networks, seed, number, shown, layer, {})
     if not observed:
         raise SaganError("the training data hold no picture of this class; choose another")
     points = {name: [point or attention.points[0][0]] for name, attention in observed.items()}
     snapshots: list[Snapshot] = []
     measured: list[list[LayerStatistics]] = []
     for checkpoint in _evenly_read(checkpoint_files(folder), MOST_CHECKPOINTS):
-        networks = networks_of(checkpoint)
+        networks = networks_of(checkpoint, layer)
         observed = _observations(networks, seed, number, shown, layer, points)
         snapshots.append(Snapshot(step=checkpoint.step, attention=observed))
         measured.append(measure_all(networks, labels, _PICTURES, shown, layer))
@@ -126,8 +125,6 @@ def _observations(
     """Of a picture of the class for each network: the generator's own, and a real one to judge."""
     found: dict[str, Attention] = {}
     for network in networks:
-        if not network.has_attention(layer):
-            continue
         if isinstance(network, TrainedGenerator):
             name = "generated picture"
             labels = torch.tensor([number])
@@ -157,7 +154,6 @@ def _gammas(
     gates = {
         f"{network.kind}_gamma_{place.name}": f"{network.kind}, {place}"
         for network in networks
-        if network.has_attention(layer)
         for place in network.attention_layers(layer)
     }
     records = log_records(folder)

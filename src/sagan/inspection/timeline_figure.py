@@ -52,9 +52,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise SaganError(
-            "charts need matplotlib, which is absent; run: pip install 'sagan[report]'"
-        ) from error
+        raise SaganError("charts need matplotlib; run: pip install 'sagan[report]'") from error
 
 
 def timeline_figure(
@@ -85,12 +83,8 @@ def timeline_figure(
     strips = sum(1 + len(found.rows) for found in snapshots[0].attention.values())
     columns = max(len(snapshots), _FEWEST_COLUMNS)
     charts_height, strips_height = 3.2, 1.35 * strips
-    figure = Figure(
-        figsize=(1.25 * columns + 0.5, charts_height + strips_height + 0.4),
-        dpi=130,
-        facecolor="white",
-        layout="constrained",
-    )
+    size = (1.25 * columns + 0.5, charts_height + strips_height + 0.4)
+    figure = Figure(size, dpi=130, facecolor="white", layout="constrained")
     canvas = FigureCanvasAgg(figure)
     figure.suptitle(caption, x=0.008, ha="left", size=13, color=_INK)
     parts = figure.add_gridspec(2, 1, height_ratios=(charts_height, strips_height))

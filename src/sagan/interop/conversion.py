@@ -36,9 +36,7 @@ def convert_files(
     resolution = _shared("resolution", networks)
     num_classes = _shared("num_classes", networks)
     if class_names and len(class_names) != num_classes:
-        raise SaganError(
-            f"{len(class_names)} class names for {num_classes} classes; give one for each"
-        )
+        raise SaganError(f"{len(class_names)} names for {num_classes} classes; give one for each")
     checkpoint = Checkpoint(
         config=_config(parts, resolution, num_classes),
         class_names=tuple(class_names) or tuple(map(str, range(num_classes))),

@@ -48,9 +48,8 @@ def _configure(
     reader: Reader, role: Role, count: int, sides: tuple[int, int]
 ) -> GeneratorConfig | DiscriminatorConfig:
     inner = ".conv" if role == "generator" else ""
-    base_channels, channels = channel_plan(
-        [reader.state[f"layers.{i}{inner}.bias"].numel() for i in range(count)]
-    )
+    widths = [reader.state[f"layers.{i}{inner}.bias"].numel() for i in range(count)]
+    base_channels, channels = channel_plan(widths)
     shared = {
         "architecture": "dcgan",
         "base_channels": base_channels,

@@ -58,10 +58,8 @@ class Reader:
                 self.put(f"{ours}.spectral_norm.u", u, f"u of {key}")
                 self.put(f"{ours}.spectral_norm.v", v, f"v of {key}")
         if bias:
-            tensorflow = self.layout.separator == "/" and kind == "convolution"
-            self.vector(
-                f"{ours}.bias", self.layout.join(theirs, "biases" if tensorflow else "bias")
-            )
+            end = "biases" if self.layout.separator == "/" and kind == "convolution" else "bias"
+            self.vector(f"{ours}.bias", self.layout.join(theirs, end))
 
     def normalised(
         self, theirs: str, kind: Kind
@@ -159,10 +157,8 @@ class Reader:
         if self.missing or surplus:
             lacks = f"lacks {', '.join(self.missing)}" if self.missing else ""
             has = f"has no place for {', '.join(surplus)}" if surplus else ""
-            raise SaganError(
-                f"{self.network.source} does not fit {self.layout.title}: it "
-                f"{' and '.join(filter(None, [lacks, has]))}"
-            )
+            fault = " and ".join(filter(None, [lacks, has]))
+            raise SaganError(f"{self.network.source} does not fit {self.layout.title}: it {fault}")
 
 
 def channel_plan(widths: list[int]) -> tuple[int, tuple[int, ...]]:

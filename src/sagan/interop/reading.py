@@ -227,10 +227,8 @@ def _fit(reader: Reader, config: NetworkConfig, resolution: int) -> NetworkConfi
         for name, shape in expected.items()
         if name in state and state[name].shape != shape
     ]
-    wrong += [
-        f"{reader.origin.get(name, name)} has no counterpart"
-        for name in sorted(expected.keys() ^ state.keys())
-    ]
+    alone = sorted(expected.keys() ^ state.keys())
+    wrong += [f"{reader.origin.get(name, name)} has no counterpart" for name in alone]
     if wrong:
         raise SaganError(f"{reader.network.source} does not fit together: {'; '.join(wrong)}")
     return config if vectors else bare
@@ -257,11 +255,8 @@ def _assumptions(layout: Layout, config: NetworkConfig) -> tuple[str, ...]:
         if not layout.keys_tell_all:
             found.append("gains of class tables " + ("1 + w" if layout.gain_offset else "w"))
     elif not layout.keys_tell_all:
-        relu = config.shortcut_input == "relu"
-        found.append(
-            f"ReLU {'' if relu else 'not '}in place, so that the shortcut sees "
-            f"{'its output' if relu else 'its input'}"
-        )
+        how, end = ("", "output") if config.shortcut_input == "relu" else ("not ", "input")
+        found.append(f"ReLU {how}in place, so that the shortcut sees its {end}")
     if not layout.keys_tell_all:
         found.append(f"colours {'blue, green, red' if layout.bgr else 'red, green, blue'}")
     return tuple(found)

@@ -120,11 +120,8 @@ class _Writer:
 
     def weight(self, ours: str, theirs: str, *, u0: bool = False) -> None:
         """A layer, with its singular vectors as the repository keeps them."""
-        weight, u, v, bias = (
-            self.tensors.get(f"{ours}.{part}")
-            for part in ("weight", "spectral_norm.u", "spectral_norm.v", "bias")
-        )
-        assert weight is not None
+        weight, bias = self.tensors[f"{ours}.weight"], self.tensors.get(f"{ours}.bias")
+        u, v = (self.tensors.get(f"{ours}.spectral_norm.{end}") for end in "uv")
         if bias is not None:
             self.put(theirs, "bias", bias)
         if u is None or v is None:
@@ -211,11 +208,8 @@ def _write_network(writer: _Writer, found: Structure, role: Role, places: list[s
 
 
 def _write_norms(writer: _Writer, found: Structure, eps: float) -> None:
-    layout, names, parts = (
-        writer.layout,
-        writer.layout.generator,
-        writer.layout.generator.norm_parts,
-    )
+    layout, names = writer.layout, writer.layout.generator
+    parts = names.norm_parts
     for number, path in enumerate(found.blocks):
         for k in (1, 2):
             ours = f"blocks.{number}.norm{k}"

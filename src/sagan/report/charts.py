@@ -123,10 +123,7 @@ def _metric_reading(name: str) -> str:
 
 
 def _chart(step: int, title: str, reading: str, curves: Mapping[str, Series], noisy: bool) -> Chart:
-    ends = [
-        f"{name} from {curve.values[0]:.3g} to {curve.values[-1]:.3g}"
-        for name, curve in curves.items()
-    ]
+    ends = [f"{name} from {v[0]:.3g} to {v[-1]:.3g}" for name, (_, v) in curves.items()]
     description = f"{title} up to step {step:,}: {'; '.join(ends)}."
     return Chart(title, reading, description, svg=_svg(step, title, curves, noisy))
 

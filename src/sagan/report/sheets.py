@@ -82,9 +82,8 @@ def newest_sheet(generator: TrainedGenerator) -> Sheet:
     """A row of pictures per class, the same seeds in every row."""
     columns = min(max(SHEET_WIDTH // generator.resolution, 2), 12)
     names = _row_names(generator)
-    description = f"Generated pictures, {columns} in each row" + (
-        f"; the rows are {', '.join(names)}" if names else ""
-    )
+    rows = f"; the rows are {', '.join(names)}" if names else ""
+    description = f"Generated pictures, {columns} in each row{rows}"
     return Sheet(embedded(class_sheet(generator, columns), description), names)
 
 

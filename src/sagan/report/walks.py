@@ -92,9 +92,8 @@ def _walk(
 
 def _moving(frames: np.ndarray, description: str) -> Picture:
     with TemporaryDirectory() as folder:
-        path = save_animation(
-            frames, Path(folder, "walk.apng"), frames_per_second=FRAMES_PER_SECOND
-        )
+        path = Path(folder, "walk.apng")
+        save_animation(frames, path, frames_per_second=FRAMES_PER_SECOND)
         encoded = base64.b64encode(path.read_bytes()).decode()
     height, width = frames.shape[2:]
     return Picture(f"data:image/png;base64,{encoded}", width, height, f"{description}, moving")
