@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sagan.config import DiscriminatorConfig, GeneratorConfig
+from sagan.config import DiscriminatorConfig, GeneratorConfig, ShortcutInput
 from sagan.errors import SaganError
 from sagan.interop.foreign_files import ForeignNetwork
 from sagan.interop.heykeetae import read_dcgan
@@ -29,8 +29,8 @@ class Choices:
     """What the keys of some repositories do not show; None for the repository's default."""
 
     bgr: bool | None = None
-    relu_shortcut: bool | None = None
-    absolute_gains: bool | None = None
+    shortcut_input: ShortcutInput | None = None
+    gain_offset: float | None = None
     batch_norm_eps: float | None = None
 
 
@@ -67,7 +67,9 @@ def convert_network(
     Raises:
         SaganError: Tensors are missing, left over, or of the wrong shape; names them all.
     """
-    layout = _chosen(layout, choices)
+    layout = replace(layout, **{k: v for k, v in vars(choices).items() if v is not None})
+    if choices.batch_norm_eps is not None:
+        layout = replace(layout, batch_norm_eps_with_normalised_tables=None)
     reader = Reader(layout, network)
     read = read_dcgan if layout.architecture == "dcgan" else _read_residual
     config, resolution = read(reader, role)
@@ -105,20 +107,6 @@ def _finish(reader: Reader) -> None:
                 f"{reader.network.source}: {reader.origin[name]} has shape {tuple(bias.shape)}, "
                 f"which does not fit {tuple(weight.shape)} of its weight"
             )
-
-
-def _chosen(layout: Layout, choices: Choices) -> Layout:
-    changes = {}
-    if choices.bgr is not None:
-        changes["bgr"] = choices.bgr
-    if choices.relu_shortcut is not None:
-        changes["shortcut_input"] = "relu" if choices.relu_shortcut else "raw"
-    if choices.absolute_gains is not None:
-        changes["gain_offset"] = 0.0 if choices.absolute_gains else 1.0
-    if choices.batch_norm_eps is not None:
-        changes["batch_norm_eps"] = choices.batch_norm_eps
-        changes["batch_norm_eps_with_normalised_tables"] = None
-    return replace(layout, **changes)
 
 
 def _read_blocks(reader: Reader, found: Structure, role: Role, places: list[str]) -> None:

@@ -1,7 +1,6 @@
 """The pictures of the page: sheets with labels, the timeline, attention."""
 
 import base64
-import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL import Image
 
 from sagan.data import Dataset
 from sagan.errors import SaganError
+from sagan.images import png_bytes
 from sagan.inspection import attention_timeline
 from sagan.sampling.generator import (
     TrainedDiscriminator,
@@ -68,12 +68,9 @@ class Timeline(NamedTuple):
     """Sheets in the run folder."""
 
 
-def embedded(image: np.ndarray, description: str) -> Picture:
-    """Turns a uint8 (3, H, W) picture into a PNG within the page."""
-    file = io.BytesIO()
-    pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
-    Image.fromarray(pixels).save(file, format="PNG")
-    encoded = base64.b64encode(file.getvalue()).decode()
+def embedded(image: np.ndarray, description: str, png: bytes = b"") -> Picture:
+    """Puts a uint8 (3, H, W) picture into the page; ``png`` may hold the same, in motion."""
+    encoded = base64.b64encode(png or png_bytes(image)).decode()
     height, width = image.shape[1:]
     return Picture(f"data:image/png;base64,{encoded}", width, height, description)
 

@@ -1,6 +1,5 @@
 """Walks between seeds and between classes, as strips and, where small, as moving pictures."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,19 +80,16 @@ def _walk(
         [grid(np.stack(pictures), len(loops)) for pictures in zip(*loops, strict=True)]
     )
     description = f"{title}: {', '.join(names)}" if names else title
+    moving = None
+    if frames[:, 0].size <= MOVING_PIXELS:
+        with TemporaryDirectory() as folder:
+            path = Path(folder, "walk.apng")
+            save_animation(frames, path, frames_per_second=FRAMES_PER_SECOND)
+            moving = embedded(frames[0], f"{description}, moving", path.read_bytes())
     return Walk(
         title=title,
         reading=reading,
         strip=Sheet(embedded(strip, f"{description}, a row each"), tuple(names)),
-        moving=_moving(frames, description) if frames[:, 0].size <= MOVING_PIXELS else None,
+        moving=moving,
         still=embedded(frames[0], description),
     )
-
-
-def _moving(frames: np.ndarray, description: str) -> Picture:
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "walk.apng")
-        save_animation(frames, path, frames_per_second=FRAMES_PER_SECOND)
-        encoded = base64.b64encode(path.read_bytes()).decode()
-    height, width = frames.shape[2:]
-    return Picture(f"data:image/png;base64,{encoded}", width, height, f"{description}, moving")
