@@ -110,14 +110,7 @@ def run_ablation(
 
     Finished runs are kept and unfinished ones continued, so that the same call goes on after an
     interruption. Writes ``table.csv``, ``table.md`` and ``curves.png`` into the folder.
-
-    Args:
-        config: What the variants have in common.
-        axis: What is compared.
-        folder: Holds a run folder per variant and seed.
-        evaluate: Measures an averaged generator.
-        seeds: A run of each variant with each.
-        points: Measurements of a run, evenly spaced.
+    ``evaluate`` measures an averaged generator, ``points`` times in a run, evenly spaced.
 
     Returns:
         The table in Markdown.

@@ -74,11 +74,10 @@ def evaluate_model(
 def evaluate_pictures(
     pictures: EvaluationPictures, extractor: FeatureExtractor, metrics: Sequence[str]
 ) -> Record:
-    """Measures pictures against real ones.
+    """Measures pictures against real ones by :data:`~sagan.evaluation.measures.METRICS`.
 
     Features of stored pictures stay in the cache; those of generated ones until all is measured,
-    so that the same call continues after an interruption. ``metrics`` are keys in
-    :data:`~sagan.evaluation.measures.METRICS`.
+    so that the same call continues after an interruption.
 
     Raises:
         SaganError: A side has fewer than two pictures, or features are not finite.
@@ -95,15 +94,9 @@ def evaluate_pictures(
         labels = _numbered_as(reference.class_names, one)
         measurements.append(measurement_of(reference, fake._replace(labels=labels), metrics))
     floor, floor_pictures = _floor(reference, len(judged), metrics)
-    if pictures.seeds:
-        for one in pictures.sets:
-            features_path(one, extractor).unlink(missing_ok=True)
+    for one in pictures.sets if pictures.seeds else ():
+        features_path(one, extractor).unlink(missing_ok=True)
     notes = [*pictures.notes, *(note for found in measurements for note in found.notes)]
-    classes = np.array(judged.class_names or [""])[judged.labels]
-    neighbours = [
-        {"picture": row, "class": str(classes[row]), "real_picture": other, "distance": distance}
-        for row, other, distance in measurements[0].neighbours
-    ]
     return Record(
         subject={**pictures.identity, "fingerprint": judged.fingerprint},
         protocol={
@@ -119,35 +112,41 @@ def evaluate_pictures(
         },
         values=_values(measurements, floor),
         details=_mean_details(measurements),
-        neighbours=neighbours,
+        neighbours=_neighbour_rows(measurements[0], judged),
         notes=list(dict.fromkeys(notes)),
         seeds=pictures.seeds,
         versions={name: importlib.metadata.version(name) for name in ("sagan", "torch", "numpy")},
         date=date.today().isoformat(),
         seconds=round(time.monotonic() - begin, 1),
-        neighbour_sheet=_neighbour_sheet(neighbours, judged, real),
+        neighbour_sheet=_neighbour_sheet(measurements[0], judged, real),
     )
+
+
+def _neighbour_rows(found: Measurement, judged: PictureSet) -> list[dict[str, float | int | str]]:
+    classes = np.array(judged.class_names or [""])[judged.labels]
+    return [
+        {"picture": row, "class": str(classes[row]), "real_picture": other, "distance": distance}
+        for row, other, distance in found.neighbours
+    ]
 
 
 def _neighbour_sheet(
-    pairs: Sequence[Mapping[str, float | int | str]], judged: PictureSet, real: PictureSet | None
+    found: Measurement, judged: PictureSet, real: PictureSet | None
 ) -> np.ndarray | None:
-    if real is None or not pairs:
+    if real is None or not found.neighbours:
         return None
-    pairs = sorted(pairs, key=lambda pair: float(pair["distance"]))
-    above, below = (
-        [side.read(int(pair[row]), int(pair[row]) + 1) for pair in pairs]
-        for side, row in ((judged, "picture"), (real, "real_picture"))
-    )
+    pairs = sorted(found.neighbours, key=lambda pair: pair[2])
+    above = [judged.read(row, row + 1) for row, _, _ in pairs]
+    below = [real.read(row, row + 1) for _, row, _ in pairs]
     return grid(np.concatenate(above + below), len(pairs))
 
 
 def _numbered_as(class_names: Sequence[str], pictures: PictureSet) -> np.ndarray:
     """Labels by the numbers of these class names; -1 where a name is not among them."""
-    if not class_names or not pictures.class_names:
-        return np.full(len(pictures), 0 if not class_names and not pictures.class_names else -1)
-    number = {name: label for label, name in enumerate(class_names)}
-    return np.array([number.get(name, -1) for name in pictures.class_names])[pictures.labels]
+    number = {name: label for label, name in enumerate(class_names or [""])}
+    return np.array([number.get(name, -1) for name in pictures.class_names or [""]])[
+        pictures.labels
+    ]
 
 
 def _floor(

@@ -26,7 +26,7 @@ from sagan.sampling.generator import TrainedDiscriminator, TrainedGenerator
 from sagan.sampling.network import TrainedNetwork, label_number
 
 MOST_CHECKPOINTS = 10
-_MOST_CLASSES = 16
+_CLASSES_SHOWN = 16
 _PICTURES = 4  # of each class, for the entropy
 
 
@@ -89,7 +89,7 @@ def _over_checkpoints(
 ) -> tuple[list[Curve], list[Snapshot]]:
     """The entropies, and the maps of the same points of the same pictures."""
     labels = range(max(1, len(last.class_names)))
-    labels = sorted({number, *labels[:: -(-len(labels) // _MOST_CLASSES)]})
+    labels = sorted({number, *labels[:: -(-len(labels) // _CLASSES_SHOWN)]})
     shown = shown_images(last, labels, _PICTURES)
     observed = _observations(networks, seed, number, shown, layer, {})
     if not observed:

@@ -190,7 +190,7 @@ def _studiogan_generator(gain: str, bias: str) -> NetworkNames:
 
 
 # POSTECH-CVLab/PyTorch-StudioGAN, src/models/resnet.py.
-_STUDIOGAN = Layout(
+_STUDIOGAN_LAYOUT = Layout(
     name="studiogan",
     title="PyTorch-StudioGAN from v0.4.0",
     generator=_studiogan_generator("gain", "bias"),
@@ -219,9 +219,9 @@ LAYOUTS = (
         last_batch_norm_eps=1e-5,
         spectral_norm_eps=1e-8,
     ),
-    _STUDIOGAN,
+    _STUDIOGAN_LAYOUT,
     replace(
-        _STUDIOGAN,
+        _STUDIOGAN_LAYOUT,
         name="studiogan-old",
         title="PyTorch-StudioGAN up to v0.3.0",
         generator=_studiogan_generator("embed0", "embed1"),

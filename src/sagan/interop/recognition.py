@@ -183,9 +183,8 @@ def _pattern(layout: Layout, role: Role) -> re.Pattern[str]:
         (names.last_norm, names.last_norm_parts),
     ):
         if norm:
-            affine = [layout.join(norm, part) for part in (parts.gain, parts.bias)]
-            singles += affine + [layout.join(norm, part) for part in (parts.mean, parts.variance)]
-            modules += affine
+            modules += [layout.join(norm, part) for part in (parts.gain, parts.bias)]
+            singles += [layout.join(norm, part) for part in vars(parts).values()]
     separator = re.escape(layout.separator)
     known = [_regex(module) + separator + _LEAVES for module in modules if module]
     return re.compile("|".join(known + [_regex(single) for single in singles]))

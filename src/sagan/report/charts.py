@@ -1,7 +1,5 @@
 """Curves as inline SVG that takes its colours from the page around it."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Mapping
@@ -156,7 +154,7 @@ def _svg(step: int, title: str, curves: Mapping[str, Series], noisy: bool) -> st
     return _inline(file.getvalue())
 
 
-def _plot(axes: Axes, name: str, curve: Series, colour: str, noisy: bool) -> None:
+def _plot(axes: "Axes", name: str, curve: Series, colour: str, noisy: bool) -> None:
     marker = "o" if len(curve.steps) <= 20 and not noisy else ""
     if noisy:
         axes.plot(*curve, color=colour, alpha=0.22, linewidth=1)
@@ -164,7 +162,7 @@ def _plot(axes: Axes, name: str, curve: Series, colour: str, noisy: bool) -> Non
     axes.plot(*curve, color=colour, label=name, marker=marker, markersize=3.5, clip_on=False)
 
 
-def _mark(axes: Axes, height: float, colour: str, text: str) -> None:
+def _mark(axes: "Axes", height: float, colour: str, text: str) -> None:
     """A dashed line with words on it; the axis reaches from 0 to above it."""
     axes.axhline(height, color=colour, linestyle=(0, (4, 3)), linewidth=1)
     end = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
@@ -129,14 +130,9 @@ def _facts(material: Material) -> dict[str, Any]:
     """Everything the template shows, by name."""
     folder, config, history = material.folder, material.config, material.history
     dataset = material.dataset
-
-    def drawing() -> TrainedGenerator:
-        return _required(material.generator, "there is no checkpoint yet to draw with")
-
-    def pictures() -> Dataset:
-        reason = f"the training pictures cannot be had: {material.dataset_missing}"
-        return _required(dataset, reason)
-
+    reason = f"the training pictures cannot be had: {material.dataset_missing}"
+    pictures = partial(_required, dataset, reason)
+    drawing = partial(_required, material.generator, "there is no checkpoint yet to draw with")
     makers: dict[str, Callable[[], Any]] = {
         "newest": lambda: sheets.newest_sheet(drawing()),
         "timeline": lambda: sheets.timeline(folder, material.generator, config.data.resolution),
