@@ -157,6 +157,7 @@ def _history(
         if driver.state.step < config.train.steps:
             driver.train()
         else:  # stopped between the last checkpoint and its evaluation
+            driver.begin()
             driver.save(samples=False, checkpoint=False, evaluation=True)
         history = _read_history(folder)
     if config.train.steps not in history:

@@ -74,7 +74,7 @@ def evaluate_model(
 def evaluate_pictures(
     pictures: EvaluationPictures, extractor: FeatureExtractor, metrics: Sequence[str]
 ) -> Record:
-    """Measures pictures against real ones by :data:`~sagan.evaluation.measures.METRICS`.
+    """Measures pictures against real ones; ``metrics`` are keys in :data:`METRICS`.
 
     Features of stored pictures stay in the cache; those of generated ones until all is measured,
     so that the same call continues after an interruption.
@@ -143,10 +143,9 @@ def _neighbour_sheet(
 
 def _numbered_as(class_names: Sequence[str], pictures: PictureSet) -> np.ndarray:
     """Labels by the numbers of these class names; -1 where a name is not among them."""
-    number = {name: label for label, name in enumerate(class_names or [""])}
-    return np.array([number.get(name, -1) for name in pictures.class_names or [""]])[
-        pictures.labels
-    ]
+    numbers = {name: number for number, name in enumerate(class_names or [""])}
+    labels = [numbers.get(name, -1) for name in pictures.class_names or [""]]
+    return np.array(labels)[pictures.labels]
 
 
 def _floor(

@@ -63,8 +63,8 @@ class Metric:
     """In a few words, for the help."""
     better: Better
     measure: Callable[[Reference, Features, Measurement], Sequence[Reading]]
-    """Takes the real side, the other side and what takes notes; gives a reading for each title, or
-    none where it cannot."""
+    """(real side, side to judge, where notes go) -> a reading for each title; none where it cannot
+    be measured."""
     protocol: str = ""
     """What the numbers depend on besides the features."""
     needs_reference: bool = True

@@ -29,7 +29,7 @@ class EvaluationPictures:
     identity: Mapping[str, Setting]
     """Whose pictures are judged: kind, path, step."""
     protocol: Mapping[str, Setting]
-    """How the pictures of both sides come about."""
+    """How the pictures of both sides are made or chosen."""
     sets: Sequence[PictureSet]
     """The pictures to judge, a set per repeat."""
     seeds: Sequence[str]

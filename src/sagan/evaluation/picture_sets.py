@@ -1,4 +1,4 @@
-"""What is measured: generated or stored pictures behind one face."""
+"""What is measured: generated or stored pictures, read in the same way."""
 
 import hashlib
 from collections.abc import Callable, Sequence

@@ -34,7 +34,7 @@ class Value:
     """Standard deviation over the subsets or splits of a repeat, mean over the repeats; None where
     the number has none."""
     floor: float | None
-    """The same number for two disjoint random sets of real pictures; None where it was not had."""
+    """The same number for two disjoint random sets of real pictures; None if not measured."""
     better: Better
     """Which direction is better."""
 
@@ -55,13 +55,13 @@ class Record:
     neighbours: Sequence[Mapping[str, float | int | str]] = ()
     """Generated pictures, each with its nearest real one."""
     notes: Sequence[str] = ()
-    """What a reader should know besides."""
+    """Remarks for the reader."""
     seeds: Sequence[str] = ()
     """Seeds of the pictures, a range per repeat."""
     versions: Mapping[str, str] = field(default_factory=dict)
-    """Of the libraries."""
+    """Versions of the libraries."""
     command: str = ""
-    """What was typed."""
+    """The command as it was typed."""
     date: str = ""
     """ISO 8601 day."""
     seconds: float = 0.0

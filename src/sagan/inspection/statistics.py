@@ -1,7 +1,7 @@
 """How widely and how far each attention layer looks, class by class."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -168,7 +168,7 @@ def measure_network(
     spreads: dict[Place, dict[str, Spread]] = {place: {} for place in model.attention_layers(layer)}
     with progress(f"Measuring the {model.kind}", len(inputs)) as advance:
         for label, given in inputs.items():
-            for place, spread in _class_spreads(model, given, label, layer):
+            for place, spread in _class_spreads(model, given, label, layer).items():
                 spreads[place][names[label]] = spread
             advance()
     found = []
@@ -190,7 +190,7 @@ def measure_network(
 
 def _class_spreads(
     model: TrainedNetwork, given: Tensor, label: int, layer: int | str | None
-) -> Iterator[tuple[Place, Spread]]:
+) -> dict[Place, Spread]:
     layers = model.attention_layers(layer)
     parts: dict[Place, list[Spread]] = {place: [] for place in layers}
     batches = given.split(_BATCH)
@@ -200,8 +200,8 @@ def _class_spreads(
         for place, attention in layers.items():
             rows_of = partial(explicit_rows, attention, seen[place])
             parts[place].append(attention_spread(rows_of, place.side))
-    for place, spreads in parts.items():
-        yield place, _mean(spreads, [len(batch) for batch in batches])
+    sizes = [len(batch) for batch in batches]
+    return {place: _mean(spreads, sizes) for place, spreads in parts.items()}
 
 
 def _mean(spreads: list[Spread], weights: list[int] | None = None) -> Spread:

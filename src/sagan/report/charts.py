@@ -72,22 +72,22 @@ def draw_charts(history: History) -> list[Chart]:
     chosen = [
         (
             "Losses",
-            "The two networks play against each other, so none of these needs to fall. Good runs "
-            "hover; a discriminator loss that stays at 0 means that it has won.",
+            "The two networks play against each other, so none of these needs to fall. In good "
+            "runs they change little; a discriminator loss that stays at 0 means that it has won.",
             _titled(curves, _LOSSES),
             True,
         ),
         (
             "Attention gamma",
-            "How strongly each attention layer is mixed in: 0 at the start, off; away from 0, in "
-            "either direction, the network has found a use for it.",
+            "The weight of each attention layer: 0 at the start, which is off. Values away from 0, "
+            "above or below, show that the network uses it.",
             gammas,
             False,
         ),
         (
             "Variety within a class",
-            f"1 is as varied as real pictures. A fall towards 0 is collapse; the dashed line at "
-            f"{COLLAPSED_VARIETY} is where this report calls it so.",
+            "1 is as varied as real pictures. A fall towards 0 is collapse; below the dashed line "
+            f"at {COLLAPSED_VARIETY} this report calls it so.",
             _titled(curves, {"variety": "variety"}),
             False,
         ),

@@ -28,7 +28,6 @@ ATTENTION_FIGURES = 3
 REAL_FIGURES = 2
 
 _Chosen = TypeVar("_Chosen")
-
 _GAP = 2  # padding of sagan.images.grid
 
 
