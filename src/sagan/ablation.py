@@ -169,8 +169,9 @@ def _history(
 
 
 def _read_history(folder: Path) -> MetricsByStep:
-    found = log_records(folder)
-    return {record["step"]: record["evaluation"] for record in found if "evaluation" in record}
+    return {
+        line["step"]: line["evaluation"] for line in log_records(folder) if "evaluation" in line
+    }
 
 
 def _summary_row(variant: Variant, histories: Sequence[MetricsByStep]) -> dict[str, str | float]:

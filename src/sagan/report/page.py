@@ -15,6 +15,7 @@ from sagan import config as settings
 from sagan.config import Config
 from sagan.data import Dataset, load_dataset
 from sagan.errors import SaganError, printable
+from sagan.inspection import attention_timeline
 from sagan.inspection.timeline_figure import require_matplotlib
 from sagan.report import sheets, verdict
 from sagan.report.charts import draw_charts
@@ -133,13 +134,14 @@ def _facts(material: Material) -> dict[str, Any]:
     reason = f"the training pictures cannot be had: {material.dataset_missing}"
     pictures = partial(_required, dataset, reason)
     drawing = partial(_required, material.generator, "there is no checkpoint yet to draw with")
+    growth = "Gamma, entropy and the map of one point, checkpoint by checkpoint"
     makers: dict[str, Callable[[], Any]] = {
         "newest": lambda: sheets.newest_sheet(drawing()),
         "timeline": lambda: sheets.timeline(folder, material.generator, config.data.resolution),
         "charts": lambda: draw_charts(history),
         "attention": lambda: sheets.attention_figures(drawing()),
         "attention_real": lambda: sheets.attention_to_real(load_discriminator(folder), pictures()),
-        "attention_time": lambda: sheets.attention_over_time(folder),
+        "attention_time": lambda: [sheets.embedded(attention_timeline(folder), growth)],
         "walks": lambda: walks(drawing()),
         "neighbours": lambda: find_neighbours(drawing(), pictures()),
     }

@@ -12,7 +12,6 @@ from PIL import Image
 from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.images import png_bytes
-from sagan.inspection import attention_timeline
 from sagan.sampling.generator import (
     TrainedDiscriminator,
     TrainedGenerator,
@@ -132,16 +131,6 @@ def attention_to_real(discriminator: TrainedDiscriminator, dataset: Dataset) -> 
         words = f"Where five points of training picture {row} look, as heat maps"
         figures.append(embedded(discriminator.attention(dataset.images[row], label).figure, words))
     return figures
-
-
-def attention_over_time(folder: Path) -> list[Picture]:
-    """How the generator's attention grew over the checkpoints of a run.
-
-    Raises:
-        SaganError: There is no checkpoint, or the generator has no attention.
-    """
-    description = "Gamma, entropy and the map of one point, checkpoint by checkpoint"
-    return [embedded(attention_timeline(folder), description)]
 
 
 def spread(items: Sequence[_Chosen], count: int) -> list[_Chosen]:
