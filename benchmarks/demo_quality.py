@@ -24,7 +24,7 @@ from torch.nn import functional as F
 import sagan
 from sagan.data.avatars import CLASS_NAMES, load_avatars
 from sagan.data.dataset import Split
-from sagan.evaluation.features import extract, load_extractor
+from sagan.evaluation.features import load_extractor
 from sagan.evaluation.metrics import frechet_distance, kernel_distance
 from sagan.images import to_float
 from sagan.sampling.generator import TrainedGenerator
@@ -95,11 +95,11 @@ def main() -> None:
     begin = time.perf_counter()
     generator = sagan.load_generator(model)
     extractor = load_extractor()
-    real, other = (
-        extract(extractor, balanced(generator.resolution, COUNT, seed=seed)) for seed in (77, 78)
-    )
     images = generated(generator)
-    fake = extract(extractor, images)
+    pictures = [balanced(generator.resolution, COUNT, seed=seed) for seed in (77, 78)]
+    real, other, fake = (
+        extractor(torch.tensor(some))[0].numpy() for some in (*pictures, images)
+    )
     labels = labels_of(COUNT)
     within = {}
     for name in FAMILIES:

@@ -178,7 +178,7 @@ def test_classes_are_matched_by_name_and_small_ones_left_out(extractor):
     judged = replace(noise(60, seed=1, classes=3), class_names=("c", "unheard", "a"))
     record = evaluate_pictures(both(judged, real), extractor, ("intra", "accuracy"))
     assert record.details["intra-class FD (Pooled)"].keys() == {"a", "c"}
-    assert record.notes == ["left out of the distance within classes for want of pictures: b"]
+    assert record.notes == ["distance within classes without b: too few pictures"]
 
 
 def test_few_pictures_are_measured_with_a_warning(extractor):

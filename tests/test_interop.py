@@ -95,7 +95,7 @@ def test_files_as_the_repositories_write_them(name, tmp_path):
 @pytest.mark.parametrize("name", ["mmgen_nosn_32", "mmgen_sn_32"])
 def test_relu_in_place_is_a_choice(name, tmp_path):
     paths = golden(name)
-    networks = opened([paths["G"], paths["D"]], tmp_path, relu_shortcut=True)
+    networks = opened([paths["G"], paths["D"]], tmp_path, shortcut_input="relu")
     require_equal(*networks, load_file(paths["io"]), logits="logits_inplace_relu")
 
 
@@ -110,7 +110,7 @@ def test_colours_are_a_choice(tmp_path):
 def test_batch_norm_eps_and_gains_are_choices(tmp_path):
     paths = golden("biggan_32")
     expected = load_file(paths["io"])
-    for choices in ({"batch_norm_eps": 1e-2}, {"absolute_gains": True}):
+    for choices in ({"batch_norm_eps": 1e-2}, {"gain_offset": 0.0}):
         generator, _ = opened([paths["G"], paths["D"]], tmp_path, **choices)
         images = generator(expected["latents"], expected["labels"])
         assert (images - expected["images_out"]).abs().max() > 1e-3

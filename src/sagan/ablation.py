@@ -1,7 +1,5 @@
 """The paper's experiments: runs that differ in one choice, measured alike, in one table."""
 
-from __future__ import annotations
-
 import csv
 import io
 import statistics
@@ -33,7 +31,7 @@ PLACES = (8, 16, 32, 64)
 """Resolutions of the paper's Table 1."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Variant:
     """One of the runs to compare."""
 
@@ -60,66 +58,42 @@ def variants(config: Config, axis: Axis) -> tuple[Variant, ...]:
 
 
 def _attention_axis(config: Config) -> tuple[Variant, ...]:
-    def changed(places: tuple[int, ...], form: AttentionForm) -> Config:
-        return replace(
-            config,
-            generator=replace(config.generator, attention=places, attention_form=form),
-            discriminator=replace(
-                config.discriminator,
-                attention=places,
-                attention_form=form,
-                attention_blocks=(),
-            ),
-        )
+    def changed(form: AttentionForm, *places: int) -> Config:
+        both = {"attention": places, "attention_form": form}
+        generator = replace(config.generator, **both)
+        discriminator = replace(config.discriminator, attention_blocks=(), **both)
+        return replace(config, generator=generator, discriminator=discriminator)
 
     lowest = max(8, config.discriminator.final_resolution)
     places = [place for place in PLACES if lowest <= place <= config.data.resolution // 2]
-    forms: tuple[tuple[AttentionForm, str], ...] = (
-        ("attention", "self-attention"),
-        ("residual", "residual block"),
-    )
-    return (
-        Variant(name="none", explanation="no attention", config=changed((), "attention")),
-        *(
-            Variant(
-                name=f"{form}-{place}",
-                explanation=f"{words} at {place} x {place} in both networks",
-                config=changed((place,), form),
-            )
-            for form, words in forms
-            for place in places
-        ),
-    )
+    forms: dict[AttentionForm, str] = {"attention": "self-attention", "residual": "residual block"}
+    found = [Variant("none", "no attention", changed("attention"))]
+    for form, words in forms.items():
+        for place in places:
+            explanation = f"{words} at {place} x {place} in both networks"
+            found.append(Variant(f"{form}-{place}", explanation, changed(form, place)))
+    return tuple(found)
 
 
 def _normalization_axis(config: Config) -> tuple[Variant, ...]:
     rate, other = config.optimizer.generator_lr, config.optimizer.discriminator_lr
     two = (rate, other) if rate != other else (rate / 2, 2 * rate)
 
-    def changed(generator: bool, rates: tuple[float, float]) -> Config:
-        return replace(
+    def variant(name: str, generator: bool, words: str, rates: tuple[float, float]) -> Variant:
+        changed = replace(
             config,
             generator=replace(config.generator, spectral_norm=generator),
             discriminator=replace(config.discriminator, spectral_norm=True),
             optimizer=replace(config.optimizer, generator_lr=rates[0], discriminator_lr=rates[1]),
         )
+        networks = "both networks" if generator else "the discriminator"
+        return Variant(name, f"spectral norm in {networks}, {words}", changed)
 
+    one = f"one learning rate {rate:g}"
     return (
-        Variant(
-            name="discriminator",
-            explanation=f"spectral norm in the discriminator, one learning rate {rate:g}",
-            config=changed(False, (rate, rate)),
-        ),
-        Variant(
-            name="both",
-            explanation=f"spectral norm in both networks, one learning rate {rate:g}",
-            config=changed(True, (rate, rate)),
-        ),
-        Variant(
-            name="both-two-rates",
-            explanation=f"spectral norm in both networks, learning rates {two[0]:g} and {two[1]:g}",
-            config=changed(True, two),
-        ),
+        variant("discriminator", False, one, (rate, rate)),
+        variant("both", True, one, (rate, rate)),
+        variant("both-two-rates", True, f"learning rates {two[0]:g} and {two[1]:g}", two),
     )
 
 
@@ -136,14 +110,7 @@ def run_ablation(
 
     Finished runs are kept and unfinished ones continued, so that the same call goes on after an
     interruption. Writes ``table.csv``, ``table.md`` and ``curves.png`` into the folder.
-
-    Args:
-        config: What the variants have in common.
-        axis: What is compared.
-        folder: Holds a run folder per variant and seed.
-        evaluate: Measures an averaged generator.
-        seeds: A run of each variant with each.
-        points: Measurements of a run, evenly spaced.
+    ``evaluate`` measures an averaged generator, ``points`` times in a run, evenly spaced.
 
     Returns:
         The table in Markdown.
@@ -176,13 +143,21 @@ def run_ablation(
 def _history(
     config: Config, folder: Path, evaluate: Callable[[TrainedGenerator, Dataset], dict[str, float]]
 ) -> MetricsByStep:
-    _require_same_evaluation(config, folder)
+    begun = folder / "config.toml"
+    if begun.exists() and (
+        fields := settings.differences(settings.load(begun).evaluation, config.evaluation)
+    ):
+        raise SaganError(
+            f"{folder} was measured differently: evaluation.{', evaluation.'.join(fields)}; "
+            "choose another --run or the settings it was begun with"
+        )
     driver = Driver(config, folder, evaluate)
     history = _read_history(folder)
     if config.train.steps not in history:
         if driver.state.step < config.train.steps:
             driver.train()
         else:  # stopped between the last checkpoint and its evaluation
+            driver.begin()
             driver.save(samples=False, checkpoint=False, evaluation=True)
         history = _read_history(folder)
     if config.train.steps not in history:
@@ -193,32 +168,19 @@ def _history(
     return history
 
 
-def _require_same_evaluation(config: Config, folder: Path) -> None:
-    """Refuses to set numbers side by side that were measured in two ways."""
-    begun = folder / "config.toml"
-    if not begun.exists():
-        return
-    if fields := settings.differences(settings.load(begun).evaluation, config.evaluation):
-        raise SaganError(
-            f"{folder} was measured differently: evaluation.{', evaluation.'.join(fields)}; "
-            "choose another --run or the settings it was begun with"
-        )
-
-
 def _read_history(folder: Path) -> MetricsByStep:
-    found = log_records(folder)
-    return {record["step"]: record["evaluation"] for record in found if "evaluation" in record}
+    return {
+        line["step"]: line["evaluation"] for line in log_records(folder) if "evaluation" in line
+    }
 
 
 def _summary_row(variant: Variant, histories: Sequence[MetricsByStep]) -> dict[str, str | float]:
     """Numbers at the end, mean and standard deviation over the seeds, and the best on the way."""
     size = {"resolution": variant.config.data.resolution, "num_classes": 0}
-    networks = {
-        "G": make_generator(variant.config.generator, **size),
-        "D": make_discriminator(variant.config.discriminator, **size),
-    }
+    generator = make_generator(variant.config.generator, **size)
+    discriminator = make_discriminator(variant.config.discriminator, **size)
     row: dict[str, str | float] = {"variant": variant.name, "what": variant.explanation}
-    for name, network in networks.items():
+    for name, network in (("G", generator), ("D", discriminator)):
         count = sum(parameter.numel() for parameter in network.parameters())
         row[f"parameters of {name}, class tables aside"] = count
     for name in histories[0][max(histories[0])]:
@@ -229,9 +191,8 @@ def _summary_row(variant: Variant, histories: Sequence[MetricsByStep]) -> dict[s
         metric = metric_of(name)
         best = {"higher": max, "lower": min}.get(metric.better) if metric else None
         if best is not None:
-            row[f"{name}, best of all"] = best(
-                numbers[name] for history in histories for numbers in history.values()
-            )
+            numbers = [found[name] for history in histories for found in history.values()]
+            row[f"{name}, best of all"] = best(numbers)
     return row
 
 
@@ -260,9 +221,7 @@ def _cell(value: str | float) -> str:
 def draw_curves(histories: dict[str, list[MetricsByStep]], path: Path) -> None:
     """Draws every number over the steps: a line per variant, the range over the seeds around it.
 
-    Args:
-        histories: By variant, one per seed.
-        path: The PNG to write.
+    ``histories`` holds one per seed by variant; ``path`` is the PNG to write.
     """
     from matplotlib.figure import Figure
 
@@ -277,9 +236,8 @@ def draw_curves(histories: dict[str, list[MetricsByStep]], path: Path) -> None:
             steps = sorted(set.intersection(*(set(history) for history in seeds)))
             values = np.array([[history[step][name] for step in steps] for history in seeds])
             (line,) = axes.plot(steps, values.mean(axis=0), marker="o", label=variant)
-            axes.fill_between(
-                steps, values.min(axis=0), values.max(axis=0), alpha=0.15, color=line.get_color()
-            )
+            lowest, highest = values.min(axis=0), values.max(axis=0)
+            axes.fill_between(steps, lowest, highest, alpha=0.15, color=line.get_color())
         axes.set(title=name, xlabel="step")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)

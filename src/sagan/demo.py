@@ -1,7 +1,5 @@
 """The demonstration: train on the built-in avatars, then draw what was learned."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys
@@ -20,11 +18,9 @@ ATTENTION_SEED = 7
 
 
 def run_demo(folder: Path, steps: int | None = None) -> str:
-    """Trains the preset ``avatars32`` in ``folder``, draws a grid and an attention picture.
+    """Trains the preset ``avatars32`` in a run folder, draws a grid and an attention picture.
 
-    Args:
-        folder: The run folder; an interrupted demonstration continues there.
-        steps: Generator updates instead of the preset's.
+    An interrupted demonstration continues there. ``steps`` replaces the preset's.
 
     Returns:
         The summary, also written to ``summary.txt``: what was measured, where the pictures are,
@@ -77,13 +73,11 @@ def _measured(driver: Driver, outcome: Outcome, generator: TrainedGenerator) -> 
         lines[0] += f", {outcome.seconds:.0f} s now at {outcome.images_per_second:.0f} images/s"
     last = next(line for line in reversed(driver.run.records()) if "generator" in line)
     gammas = ", ".join(f"{k.split('_')[0]} {v:+.2f}" for k, v in last.items() if "gamma" in k)
-    lines.append(
+    return [
+        *lines,
         f"last losses: real {last['discriminator_real']:.2f}, "
         f"fake {last['discriminator_fake']:.2f}, generator {last['generator']:+.2f}; "
-        f"attention gamma: {gammas}"
-    )
-    lines.append(
+        f"attention gamma: {gammas}",
         f"variety within a class: {variety(generator, driver.dataset):.0%} of the real pictures'"
-        " (spread of a pixel, mean over the classes)"
-    )
-    return lines
+        " (spread of a pixel, mean over the classes)",
+    ]

@@ -70,8 +70,8 @@ def convert(
         )
     choices = Choices(
         bgr=None if colours is None else colours == "bgr",
-        relu_shortcut=relu_in_place,
-        absolute_gains=absolute_gains,
+        shortcut_input=None if relu_in_place is None else ("relu" if relu_in_place else "raw"),
+        gain_offset=None if absolute_gains is None else float(not absolute_gains),
         batch_norm_eps=batch_norm_eps,
     )
     names = _lines(class_names) if class_names else ()

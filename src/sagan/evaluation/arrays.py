@@ -1,7 +1,5 @@
 """Features as arrays: read in pieces, checked, and a fixed choice of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,17 +7,17 @@ import numpy as np
 from sagan.errors import SaganError
 
 PIECE_ROWS = 1024
-"""Of a piece."""
+"""Rows read at a time."""
 FLOAT32_SHARE = 1e-6
-"""A smaller share than this is lost in features computed in float32."""
+"""Relative differences below this are rounding errors of float32."""
 MANIFOLD_PICTURES = 10_000
-"""At most so many make a manifold."""
+"""Most pictures in a manifold."""
 PROBED_PICTURES = 1000
-"""At most so many are asked for their nearest neighbours."""
+"""Most pictures whose nearest neighbours are searched."""
 
 
 def pieces(features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Some of the rows after another: which they are, and the features, checked."""
+    """Reads features piece by piece: which rows they are, and the features, checked."""
     for start in range(0, len(features), PIECE_ROWS):
         rows = slice(start, min(start + PIECE_ROWS, len(features)))
         yield rows, checked(features[rows])
@@ -29,10 +27,7 @@ def checked(features: np.ndarray) -> np.ndarray:
     """The same in float64, checked."""
     features = np.asarray(features, dtype=np.float64)
     if not np.isfinite(features).all():
-        raise SaganError(
-            "some features are NaN or infinite; check the network and the file they come from, "
-            "and compute them again"
-        )
+        raise SaganError("features are NaN or infinite; check the network and compute them again")
     return features
 
 

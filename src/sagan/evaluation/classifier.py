@@ -1,7 +1,5 @@
 """A linear classifier in closed form: which class features are of."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +10,12 @@ from sagan.evaluation.arrays import FLOAT32_SHARE, pieces
 
 @dataclass(frozen=True, eq=False)
 class LinearClassifier:
-    """Scores features by ``features @ weight.T + bias``; the class of the highest score wins.
-
-    Args:
-        weight: (classes, D).
-        bias: (classes,).
-    """
+    """Scores features by ``features @ weight.T + bias``; the class of the highest score wins."""
 
     weight: np.ndarray
+    """(classes, D)."""
     bias: np.ndarray
+    """(classes,)."""
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Classes of features (N, D): int64 (N,)."""

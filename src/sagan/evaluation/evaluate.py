@@ -1,12 +1,11 @@
 """From pictures to a record, in one straight line."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -16,16 +15,10 @@ from sagan.data import Split
 from sagan.errors import SaganError
 from sagan.evaluation.extraction import Features, features_of, features_path
 from sagan.evaluation.features import FeatureExtractor, load_extractor
-from sagan.evaluation.measures import (
-    METRICS,
-    Measurement,
-    known_metrics,
-    measurement_of,
-    metric_of,
-)
+from sagan.evaluation.measures import METRICS, Measurement, known_metrics, measurement_of, metric_of
 from sagan.evaluation.opening import EvaluationPictures, open_pictures
 from sagan.evaluation.picture_sets import PictureSet
-from sagan.evaluation.record import Record, Setting, Value
+from sagan.evaluation.record import Record, Value
 from sagan.evaluation.reference import Reference, reference_of
 from sagan.evaluation.selection import Selection
 from sagan.images import grid
@@ -81,15 +74,10 @@ def evaluate_model(
 def evaluate_pictures(
     pictures: EvaluationPictures, extractor: FeatureExtractor, metrics: Sequence[str]
 ) -> Record:
-    """Measures pictures against real ones.
+    """Measures pictures against real ones; ``metrics`` are keys in :data:`METRICS`.
 
     Features of stored pictures stay in the cache; those of generated ones until all is measured,
     so that the same call continues after an interruption.
-
-    Args:
-        pictures: Both sides.
-        extractor: Turns them into features.
-        metrics: Keys in :data:`~sagan.evaluation.measures.METRICS`.
 
     Raises:
         SaganError: A side has fewer than two pictures, or features are not finite.
@@ -106,64 +94,58 @@ def evaluate_pictures(
         labels = _numbered_as(reference.class_names, one)
         measurements.append(measurement_of(reference, fake._replace(labels=labels), metrics))
     floor, floor_pictures = _floor(reference, len(judged), metrics)
-    if pictures.seeds:
-        for one in pictures.sets:
-            features_path(one, extractor).unlink(missing_ok=True)
+    for one in pictures.sets if pictures.seeds else ():
+        features_path(one, extractor).unlink(missing_ok=True)
     notes = [*pictures.notes, *(note for found in measurements for note in found.notes)]
-    neighbours = _neighbour_rows(measurements[0], judged)
     return Record(
         subject={**pictures.identity, "fingerprint": judged.fingerprint},
-        protocol=_protocol(pictures, extractor, metrics, floor_pictures),
+        protocol={
+            "extractor": extractor.name,
+            "extractor_weights_sha256": extractor.weights_sha256,
+            "feature_resize": extractor.resize,
+            "quantisation": "uint8",
+            **pictures.protocol,
+            "real_pictures": 0 if real is None else len(real),
+            "fake_pictures": len(judged),
+            "floor_pictures": floor_pictures,
+            **{f"{key}_over": METRICS[key].protocol for key in metrics if METRICS[key].protocol},
+        },
         values=_values(measurements, floor),
         details=_mean_details(measurements),
-        neighbours=neighbours,
+        neighbours=_neighbour_rows(measurements[0], judged),
         notes=list(dict.fromkeys(notes)),
         seeds=pictures.seeds,
         versions={name: importlib.metadata.version(name) for name in ("sagan", "torch", "numpy")},
         date=date.today().isoformat(),
         seconds=round(time.monotonic() - begin, 1),
-        neighbour_sheet=_neighbour_sheet(neighbours, judged, real),
+        neighbour_sheet=_neighbour_sheet(measurements[0], judged, real),
     )
 
 
-def _protocol(
-    pictures: EvaluationPictures,
-    extractor: FeatureExtractor,
-    metrics: Sequence[str],
-    floor_pictures: int,
-) -> dict[str, Setting]:
-    return {
-        "extractor": extractor.name,
-        "extractor_weights_sha256": extractor.weights_sha256,
-        "feature_resize": extractor.resize,
-        "quantisation": "uint8",
-        **pictures.protocol,
-        "real_pictures": 0 if pictures.real is None else len(pictures.real),
-        "fake_pictures": len(pictures.sets[0]),
-        "floor_pictures": floor_pictures,
-        **{f"{key}_over": METRICS[key].protocol for key in metrics if METRICS[key].protocol},
-    }
+def _neighbour_rows(found: Measurement, judged: PictureSet) -> list[dict[str, float | int | str]]:
+    classes = np.array(judged.class_names or [""])[judged.labels]
+    return [
+        {"picture": row, "class": str(classes[row]), "real_picture": other, "distance": distance}
+        for row, other, distance in found.neighbours
+    ]
 
 
 def _neighbour_sheet(
-    pairs: Sequence[Mapping[str, float | int | str]], judged: PictureSet, real: PictureSet | None
+    found: Measurement, judged: PictureSet, real: PictureSet | None
 ) -> np.ndarray | None:
-    if real is None or not pairs:
+    if real is None or not found.neighbours:
         return None
-    pairs = sorted(pairs, key=lambda pair: float(pair["distance"]))
-    above, below = (
-        [side.read(int(pair[row]), int(pair[row]) + 1) for pair in pairs]
-        for side, row in ((judged, "picture"), (real, "real_picture"))
-    )
+    pairs = sorted(found.neighbours, key=lambda pair: pair[2])
+    above = [judged.read(row, row + 1) for row, _, _ in pairs]
+    below = [real.read(row, row + 1) for _, row, _ in pairs]
     return grid(np.concatenate(above + below), len(pairs))
 
 
 def _numbered_as(class_names: Sequence[str], pictures: PictureSet) -> np.ndarray:
     """Labels by the numbers of these class names; -1 where a name is not among them."""
-    if not class_names or not pictures.class_names:
-        return np.full(len(pictures), 0 if not class_names and not pictures.class_names else -1)
-    number = {name: label for label, name in enumerate(class_names)}
-    return np.array([number.get(name, -1) for name in pictures.class_names])[pictures.labels]
+    numbers = {name: number for number, name in enumerate(class_names or [""])}
+    labels = [numbers.get(name, -1) for name in pictures.class_names or [""]]
+    return np.array(labels)[pictures.labels]
 
 
 def _floor(
@@ -184,12 +166,7 @@ def _floor(
         rows, others = np.sort(order[:half]), np.sort(order[half : 2 * half])
         first = Features(features[rows], logits[:0], labels[rows])  # nothing reads real logits
         second = Features(features[others], logits[others], labels[others])
-        one = Reference(
-            features=first,
-            class_names=reference.class_names,
-            extractor=reference.extractor,
-            cache=None,
-        )
+        one = replace(reference, features=first, cache=None)
         for name in missing:
             values = measurement_of(one, second, [name]).values
             known[name] = {title: reading.value for title, reading in values.items()}
@@ -225,15 +202,3 @@ def _mean_details(measurements: Sequence[Measurement]) -> dict[str, dict[str, fl
         for name, first in measurements[0].values.items()
         if first.by_class
     }
-
-
-def _neighbour_rows(found: Measurement, pictures: PictureSet) -> list[dict[str, float | int | str]]:
-    return [
-        {
-            "picture": row,
-            "class": pictures.class_names[pictures.labels[row]] if pictures.class_names else "",
-            "real_picture": other,
-            "distance": distance,
-        }
-        for row, other, distance in found.neighbours
-    ]

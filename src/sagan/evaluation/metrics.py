@@ -19,8 +19,6 @@ What is compared with several sets is fitted once: a :class:`Gaussian`, a :class
 >>> distances = [frechet_distance(reference, other) for other in (real, fake)]
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -41,17 +39,14 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Gaussian:
-    """A normal distribution; its covariance is ``factor.T @ factor``.
-
-    Args:
-        mean: (D,).
-        factor: (min(N, D), D).
-        count: N, the number of features it was fitted to.
-    """
+    """A normal distribution; its covariance is ``factor.T @ factor``."""
 
     mean: np.ndarray
+    """(D,)."""
     factor: np.ndarray
+    """(min(N, D), D)."""
     count: int
+    """N, the number of features it was fitted to."""
 
 
 def fit_gaussian(features: np.ndarray) -> Gaussian:
@@ -123,19 +118,14 @@ def kernel_distance(
     if size < 2:
         raise SaganError(f"the kernel distance needs at least 2 pictures, here {size}; give more")
     random = np.random.RandomState(seed)
-    values = [
-        _squared_discrepancy(
-            checked(first[random.choice(len(first), size, replace=False)]),
-            checked(second[random.choice(len(second), size, replace=False)]),
+    values = []
+    for _ in range(subsets):
+        x, y = (
+            checked(side[random.choice(len(side), size, replace=False)]) for side in (first, second)
         )
-        for _ in range(subsets)
-    ]
+        within = _mean_off_diagonal(_kernel(x, x)) + _mean_off_diagonal(_kernel(y, y))
+        values.append(float(within - 2 * _kernel(x, y).mean()))
     return Estimate(float(np.mean(values)), float(np.std(values)))
-
-
-def _squared_discrepancy(first: np.ndarray, second: np.ndarray) -> float:
-    within = _mean_off_diagonal(_kernel(first, first)) + _mean_off_diagonal(_kernel(second, second))
-    return float(within - 2 * _kernel(first, second).mean())
 
 
 def _kernel(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -221,15 +211,13 @@ def nearest_neighbours(
 class Manifold:
     """Where features lie: the union of balls around them that reach to their neighbours.
 
-    Args:
-        features: (N, D).
-        neighbour_distances: (N, K), of each feature to its K nearest others, ascending.
-
     Source: Kynkäänniemi et al. 2019, section 2.
     """
 
     features: np.ndarray
+    """(N, D)."""
     neighbour_distances: np.ndarray
+    """(N, K), of each feature to its K nearest others, ascending."""
 
     def radii(self, neighbours: int) -> np.ndarray:
         """Radii (N,) of the balls that reach to the given neighbour, 1 to K."""

@@ -1,7 +1,5 @@
 """Opens what is measured: pictures to judge, and the real ones to compare them with."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,6 @@ from sagan.evaluation.picture_sets import PictureSet, generated, proportional_la
 from sagan.evaluation.record import Setting
 from sagan.evaluation.selection import SEEDS_PER_REPEAT, Selection
 from sagan.nn.averaging import STATISTICS_BATCH_SIZE, STATISTICS_BATCHES
-from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.run import load_checkpoint
 from sagan.sampling.generator import TrainedGenerator, averaged_part, generator_of
 from sagan.system.device import pick_device
@@ -32,7 +29,7 @@ class EvaluationPictures:
     identity: Mapping[str, Setting]
     """Whose pictures are judged: kind, path, step."""
     protocol: Mapping[str, Setting]
-    """How the pictures of both sides come about."""
+    """How the pictures of both sides are made or chosen."""
     sets: Sequence[PictureSet]
     """The pictures to judge, a set per repeat."""
     seeds: Sequence[str]
@@ -51,7 +48,7 @@ def open_pictures(
     Args:
         subject: Run folder, checkpoint, exported file, folder of pictures, or packed file.
         selection: Which pictures; repeat r of a model has the seeds from r million on.
-        metrics: What is to be measured; stored pictures need others beside them for most.
+        metrics: What is to be measured; most need real pictures too.
         device: Where a model draws.
 
     Raises:
@@ -71,12 +68,13 @@ def open_pictures(
     judged = open_source(subject, selection.resolution)
     resolution, real = judged.images.shape[-1], None
     if selection.against is not None:
-        real = _real(selection, None, resolution)
-        _require_size(subject, resolution, real)
+        real = _real(subject, selection, None, resolution)
     return EvaluationPictures(
         identity={"kind": "pictures", "path": subject, "step": None},
         protocol={
-            **_real_protocol(real, selection, resolution),
+            "resolution": resolution,
+            "real": None if real is None else real.fingerprint,
+            "real_split": None if real is None else selection.split,
             "labels": "as stored",
             "weights": None,
             "batch_norm": None,
@@ -92,56 +90,53 @@ def open_pictures(
 def _model_pictures(subject: str, selection: Selection, device: str) -> EvaluationPictures:
     checkpoint, _ = load_checkpoint(subject)
     raw, truncation = selection.raw, selection.truncation
-    generator = _generator(subject, checkpoint, raw).to(pick_device(device))
-    real = _real(selection, checkpoint.config.data, generator.resolution)
-    _require_size(subject, generator.resolution, real)
+    if raw and "generator_ema" not in checkpoint.parts:
+        raise SaganError(f"{subject} holds one set of weights only; leave --raw out")
+    generator = generator_of(checkpoint, "generator" if raw else averaged_part(checkpoint))
+    generator.to(pick_device(device))
+    real = _real(subject, selection, checkpoint.config.data, generator.resolution)
     labels, rule = labels_as_in(real, generator, selection.samples)
     firsts = [repeat * SEEDS_PER_REPEAT for repeat in range(selection.repeats)]
     return EvaluationPictures(
         identity={"kind": "generator", "path": subject, "step": checkpoint.step},
         protocol={
-            **_real_protocol(real, selection, generator.resolution),
+            "resolution": generator.resolution,
+            "real": real.fingerprint,
+            "real_split": selection.split,
             "labels": rule,
             "weights": "raw" if raw else "averaged",
             "batch_norm": "running statistics" if raw else f"statistics of {LATENTS:,} latents",
             "truncation": truncation,
         },
-        sets=[
-            generated(generator, labels, first_seed=first, truncation=truncation)
-            for first in firsts
-        ],
+        sets=[generated(generator, labels, first, truncation) for first in firsts],
         seeds=[f"{first}-{first + selection.samples - 1}" for first in firsts],
         real=stored(real, selection.real_samples),
         notes=_remarks(real=real),
     )
 
 
-def _generator(path: str, checkpoint: Checkpoint, raw: bool) -> TrainedGenerator:
-    if raw and "generator_ema" not in checkpoint.parts:
-        raise SaganError(f"{path} holds one set of weights only; leave --raw out")
-    return generator_of(checkpoint, "generator" if raw else averaged_part(checkpoint))
-
-
-def _real(selection: Selection, learned_from: DataConfig | None, resolution: int) -> Dataset:
-    resolution = selection.resolution or resolution
+def _real(
+    subject: str, selection: Selection, learned_from: DataConfig | None, resolution: int
+) -> Dataset:
+    """The real pictures, of the size of those to judge."""
+    side = selection.resolution or resolution
     if selection.against is not None:
-        return open_source(selection.against, resolution, split=selection.split)
-    assert learned_from is not None
-    return open_source(
-        learned_from.source,
-        resolution,
-        conditional=learned_from.conditional,
-        generated_images=learned_from.generated_images,
-        split=selection.split,
-    )
-
-
-def _require_size(subject: str, resolution: int, real: Dataset) -> None:
+        real = open_source(selection.against, side, split=selection.split)
+    else:
+        assert learned_from is not None
+        real = open_source(
+            learned_from.source,
+            side,
+            conditional=learned_from.conditional,
+            generated_images=learned_from.generated_images,
+            split=selection.split,
+        )
     if real.images.shape[-1] != resolution:
         raise SaganError(
             f"the pictures of {subject} are {resolution} pixels wide, the real ones "
             f"{real.images.shape[-1]}; leave --resolution out"
         )
+    return real
 
 
 def _remarks(**datasets: Dataset | None) -> list[str]:
@@ -150,16 +145,6 @@ def _remarks(**datasets: Dataset | None) -> list[str]:
         for name, dataset in datasets.items()
         if dataset is not None and (dataset.images[:256] == dataset.images[:256, :1]).all()
     ]
-
-
-def _real_protocol(
-    real: Dataset | None, selection: Selection, resolution: int
-) -> dict[str, Setting]:
-    return {
-        "resolution": resolution,
-        "real": None if real is None else real.fingerprint,
-        "real_split": None if real is None else selection.split,
-    }
 
 
 def labels_as_in(real: Dataset, generator: TrainedGenerator, count: int) -> tuple[np.ndarray, str]:

@@ -1,7 +1,5 @@
 """Measuring a generator while it learns."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -22,11 +20,8 @@ def periodic_evaluation(
 ) -> Callable[[TrainedGenerator, Dataset], dict[str, float]]:
     """Prepares what a training run calls from time to time.
 
-    The feature network is loaded at once, so that what is missing is said before the first step.
-
-    Args:
-        config: What to measure.
-        device: Where the feature network runs.
+    The feature network is loaded at once, onto ``device``, so that what is missing is said before
+    the first step.
 
     Returns:
         (generator, real pictures) -> numbers by name; both sides have ``config.samples`` pictures,
@@ -38,7 +33,6 @@ def periodic_evaluation(
     metrics = known_metrics(config.metrics)
     weights = Path(config.weights) if config.weights else None
     extractor = load_extractor(config.extractor, weights=weights, device=device)
-
     reference = cache(lambda real: reference_of(stored(real, config.samples), extractor))
 
     def evaluate(generator: TrainedGenerator, dataset: Dataset) -> dict[str, float]:

@@ -1,15 +1,13 @@
-"""What is measured: generated or stored pictures behind one face."""
-
-from __future__ import annotations
+"""What is measured: generated or stored pictures, read in the same way."""
 
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from sagan.data import Dataset
+from sagan.evaluation.arrays import choice
 from sagan.sampling.generator import TrainedGenerator
 
 
@@ -32,14 +30,11 @@ class PictureSet:
 
 def stored(dataset: Dataset, count: int | None = None) -> PictureSet:
     """Pictures of a dataset: all, or a fixed random choice of ``count`` in their order."""
-    if count is None or count >= len(dataset):
-        rows = np.arange(len(dataset))
-        fingerprint = dataset.fingerprint
-    else:
-        rows = np.sort(np.random.default_rng(0).permutation(len(dataset))[:count])
-        fingerprint = f"{dataset.fingerprint}-{count}"
+    everything = np.arange(len(dataset))
+    rows = everything if count is None else choice(everything, count)
+    all_taken = len(rows) == len(dataset)
     return PictureSet(
-        fingerprint=fingerprint,
+        fingerprint=dataset.fingerprint if all_taken else f"{dataset.fingerprint}-{count}",
         labels=dataset.labels[rows],
         class_names=dataset.class_names,
         read=lambda start, stop: dataset.images[rows[start:stop]],
@@ -49,37 +44,26 @@ def stored(dataset: Dataset, count: int | None = None) -> PictureSet:
 def generated(
     generator: TrainedGenerator,
     labels: np.ndarray,
-    *,
     first_seed: int = 0,
     truncation: float | None = None,
 ) -> PictureSet:
-    """Pictures of a generator, drawn when they are read.
+    """Pictures of a generator, drawn when they are read: picture i has the seed first_seed + i.
 
-    Args:
-        generator: Draws them.
-        labels: int64 (N,); picture i has the seed ``first_seed + i``.
-        first_seed: At least 0.
-        truncation: As for sampling.
+    ``labels`` are int64 (N,), ``first_seed`` is at least 0.
     """
     digest = hashlib.sha256(repr((first_seed, truncation, generator.class_names)).encode())
     digest.update(labels.astype("<i8").data)
     for name, tensor in generator.state_dict().items():
         digest.update(name.encode())
-        digest.update(_bytes(tensor))
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return PictureSet(
         fingerprint=digest.hexdigest()[:16],
         labels=labels,
         class_names=generator.class_names,
         read=lambda start, stop: generator.sample(
-            range(first_seed + start, first_seed + stop),
-            labels[start:stop],
-            truncation=truncation,
+            range(first_seed + start, first_seed + stop), labels[start:stop], truncation=truncation
         ),
     )
-
-
-def _bytes(tensor: Tensor) -> bytes:
-    return tensor.cpu().contiguous().numpy().tobytes()
 
 
 def proportional_labels(shares: Sequence[float] | np.ndarray, count: int) -> np.ndarray:

@@ -1,7 +1,5 @@
 """The pretrained networks: where their weights come from, and how each is built."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 import warnings
@@ -105,9 +103,8 @@ def _inception_network(name: str, weights: Path) -> nn.Module:
     import_torchvision()
     from torch_fidelity import FeatureExtractorInceptionV3
 
-    return _FidelityNetwork(
-        FeatureExtractorInceptionV3(name, ["2048", "logits_unbiased"], str(weights))
-    )
+    outputs = ["2048", "logits_unbiased"]
+    return _FidelityNetwork(FeatureExtractorInceptionV3(name, outputs, str(weights)))
 
 
 def _clip(name: str, weights: Path) -> nn.Module:

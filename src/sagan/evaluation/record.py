@@ -1,7 +1,5 @@
 """Records: numbers together with everything that they depend on."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -36,7 +34,7 @@ class Value:
     """Standard deviation over the subsets or splits of a repeat, mean over the repeats; None where
     the number has none."""
     floor: float | None
-    """The same number for two disjoint random sets of real pictures; None where it was not had."""
+    """The same number for two disjoint random sets of real pictures; None if not measured."""
     better: Better
     """Which direction is better."""
 
@@ -57,13 +55,13 @@ class Record:
     neighbours: Sequence[Mapping[str, float | int | str]] = ()
     """Generated pictures, each with its nearest real one."""
     notes: Sequence[str] = ()
-    """What a reader should know besides."""
+    """Remarks for the reader."""
     seeds: Sequence[str] = ()
     """Seeds of the pictures, a range per repeat."""
     versions: Mapping[str, str] = field(default_factory=dict)
-    """Of the libraries."""
+    """Versions of the libraries."""
     command: str = ""
-    """What was typed."""
+    """The command as it was typed."""
     date: str = ""
     """ISO 8601 day."""
     seconds: float = 0.0
@@ -95,11 +93,10 @@ def write_record(record: Record, path: str | Path) -> Path:
         SaganError: It cannot be written.
     """
     path = Path(path)
+    content = {"format": RECORD_FORMAT, **asdict(record)}
+    del content["neighbour_sheet"]
     try:
-        content = {"format": RECORD_FORMAT, **asdict(record)}
-        del content["neighbour_sheet"]
-        text = json.dumps(content, indent=1, ensure_ascii=False)
-        write_text(path, text + "\n")
+        write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
         raise SaganError(
             f"cannot write the record {path}: {error.strerror or error}; choose another --output"
@@ -135,12 +132,9 @@ def read_record(path: str | Path) -> Record:
 
 def differing_fields(first: Record, second: Record) -> list[str]:
     """Names the fields in which two protocols differ, with both values."""
-    names = [*first.protocol, *(name for name in second.protocol if name not in first.protocol)]
-    return [
-        f"{name} ({first.protocol.get(name)!r} and {second.protocol.get(name)!r})"
-        for name in names
-        if first.protocol.get(name) != second.protocol.get(name)
-    ]
+    names = {**first.protocol, **second.protocol}
+    pairs = {name: (first.protocol.get(name), second.protocol.get(name)) for name in names}
+    return [f"{name} ({a!r} and {b!r})" for name, (a, b) in pairs.items() if a != b]
 
 
 def comparison(records: Sequence[Record]) -> str:
@@ -156,9 +150,15 @@ def comparison(records: Sequence[Record]) -> str:
                 f"{_title(first)} and {_title(other)} were measured differently: "
                 f"{', '.join(fields)}; measure both in the same way to compare them"
             )
-    heading = ["", *(_title(record) for record in records), "real vs real", "better"]
-    rows = [heading, *value_rows(records)]
-    return "\n".join([_aligned(rows), "", *_protocol_lines(first)])
+    rows = [["", *map(_title, records), "real vs real", "better"], *value_rows(records)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for name, *cells in rows:
+        padded = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        lines.append("  ".join([name.ljust(widths[0]), *padded]).rstrip())
+    shown = {k: v[:16] if k.endswith("sha256") else v for k, v in first.protocol.items() if v}  # type: ignore[index]
+    width = max(map(len, shown))
+    return "\n".join([*lines, "", *(f"{name.ljust(width)}  {v}" for name, v in shown.items())])
 
 
 def value_rows(records: Sequence[Record]) -> list[list[str]]:
@@ -173,8 +173,8 @@ def value_rows(records: Sequence[Record]) -> list[list[str]]:
         present = [value for value in values if value is not None]
         floor = next((value.floor for value in present if value.floor is not None), None)
         cells = [ABSENT if value is None else _shown(value) for value in values]
-        floor_cell = ABSENT if floor is None else figure(floor)
-        rows.append([name, *cells, floor_cell, present[0].better])
+        cells.append(ABSENT if floor is None else figure(floor))
+        rows.append([name, *cells, present[0].better])
     return rows
 
 
@@ -202,18 +202,3 @@ def figure(number: float) -> str:
 def _shown(value: Value) -> str:
     spread = value.within if value.spread is None else value.spread
     return figure(value.mean) + ("" if spread is None else f" ± {figure(spread)}")
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *rest in rows:
-        cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
-        lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
-    return "\n".join(lines)
-
-
-def _protocol_lines(record: Record) -> list[str]:
-    shown = {k: v[:16] if k.endswith("sha256") else v for k, v in record.protocol.items() if v}  # type: ignore[index]
-    width = max(map(len, shown))
-    return [f"{name.ljust(width)}  {value}" for name, value in shown.items()]

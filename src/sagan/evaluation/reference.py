@@ -1,7 +1,5 @@
 """The real side of a measurement."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,47 +8,38 @@ from pathlib import Path
 import numpy as np
 
 from sagan.data.dataset import cache_file, read_cached
+from sagan.evaluation import metrics
 from sagan.evaluation.arrays import MANIFOLD_PICTURES, PROBED_PICTURES, choice
 from sagan.evaluation.classifier import LinearClassifier, fit_classifier
 from sagan.evaluation.extraction import Features, features_of, features_path
 from sagan.evaluation.features import FeatureExtractor
-from sagan.evaluation.metrics import (
-    Gaussian,
-    Manifold,
-    fit_gaussian,
-    fit_manifold,
-    nearest_neighbours,
-)
+from sagan.evaluation.metrics import Gaussian, Manifold
 from sagan.evaluation.picture_sets import PictureSet
 
 
 @dataclass(kw_only=True, eq=False)
 class Reference:
-    """Real features, with what depends on them alone: computed once, kept in the cache.
-
-    Args:
-        features: The real side.
-        class_names: () without classes.
-        extractor: Where the features come from.
-        cache: Beginning of the names of files to keep results in; None keeps none.
-    """
+    """Real features, with what depends on them alone: computed once, kept in the cache."""
 
     features: Features
     class_names: tuple[str, ...]
+    """() without classes."""
     extractor: FeatureExtractor
+    """Where the features come from."""
     cache: Path | None
+    """Beginning of the names of files to keep results in; None keeps none."""
 
     @cached_property
     def gaussian(self) -> Gaussian:
         """Of all pictures."""
-        return self._kept("gaussian", lambda: fit_gaussian(self.features.features))
+        return self._kept("gaussian", lambda: metrics.fit_gaussian(self.features.features))
 
     def class_gaussian(self, label: int) -> Gaussian:
         """Of the pictures of one class."""
         rows = self.features.labels == label
         return self._kept(
             f"gaussian-class-{label}",
-            lambda: fit_gaussian(self.features.features[rows]),
+            lambda: metrics.fit_gaussian(self.features.features[rows]),
             # With fewer pictures than dimensions the factor is no smaller than the features.
             worthwhile=np.count_nonzero(rows) > self.features.features.shape[1],
         )
@@ -58,7 +47,7 @@ class Reference:
     @cached_property
     def manifold(self) -> Manifold:
         """Of at most 10,000 pictures."""
-        return fit_manifold(choice(self.features.features, MANIFOLD_PICTURES))
+        return metrics.fit_manifold(choice(self.features.features, MANIFOLD_PICTURES))
 
     @cached_property
     def classifier(self) -> LinearClassifier:
@@ -70,7 +59,7 @@ class Reference:
     def typical_distance(self) -> float:
         """Median distance from a real picture to the nearest other one."""
         probes = choice(self.features.features, PROBED_PICTURES)
-        distances, _ = nearest_neighbours(probes, self.features.features, 2)
+        distances, _ = metrics.nearest_neighbours(probes, self.features.features, 2)
         return float(np.median(distances[:, 1]))
 
     def _kept(
@@ -85,12 +74,11 @@ class Reference:
             with cache_file(path) as file:
                 np.savez(file, mean=gaussian.mean, factor=gaussian.factor, count=gaussian.count)
 
-        return read_cached(path, _read_gaussian, build)
+        def read(path: Path) -> Gaussian:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                return Gaussian(archive["mean"], archive["factor"], int(archive["count"]))
 
-
-def _read_gaussian(path: Path) -> Gaussian:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-        return Gaussian(archive["mean"], archive["factor"], int(archive["count"]))
+        return read_cached(path, read, build)
 
 
 def reference_of(real: PictureSet | None, extractor: FeatureExtractor) -> Reference:

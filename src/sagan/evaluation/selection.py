@@ -1,7 +1,5 @@
 """Which pictures are measured."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from sagan.data import Split

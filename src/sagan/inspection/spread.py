@@ -1,7 +1,5 @@
 """How far and how widely attention reaches, as numbers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,10 +1,8 @@
 """How widely and how far each attention layer looks, class by class."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -14,19 +12,14 @@ import torch
 from torch import Tensor
 
 from sagan.config import Place
-from sagan.data import BUILT_IN, Dataset, load_dataset
+from sagan.data import BUILT_IN, load_dataset
 from sagan.errors import SaganError
 from sagan.images import to_float
 from sagan.inspection.spread import Spread, attention_spread, uniform_spread
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.run import load_checkpoint
 from sagan.sampling.attention import captured_inputs, explicit_rows
-from sagan.sampling.generator import (
-    TrainedGenerator,
-    averaged_part,
-    discriminator_of,
-    generator_of,
-)
+from sagan.sampling.generator import TrainedGenerator, averaged_part, discriminator_of, generator_of
 from sagan.sampling.latents import draw_latents
 from sagan.sampling.network import TrainedNetwork, label_number
 from sagan.system.progress import progress
@@ -41,6 +34,13 @@ _LARGEST_COMPOSED = 64  # side of avatars composed as often as for training, wit
 
 Inputs = Mapping[int, Tensor]
 """Label -> latents (N, latent_dim), or images (N, 3, R, R) in [-1, 1]."""
+
+
+class ShownImages(NamedTuple):
+    """What a discriminator is shown."""
+
+    images: Inputs
+    source: Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,16 +89,24 @@ def attention_statistics(
     checkpoint, _ = load_checkpoint(path)
     numbers = range(max(1, len(checkpoint.class_names)))
     labels = list(numbers) if label is None else [label_number(label, checkpoint.class_names)]
+    networks = networks_of(checkpoint, layer)
     shown = shown_images(checkpoint, labels, count)
-    return tuple(measure_all(networks_of(checkpoint), labels, count, shown, layer))
+    return tuple(measure_all(networks, labels, count, shown, layer))
 
 
-def networks_of(checkpoint: Checkpoint) -> list[TrainedNetwork]:
-    """The generator, and the discriminator where it is there."""
+def networks_of(checkpoint: Checkpoint, layer: int | str | None) -> list[TrainedNetwork]:
+    """The generator and the discriminator, if they have attention (there).
+
+    Raises:
+        SaganError: Neither has.
+    """
     networks: list[TrainedNetwork] = [generator_of(checkpoint, averaged_part(checkpoint))]
     if "discriminator" in checkpoint.parts:
         networks.append(discriminator_of(checkpoint))
-    return networks
+    found = [network for network in networks if network.has_attention(layer)]
+    if not found:
+        networks[0].attention_layers(layer)  # says what is missing
+    return found
 
 
 def measure_all(
@@ -111,23 +119,12 @@ def measure_all(
     """Measures a generator on the first seeds of each class, a discriminator on ``shown``."""
     found: list[LayerStatistics] = []
     for network in networks:
-        if not network.has_attention(layer):
-            continue
         if isinstance(network, TrainedGenerator):
             latents = draw_latents(range(count), network.latent_dim)
             found += measure_network(network, dict.fromkeys(labels, latents), "generated", layer)
         else:
             found += measure_network(network, shown.images, shown.source, layer)
-    if not found:
-        networks[0].attention_layers(layer)  # says what is missing
     return found
-
-
-class ShownImages(NamedTuple):
-    """What a discriminator is shown."""
-
-    images: Inputs
-    source: Source
 
 
 @torch.inference_mode()
@@ -135,11 +132,6 @@ def shown_images(checkpoint: Checkpoint, labels: Sequence[int], count: int) -> S
     """The first pictures of each class of the training data; generated ones where it is not there.
 
     Of large avatars only some are composed, which are others than those learned from.
-
-    Args:
-        checkpoint: Names the data, and holds the generator.
-        labels: Classes.
-        count: Pictures of each.
     """
     data = checkpoint.config.data
     if data.source in BUILT_IN and data.resolution > _LARGEST_COMPOSED:
@@ -149,25 +141,19 @@ def shown_images(checkpoint: Checkpoint, labels: Sequence[int], count: int) -> S
         dataset = load_dataset(data)
     except SaganError:
         dataset = None
+    shown: dict[int, np.ndarray] = {}
     if dataset is not None and dataset.class_names == checkpoint.class_names:
-        real = {label: _first_images(dataset, label, count) for label in labels}
-        if any(map(len, real.values())):
-            images = {label: found for label, found in real.items() if len(found)}
-            return ShownImages(images, _source(checkpoint, dataset))
-    generator = generator_of(checkpoint, averaged_part(checkpoint))
-    drawn = {label: generator.sample(range(count), np.full(count, label)) for label in labels}
-    return ShownImages({k: to_float(torch.from_numpy(x)) for k, x in drawn.items()}, "generated")
-
-
-def _source(checkpoint: Checkpoint, dataset: Dataset) -> Source:
-    if dataset.fingerprint == checkpoint.dataset_fingerprint:
-        return "training"
-    return "fresh avatar" if checkpoint.config.data.source in BUILT_IN else "real"
-
-
-def _first_images(dataset: Dataset, label: int, count: int) -> Tensor:
-    rows = np.flatnonzero(dataset.labels == label)[:count]
-    return to_float(torch.from_numpy(dataset.images[rows]))
+        rows = {label: np.flatnonzero(dataset.labels == label)[:count] for label in labels}
+        shown = {label: dataset.images[some] for label, some in rows.items() if len(some)}
+    if not shown or dataset is None:
+        source: Source = "generated"
+        generator = generator_of(checkpoint, averaged_part(checkpoint))
+        shown = {label: generator.sample(range(count), np.full(count, label)) for label in labels}
+    elif dataset.fingerprint == checkpoint.dataset_fingerprint:
+        source = "training"
+    else:
+        source = "fresh avatar" if data.source in BUILT_IN else "real"
+    return ShownImages({k: to_float(torch.from_numpy(x)) for k, x in shown.items()}, source)
 
 
 def measure_network(
@@ -182,27 +168,29 @@ def measure_network(
     spreads: dict[Place, dict[str, Spread]] = {place: {} for place in model.attention_layers(layer)}
     with progress(f"Measuring the {model.kind}", len(inputs)) as advance:
         for label, given in inputs.items():
-            for place, spread in _class_spreads(model, given, label, layer):
+            for place, spread in _class_spreads(model, given, label, layer).items():
                 spreads[place][names[label]] = spread
             advance()
-    means = {place: _mean(list(classes.values())) for place, classes in spreads.items()}
-    return [
-        LayerStatistics(
-            network=model.kind,
-            place=place,
-            pictures=pictures,
-            count=max(map(len, inputs.values())),
-            uniform=uniform_spread(place.side, means[place].keys),
-            mean=means[place],
-            classes=classes,
+    found = []
+    for place, classes in spreads.items():
+        mean = _mean(list(classes.values()))
+        found.append(
+            LayerStatistics(
+                network=model.kind,
+                place=place,
+                pictures=pictures,
+                count=max(map(len, inputs.values())),
+                uniform=uniform_spread(place.side, mean.keys),
+                mean=mean,
+                classes=classes,
+            )
         )
-        for place, classes in spreads.items()
-    ]
+    return found
 
 
 def _class_spreads(
     model: TrainedNetwork, given: Tensor, label: int, layer: int | str | None
-) -> Iterator[tuple[Place, Spread]]:
+) -> dict[Place, Spread]:
     layers = model.attention_layers(layer)
     parts: dict[Place, list[Spread]] = {place: [] for place in layers}
     batches = given.split(_BATCH)
@@ -212,9 +200,8 @@ def _class_spreads(
         for place, attention in layers.items():
             rows_of = partial(explicit_rows, attention, seen[place])
             parts[place].append(attention_spread(rows_of, place.side))
-    weights = [len(batch) for batch in batches]
-    for place, spreads in parts.items():
-        yield place, _mean(spreads, weights)
+    sizes = [len(batch) for batch in batches]
+    return {place: _mean(spreads, sizes) for place, spreads in parts.items()}
 
 
 def _mean(spreads: list[Spread], weights: list[int] | None = None) -> Spread:
@@ -228,16 +215,19 @@ def statistics_table(layers: Sequence[LayerStatistics]) -> str:
     blocks = []
     for layer in layers:
         width = max(map(len, [*layer.classes, "uniform attention"]))
-        head = ("entropy", "keys", "distance", "outside")
         lines = [
             f"{layer.network}, attention at {layer.place}, "
             f"{layer.count} {layer.pictures} pictures of each class",
-            " " * width + "".join(f"{word:>10}" for word in head),
+            " " * width + f"{'entropy':>10}{'keys':>10}{'distance':>10}{'outside':>10}",
         ]
         rows = {"uniform attention": layer.uniform, "mean": layer.mean}
-        if len(layer.classes) > 1 or layer.classes.keys() != {"all"}:
+        if layer.classes.keys() != {"all"}:
             rows |= layer.classes
-        lines += [f"{name:{width}}{_figures(spread)}" for name, spread in rows.items()]
+        lines += [
+            f"{name:{width}}{spread.entropy:10.2f}{spread.effective_keys:10.1f}"
+            f"{spread.distance:10.3f}{100 * spread.outside:8.1f} %"
+            for name, spread in rows.items()
+        ]
         blocks.append("\n".join(lines))
     legend = (
         "entropy in nats; keys: as many with equal weights have that entropy; distance from query "
@@ -249,27 +239,15 @@ def statistics_table(layers: Sequence[LayerStatistics]) -> str:
 
 def statistics_json(layers: Sequence[LayerStatistics]) -> str:
     """The same numbers as JSON: a list with an object per layer."""
-    return json.dumps([_plain(layer) for layer in layers], indent=1) + "\n"
+    return json.dumps(list(layers), indent=1, default=_plain) + "\n"
 
 
-def _plain(value: object) -> object:
+def _plain(value: LayerStatistics | Spread | Place) -> object:
     """Dataclasses become objects, a place its name; a spread tells its effective keys too."""
     match value:
         case Place():
             return value.name
         case Spread():
-            return {**asdict(value), "effective_keys": value.effective_keys}
-        case LayerStatistics():
-            plain = {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
-            return {**plain, "resolution": value.place.side}
-        case dict():
-            return {name: _plain(spread) for name, spread in value.items()}
+            return {**vars(value), "effective_keys": value.effective_keys}
         case _:
-            return value
-
-
-def _figures(spread: Spread) -> str:
-    return (
-        f"{spread.entropy:10.2f}{spread.effective_keys:10.1f}{spread.distance:10.3f}"
-        f"{100 * spread.outside:8.1f} %"
-    )
+            return {**vars(value), "resolution": value.place.side}

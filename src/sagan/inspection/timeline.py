@@ -1,7 +1,5 @@
 """How the attention of a run grew: gamma, entropy, and one query's map over its checkpoints."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,12 +17,7 @@ from sagan.inspection.statistics import (
     networks_of,
     shown_images,
 )
-from sagan.inspection.timeline_figure import (
-    Curve,
-    Snapshot,
-    require_matplotlib,
-    timeline_figure,
-)
+from sagan.inspection.timeline_figure import Curve, Snapshot, require_matplotlib, timeline_figure
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.run import checkpoint_files, load_checkpoint, log_records
@@ -33,7 +26,7 @@ from sagan.sampling.generator import TrainedDiscriminator, TrainedGenerator
 from sagan.sampling.network import TrainedNetwork, label_number
 
 MOST_CHECKPOINTS = 10
-_MOST_CLASSES = 16
+_CLASSES_SHOWN = 16
 _PICTURES = 4  # of each class, for the entropy
 
 
@@ -72,36 +65,53 @@ def attention_timeline(
     if not (folder / "config.toml").is_file():
         raise SaganError(f"{folder} is no run folder; give the one that sagan train wrote")
     last, _ = load_checkpoint(folder)
-    networks = networks_of(last)
-    if not any(network.has_attention(layer) for network in networks):
-        networks[0].attention_layers(layer)  # says what is missing
+    networks = networks_of(last, layer)
     number = 0 if label is None else label_number(label, last.class_names)
     if point is not None:
-        side = last.config.data.resolution
-        query_index(point, side, side)
+        query_index(point, last.config.data.resolution, last.config.data.resolution)
+    words = ", ".join([*last.class_names[number : number + 1], f"seed {seed}"])
+    return timeline_figure(
+        _gammas(folder, networks, layer),
+        *_over_checkpoints(folder, last, networks, seed, number, point, layer),
+        caption=f"What the attention looks at over the run {printable(folder.resolve().name)}: "
+        f"{words}",
+    )
+
+
+def _over_checkpoints(
+    folder: Path,
+    last: Checkpoint,
+    networks: Sequence[TrainedNetwork],
+    seed: int,
+    number: int,
+    point: tuple[int, int] | None,
+    layer: int | str | None,
+) -> tuple[list[Curve], list[Snapshot]]:
+    """The entropies, and the maps of the same points of the same pictures."""
     labels = range(max(1, len(last.class_names)))
-    labels = sorted({number, *labels[:: -(-len(labels) // _MOST_CLASSES)]})
+    labels = sorted({number, *labels[:: -(-len(labels) // _CLASSES_SHOWN)]})
     shown = shown_images(last, labels, _PICTURES)
     observed = _observations(networks, seed, number, shown, layer, {})
     if not observed:
         raise SaganError("the training data hold no picture of this class; choose another")
     points = {name: [point or attention.points[0][0]] for name, attention in observed.items()}
     snapshots: list[Snapshot] = []
-    measured: list[tuple[int, list[LayerStatistics]]] = []
+    measured: list[list[LayerStatistics]] = []
     for checkpoint in _evenly_read(checkpoint_files(folder), MOST_CHECKPOINTS):
-        networks = networks_of(checkpoint)
+        networks = networks_of(checkpoint, layer)
         observed = _observations(networks, seed, number, shown, layer, points)
         snapshots.append(Snapshot(step=checkpoint.step, attention=observed))
-        layers = measure_all(networks, labels, _PICTURES, shown, layer)
-        measured.append((checkpoint.step, layers))
-    words = [*last.class_names[number : number + 1], f"seed {seed}"]
-    return timeline_figure(
-        _gammas(folder, networks, layer),
-        _entropies(measured),
-        snapshots,
-        caption=f"What the attention looks at over the run {printable(folder.resolve().name)}: "
-        f"{', '.join(words)}",
-    )
+        measured.append(measure_all(networks, labels, _PICTURES, shown, layer))
+    entropies = [
+        Curve(
+            name=f"{layers[0].network}, {layers[0].place}",
+            steps=[snapshot.step for snapshot in snapshots],
+            values=[found.mean.entropy for found in layers],
+            reference=layers[0].uniform.entropy,
+        )
+        for layers in zip(*measured, strict=True)
+    ]
+    return entropies, snapshots
 
 
 def _observations(
@@ -115,8 +125,6 @@ def _observations(
     """Of a picture of the class for each network: the generator's own, and a real one to judge."""
     found: dict[str, Attention] = {}
     for network in networks:
-        if not network.has_attention(layer):
-            continue
         if isinstance(network, TrainedGenerator):
             name = "generated picture"
             labels = torch.tensor([number])
@@ -146,27 +154,12 @@ def _gammas(
     gates = {
         f"{network.kind}_gamma_{place.name}": f"{network.kind}, {place}"
         for network in networks
-        if network.has_attention(layer)
         for place in network.attention_layers(layer)
     }
-    found: dict[str, list[tuple[int, float]]] = {}
-    for record in log_records(folder):
-        for key in gates.keys() & record.keys():
-            found.setdefault(key, []).append((record["step"], record[key]))
-    return [
-        Curve(name=name, steps=[step for step, _ in found[key]], values=[v for _, v in found[key]])
-        for key, name in gates.items()
-        if key in found
-    ]
-
-
-def _entropies(measured: list[tuple[int, list[LayerStatistics]]]) -> list[Curve]:
-    return [
-        Curve(
-            name=f"{layer.network}, {layer.place}",
-            steps=[step for step, _ in measured],
-            values=[layers[index].mean.entropy for _, layers in measured],
-            reference=layer.uniform.entropy,
-        )
-        for index, layer in enumerate(measured[-1][1])
-    ]
+    records = log_records(folder)
+    curves = []
+    for key, name in gates.items():
+        if logged := [record for record in records if key in record]:
+            steps, values = ([record[of] for record in logged] for of in ("step", key))
+            curves.append(Curve(name=name, steps=steps, values=values))
+    return curves

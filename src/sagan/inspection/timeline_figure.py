@@ -1,7 +1,5 @@
 """The figure of a run: gamma, entropy, and one query's map from checkpoint to checkpoint."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,19 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sagan.errors import SaganError
-from sagan.images.drawing import (
-    QUERY_COLOURS,
-    attention_panel,
-    numbered_queries,
-    query_panel,
-)
+from sagan.images.drawing import QUERY_COLOURS, attention_panel, numbered_queries, query_panel
 from sagan.sampling.attention import Attention
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from PIL.Image import Image
 
-_INK = "#24292f"
+_FOREGROUND = "#24292f"
 _GRID = "#d0d7de"
 _PANEL = 256
 _DOT = 0.05
@@ -57,9 +50,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise SaganError(
-            "charts need matplotlib, which is absent; run: pip install 'sagan[report]'"
-        ) from error
+        raise SaganError("charts need matplotlib; run: pip install 'sagan[report]'") from error
 
 
 def timeline_figure(
@@ -90,14 +81,10 @@ def timeline_figure(
     strips = sum(1 + len(found.rows) for found in snapshots[0].attention.values())
     columns = max(len(snapshots), _FEWEST_COLUMNS)
     charts_height, strips_height = 3.2, 1.35 * strips
-    figure = Figure(
-        figsize=(1.25 * columns + 0.5, charts_height + strips_height + 0.4),
-        dpi=130,
-        facecolor="white",
-        layout="constrained",
-    )
+    size = (1.25 * columns + 0.5, charts_height + strips_height + 0.4)
+    figure = Figure(size, dpi=130, facecolor="white", layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    figure.suptitle(caption, x=0.008, ha="left", size=13, color=_INK)
+    figure.suptitle(caption, x=0.008, ha="left", size=13, color=_FOREGROUND)
     parts = figure.add_gridspec(2, 1, height_ratios=(charts_height, strips_height))
     upper, lower = figure.add_subfigure(parts[0]), figure.add_subfigure(parts[1])
     names = list(dict.fromkeys(curve.name for curve in [*gammas, *entropies]))
@@ -106,19 +93,21 @@ def timeline_figure(
     _draw_chart(gate, gammas, colours, "gamma, the weight of the attention")
     _draw_chart(entropy, entropies, colours, "entropy of the attention (nats)")
     _draw_strips(lower.subplots(strips, columns, squeeze=False), snapshots)
-    lower.supxlabel("heat: from no attention to the maximum of the panel", size=9, color=_INK)
+    lower.supxlabel(
+        "heat: from no attention to the maximum of the panel", size=9, color=_FOREGROUND
+    )
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].transpose(2, 0, 1).copy()
 
 
 def _draw_chart(
-    axes: Axes, curves: Sequence[Curve], colours: Mapping[str, tuple[int, int, int]], title: str
+    axes: "Axes", curves: Sequence[Curve], colours: Mapping[str, tuple[int, int, int]], title: str
 ) -> None:
-    axes.set_title(title, size=10.5, color=_INK, loc="left")
-    axes.set_xlabel("step", size=9, color=_INK)
+    axes.set_title(title, size=10.5, color=_FOREGROUND, loc="left")
+    axes.set_xlabel("step", size=9, color=_FOREGROUND)
     axes.grid(color=_GRID, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8.5, colors=_INK)
+    axes.tick_params(labelsize=8.5, colors=_FOREGROUND)
     for curve in curves:
         colour = np.array(colours[curve.name]) / 255
         marker = "o" if len(curve.steps) <= 20 else None
@@ -127,12 +116,14 @@ def _draw_chart(
         )
     for uniform in dict.fromkeys(c.reference for c in curves if c.reference is not None):
         label = f"uniform over {round(np.exp(uniform))} keys"
-        axes.axhline(uniform, color=_INK, lw=1.1, ls="--", label=label)
+        axes.axhline(uniform, color=_FOREGROUND, lw=1.1, ls="--", label=label)
     if curves:
         axes.set_xlim(left=0)
         axes.legend(fontsize=8.5, frameon=False)
     else:
-        axes.text(0.5, 0.5, "not in the log", transform=axes.transAxes, ha="center", color=_INK)
+        axes.text(
+            0.5, 0.5, "not in the log", transform=axes.transAxes, ha="center", color=_FOREGROUND
+        )
 
 
 def _draw_strips(axes: np.ndarray, snapshots: Sequence[Snapshot]) -> None:
@@ -141,19 +132,19 @@ def _draw_strips(axes: np.ndarray, snapshots: Sequence[Snapshot]) -> None:
         unused.set_axis_off()
     for column, snapshot in enumerate(snapshots):
         panels = [panel for named in snapshot.attention.items() for panel in _panels(*named)]
-        axes[0, column].set_title(f"step {snapshot.step:,}", size=9, color=_INK)
+        axes[0, column].set_title(f"step {snapshot.step:,}", size=9, color=_FOREGROUND)
         for place, (name, below, panel) in zip(axes[:, column], panels, strict=True):
             place.imshow(np.asarray(panel), interpolation="antialiased")
             place.set_axis_on()
             place.set(xticks=[], yticks=[])
-            place.set_xlabel(below, size=8.5, color=_INK)
+            place.set_xlabel(below, size=8.5, color=_FOREGROUND)
             for spine in place.spines.values():
                 spine.set_color(_GRID)
             if column == 0:
-                place.set_ylabel(name, size=8, color=_INK)
+                place.set_ylabel(name, size=8, color=_FOREGROUND)
 
 
-def _panels(name: str, found: Attention) -> Iterator[tuple[str, str, Image]]:
+def _panels(name: str, found: Attention) -> Iterator[tuple[str, str, "Image"]]:
     """The picture and its maps, each with the words beside it and below it."""
     [picture], [[(x, y)]] = found.pictures, found.points
     [query] = numbered_queries([(x, y)], picture.shape[-1], _DOT)

@@ -1,7 +1,5 @@
 """Files of other repositories -> one checkpoint of ours."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,9 +14,7 @@ DEFAULTS = Choices()
 
 
 def convert_files(
-    paths: Sequence[str | Path],
-    choices: Choices = DEFAULTS,
-    class_names: Sequence[str] = (),
+    paths: Sequence[str | Path], choices: Choices = DEFAULTS, class_names: Sequence[str] = ()
 ) -> tuple[Checkpoint, list[ConvertedNetwork]]:
     """Reads a generator, a discriminator or both, of one repository or of two.
 
@@ -34,27 +30,20 @@ def convert_files(
         SaganError: A file is bad, its layout is unknown, tensors are missing, left over or of the
             wrong shape, or the networks do not belong together.
     """
-    networks = [
-        convert_network(network, *recognise(network), choices)
-        for path in paths
-        for network in read(path)
-    ]
+    foreign = [network for path in paths for network in read(path)]
+    networks = [convert_network(network, *recognise(network), choices) for network in foreign]
     parts = _parts(networks)
     resolution = _shared("resolution", networks)
     num_classes = _shared("num_classes", networks)
     if class_names and len(class_names) != num_classes:
-        raise SaganError(
-            f"{len(class_names)} class names for {num_classes} classes; give one for each"
-        )
-    return (
-        Checkpoint(
-            config=_config(parts, resolution, num_classes),
-            class_names=tuple(class_names) or tuple(map(str, range(num_classes))),
-            step=0,
-            parts={part: network.tensors for part, network in parts.items()},
-        ),
-        networks,
+        raise SaganError(f"{len(class_names)} names for {num_classes} classes; give one for each")
+    checkpoint = Checkpoint(
+        config=_config(parts, resolution, num_classes),
+        class_names=tuple(class_names) or tuple(map(str, range(num_classes))),
+        step=0,
+        parts={part: network.tensors for part, network in parts.items()},
     )
+    return checkpoint, networks
 
 
 def _parts(networks: Sequence[ConvertedNetwork]) -> dict[str, ConvertedNetwork]:

@@ -1,7 +1,5 @@
 """What the networks of another repository can and cannot express."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -16,12 +14,12 @@ UNIT = 1e-5
 """How far from 1 the largest singular value of a class table may be."""
 
 # Channels in multiples of a width, from 4 x 4 pixels on or after each block; mmgeneration has any.
-_WIDEST = {128: (16, 16, 8, 4, 2, 1), 256: (16, 16, 8, 8, 4, 2, 1)}
+_WIDEST_FIRST = {128: (16, 16, 8, 4, 2, 1), 256: (16, 16, 8, 8, 4, 2, 1)}
 _DEEPEST = {64: (1, 2, 4, 8, 16), 128: (1, 2, 4, 8, 16, 16), 256: (1, 2, 4, 8, 8, 16, 16)}
 _PLANS: Mapping[tuple[str, Role], Mapping[int, tuple[int, ...]]] = {
-    ("biggan", "generator"): {32: (4, 4, 4, 4), 64: (16, 16, 8, 4, 2), **_WIDEST},
+    ("biggan", "generator"): {32: (4, 4, 4, 4), 64: (16, 16, 8, 4, 2), **_WIDEST_FIRST},
     ("biggan", "discriminator"): {32: (4, 4, 4, 4), **_DEEPEST},
-    ("studiogan", "generator"): {32: (4, 4, 4, 4), 64: (16, 8, 4, 2, 1), **_WIDEST},
+    ("studiogan", "generator"): {32: (4, 4, 4, 4), 64: (16, 8, 4, 2, 1), **_WIDEST_FIRST},
     ("studiogan", "discriminator"): {32: (2, 2, 2, 2), **_DEEPEST},
 }
 
@@ -35,16 +33,10 @@ def require_expressible(
     attention: set[int],
     tensors: Mapping[str, Tensor],
 ) -> None:
-    """Checks that a repository has a network that computes the same.
+    """Checks that a repository has a network that computes the same as ours.
 
-    Args:
-        layout: Of the repository.
-        role: Which of its networks.
-        config: Ours.
-        resolution: Side of the pictures.
-        num_classes: 0 for an unconditional network.
-        attention: Blocks, from 0, after which it stands.
-        tensors: Ours.
+    ``attention`` holds the blocks, from 0, after which it stands; ``num_classes`` is 0 without
+    classes.
 
     Raises:
         SaganError: It has none; says which choice it lacks.
@@ -68,7 +60,7 @@ def require_expressible(
         for possible, reason in _discriminator_checks(layout, config, resolution, attention):
             require(possible, reason)
     if (plan := _PLANS.get((layout.name, role), {}).get(resolution)) is not None:
-        widths = _widths(tensors, role)
+        widths = _output_widths(tensors, role)
         multiples = {width / multiple for width, multiple in zip(widths, plan, strict=False)}
         require(
             len(widths) == len(plan) and len(multiples) == 1,
@@ -82,9 +74,10 @@ def _discriminator_checks(
 ) -> Iterator[tuple[bool, str]]:
     """What must hold of a discriminator, and what its repository has not where it does not."""
     yield config.hidden_channels == "out", "blocks as thin inside as before them"
+    seen = "output of the ReLU" if config.shortcut_input == "relu" else "input before the ReLU"
     yield (
         config.shortcut_input == layout.shortcut_input or layout.name == "mmgen",
-        f"shortcuts that see the {_seen(config.shortcut_input)}",
+        f"shortcuts that see the {seen}",
     )
     yield (
         config.final_resolution == final_resolution(resolution),
@@ -95,10 +88,6 @@ def _discriminator_checks(
         layout.name != "biggan" or _by_resolution(attention, resolution),
         "attention after some but not all blocks of one entry in its table of resolutions",
     )
-
-
-def _seen(shortcut_input: str) -> str:
-    return {"raw": "input before the ReLU", "relu": "output of the ReLU"}[shortcut_input]
 
 
 def _by_resolution(attention: set[int], resolution: int) -> bool:
@@ -112,7 +101,7 @@ def _by_resolution(attention: set[int], resolution: int) -> bool:
     return attention == {block for block, size in enumerate(sizes) if size in named}
 
 
-def _widths(tensors: Mapping[str, Tensor], role: Role) -> list[int]:
+def _output_widths(tensors: Mapping[str, Tensor], role: Role) -> list[int]:
     blocks = sum(name.startswith("blocks.") and name.endswith("conv2.bias") for name in tensors)
     widths = [len(tensors[f"blocks.{i}.conv2.bias"]) for i in range(blocks)]
     return [len(tensors["linear.bias"]) // 16, *widths] if role == "generator" else widths

@@ -4,8 +4,6 @@ PyTorch files are read with ``weights_only=True``. Beyond what that allows, only
 numbers are let in, which PyTorch-StudioGAN writes among its scores.
 """
 
-from __future__ import annotations
-
 import re
 import warnings
 import zipfile
@@ -62,8 +60,8 @@ def read(path: str | Path) -> list[ForeignNetwork]:
     opened = {".safetensors": _read_safetensors, ".npz": _read_npz}.get(path.suffix, _read_pickle)
     networks = [
         ForeignNetwork(
-            source=f"{path}{' (' + part + ')' if part else ''}",
-            tensors={name: _floats(tensor) for name, tensor in tensors.items()},
+            source=f"{path} ({part})" if part else str(path),
+            tensors=tensors,
             averaged=part == "generator_ema",
         )
         for part, tensors in _split(opened(path)).items()
@@ -125,7 +123,7 @@ def _read_npz(path: Path) -> Mapping[str, Tensor]:
 
 
 def _split(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Separates networks that share a file, and drops what no network needs."""
+    """Separates networks that share a file, as float32, and drops what no network needs."""
     found: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         name = name.removeprefix("module.")
@@ -139,9 +137,5 @@ def _split(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
             part = {"g": "generator", "d": "discriminator"}[name[0]]
         else:
             part = ""
-        found.setdefault(part, {})[name] = tensor
+        found.setdefault(part, {})[name] = tensor.detach().to(torch.float32, copy=True)
     return found
-
-
-def _floats(tensor: Tensor) -> Tensor:
-    return tensor.detach().to(torch.float32, copy=True)

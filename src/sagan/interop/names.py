@@ -1,9 +1,7 @@
 """What each repository calls the parts of a network: one table per repository."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sagan.config import Architecture, ShortcutInput, Upsampling
@@ -13,7 +11,7 @@ Kind = Literal["linear", "convolution", "projection", "embedding", "table", "bar
 """Of weights; bare ones are never normalised."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class WeightForm:
     """The names under which a weight and its singular vectors are kept.
 
@@ -31,20 +29,20 @@ class WeightForm:
     """Our axes in terms of theirs, where they differ."""
 
 
-HOOK = WeightForm(weight="weight_orig", u="weight_u", v="weight_v")
-AJBROCK = WeightForm(weight="weight", u="u0", u_axes=2)
-BAR = WeightForm(weight="weight_bar", u="weight_u", unused="weight_v")
-PLAIN = WeightForm(weight="weight")
+HOOK = WeightForm("weight_orig", "weight_u", "weight_v")
+AJBROCK = WeightForm("weight", "u0", u_axes=2)
+BAR = WeightForm("weight_bar", "weight_u", unused="weight_v")
+PLAIN = WeightForm("weight")
 TENSORFLOW_FORMS: Mapping[Kind, WeightForm] = {
-    "linear": WeightForm(weight="Matrix", u="u", u_axes=2, axes=(1, 0)),
-    "convolution": WeightForm(weight="w", u="u", u_axes=2, axes=(3, 2, 0, 1)),
-    "projection": WeightForm(weight="w", u="u", u_axes=2, axes=(3, 2, 0, 1)),
-    "embedding": WeightForm(weight="embedding_map", u="u", u_axes=2),
-    "table": WeightForm(weight=""),
+    "linear": WeightForm("Matrix", "u", u_axes=2, axes=(1, 0)),
+    "convolution": WeightForm("w", "u", u_axes=2, axes=(3, 2, 0, 1)),
+    "projection": WeightForm("w", "u", u_axes=2, axes=(3, 2, 0, 1)),
+    "embedding": WeightForm("embedding_map", "u", u_axes=2),
+    "table": WeightForm(""),
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class NormNames:
     """The parts of a batch norm."""
 
@@ -62,18 +60,17 @@ class NetworkNames:
     (``{j}`` for 0 or 1), ``{last}`` for the number after the last block.
     """
 
-    linear: str
     block: str
     convolutions: tuple[str, str, str]
     """The two on the main path, and the shortcut."""
     attention: str
-    projections: tuple[str, str, str, str]
+    """The block's name where both are counted together."""
+    projections: tuple[str, str, str, str] = ("theta", "phi", "g", "o")
     """Query, key, value, out."""
-    gamma: str
+    gamma: str = "gamma"
+    linear: str = ""
     offset: int = 0
     """Number of the first block."""
-    attention_counts: bool = False
-    """Attention layers have numbers of their own in the count of the blocks."""
     first_block: str = ""
     """Where the first block has a name of its own."""
     embedding: str = ""
@@ -121,6 +118,10 @@ class Layout:
         """The title without the version, which a discriminator's names do not show."""
         return self.title.partition(" from v")[0].partition(" up to ")[0]
 
+    def names(self, role: Role) -> NetworkNames:
+        """Those of one of the two networks."""
+        return self.generator if role == "generator" else self.discriminator
+
     def join(self, *parts: str) -> str:
         """A full name from its pieces."""
         return self.separator.join(part for part in parts if part)
@@ -136,51 +137,43 @@ class Layout:
         return self.forms
 
 
-_HEYKEETAE_NAMES = {
-    "linear": "",
-    "block": "l{n}",
-    "convolutions": ("0.module", "", ""),
-    "attention": "attn{n}",
-    "projections": ("query_conv", "key_conv", "value_conv", ""),
-    "gamma": "gamma",
-    "offset": 1,
-    "out": "last.0",
-}
-_TORCH_ATTENTION = ("theta", "phi", "g", "o")
 _STUDIOGAN_NAMES = {
     "block": "blocks.{n}.0",
     "convolutions": ("conv2d1", "conv2d2", "conv2d0"),
     "attention": "blocks.{n}.0",
     "projections": ("conv1x1_theta", "conv1x1_phi", "conv1x1_g", "conv1x1_attn"),
     "gamma": "sigma",
-    "attention_counts": True,
 }
 _MMGEN_NAMES = {
     "block": "conv_blocks.{n}",
     "convolutions": ("conv_1.conv", "conv_2.conv", "shortcut.conv"),
     "attention": "conv_blocks.{n}",
     "projections": ("theta.conv", "phi.conv", "g.conv", "o.conv"),
-    "gamma": "gamma",
-    "attention_counts": True,
 }
 _MIMICRY_NAMES = {
     "block": "block{n}",
     "convolutions": ("c1", "c2", "c_sc"),
     "attention": "attn_block",
-    "projections": _TORCH_ATTENTION,
-    "gamma": "gamma",
+}
+_HEYKEETAE_NAMES = {
+    "block": "l{n}",
+    "convolutions": ("0.module", "", ""),
+    "attention": "attn{n}",
+    "projections": ("query_conv", "key_conv", "value_conv", ""),
+    "offset": 1,
+    "out": "last.0",
 }
 _BIGGAN_NAMES = {
     "linear": "linear",
     "block": "blocks.{n}.0",
     "convolutions": ("conv1", "conv2", "conv_sc"),
     "attention": "blocks.{n}.1",
-    "projections": _TORCH_ATTENTION,
-    "gamma": "gamma",
 }
-_TENSORFLOW_ATTENTION = {
+_BIGGAN_NORM = NormNames("gain", "bias", "stored_mean", "stored_var")
+_TENSORFLOW_NAMES = {
     "projections": ("sn_conv_theta", "sn_conv_phi", "sn_conv_g", "sn_conv_attn"),
     "gamma": "sigma_ratio",
+    "offset": 1,
 }
 
 
@@ -188,9 +181,7 @@ def _studiogan_generator(gain: str, bias: str) -> NetworkNames:
     return NetworkNames(
         linear="linear0",
         norm="bn{k}",
-        norm_parts=NormNames(
-            gain=gain, bias=bias, mean="bn.running_mean", variance="bn.running_var"
-        ),
+        norm_parts=NormNames(gain, bias, "bn.running_mean", "bn.running_var"),
         plain_norm="bn{k}",
         last_norm="bn4",
         out="conv2d5",
@@ -198,7 +189,17 @@ def _studiogan_generator(gain: str, bias: str) -> NetworkNames:
     )
 
 
-_STUDIOGAN_DISCRIMINATOR = NetworkNames(linear="linear1", embedding="embedding", **_STUDIOGAN_NAMES)
+# POSTECH-CVLab/PyTorch-StudioGAN, src/models/resnet.py.
+_STUDIOGAN_LAYOUT = Layout(
+    name="studiogan",
+    title="PyTorch-StudioGAN from v0.4.0",
+    generator=_studiogan_generator("gain", "bias"),
+    discriminator=NetworkNames(linear="linear1", embedding="embedding", **_STUDIOGAN_NAMES),
+    tables_transposed=True,
+    batch_norm_eps=1e-4,
+    spectral_norm_eps=1e-6,
+    shortcut_input="relu",
+)
 
 LAYOUTS = (
     # ajbrock/BigGAN-PyTorch, scripts/launch_SAGAN_bs128x2_ema.sh.
@@ -207,13 +208,9 @@ LAYOUTS = (
         title="BigGAN-PyTorch",
         generator=NetworkNames(
             norm="bn{k}",
-            norm_parts=NormNames(
-                gain="gain", bias="bias", mean="stored_mean", variance="stored_var"
-            ),
+            norm_parts=_BIGGAN_NORM,
             last_norm="output_layer.0",
-            last_norm_parts=NormNames(
-                gain="gain", bias="bias", mean="stored_mean", variance="stored_var"
-            ),
+            last_norm_parts=_BIGGAN_NORM,
             out="output_layer.2",
             **_BIGGAN_NAMES,
         ),
@@ -222,25 +219,13 @@ LAYOUTS = (
         last_batch_norm_eps=1e-5,
         spectral_norm_eps=1e-8,
     ),
-    # POSTECH-CVLab/PyTorch-StudioGAN, src/models/resnet.py.
-    Layout(
-        name="studiogan",
-        title="PyTorch-StudioGAN from v0.4.0",
-        generator=_studiogan_generator("gain", "bias"),
-        discriminator=_STUDIOGAN_DISCRIMINATOR,
-        tables_transposed=True,
-        batch_norm_eps=1e-4,
-        spectral_norm_eps=1e-6,
-        shortcut_input="relu",
-    ),
-    Layout(
+    _STUDIOGAN_LAYOUT,
+    replace(
+        _STUDIOGAN_LAYOUT,
         name="studiogan-old",
         title="PyTorch-StudioGAN up to v0.3.0",
         generator=_studiogan_generator("embed0", "embed1"),
-        discriminator=_STUDIOGAN_DISCRIMINATOR,
-        batch_norm_eps=1e-4,
-        spectral_norm_eps=1e-6,
-        shortcut_input="relu",
+        tables_transposed=False,
     ),
     # open-mmlab/mmgeneration, configs/sagan; mmagic took the networks over.
     Layout(
@@ -250,10 +235,7 @@ LAYOUTS = (
             linear="noise2feat",
             norm="norm_{k}",
             norm_parts=NormNames(
-                gain="weight_embedding",
-                bias="bias_embedding",
-                mean="norm.running_mean",
-                variance="norm.running_var",
+                "weight_embedding", "bias_embedding", "norm.running_mean", "norm.running_var"
             ),
             plain_norm="norm_{k}.norm",
             last_norm="to_rgb.bn",
@@ -275,9 +257,7 @@ LAYOUTS = (
             linear="l1",
             offset=2,
             norm="b{k}",
-            norm_parts=NormNames(
-                gain="embed", bias="embed", mean="bn.running_mean", variance="bn.running_var"
-            ),
+            norm_parts=NormNames("embed", "embed", "bn.running_mean", "bn.running_var"),
             last_norm="b{last}",
             out="c{last}",
             **_MIMICRY_NAMES,
@@ -305,15 +285,12 @@ LAYOUTS = (
             block="g_block{n}",
             convolutions=("snconv1", "snconv2", "snconv3"),
             attention="g_non_local",
-            offset=1,
             norm="cbn_{j}",
-            norm_parts=NormNames(gain="gamma", bias="beta", mean="mean", variance="var"),
+            norm_parts=NormNames("gamma", "beta", "mean", "var"),
             last_norm="g_bn",
-            last_norm_parts=NormNames(
-                gain="gamma", bias="beta", mean="moving_mean", variance="moving_variance"
-            ),
+            last_norm_parts=NormNames("gamma", "beta", "moving_mean", "moving_variance"),
             out="g_snconv_last",
-            **_TENSORFLOW_ATTENTION,
+            **_TENSORFLOW_NAMES,
         ),
         discriminator=NetworkNames(
             linear="d_sn_linear",
@@ -322,8 +299,7 @@ LAYOUTS = (
             first_block="d_optimized_block1",
             convolutions=("sn_conv1", "sn_conv2", "sn_conv3"),
             attention="d_non_local",
-            offset=1,
-            **_TENSORFLOW_ATTENTION,
+            **_TENSORFLOW_NAMES,
         ),
         separator="/",
         gain_offset=0.0,

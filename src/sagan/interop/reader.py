@@ -1,7 +1,6 @@
 """Takes the tensors out of another repository's network, one layer at a time."""
 
-from __future__ import annotations
-
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -27,7 +26,7 @@ class Reader:
     num_classes: int = 0
 
     def vector(self, ours: str, theirs: str) -> None:
-        """One tensor of one axis; TensorFlow keeps statistics as (1, 1, 1, C)."""
+        """A tensor of one axis; TensorFlow keeps statistics as (1, 1, 1, C)."""
         if (tensor := self.take(theirs)) is not None:
             flat = self.layout.separator == "/" and set(tensor.shape[:-1]) <= {1}
             self.put(ours, tensor.flatten() if flat and tensor.ndim else tensor, theirs)
@@ -59,9 +58,8 @@ class Reader:
                 self.put(f"{ours}.spectral_norm.u", u, f"u of {key}")
                 self.put(f"{ours}.spectral_norm.v", v, f"v of {key}")
         if bias:
-            tensorflow = self.layout.separator == "/" and kind == "convolution"
-            name = self.layout.join(theirs, "biases" if tensorflow else "bias")
-            self.vector(f"{ours}.bias", name)
+            end = "biases" if self.layout.separator == "/" and kind == "convolution" else "bias"
+            self.vector(f"{ours}.bias", self.layout.join(theirs, end))
 
     def normalised(
         self, theirs: str, kind: Kind
@@ -89,7 +87,9 @@ class Reader:
                 f"does not fit {key} of shape {tuple(weight.shape)}"
             )
         if v is None:
-            u, v = _one_iteration(weight, u, self.layout.spectral_norm_eps)
+            matrix, eps = weight.flatten(1), self.layout.spectral_norm_eps
+            v = F.normalize(matrix.mT.mv(u), dim=0, eps=eps)
+            u = F.normalize(matrix.mv(v), dim=0, eps=eps)
         return weight, u, v, key
 
     def _form(self, theirs: str, kind: Kind) -> WeightForm:
@@ -98,10 +98,8 @@ class Reader:
         if kind != "table":
             forms = [form for form in forms if bool(form.u) == self.has_vectors] or forms
         for form in forms:
-            keys = [
-                self.layout.join(theirs, part) for part in (form.weight, form.u, form.v) if part
-            ]
-            if any(key in self.network.tensors for key in keys):
+            parts = filter(None, (form.weight, form.u, form.v))
+            if any(self.layout.join(theirs, part) in self.network.tensors for part in parts):
                 return form
         return forms[0]
 
@@ -159,13 +157,11 @@ class Reader:
         if self.missing or surplus:
             lacks = f"lacks {', '.join(self.missing)}" if self.missing else ""
             has = f"has no place for {', '.join(surplus)}" if surplus else ""
-            raise SaganError(
-                f"{self.network.source} does not fit {self.layout.title}: it "
-                f"{' and '.join(filter(None, [lacks, has]))}"
-            )
+            fault = " and ".join(filter(None, [lacks, has]))
+            raise SaganError(f"{self.network.source} does not fit {self.layout.title}: it {fault}")
 
 
-def _one_iteration(weight: Tensor, u: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    matrix = weight.flatten(1)
-    v = F.normalize(matrix.mT.mv(u), dim=0, eps=eps)
-    return F.normalize(matrix.mv(v), dim=0, eps=eps), v
+def channel_plan(widths: list[int]) -> tuple[int, tuple[int, ...]]:
+    """Base channels, and the multiples of them that these widths are."""
+    base_channels = max(math.gcd(*widths), 1)
+    return base_channels, tuple(max(width // base_channels, 1) for width in widths)

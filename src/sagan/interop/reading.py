@@ -5,22 +5,20 @@ carried over, whether they have converged or not. Class tables are taken as the 
 divided by sigma where they are normalised, with 1 added where the repository adds it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sagan.config import DiscriminatorConfig, GeneratorConfig
+from sagan.config import DiscriminatorConfig, GeneratorConfig, ShortcutInput
 from sagan.errors import SaganError
-from sagan.interop import heykeetae
 from sagan.interop.foreign_files import ForeignNetwork
+from sagan.interop.heykeetae import read_dcgan
 from sagan.interop.names import Layout, NormNames, Role
-from sagan.interop.reader import Reader
-from sagan.interop.recognition import Structure, names_of, place_names, structure
+from sagan.interop.reader import Reader, channel_plan
+from sagan.interop.recognition import Structure, place_names, structure
 from sagan.nn.residual import make_discriminator, make_generator
 
 NetworkConfig = GeneratorConfig | DiscriminatorConfig
@@ -31,8 +29,8 @@ class Choices:
     """What the keys of some repositories do not show; None for the repository's default."""
 
     bgr: bool | None = None
-    relu_shortcut: bool | None = None
-    absolute_gains: bool | None = None
+    shortcut_input: ShortcutInput | None = None
+    gain_offset: float | None = None
     batch_norm_eps: float | None = None
 
 
@@ -69,9 +67,11 @@ def convert_network(
     Raises:
         SaganError: Tensors are missing, left over, or of the wrong shape; names them all.
     """
-    layout = _chosen(layout, choices)
+    layout = replace(layout, **{k: v for k, v in vars(choices).items() if v is not None})
+    if choices.batch_norm_eps is not None:
+        layout = replace(layout, batch_norm_eps_with_normalised_tables=None)
     reader = Reader(layout, network)
-    read = _read_heykeetae if layout.architecture == "dcgan" else _read_residual
+    read = read_dcgan if layout.architecture == "dcgan" else _read_residual
     config, resolution = read(reader, role)
     config = _fit(reader, config, resolution)
     if layout.bgr:
@@ -92,13 +92,9 @@ def convert_network(
 def _read_residual(reader: Reader, role: Role) -> tuple[NetworkConfig, int]:
     found = structure(reader.layout, role, reader.network)
     if role == "generator":
-        _read_generator(reader, found)
-        _finish(reader)
-        return _generator_config(reader, found), 4 << len(found.blocks)
-    _read_discriminator(reader, found)
-    _finish(reader)
+        return _read_generator(reader, found), 4 << len(found.blocks)
     resolution = 2 << len(found.blocks)
-    return _discriminator_config(reader, found, resolution), resolution
+    return _read_discriminator(reader, found, resolution), resolution
 
 
 def _finish(reader: Reader) -> None:
@@ -113,38 +109,14 @@ def _finish(reader: Reader) -> None:
             )
 
 
-def _read_heykeetae(reader: Reader, role: Role) -> tuple[NetworkConfig, int]:
-    count = heykeetae.count_layers(reader.layout, role, reader.network)
-    heykeetae.read_layers(reader, role, count)
-    reader.finish()
-    return heykeetae.configure(reader, role, count), 4 << count
-
-
-def _chosen(layout: Layout, choices: Choices) -> Layout:
-    changes = {}
-    if choices.bgr is not None:
-        changes["bgr"] = choices.bgr
-    if choices.relu_shortcut is not None:
-        changes["shortcut_input"] = "relu" if choices.relu_shortcut else "raw"
-    if choices.absolute_gains is not None:
-        changes["gain_offset"] = 0.0 if choices.absolute_gains else 1.0
-    if choices.batch_norm_eps is not None:
-        changes["batch_norm_eps"] = choices.batch_norm_eps
-        changes["batch_norm_eps_with_normalised_tables"] = None
-    return replace(layout, **changes)
-
-
 def _read_blocks(reader: Reader, found: Structure, role: Role, places: list[str]) -> None:
-    layout = reader.layout
-    names = names_of(layout, role)
+    layout, names = reader.layout, reader.layout.names(role)
     for number, path in enumerate(found.blocks):
         for ours, theirs in zip(("conv1", "conv2", "shortcut"), names.convolutions, strict=True):
             key = layout.join(path, theirs)
-            present = any(
-                name.startswith(key + layout.separator) for name in reader.network.tensors
-            )
+            start = key + layout.separator
             required = role == "generator" or ours != "shortcut" or number == 0
-            if present or required:
+            if required or any(name.startswith(start) for name in reader.network.tensors):
                 reader.weight(f"blocks.{number}.{ours}", key, "convolution")
     for place, (_, path) in zip(places, found.attention, strict=True):
         for ours, theirs in zip(("query", "key", "value", "out"), names.projections, strict=True):
@@ -153,12 +125,13 @@ def _read_blocks(reader: Reader, found: Structure, role: Role, places: list[str]
         reader.number(f"attention.{place}.gamma", layout.join(path, names.gamma))
 
 
-def _read_generator(reader: Reader, found: Structure) -> None:
-    layout, names = reader.layout, reader.layout.generator
+def _read_generator(reader: Reader, found: Structure) -> GeneratorConfig:
+    layout, names, state = reader.layout, reader.layout.generator, reader.state
     reader.weight("linear", names.linear.format(last=found.last), "linear")
     if layout.name == "tensorflow":
-        _channels_first(reader.state)
-    _read_blocks(reader, found, "generator", [str(8 << block) for block, _ in found.attention])
+        _channels_first(state)
+    sides = tuple(8 << block for block, _ in found.attention)
+    _read_blocks(reader, found, "generator", list(map(str, sides)))
     for number, path in enumerate(found.blocks):
         for k in (1, 2):
             ours = f"blocks.{number}.norm{k}"
@@ -168,19 +141,52 @@ def _read_generator(reader: Reader, found: Structure) -> None:
             else:
                 theirs = layout.join(path, names.norm.format(k=k, j=k - 1))
                 reader.norm(ours, theirs, names.norm_parts)
-    last = names.last_norm.format(last=found.last)
-    reader.plain_norm("norm", last, names.last_norm_parts)
+    reader.plain_norm("norm", names.last_norm.format(last=found.last), names.last_norm_parts)
     reader.weight("out", names.out.format(last=found.last), "convolution")
+    _finish(reader)
+    eps = layout.batch_norm_eps
+    if reader.tables_normalised and layout.batch_norm_eps_with_normalised_tables is not None:
+        eps = layout.batch_norm_eps_with_normalised_tables
+    if layout.last_batch_norm_eps is not None:
+        state["norm.running_var"] = state["norm.running_var"] + (layout.last_batch_norm_eps - eps)
+    first = state["linear.bias"].numel() // 16
+    base_channels, channels = channel_plan([first, *_widths(reader, found, "conv2")])
+    return GeneratorConfig(
+        base_channels=base_channels,
+        channels=channels,
+        latent_dim=state["linear.weight"].shape[-1:].numel(),
+        attention=sides,
+        upsampling=layout.upsampling,
+        batch_norm_eps=eps,
+        batch_norm_momentum=layout.batch_norm_momentum,
+        spectral_norm_eps=layout.spectral_norm_eps,
+    )
 
 
-def _read_discriminator(reader: Reader, found: Structure) -> None:
+def _read_discriminator(reader: Reader, found: Structure, resolution: int) -> DiscriminatorConfig:
     layout, names = reader.layout, reader.layout.discriminator
-    resolution = 2 << len(found.blocks)
-    _, places = place_names(resolution, [block for block, _ in found.attention])
+    attention, places = place_names(resolution, [block for block, _ in found.attention])
     _read_blocks(reader, found, "discriminator", places)
     reader.weight("linear", names.linear.format(last=found.last), "linear")
     if any(key.startswith(names.embedding + layout.separator) for key in reader.network.tensors):
         reader.weight("embedding", names.embedding, "embedding", bias=False)
+    _finish(reader)
+    widths = _widths(reader, found, "conv2")
+    base_channels, channels = channel_plan(widths)
+    if "embedding.weight" in reader.state:
+        reader.num_classes = reader.state["embedding.weight"].shape[:1].numel()
+    return replace(
+        attention,
+        base_channels=base_channels,
+        channels=channels,
+        hidden_channels="out" if _widths(reader, found, "conv1") == widths else "in",
+        shortcut_input=layout.shortcut_input,
+        spectral_norm_eps=layout.spectral_norm_eps,
+    )
+
+
+def _widths(reader: Reader, found: Structure, part: str) -> list[int]:
+    return [reader.state[f"blocks.{i}.{part}.bias"].numel() for i in range(len(found.blocks))]
 
 
 def _channels_first(state: dict[str, Tensor]) -> None:
@@ -191,65 +197,13 @@ def _channels_first(state: dict[str, Tensor]) -> None:
             state[name] = rows.movedim(2, 0).flatten(0, 2).contiguous()
 
 
-def _generator_config(reader: Reader, found: Structure) -> GeneratorConfig:
-    layout, state = reader.layout, reader.state
-    eps = layout.batch_norm_eps
-    if reader.tables_normalised and layout.batch_norm_eps_with_normalised_tables is not None:
-        eps = layout.batch_norm_eps_with_normalised_tables
-    if layout.last_batch_norm_eps is not None:
-        state["norm.running_var"] = state["norm.running_var"] + (layout.last_batch_norm_eps - eps)
-    widths = [state["linear.bias"].numel() // 16]
-    widths += [state[f"blocks.{i}.conv2.bias"].numel() for i in range(len(found.blocks))]
-    base_channels, channels = _plan(widths)
-    return GeneratorConfig(
-        base_channels=base_channels,
-        channels=channels,
-        latent_dim=state["linear.weight"].shape[-1:].numel(),
-        attention=tuple(8 << block for block, _ in found.attention),
-        upsampling=layout.upsampling,
-        batch_norm_eps=eps,
-        batch_norm_momentum=layout.batch_norm_momentum,
-        spectral_norm_eps=layout.spectral_norm_eps,
-    )
-
-
-def _discriminator_config(reader: Reader, found: Structure, resolution: int) -> DiscriminatorConfig:
-    state = reader.state
-    places, _ = place_names(resolution, [block for block, _ in found.attention])
-    widths = [state[f"blocks.{i}.conv2.bias"].numel() for i in range(len(found.blocks))]
-    inside = [state[f"blocks.{i}.conv1.bias"].numel() for i in range(len(found.blocks))]
-    base_channels, channels = _plan(widths)
-    if "embedding.weight" in state:
-        reader.num_classes = state["embedding.weight"].shape[:1].numel()
-    return replace(
-        places,
-        base_channels=base_channels,
-        channels=channels,
-        hidden_channels="out" if inside == widths else "in",
-        shortcut_input=reader.layout.shortcut_input,
-        spectral_norm_eps=reader.layout.spectral_norm_eps,
-    )
-
-
-def _plan(widths: list[int]) -> tuple[int, tuple[int, ...]]:
-    base_channels = max(math.gcd(*widths), 1)
-    return base_channels, tuple(max(width // base_channels, 1) for width in widths)
-
-
-def build(
-    config: NetworkConfig, *, resolution: int, num_classes: int, device: str = "meta"
-) -> nn.Module:
-    """Our network of these settings; by default without memory for its weights."""
-    make = make_generator if isinstance(config, GeneratorConfig) else make_discriminator
-    with torch.device(device):
-        return make(config, resolution=resolution, num_classes=num_classes)  # type: ignore[arg-type]
-
-
 def _fit(reader: Reader, config: NetworkConfig, resolution: int) -> NetworkConfig:
     """Compares names and shapes with our network's; without singular vectors, no spectral norm."""
     state = reader.state
     bare = replace(config, spectral_norm=False)
-    network = build(bare, resolution=resolution, num_classes=reader.num_classes)
+    make = make_generator if isinstance(config, GeneratorConfig) else make_discriminator
+    with torch.device("meta"):
+        network = make(bare, resolution=resolution, num_classes=reader.num_classes)  # type: ignore[arg-type]
     vectors = {name for name in state if ".spectral_norm." in name}
     expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
     for name in vectors:
@@ -261,10 +215,8 @@ def _fit(reader: Reader, config: NetworkConfig, resolution: int) -> NetworkConfi
         for name, shape in expected.items()
         if name in state and state[name].shape != shape
     ]
-    wrong += [
-        f"{reader.origin.get(name, name)} has no counterpart"
-        for name in sorted(expected.keys() ^ state.keys())
-    ]
+    alone = sorted(expected.keys() ^ state.keys())
+    wrong += [f"{reader.origin.get(name, name)} has no counterpart" for name in alone]
     if wrong:
         raise SaganError(f"{reader.network.source} does not fit together: {'; '.join(wrong)}")
     return config if vectors else bare
@@ -291,11 +243,8 @@ def _assumptions(layout: Layout, config: NetworkConfig) -> tuple[str, ...]:
         if not layout.keys_tell_all:
             found.append("gains of class tables " + ("1 + w" if layout.gain_offset else "w"))
     elif not layout.keys_tell_all:
-        relu = config.shortcut_input == "relu"
-        found.append(
-            f"ReLU {'' if relu else 'not '}in place, so that the shortcut sees "
-            f"{'its output' if relu else 'its input'}"
-        )
+        how, end = ("", "output") if config.shortcut_input == "relu" else ("not ", "input")
+        found.append(f"ReLU {how}in place, so that the shortcut sees its {end}")
     if not layout.keys_tell_all:
         found.append(f"colours {'blue, green, red' if layout.bgr else 'red, green, blue'}")
     return tuple(found)

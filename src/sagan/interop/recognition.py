@@ -1,7 +1,5 @@
 """Which repository wrote a network, and what its keys show of the architecture."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,17 +17,14 @@ _NAMES_SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Structure:
-    """The blocks of a network and where its attention layers stand.
-
-    Attributes:
-        blocks: Their paths, in order.
-        attention: (block after which it stands, from 0; its path), in order.
-        last: The number after the last block.
-    """
+    """The blocks of a network and where its attention layers stand."""
 
     blocks: tuple[str, ...]
+    """Their paths, in order."""
     attention: tuple[tuple[int, str], ...]
+    """(block after which it stands, from 0; its path), in order."""
     last: int
+    """The number after the last block."""
 
 
 def recognise(network: ForeignNetwork) -> tuple[Layout, Role]:
@@ -49,19 +44,13 @@ def recognise(network: ForeignNetwork) -> tuple[Layout, Role]:
     ]
     layout, role, foreign = min(candidates, key=lambda candidate: len(candidate[2]))
     if 2 * len(foreign) > len(network.tensors):
+        more = len(foreign) - _NAMES_SHOWN
         raise SaganError(
             f"{network.source} has no known layout; known are "
-            f"{', '.join(layout.title for layout in LAYOUTS)}; "
-            f"keys that fit none: {some(foreign)}"
+            f"{', '.join(layout.title for layout in LAYOUTS)}; keys that fit none: "
+            f"{', '.join(foreign[:_NAMES_SHOWN])}{f' and {more} more' if more > 0 else ''}"
         )
     return layout, role
-
-
-def some(names: Iterable[str]) -> str:
-    """The first names of many."""
-    names = list(names)
-    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return ", ".join(names[:_NAMES_SHOWN]) + more
 
 
 def structure(layout: Layout, role: Role, network: ForeignNetwork) -> Structure:
@@ -71,50 +60,38 @@ def structure(layout: Layout, role: Role, network: ForeignNetwork) -> Structure:
         SaganError: There are more or fewer blocks than any resolution has, or nothing shows where
             the attention stands.
     """
-    names = names_of(layout, role)
-    keys = list(network.tensors)
+    names, keys = layout.names(role), network.tensors
     inside = [*names.convolutions, *filter(None, [names.norm])]
     blocks = numbers(layout, names.block, inside, keys)
     attention = numbers(layout, names.attention, [*names.projections, names.gamma], keys)
-    if names.attention_counts:
-        found = _counted_together(names, blocks, attention)
+    if names.attention == names.block:
+        count, places = _counted_together(names, blocks, attention)
     else:
         count = max(blocks, default=-1) + 1 - names.offset
         places = sorted(n - names.offset for n in attention)
         if attention and "{n}" not in names.attention:
             places = [_place_by_width(layout, role, count, network)]
-        found = count, places
-    count, places = found
     smallest = 3 if role == "generator" else 4
     if not smallest <= count <= smallest + 3:
         raise SaganError(
             f"{network.source} has {count} residual blocks; a {layout.title} {role} has "
             f"{smallest} to {smallest + 3}, for 32 to 256 pixels"
         )
-    return _structure(names, count, places)
+    return structure_of(names, count, places)
 
 
-def names_of(layout: Layout, role: Role) -> NetworkNames:
-    """The names of one of a layout's networks."""
-    return layout.generator if role == "generator" else layout.discriminator
-
-
-def _structure(names: NetworkNames, count: int, places: Iterable[int]) -> Structure:
-    blocks, attention = [], []
+def structure_of(names: NetworkNames, count: int, places: Iterable[int]) -> Structure:
+    """The structure of a network of so many blocks with attention after some of them."""
+    blocks, attention, places = [], [], list(places)
     number = names.offset
     for block in range(count):
         first = block == 0 and names.first_block
         blocks.append(names.first_block if first else names.block.format(n=number))
         if block in places:
-            number += names.attention_counts
+            number += names.attention == names.block
             attention.append((block, names.attention.format(n=number)))
         number += 1
     return Structure(blocks=tuple(blocks), attention=tuple(attention), last=names.offset + count)
-
-
-def structure_of(layout: Layout, role: Role, count: int, places: Iterable[int]) -> Structure:
-    """The structure of a network of so many blocks with attention after some of them."""
-    return _structure(names_of(layout, role), count, list(places))
 
 
 def _counted_together(
@@ -132,17 +109,15 @@ def _counted_together(
 
 def _place_by_width(layout: Layout, role: Role, count: int, network: ForeignNetwork) -> int:
     """Where the only attention layer stands: as released, as far as its width allows."""
-    names = names_of(layout, role)
-    path = layout.join(names.attention, names.projections[3])
-    width = _channels(layout, path, network.tensors)
-    widths = [
-        _channels(layout, layout.join(block, names.convolutions[1]), network.tensors)
-        for block in _structure(names, count, []).blocks
-    ]
+    names = layout.names(role)
+    out = layout.join(names.attention, names.projections[3])
+    width = _channels(layout, out, network.tensors)
+    fitting = []
+    for number, block in enumerate(structure_of(names, count, []).blocks):
+        path = layout.join(block, names.convolutions[1])
+        if 0 in (width, channels := _channels(layout, path, network.tensors)) or width == channels:
+            fitting.append(number)
     usual = 1 if role == "discriminator" or count == 3 else 2
-    fitting = [
-        block for block, channels in enumerate(widths) if width in (channels, 0) or not channels
-    ]
     if usual in fitting:
         return usual
     if len(fitting) != 1:
@@ -196,7 +171,7 @@ def _regex(template: str) -> str:
 
 def _pattern(layout: Layout, role: Role) -> re.Pattern[str]:
     """Matches the names that a network of this layout may hold."""
-    names = names_of(layout, role)
+    names = layout.names(role)
     blocks = [names.block, *filter(None, [names.first_block])]
     modules = [names.linear, names.embedding, names.out]
     modules += [layout.join(block, part) for block in blocks for part in names.convolutions]
@@ -208,9 +183,8 @@ def _pattern(layout: Layout, role: Role) -> re.Pattern[str]:
         (names.last_norm, names.last_norm_parts),
     ):
         if norm:
-            affine = [layout.join(norm, part) for part in (parts.gain, parts.bias)]
-            singles += affine + [layout.join(norm, part) for part in (parts.mean, parts.variance)]
-            modules += affine
+            modules += [layout.join(norm, part) for part in (parts.gain, parts.bias)]
+            singles += [layout.join(norm, part) for part in vars(parts).values()]
     separator = re.escape(layout.separator)
     known = [_regex(module) + separator + _LEAVES for module in modules if module]
     return re.compile("|".join(known + [_regex(single) for single in singles]))

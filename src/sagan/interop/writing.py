@@ -1,7 +1,5 @@
 """Our networks -> files of another repository, where that is exact."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,14 +10,13 @@ from torch.nn import functional as F
 from sagan.config import GeneratorConfig, places, plan
 from sagan.errors import SaganError
 from sagan.interop.expressible import require_expressible, require_unit_tables
-from sagan.interop.names import AJBROCK, HOOK, LAYOUTS, Layout, Role
+from sagan.interop.names import AJBROCK, HOOK, LAYOUTS, Layout, NormNames, Role
 from sagan.interop.reading import reverse_colours
-from sagan.interop.recognition import Structure, names_of, structure_of
+from sagan.interop.recognition import Structure, structure_of
 from sagan.runs.checkpoint import Checkpoint
 from sagan.sampling.generator import for_inference
 from sagan.system.files import replacing
 
-TARGETS = ("biggan", "studiogan", "mmgen")
 SAME_SIGMA = 1e-6  # relative
 
 State = Mapping[str, Tensor]
@@ -28,10 +25,7 @@ State = Mapping[str, Tensor]
 def write(checkpoint: Checkpoint, target: str, folder: Path) -> tuple[list[Path], list[str]]:
     """Writes the (averaged) generator and the discriminator as another repository would.
 
-    Args:
-        checkpoint: One of ours.
-        target: "biggan", "studiogan" or "mmgen".
-        folder: Where the files go, under the repository's own names.
+    ``target`` is "biggan", "studiogan" or "mmgen"; the files have the repository's own names.
 
     Returns:
         The files, and for each network that cannot be written exactly, why.
@@ -94,7 +88,7 @@ def foreign_state(checkpoint: Checkpoint, layout: Layout, role: Role) -> dict[st
     if layout.bgr:
         reverse_colours(tensors, role)
     writer = _Writer(layout, tensors)
-    structure = structure_of(layout, role, len(stages), attention)
+    structure = structure_of(layout.names(role), len(stages), attention)
     _write_network(writer, structure, role, [attention[block] for block, _ in structure.attention])
     if isinstance(config, GeneratorConfig):
         _write_norms(writer, structure, config.batch_norm_eps)
@@ -119,23 +113,53 @@ class _Writer:
         self.tensors = tensors
         self.state: dict[str, Tensor] = {}
 
+    def put(self, path: str, part: str, tensor: Tensor) -> None:
+        """Keeps a copy under the repository's name."""
+        copy = tensor.clone(memory_format=torch.contiguous_format)
+        self.state[self.layout.join(path, part)] = copy
+
     def weight(self, ours: str, theirs: str, *, u0: bool = False) -> None:
         """A layer, with its singular vectors as the repository keeps them."""
-        tensors, join = self.tensors, self.layout.join
-        weight, u = tensors[f"{ours}.weight"], tensors.get(f"{ours}.spectral_norm.u")
-        if f"{ours}.bias" in tensors:
-            self.state[join(theirs, "bias")] = tensors[f"{ours}.bias"].clone()
-        if u is None:
-            self.state[join(theirs, "weight")] = weight.clone()
-            return
-        v = tensors[f"{ours}.spectral_norm.v"]
-        if u0 or self.layout.forms[0] is AJBROCK:
-            self.state[join(theirs, AJBROCK.weight)] = weight.clone()
-            self.state[join(theirs, AJBROCK.u)] = _u_before(weight, u, v, ours)[None]
-            self.state[join(theirs, "sv0")] = u.dot(weight.flatten(1).mv(v))[None]
+        weight, bias = self.tensors[f"{ours}.weight"], self.tensors.get(f"{ours}.bias")
+        u, v = (self.tensors.get(f"{ours}.spectral_norm.{end}") for end in "uv")
+        if bias is not None:
+            self.put(theirs, "bias", bias)
+        if u is None or v is None:
+            self.put(theirs, "weight", weight)
+        elif u0 or self.layout.forms[0] is AJBROCK:
+            self.put(theirs, AJBROCK.weight, weight)
+            self.put(theirs, AJBROCK.u, _u_before(weight, u, v, ours)[None])
+            self.put(theirs, "sv0", u.dot(weight.flatten(1).mv(v))[None])
         else:
-            for name, tensor in ((HOOK.weight, weight), (HOOK.u, u), (HOOK.v, v)):
-                self.state[join(theirs, name)] = tensor.clone()
+            self.hooked(theirs, weight, u, v)
+
+    def hooked(self, path: str, weight: Tensor, u: Tensor, v: Tensor) -> None:
+        """A weight and its vectors as torch.nn.utils.spectral_norm names them."""
+        for name, tensor in ((HOOK.weight, weight), (HOOK.u, u), (HOOK.v, v)):
+            self.put(path, name, tensor)
+
+    def table(self, path: str, table: Tensor) -> None:
+        """One row per class."""
+        if self.layout.name == "studiogan":
+            self.hooked(path, table.T, *require_unit_tables(table.T, path))
+        else:
+            self.put(path, "weight", table)
+
+    def plain_norm(self, ours: str, theirs: str, eps: float) -> None:
+        """A batch norm without classes."""
+        parts = self.layout.generator.last_norm_parts
+        self.put(theirs, parts.gain, self.tensors[f"{ours}.gain"][0])
+        self.put(theirs, parts.bias, self.tensors[f"{ours}.bias"][0])
+        self.statistics(ours, theirs, parts, eps)
+
+    def statistics(self, ours: str, theirs: str, parts: NormNames, eps: float) -> None:
+        """Mean and variance; the variance makes up for another eps."""
+        variance = self.tensors[f"{ours}.running_var"] + (eps - self.layout.batch_norm_eps)
+        self.put(theirs, parts.mean, self.tensors[f"{ours}.running_mean"])
+        self.put(theirs, parts.variance, variance)
+        if parts.mean.endswith("running_mean"):
+            counter = parts.mean.removesuffix("running_mean") + "num_batches_tracked"
+            self.put(theirs, counter, torch.zeros((), dtype=torch.int64))
 
 
 def _u_before(weight: Tensor, u: Tensor, v: Tensor, layer: str) -> Tensor:
@@ -164,7 +188,7 @@ def _u_before(weight: Tensor, u: Tensor, v: Tensor, layer: str) -> Tensor:
 
 
 def _write_network(writer: _Writer, found: Structure, role: Role, places: list[str]) -> None:
-    layout, names = writer.layout, names_of(writer.layout, role)
+    layout, names = writer.layout, writer.layout.names(role)
     for number, path in enumerate(found.blocks):
         for ours, theirs in zip(("conv1", "conv2", "shortcut"), names.convolutions, strict=True):
             if f"blocks.{number}.{ours}.weight" in writer.tensors:
@@ -174,9 +198,8 @@ def _write_network(writer: _Writer, found: Structure, role: Role, places: list[s
         u0 = layout.name == "mmgen" and role == "discriminator" and block > 0
         for ours, theirs in zip(("query", "key", "value", "out"), names.projections, strict=True):
             writer.weight(f"attention.{place}.{ours}", layout.join(path, theirs), u0=u0)
-        shape = (1,) if layout.name == "studiogan" else ()
         gamma = writer.tensors[f"attention.{place}.gamma"]
-        writer.state[layout.join(path, names.gamma)] = gamma.clone().view(shape)
+        writer.put(path, names.gamma, gamma.view((1,) if layout.name == "studiogan" else ()))
     writer.weight("linear", names.linear)
     if role == "generator":
         writer.weight("out", names.out)
@@ -186,48 +209,16 @@ def _write_network(writer: _Writer, found: Structure, role: Role, places: list[s
 
 def _write_norms(writer: _Writer, found: Structure, eps: float) -> None:
     layout, names = writer.layout, writer.layout.generator
+    parts = names.norm_parts
     for number, path in enumerate(found.blocks):
         for k in (1, 2):
             ours = f"blocks.{number}.norm{k}"
-            theirs = layout.join(path, names.norm.format(k=k))
-            if len(writer.tensors[f"{ours}.gain"]) == 1 and names.plain_norm:
-                _write_plain_norm(
-                    writer, ours, layout.join(path, names.plain_norm.format(k=k)), eps
-                )
+            gain = writer.tensors[f"{ours}.gain"]
+            if len(gain) == 1 and names.plain_norm:
+                writer.plain_norm(ours, layout.join(path, names.plain_norm.format(k=k)), eps)
                 continue
-            parts = names.norm_parts
-            gain = writer.tensors[f"{ours}.gain"] - layout.gain_offset
-            tables = {parts.gain: gain, parts.bias: writer.tensors[f"{ours}.bias"]}
-            for part, table in tables.items():
-                _write_table(writer, layout.join(theirs, part), table)
-            _write_statistics(writer, ours, theirs, (parts.mean, parts.variance), eps)
-    _write_plain_norm(writer, "norm", names.last_norm, eps)
-
-
-def _write_table(writer: _Writer, path: str, table: Tensor) -> None:
-    if writer.layout.name != "studiogan":
-        writer.state[writer.layout.join(path, "weight")] = table.clone()
-        return
-    u, v = require_unit_tables(table.T, path)
-    for name, tensor in ((HOOK.weight, table.T), (HOOK.u, u), (HOOK.v, v)):
-        writer.state[writer.layout.join(path, name)] = tensor.contiguous().clone()
-
-
-def _write_plain_norm(writer: _Writer, ours: str, theirs: str, eps: float) -> None:
-    parts = writer.layout.generator.last_norm_parts
-    for name, part in (("gain", parts.gain), ("bias", parts.bias)):
-        writer.state[writer.layout.join(theirs, part)] = writer.tensors[f"{ours}.{name}"][0].clone()
-    _write_statistics(writer, ours, theirs, (parts.mean, parts.variance), eps)
-
-
-def _write_statistics(
-    writer: _Writer, ours: str, theirs: str, parts: tuple[str, str], eps: float
-) -> None:
-    """Mean and variance; the variance makes up for another eps."""
-    join, layout = writer.layout.join, writer.layout
-    mean, variance = (writer.tensors[f"{ours}.running_{end}"] for end in ("mean", "var"))
-    writer.state[join(theirs, parts[0])] = mean.clone()
-    writer.state[join(theirs, parts[1])] = variance + (eps - layout.batch_norm_eps)
-    if parts[0].endswith("running_mean"):
-        counter = join(theirs, parts[0]).removesuffix("running_mean") + "num_batches_tracked"
-        writer.state[counter] = torch.zeros((), dtype=torch.int64)
+            theirs = layout.join(path, names.norm.format(k=k))
+            writer.table(layout.join(theirs, parts.gain), gain - layout.gain_offset)
+            writer.table(layout.join(theirs, parts.bias), writer.tensors[f"{ours}.bias"])
+            writer.statistics(ours, theirs, parts, eps)
+    writer.plain_norm("norm", names.last_norm, eps)

@@ -1,7 +1,5 @@
 """Curves as inline SVG that takes its colours from the page around it."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Mapping
@@ -51,7 +49,7 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Chart:
     """Curves over the steps, with what a reader should look for."""
 
@@ -69,33 +67,31 @@ def draw_charts(history: History) -> list[Chart]:
         SaganError: The log holds no curve.
     """
     curves = history.curves
-    gammas = {_network_and_size(name): curves[name] for name in curves if "_gamma_" in name}
+    parts = {name: name.split("_gamma_") for name in curves if "_gamma_" in name}
+    gammas = {f"{of}, {side} x {side}": curves[name] for name, (of, side) in parts.items()}
     chosen = [
         (
             "Losses",
-            "The two networks play against each other, so none of these needs to fall. Good runs "
-            "hover; a discriminator loss that stays at 0 means that it has won.",
+            "The two networks play against each other, so none of these needs to fall. In good "
+            "runs they change little; a discriminator loss that stays at 0 means that it has won.",
             _titled(curves, _LOSSES),
             True,
         ),
         (
             "Attention gamma",
-            "How strongly each attention layer is mixed in: 0 at the start, off; away from 0, in "
-            "either direction, the network has found a use for it.",
+            "The weight of each attention layer: 0 at the start, which is off. Values away from 0, "
+            "above or below, show that the network uses it.",
             gammas,
             False,
         ),
         (
             "Variety within a class",
-            f"1 is as varied as real pictures. A fall towards 0 is collapse; the dashed line at "
-            f"{COLLAPSED_VARIETY} is where this report calls it so.",
+            "1 is as varied as real pictures. A fall towards 0 is collapse; below the dashed line "
+            f"at {COLLAPSED_VARIETY} this report calls it so.",
             _titled(curves, {"variety": "variety"}),
             False,
         ),
-        *(
-            (name, _metric_reading(name), {name: curve}, False)
-            for name, curve in history.metrics.items()
-        ),
+        *((name, _metric_reading(name), {name: it}, False) for name, it in history.metrics.items()),
         (
             "Speed",
             "Real pictures per second. Dips are samples, evaluations or other work on the machine.",
@@ -118,28 +114,16 @@ def _metric_reading(name: str) -> str:
     metric = metric_of(name)
     direction = {"lower": "It should fall. ", "higher": "It should rise. "}
     return (
-        "Measured on the way on the averaged generator. "
+        "Measured during training on the averaged generator. "
         f"{direction.get(metric.better, '') if metric else ''}Compare only within this curve: the "
         "settings below say how it was measured."
     )
 
 
-def _network_and_size(name: str) -> str:
-    network, _, size = name.partition("_gamma_")
-    return f"{network}, {size} x {size}"
-
-
 def _chart(step: int, title: str, reading: str, curves: Mapping[str, Series], noisy: bool) -> Chart:
-    ends = "; ".join(
-        f"{name} from {curve.values[0]:.3g} to {curve.values[-1]:.3g}"
-        for name, curve in curves.items()
-    )
-    return Chart(
-        title=title,
-        reading=reading,
-        description=f"{title} up to step {step:,}: {ends}.",
-        svg=_svg(step, title, curves, noisy),
-    )
+    ends = [f"{name} from {v[0]:.3g} to {v[-1]:.3g}" for name, (_, v) in curves.items()]
+    description = f"{title} up to step {step:,}: {'; '.join(ends)}."
+    return Chart(title, reading, description, svg=_svg(step, title, curves, noisy))
 
 
 def _svg(step: int, title: str, curves: Mapping[str, Series], noisy: bool) -> str:
@@ -151,13 +135,8 @@ def _svg(step: int, title: str, curves: Mapping[str, Series], noisy: bool) -> st
         figure = Figure(figsize=(4.8, 2.7), layout="constrained")
         axes = figure.add_subplot()
         for number, (name, curve) in enumerate(curves.items()):
-            _plot(
-                axes,
-                name,
-                thinned(curve),
-                _SERIES_COLOURS[number % len(_SERIES_COLOURS)],
-                noisy=noisy,
-            )
+            colour = _SERIES_COLOURS[number % len(_SERIES_COLOURS)]
+            _plot(axes, name, thinned(curve), colour, noisy)
         if "variety" in curves:
             _mark(axes, 1, _TEXT_COLOUR, "as varied as real pictures")
             _mark(axes, COLLAPSED_VARIETY, _SERIES_COLOURS[1], "collapsed below")
@@ -175,35 +154,19 @@ def _svg(step: int, title: str, curves: Mapping[str, Series], noisy: bool) -> st
     return _inline(file.getvalue())
 
 
-def _plot(axes: Axes, name: str, curve: Series, colour: str, *, noisy: bool) -> None:
-    marker = "o" if len(curve.steps) <= 20 else ""
+def _plot(axes: "Axes", name: str, curve: Series, colour: str, noisy: bool) -> None:
+    marker = "o" if len(curve.steps) <= 20 and not noisy else ""
     if noisy:
-        axes.plot(curve.steps, curve.values, color=colour, alpha=0.22, linewidth=1)
+        axes.plot(*curve, color=colour, alpha=0.22, linewidth=1)
         curve = smoothed(curve)
-        marker = ""
-    axes.plot(
-        curve.steps,
-        curve.values,
-        color=colour,
-        label=name,
-        marker=marker,
-        markersize=3.5,
-        clip_on=False,
-    )
+    axes.plot(*curve, color=colour, label=name, marker=marker, markersize=3.5, clip_on=False)
 
 
-def _mark(axes: Axes, height: float, colour: str, text: str) -> None:
+def _mark(axes: "Axes", height: float, colour: str, text: str) -> None:
     """A dashed line with words on it; the axis reaches from 0 to above it."""
     axes.axhline(height, color=colour, linestyle=(0, (4, 3)), linewidth=1)
-    axes.annotate(
-        text,
-        (1, height),
-        xycoords=axes.get_yaxis_transform(),
-        xytext=(-2, 3),
-        textcoords="offset points",
-        color=colour,
-        ha="right",
-    )
+    end = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
+    axes.annotate(text, (1, height), xytext=(-2, 3), color=colour, ha="right", **end)
     axes.set_ylim(0, max(axes.get_ylim()[1], 1.15 * height))
 
 
@@ -232,6 +195,5 @@ def _inline(document: str) -> str:
     for number, colour in enumerate(_SERIES_COLOURS, 1):
         svg = svg.replace(colour, f"var(--series-{number})")
     svg = re.sub(r'<g id="[^"]+">', "<g>", svg)
-    return re.sub(
-        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r' height="[^"]*pt"', "", svg, count=1)
-    )
+    svg = re.sub(r' height="[^"]*pt"', "", svg, count=1)
+    return re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg)

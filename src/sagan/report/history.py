@@ -1,7 +1,5 @@
 """The log of a run as curves."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field

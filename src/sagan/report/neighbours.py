@@ -1,15 +1,14 @@
 """Which training pictures generated ones resemble most, pixel by pixel."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
 
 from sagan.data import Dataset
 from sagan.errors import SaganError
+from sagan.evaluation.arrays import choice
 from sagan.evaluation.metrics import nearest_neighbours
-from sagan.report.sheets import Picture, embedded
+from sagan.report.sheets import Picture, embedded, spread
 from sagan.sampling.generator import TrainedGenerator
 
 SEARCHED = 20_000  # training pictures at most
@@ -57,37 +56,35 @@ def find_neighbours(generator: TrainedGenerator, dataset: Dataset) -> Neighbours
     """
     if len(dataset) <= CLOSEST:
         raise SaganError(f"{len(dataset)} training pictures are too few to compare with")
-    order = np.random.default_rng(0).permutation(len(dataset))
-    rows = np.sort(order[:SEARCHED])
+    rows = choice(np.arange(len(dataset)), SEARCHED)
     real = _compared(dataset.images, rows)
     probes = np.random.default_rng(1).permutation(len(rows))[:PROBES]
     between_real, _ = nearest_neighbours(real[probes], real, 2)
     usual = float(np.median(between_real[:, 1]))
     if not usual:
         raise SaganError("most training pictures are there twice, so that nearness says nothing")
-    labels = np.array([_label(generator, seed) for seed in range(PROBES)])
+    labels = np.arange(PROBES) % max(len(generator.class_names), 1)
     fake = generator.sample(range(PROBES), labels)
     distances, nearest = nearest_neighbours(_compared(fake, np.arange(PROBES)), real, CLOSEST)
     by_distance = np.argsort(distances[:, 0], kind="stable")
-    shown = by_distance[np.linspace(0, PROBES - 1, SHOWN).round().astype(int)]
+    shown_rows = []
+    for seed in spread(by_distance.tolist(), SHOWN):
+        name = generator.class_names[labels[seed]] if generator.class_names else f"seed {seed}"
+        picture = embedded(fake[seed], f"generated picture: {name}, seed {seed}")
+        matches = []
+        for place, row in enumerate(rows[nearest[seed]]):
+            description = f"training picture {row}, number {place + 1} in closeness"
+            ratio = float(distances[seed, place] / usual)
+            matches.append(Match(embedded(dataset.images[row], description), ratio))
+        shown_rows.append(Row(name, picture, tuple(matches)))
     return Neighbours(
-        rows=tuple(
-            _with_matches(
-                generator, dataset, fake, seed, rows[nearest[seed]], distances[seed] / usual
-            )
-            for seed in shown.tolist()
-        ),
+        rows=tuple(shown_rows),
         ratio=float(np.median(distances[:, 0])) / usual,
         probes=PROBES,
         searched=len(rows),
         total=len(dataset),
         compared_side=min(generator.resolution, COMPARED_SIDE),
     )
-
-
-def _label(generator: TrainedGenerator, seed: int) -> int:
-    """Takes the classes in turn."""
-    return seed % max(len(generator.class_names), 1)
 
 
 def _compared(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -101,22 +98,3 @@ def _compared(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
         blocks = images[row].reshape(3, COMPARED_SIDE, block, COMPARED_SIDE, block)
         small[place] = blocks.mean(axis=(2, 4))
     return small.reshape(len(rows), -1)
-
-
-def _with_matches(
-    generator: TrainedGenerator,
-    dataset: Dataset,
-    fake: np.ndarray,
-    seed: int,
-    nearest: np.ndarray,
-    ratios: np.ndarray,
-) -> Row:
-    names = generator.class_names
-    name = names[_label(generator, seed)] if names else f"seed {seed}"
-    matches = []
-    for place, (row, ratio) in enumerate(zip(nearest, ratios, strict=True), 1):
-        description = f"training picture {row}, number {place} in closeness"
-        matches.append(Match(embedded(dataset.images[row], description), float(ratio)))
-    return Row(
-        name, embedded(fake[seed], f"generated picture: {name}, seed {seed}"), tuple(matches)
-    )

@@ -1,10 +1,9 @@
 """The page: what a run folder holds, put into words, pictures and tables."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
@@ -16,18 +15,12 @@ from sagan import config as settings
 from sagan.config import Config
 from sagan.data import Dataset, load_dataset
 from sagan.errors import SaganError, printable
+from sagan.inspection import attention_timeline
 from sagan.inspection.timeline_figure import require_matplotlib
-from sagan.report import verdict
+from sagan.report import sheets, verdict
 from sagan.report.charts import draw_charts
 from sagan.report.history import History, read_history
 from sagan.report.neighbours import find_neighbours
-from sagan.report.sheets import (
-    attention_figures,
-    attention_over_time,
-    attention_to_real,
-    newest_sheet,
-    timeline,
-)
 from sagan.report.tables import read_records, tables_of
 from sagan.report.walks import walks
 from sagan.runs.checkpoint import Checkpoint
@@ -76,35 +69,12 @@ class Material:
         train = self.config.train
         return self.step * train.batch_size * train.discriminator_steps
 
-    def drawing(self) -> TrainedGenerator:
-        """The newest generator.
-
-        Raises:
-            SaganError: There is none yet.
-        """
-        if self.generator is None:
-            raise SaganError("there is no checkpoint yet to draw with")
-        return self.generator
-
-    def pictures(self) -> Dataset:
-        """The training pictures.
-
-        Raises:
-            SaganError: They cannot be had.
-        """
-        if self.dataset is None:
-            raise SaganError(f"the training pictures cannot be had: {self.dataset_missing}")
-        return self.dataset
-
 
 def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
     """Writes one self-contained HTML file about a run, and returns its path.
 
     What cannot be shown, because pictures or a checkpoint are missing, is replaced by the reason.
-
-    Args:
-        folder: The run folder.
-        output: The file; by default ``report.html`` in the run folder.
+    The file is ``report.html`` in the run folder unless ``output`` names another.
 
     Raises:
         SaganError: The folder is no run or holds neither log nor checkpoint, matplotlib is missing,
@@ -151,26 +121,38 @@ def _section(make: Callable[..., _Content], *arguments: Any) -> Section:
         return Section(None, str(error))
 
 
+def _required(content: _Content | None, reason: str) -> _Content:
+    if content is None:
+        raise SaganError(reason)
+    return content
+
+
 def _facts(material: Material) -> dict[str, Any]:
     """Everything the template shows, by name."""
     folder, config, history = material.folder, material.config, material.history
+    dataset = material.dataset
+    reason = f"the training pictures cannot be had: {material.dataset_missing}"
+    pictures = partial(_required, dataset, reason)
+    drawing = partial(_required, material.generator, "there is no checkpoint yet to draw with")
+    growth = "Gamma, entropy and the map of one point, checkpoint by checkpoint"
     makers: dict[str, Callable[[], Any]] = {
-        "newest": lambda: newest_sheet(material.drawing()),
-        "timeline": lambda: timeline(folder, material.generator, config.data.resolution),
+        "newest": lambda: sheets.newest_sheet(drawing()),
+        "timeline": lambda: sheets.timeline(folder, material.generator, config.data.resolution),
         "charts": lambda: draw_charts(history),
-        "attention": lambda: attention_figures(material.drawing()),
-        "attention_real": lambda: attention_to_real(
-            load_discriminator(folder), material.pictures()
-        ),
-        "attention_time": lambda: attention_over_time(folder),
-        "walks": lambda: walks(material.drawing()),
-        "neighbours": lambda: find_neighbours(material.drawing(), material.pictures()),
+        "attention": lambda: sheets.attention_figures(drawing()),
+        "attention_real": lambda: sheets.attention_to_real(load_discriminator(folder), pictures()),
+        "attention_time": lambda: [sheets.embedded(attention_timeline(folder), growth)],
+        "walks": lambda: walks(drawing()),
+        "neighbours": lambda: find_neighbours(drawing(), pictures()),
     }
     sections = {}
     with progress("report", len(makers)) as advance:
         for name, make in makers.items():
             sections[name] = _section(make)
             advance()
+    shown = None  # measured now where the log of an older run lacks it
+    if "variety" not in history.curves and material.generator and dataset:
+        shown = variety(material.generator, dataset)
     records, unreadable = read_records(folder)
     neighbours = sections["neighbours"].content
     return {
@@ -179,11 +161,11 @@ def _facts(material: Material) -> dict[str, Any]:
         "path": printable(str(folder)),
         "date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         "material": material,
-        "passes": material.pictures_seen / len(material.dataset) if material.dataset else None,
+        "passes": material.pictures_seen / len(dataset) if dataset else None,
         "verdict": verdict.judge(
             history,
             pictures_seen=material.pictures_seen,
-            variety=_variety(material),
+            variety=shown,
             nearest_ratio=neighbours.ratio if neighbours else None,
             records=records,
         ),
@@ -193,13 +175,6 @@ def _facts(material: Material) -> dict[str, Any]:
         "version": version("sagan"),
         "memorised_ratio": verdict.MEMORISED_RATIO,
     }
-
-
-def _variety(material: Material) -> float | None:
-    """Measured now where the log of an older run lacks it."""
-    if "variety" in material.history.curves or not (material.generator and material.dataset):
-        return None
-    return variety(material.generator, material.dataset)
 
 
 def _render(facts: dict[str, Any]) -> str:

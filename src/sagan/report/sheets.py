@@ -1,9 +1,6 @@
 """The pictures of the page: sheets with labels, the timeline, attention."""
 
-from __future__ import annotations
-
 import base64
-import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +11,7 @@ from PIL import Image
 
 from sagan.data import Dataset
 from sagan.errors import SaganError
-from sagan.inspection import attention_timeline
+from sagan.images import png_bytes
 from sagan.sampling.generator import (
     TrainedDiscriminator,
     TrainedGenerator,
@@ -30,7 +27,6 @@ ATTENTION_FIGURES = 3
 REAL_FIGURES = 2
 
 _Chosen = TypeVar("_Chosen")
-
 _GAP = 2  # padding of sagan.images.grid
 
 
@@ -70,12 +66,9 @@ class Timeline(NamedTuple):
     """Sheets in the run folder."""
 
 
-def embedded(image: np.ndarray, description: str) -> Picture:
-    """Turns a uint8 (3, H, W) picture into a PNG within the page."""
-    file = io.BytesIO()
-    pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
-    Image.fromarray(pixels).save(file, format="PNG")
-    encoded = base64.b64encode(file.getvalue()).decode()
+def embedded(image: np.ndarray, description: str, png: bytes = b"") -> Picture:
+    """Puts a uint8 (3, H, W) picture into the page; ``png`` may hold the same, in motion."""
+    encoded = base64.b64encode(png or png_bytes(image)).decode()
     height, width = image.shape[1:]
     return Picture(f"data:image/png;base64,{encoded}", width, height, description)
 
@@ -84,9 +77,8 @@ def newest_sheet(generator: TrainedGenerator) -> Sheet:
     """A row of pictures per class, the same seeds in every row."""
     columns = min(max(SHEET_WIDTH // generator.resolution, 2), 12)
     names = _row_names(generator)
-    description = f"Generated pictures, {columns} in each row" + (
-        f"; the rows are {', '.join(names)}" if names else ""
-    )
+    rows = f"; the rows are {', '.join(names)}" if names else ""
+    description = f"Generated pictures, {columns} in each row{rows}"
     return Sheet(embedded(class_sheet(generator, columns), description), names)
 
 
@@ -105,9 +97,8 @@ def timeline(folder: Path, generator: TrainedGenerator | None, resolution: int) 
         shown = _cut(image, resolution + _GAP)
         cut |= shown.shape != image.shape
         step = int(re.sub(r"\D", "", path.stem))
-        frames.append(
-            TimelineFrame(step, embedded(shown, f"Pictures of fixed seeds at step {step:,}"))
-        )
+        picture = embedded(shown, f"Pictures of fixed seeds at step {step:,}")
+        frames.append(TimelineFrame(step, picture))
     rows = _row_names(generator) if generator is not None else ()
     shown_rows = (frames[-1].picture.height - _GAP) // (resolution + _GAP)
     return Timeline(tuple(frames), rows[:shown_rows], cut, len(paths))
@@ -123,13 +114,8 @@ def attention_figures(generator: TrainedGenerator) -> list[Picture]:
     figures = []
     for seed, label in enumerate(labels):
         name = None if label is None else generator.class_names[label]
-        figure = generator.attention(seed, name).figure
-        figures.append(
-            embedded(
-                figure,
-                f"Where five points of {name or 'a picture'} (seed {seed}) look, as heat maps",
-            )
-        )
+        words = f"Where five points of {name or 'a picture'} (seed {seed}) look, as heat maps"
+        figures.append(embedded(generator.attention(seed, name).figure, words))
     return figures
 
 
@@ -142,20 +128,9 @@ def attention_to_real(discriminator: TrainedDiscriminator, dataset: Dataset) -> 
     figures = []
     for row in spread(range(len(dataset)), REAL_FIGURES):
         label = dataset.labels[row : row + 1] if discriminator.class_names else None
-        figure = discriminator.attention(dataset.images[row], label).figure
-        description = f"Where five points of training picture {row} look, as heat maps"
-        figures.append(embedded(figure, description))
+        words = f"Where five points of training picture {row} look, as heat maps"
+        figures.append(embedded(discriminator.attention(dataset.images[row], label).figure, words))
     return figures
-
-
-def attention_over_time(folder: Path) -> list[Picture]:
-    """How the generator's attention grew over the checkpoints of a run.
-
-    Raises:
-        SaganError: There is no checkpoint, or the generator has no attention.
-    """
-    description = "Gamma, entropy and the map of one point, checkpoint by checkpoint"
-    return [embedded(attention_timeline(folder), description)]
 
 
 def spread(items: Sequence[_Chosen], count: int) -> list[_Chosen]:

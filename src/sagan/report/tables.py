@@ -1,7 +1,5 @@
 """Records of evaluations as tables, one for each protocol."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -60,13 +58,12 @@ def tables_of(records: Sequence[Record]) -> list[Table]:
 
 
 def _table(group: Sequence[Record]) -> Table:
-    first = group[0]
     return Table(
-        columns=tuple(Column(_column_title(record), record) for record in group),
+        columns=tuple(map(_column, group)),
         rows=tuple(tuple(row) for row in value_rows(group)),
         protocol=tuple(
             (name.replace("_", " "), str(value)[:16] if name.endswith("sha256") else str(value))
-            for name, value in first.protocol.items()
+            for name, value in group[0].protocol.items()
             if value is not None
         ),
         details=tuple(
@@ -79,15 +76,14 @@ def _names(mappings: Sequence) -> list[str]:
     return list(dict.fromkeys(name for mapping in mappings for name in mapping))
 
 
-def _column_title(record: Record) -> str:
+def _column(record: Record) -> Column:
     step = record.subject.get("step")
-    return str(record.subject.get("path")) if step is None else f"step {step:,}"
+    return Column(str(record.subject.get("path")) if step is None else f"step {step:,}", record)
 
 
 def _by_class(name: str, group: Sequence[Record]) -> tuple[tuple[str, ...], ...]:
     details = [record.details.get(name, {}) for record in group]
-    newest = details[-1]
-    classes = sorted(_names(details), key=lambda label: -newest.get(label, 0.0))
+    classes = sorted(_names(details), key=lambda label: -details[-1].get(label, 0.0))
     return tuple(
         (label, *(figure(found[label]) if label in found else ABSENT for found in details))
         for label in classes

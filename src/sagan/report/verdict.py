@@ -1,7 +1,5 @@
 """What a run amounts to so far, in one word, with the thresholds that decide it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +13,7 @@ EARLY_PICTURES = 20_000
 COLLAPSED_VARIETY = 0.2
 """Below this share of the real pictures' variety a class has collapsed to a few pictures."""
 DEFEATED_LOSS = 0.05
-"""Below this discriminator loss (real + fake; 2 for a blind guess) nothing deceives it."""
+"""Below this discriminator loss (real + fake; 2 for a blind guess) the generator has lost."""
 WORSENED_DISTANCE = 2.0
 """Above this multiple of its best Fréchet distance a run has lost what it had."""
 MEMORISED_RATIO = 0.5
@@ -27,9 +25,9 @@ Word = Literal["too early to say", "learning", "collapsed", "memorising"]
 
 SENTENCES: dict[Word, str] = {
     "too early to say": "There is not enough training behind these figures to judge it by them.",
-    "learning": "The pictures vary, the two networks keep each other busy, and nothing that was "
-    "measured looks copied.",
-    "collapsed": "The two networks have lost their balance. More steps alone rarely mend that; try "
+    "learning": "The pictures vary, the two networks are in balance, and nothing that was measured "
+    "looks copied.",
+    "collapsed": "The two networks have lost their balance. More steps alone rarely help; try "
     "an earlier checkpoint, lower learning rates or larger batches.",
     "memorising": "The generator repeats training pictures. More pictures or a smaller network "
     "help.",
@@ -136,7 +134,7 @@ def _balanced(history: History) -> Check:
         threshold=f"at least {DEFEATED_LOSS}",
         passed=None if loss is None else loss >= DEFEATED_LOSS,
         meaning="The discriminator's loss on real and fake pictures together, mean over the last "
-        f"{RECENT_SHARE:.0%} of the log. Near 0 nothing deceives it any more; 2 is a blind guess.",
+        f"{RECENT_SHARE:.0%} of the log. Near 0 it is never deceived; 2 is a blind guess.",
     )
 
 
@@ -156,17 +154,14 @@ def _kept(history: History) -> Check:
 
 
 def _original(in_pixels: float | None, in_features: float | None) -> Check:
-    measured = [
-        f"{ratio:.2f} in {space}"
-        for space, ratio in (("pixels", in_pixels), ("features", in_features))
-        if ratio is not None
-    ]
-    ratios = [ratio for ratio in (in_pixels, in_features) if ratio is not None]
+    named = (("pixels", in_pixels), ("features", in_features))
+    found = {space: ratio for space, ratio in named if ratio is not None}
+    words = ", ".join(f"{ratio:.2f} in {space}" for space, ratio in found.items())
     return Check(
         question="Are the pictures its own?",
-        measured=f"distance {', '.join(measured)}" if measured else "not measured",
+        measured=f"distance {words}" if found else "not measured",
         threshold=f"at least {MEMORISED_RATIO}",
-        passed=min(ratios) >= MEMORISED_RATIO if ratios else None,
+        passed=min(found.values()) >= MEMORISED_RATIO if found else None,
         meaning="Distance from a generated picture to the nearest training picture, divided by the "
         "distance usual between a training picture and its nearest neighbour. Copies are near 0.",
     )

@@ -1,8 +1,5 @@
 """Walks between seeds and between classes, as strips and, where small, as moving pictures."""
 
-from __future__ import annotations
-
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +35,8 @@ class Walk:
 
 def walks(generator: TrainedGenerator) -> list[Walk]:
     """Draws walks from seed to seed and, where there are classes, from class to class."""
-    classes = spread(shown_classes(generator), ROWS)
-    names = [generator.class_names[label] for label in classes]
-    labels = names or [None]
+    names = [generator.class_names[label] for label in spread(shown_classes(generator), ROWS)]
+    labels, seeds = names or [None], range(ROWS)
     found = [
         _walk(
             "From seed to seed",
@@ -54,15 +50,13 @@ def walks(generator: TrainedGenerator) -> list[Walk]:
             ],
         )
     ]
-    if len(classes) > 1:
-        seeds = range(ROWS)
+    if len(names) > 1:
         route = spread(names, 2)
         found.append(
             _walk(
                 "From class to class",
-                f"The noise stays, the class moves from {route[0]} to "
-                f"{route[-1]}. What stays alike, pose or colour, the "
-                "generator has understood as something apart from the class.",
+                f"The noise stays, the class moves from {route[0]} to {route[-1]}. What stays "
+                "alike, pose or colour, the generator has learned apart from the class.",
                 [f"seed {seed}" for seed in seeds],
                 [class_path(generator, seed, route, frames=STRIP_LEGS) for seed in seeds],
                 [
@@ -86,20 +80,16 @@ def _walk(
         [grid(np.stack(pictures), len(loops)) for pictures in zip(*loops, strict=True)]
     )
     description = f"{title}: {', '.join(names)}" if names else title
+    moving = None
+    if frames[:, 0].size <= MOVING_PIXELS:
+        with TemporaryDirectory() as folder:
+            path = Path(folder, "walk.apng")
+            save_animation(frames, path, frames_per_second=FRAMES_PER_SECOND)
+            moving = embedded(frames[0], f"{description}, moving", path.read_bytes())
     return Walk(
         title=title,
         reading=reading,
         strip=Sheet(embedded(strip, f"{description}, a row each"), tuple(names)),
-        moving=_moving(frames, description) if frames[:, 0].size <= MOVING_PIXELS else None,
+        moving=moving,
         still=embedded(frames[0], description),
     )
-
-
-def _moving(frames: np.ndarray, description: str) -> Picture:
-    with TemporaryDirectory() as folder:
-        path = save_animation(
-            frames, Path(folder, "walk.apng"), frames_per_second=FRAMES_PER_SECOND
-        )
-        encoded = base64.b64encode(path.read_bytes()).decode()
-    height, width = frames.shape[2:]
-    return Picture(f"data:image/png;base64,{encoded}", width, height, f"{description}, moving")
