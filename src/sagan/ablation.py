@@ -198,7 +198,7 @@ def _require_same_evaluation(config: Config, folder: Path) -> None:
     begun = folder / "config.toml"
     if not begun.exists():
         return
-    if fields := settings.differences(settings.load(begun).evaluation, config.evaluation):
+    if fields := settings.differences(settings.load_toml(begun).evaluation, config.evaluation):
         raise SaganError(
             f"{folder} was measured differently: evaluation.{', evaluation.'.join(fields)}; "
             "choose another --run or the settings it was begun with"

@@ -14,7 +14,7 @@ from typing import Any
 
 from sagan.cli.program import app
 from sagan.config import RESIDUAL_ONLY, Config
-from sagan.config.presets import PRESETS, described
+from sagan.config.presets import PRESETS
 from sagan.config.presets import preset as named_preset
 from sagan.training.cost import multiply_accumulates, real_pictures
 
@@ -36,7 +36,7 @@ def presets(name: str | None = None, /) -> None:
     operations = multiply_accumulates(config)
     lines = [
         *_description(name),
-        *(line for text in described(name).differs for line in _entry("differs", text)),
+        *(line for text in PRESETS[name].differs for line in _entry("differs", text)),
         *_entry(
             "operations",
             f"{operations:.2g} multiply-accumulates, {operations / pictures / 1e9:.2g} G for each"
@@ -71,7 +71,7 @@ def field_docstrings(section: type) -> dict[str, str]:
 
 
 def _description(name: str) -> Iterator[str]:
-    preset = described(name)
+    preset = PRESETS[name]
     config = named_preset(name)
     yield from _wrapped(f"{name}: {preset.title}")
     yield from _entry("source", preset.source)

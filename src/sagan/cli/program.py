@@ -81,12 +81,12 @@ def _read_settings(app: App, commands: tuple[str, ...], arguments: ArgumentColle
     begun = Path(given["--run"][0], "config.toml") if given["--run"] else None
     pictures = _pictures(chosen)
     if chosen is None and begun is not None and begun.exists():
-        base = settings.load(begun)
+        base = settings.load_toml(begun)
     elif pictures:
         base = named_preset(DEFAULT_PRESET)
         base = replace(base, data=replace(base.data, source=pictures))
     elif chosen is not None and chosen.endswith(".toml"):
-        base = settings.load(chosen)
+        base = settings.load_toml(chosen)
     else:
         base = named_preset(chosen or DEFAULT_PRESET)
     if pictures and given["--data.source"]:

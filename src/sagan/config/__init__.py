@@ -18,7 +18,7 @@ from sagan.config.networks import (
     ShortcutInput,
     Upsampling,
 )
-from sagan.config.plain import differences, from_dict, load, to_dict, to_toml
+from sagan.config.plain import differences, from_dict, load_toml, to_dict, to_toml
 from sagan.config.plan import Place, Stage, least_weights, places, plan
 from sagan.config.training import (
     EvaluationConfig,
@@ -60,7 +60,7 @@ __all__ = [
     "differences",
     "from_dict",
     "least_weights",
-    "load",
+    "load_toml",
     "nearest",
     "places",
     "plan",

@@ -12,7 +12,7 @@ from sagan.config.whole import Config
 from sagan.errors import SaganError
 
 
-def load(path: str | Path) -> Config:
+def load_toml(path: str | Path) -> Config:
     """Reads a TOML file whose tables are the sections of :class:`Config`.
 
     Raises:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sagan.config import Config, from_dict, load, nearest
+from sagan.config import Config, from_dict, load_toml, nearest
 from sagan.errors import SaganError
 
 
@@ -306,21 +306,12 @@ def preset(name: str) -> Config:
     Raises:
         SaganError: There is none of that name; names the nearest.
     """
-    return from_dict(described(name).settings)
-
-
-def described(name: str) -> Preset:
-    """Returns a preset by name, with its description.
-
-    Raises:
-        SaganError: As for :func:`preset`.
-    """
     if name not in PRESETS:
         raise SaganError(
             f"there is no preset {name!r}{nearest(name, PRESETS)}; "
             f"known are {', '.join(PRESETS)}; or give a .toml file or, as --data.source, pictures"
         )
-    return PRESETS[name]
+    return from_dict(PRESETS[name].settings)
 
 
 def named_settings(choice: Config | str | Path) -> Config:
@@ -331,4 +322,4 @@ def named_settings(choice: Config | str | Path) -> Config:
     """
     if isinstance(choice, Config):
         return choice
-    return load(choice) if str(choice).endswith(".toml") else preset(str(choice))
+    return load_toml(choice) if str(choice).endswith(".toml") else preset(str(choice))

@@ -51,7 +51,7 @@ class Run:
         self.config = config
         settings_path = self.folder / "config.toml"
         if settings_path.exists():
-            self.require_same(settings.load(settings_path))
+            self.require_same(settings.load_toml(settings_path))
         elif self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise SaganError(f"{folder} is no run folder and not empty; choose another --run")
 
