@@ -23,7 +23,6 @@ from sagan.errors import SaganError, printable
 from sagan.system.threads import sleep_while_waiting
 
 DEFAULT_PRESET = "avatars32"
-PACKED = (".npy", ".npz")
 
 
 def _require_sense(flag: str, kind: Any, text: str) -> None:
@@ -46,14 +45,16 @@ def _require_sense(flag: str, kind: Any, text: str) -> None:
             raise SaganError(f"{flag} must be a finite number, not {text!r}")
 
 
-def _pictures(chosen: str | None) -> str | None:
+def _named_pictures(chosen: str | None) -> str | None:
     """What stands in the place of a preset, where it is pictures."""
     if chosen is None or chosen in PRESETS:
         return None
     path = Path(chosen).expanduser()
     if (path / "config.toml").exists():
         raise SaganError(f"{chosen} is a run folder; continue it with --run {chosen}")
-    return chosen if path.is_dir() or (path.is_file() and chosen.endswith(PACKED)) else None
+    return (
+        chosen if path.is_dir() or (path.is_file() and chosen.endswith(settings.PACKED)) else None
+    )
 
 
 def _note_pictures(name: str, source: str, given: Mapping[str, Sequence[str]]) -> None:
@@ -79,7 +80,7 @@ def _read_settings(app: App, commands: tuple[str, ...], arguments: ArgumentColle
     given = {argument.name: [token.value for token in argument.tokens] for argument in arguments}
     chosen = next(iter(given["PRESET"]), None)
     begun = Path(given["--run"][0], "config.toml") if given["--run"] else None
-    pictures = _pictures(chosen)
+    pictures = _named_pictures(chosen)
     if chosen is None and begun is not None and begun.exists():
         base = settings.load_toml(begun)
     elif pictures:

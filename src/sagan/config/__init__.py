@@ -5,7 +5,7 @@ weights, which they do not have; a preset holds only what differs. Nothing here 
 """
 
 from sagan.config.checks import nearest, require_class_names
-from sagan.config.data import RESOLUTIONS, Augmentation, DataConfig
+from sagan.config.data import PACKED, RESOLUTIONS, Augmentation, DataConfig
 from sagan.config.networks import (
     RESIDUAL_ONLY,
     Architecture,
@@ -33,6 +33,7 @@ from sagan.config.training import (
 from sagan.config.whole import Config
 
 __all__ = [
+    "PACKED",
     "RESIDUAL_ONLY",
     "RESOLUTIONS",
     "Architecture",

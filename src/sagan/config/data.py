@@ -8,6 +8,8 @@ from typing import Literal
 from sagan.config.checks import checking
 
 RESOLUTIONS = (32, 64, 128, 256)
+PACKED = (".npy", ".npz")
+"""Suffixes of packed sets: pictures in one NumPy file."""
 
 Augmentation = Literal["colour", "translation", "cutout"]
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from sagan.config import require_class_names
 from sagan.errors import SaganError
-from sagan.system.files import replacing
+from sagan.system.files import replacing, writing
 from sagan.system.progress import progress
 
 Split = Literal["train", "held-out"]
@@ -50,6 +50,16 @@ class Dataset:
         """Share of each class: float64 (num_classes,), sums to 1; (1,) when unconditional."""
         counts = np.bincount(self.labels, minlength=max(1, len(self.class_names)))
         return counts / len(self)
+
+
+def dataset_of(
+    images: np.ndarray, labels: np.ndarray | None = None, class_names: tuple[str, ...] = ()
+) -> Dataset:
+    """Makes a dataset of pictures in memory, without labels an unconditional one."""
+    if labels is None:
+        labels = np.zeros(len(images), np.int64)
+    mark = fingerprint(images, labels, class_names)
+    return Dataset(images=images, labels=labels, class_names=class_names, fingerprint=mark)
 
 
 def fingerprint(images: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]) -> str:
@@ -111,14 +121,10 @@ def cache_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         SaganError: The cache folder cannot be made or written.
     """
-    try:
-        with replacing(path) as draft, draft.open("wb") as file:
-            yield file
-    except OSError as error:
-        raise SaganError(
-            f"cannot write to the cache folder {path.parent}: {error.strerror or error}; "
-            "set SAGAN_CACHE to a folder with free space that you may write"
-        ) from error
+    remedy = "set SAGAN_CACHE to a folder with free space that you may write"
+    where = f"to the cache folder {path.parent}"
+    with writing(where, remedy), replacing(path) as draft, draft.open("wb") as file:
+        yield file
 
 
 def read_cached(

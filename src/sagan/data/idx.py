@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sagan.data.dataset import Dataset, Split, fingerprint, in_parallel
+from sagan.data.dataset import Dataset, Split, dataset_of, in_parallel
 from sagan.data.folder import centre_square
 from sagan.errors import SaganError
 from sagan.system.memory import require_free
@@ -66,17 +66,8 @@ def load_idx(
     grey = _read(path, dimensions=3)
     if not grey.size:
         raise SaganError(f"{path} holds no pictures; fetch it anew")
-    if conditional:
-        labels, class_names = _read_labels(root, split, path, len(grey))
-    else:
-        labels, class_names = np.zeros(len(grey), np.int64), ()
-    images = _colour(path, grey, resolution)
-    return Dataset(
-        images=images,
-        labels=labels,
-        class_names=class_names,
-        fingerprint=fingerprint(images, labels, class_names),
-    )
+    classes = _read_labels(root, split, path, len(grey)) if conditional else ()
+    return dataset_of(_colour(path, grey, resolution), *classes)
 
 
 def _images_name(split: Split) -> str:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sagan.errors import SaganError
-from sagan.system.files import replacing
+from sagan.system.files import replacing, writing
 
 if TYPE_CHECKING:
     import torch
@@ -87,11 +86,6 @@ def save_png(image: np.ndarray, path: str | Path, *, flush: bool = True) -> Path
         SaganError: The folder cannot be made or the file cannot be written.
     """
     path = Path(path)
-    try:
-        with replacing(path, flush=flush) as draft:
-            draft.write_bytes(png_bytes(image))
-    except OSError as error:
-        raise SaganError(
-            f"cannot write {path}: {error.strerror or error}; choose another place or free space"
-        ) from error
+    with writing(path), replacing(path, flush=flush) as draft:
+        draft.write_bytes(png_bytes(image))
     return path

@@ -21,9 +21,8 @@ from sagan.images.drawing import (
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from PIL.ImageFont import FreeTypeFont, ImageFont
 
-_INK: Colour = (36, 41, 47)
+INK: Colour = (36, 41, 47)
 _FAINT: Colour = (208, 215, 222)
 
 
@@ -72,7 +71,7 @@ def attention_figure(
         else:
             block = _cells([first, *seen], _columns(1 + len(seen)), style)
         blocks.append((heading, block))
-    return np.asarray(_sheet(caption, blocks, style)).transpose(2, 0, 1).copy()
+    return np.asarray(_stacked(caption, blocks, style)).transpose(2, 0, 1).copy()
 
 
 def _checked(rows: np.ndarray, count: int) -> np.ndarray:
@@ -136,7 +135,7 @@ def _cells(cells: list[_Cell], columns: int, style: _Style) -> Image:
         sheet.paste(cell.frame, (x, y, x + framed, y + framed))
         sheet.paste(cell.picture, (x + style.frame, y + style.frame))
         middle = (x + framed / 2, y + framed + 0.55 * line)
-        draw.text(middle, label, fill=_INK, font=small, anchor="mm")
+        draw.text(middle, label, fill=INK, font=small, anchor="mm")
     return sheet
 
 
@@ -150,34 +149,30 @@ def _beside(left: Image, right: Image, gap: int) -> Image:
     return both
 
 
-def _sheet(caption: str, blocks: list[tuple[str, Image]], style: _Style) -> Image:
+def _stacked(caption: str, blocks: list[tuple[str, Image]], style: _Style) -> Image:
     """Stacks blocks under their headings, with the caption above and the legend below."""
     from PIL import Image, ImageDraw
 
     gap, line = style.gap, style.line
     width = max(block.width for _, block in blocks) + 2 * gap
-    lines = _wrapped(caption, style.title, width - 2 * gap)
+    characters = len(caption) * (width - 2 * gap) / max(style.title.getlength(caption), 1)
+    lines = textwrap.wrap(caption, max(int(0.95 * characters), 1))
     height = gap + len(lines) * line + 2 * line
     height += sum(block.height + gap + (line if heading else 0) for heading, block in blocks)
     sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
     top = gap
     for text in lines:
-        draw.text((gap, top + line / 2), text, fill=_INK, font=style.title, anchor="lm")
+        draw.text((gap, top + line / 2), text, fill=INK, font=style.title, anchor="lm")
         top += line
     for heading, block in blocks:
         if heading:
-            draw.text((gap, top + line / 2), heading, fill=_INK, font=style.label, anchor="lm")
+            draw.text((gap, top + line / 2), heading, fill=INK, font=style.label, anchor="lm")
             top += line + gap // 4
         sheet.paste(block, (gap, top))
         top += block.height + gap - (gap // 4 if heading else 0)
     _draw_legend(sheet, gap, height - line, style)
     return sheet
-
-
-def _wrapped(text: str, typeface: FreeTypeFont | ImageFont, width: float) -> list[str]:
-    characters = len(text) * width / max(typeface.getlength(text), 1)
-    return textwrap.wrap(text, max(int(0.95 * characters), 1))
 
 
 def _draw_legend(sheet: Image, left: int, middle: int, style: _Style) -> None:
@@ -188,6 +183,6 @@ def _draw_legend(sheet: Image, left: int, middle: int, style: _Style) -> None:
     ramp = Image.fromarray(glowing(np.full((*heat.shape, 1), 67.0), heat))
     start = left + round(draw.textlength("attention  0", font=style.label) + 7 * unit)
     end = start + ramp.width + round(7 * unit)
-    draw.text((left, middle), "attention  0", fill=_INK, font=style.label, anchor="lm")
+    draw.text((left, middle), "attention  0", fill=INK, font=style.label, anchor="lm")
     sheet.paste(ramp, (start, middle - ramp.height // 2))
-    draw.text((end, middle), "maximum of the panel", fill=_INK, font=style.label, anchor="lm")
+    draw.text((end, middle), "maximum of the panel", fill=INK, font=style.label, anchor="lm")

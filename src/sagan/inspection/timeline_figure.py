@@ -15,13 +15,14 @@ from sagan.images.drawing import (
     numbered_queries,
     query_panel,
 )
+from sagan.images.figure import INK
 from sagan.sampling.attention import Attention
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from PIL.Image import Image
 
-_INK = "#24292f"
+_INK = "#" + bytes(INK).hex()
 _GRID = "#d0d7de"
 _PANEL = 256
 _DOT = 0.05

@@ -98,6 +98,19 @@ def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
             draft.unlink()
 
 
+@contextmanager
+def writing(what: object, remedy: str = "choose another place or free space") -> Iterator[None]:
+    """Says what could not be written where the system refuses.
+
+    Raises:
+        SaganError: As an OSError within; names what was written and the remedy.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SaganError(f"cannot write {what}: {error.strerror or error}; {remedy}") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes UTF-8 text; what UTF-8 cannot write becomes an escape.
 
