@@ -222,15 +222,9 @@ def _write_atlas(path: Path, resolution: int) -> None:
         for layer, files in enumerate(_layer_files(folders.values()))
     }
     with cache_file(path) as file:  # first, so that a folder without permission fails at once
-        shrunk: list[np.ndarray] = []
-        in_parallel(
-            shrink,
-            [part for files in layers.values() for part in files],
-            shrunk.append,
-            description="Shrinking avatar parts (once)",
-        )
-        ends = np.cumsum([len(files) for files in layers.values()])
-        arrays = np.split(np.stack(shrunk), ends[:-1])
+        parts = [part for files in layers.values() for part in files]
+        shrunk = np.stack(list(in_parallel(shrink, parts, "Shrinking avatar parts (once)")))
+        arrays = np.split(shrunk, np.cumsum([len(files) for files in layers.values()])[:-1])
         named: dict[str, Any] = dict(zip(layers, arrays, strict=True))
         np.savez_compressed(file, **named)
 

@@ -145,18 +145,14 @@ def read_cached(
 
 
 def in_parallel(
-    function: Callable[[_Item], _Result],
-    items: Sequence[_Item],
-    take: Callable[[_Result], object],
-    *,
-    description: str,
-) -> None:
-    """Calls ``take(function(item))`` for every item in order, ``function`` on all cores.
+    function: Callable[[_Item], _Result], items: Sequence[_Item], description: str
+) -> Iterator[_Result]:
+    """Gives ``function(item)`` for every item in order, computed on all cores.
 
     Only a few hundred results wait at a time. The description heads a progress bar.
     """
     with progress(description, len(items)) as advance, ThreadPoolExecutor() as pool:
         for start in range(0, len(items), 256):
             for result in pool.map(function, items[start : start + 256]):
-                take(result)
+                yield result
                 advance()

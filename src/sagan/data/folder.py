@@ -181,12 +181,10 @@ def _pack(
         np.lib.format.write_array_header_1_0(
             file, {"descr": "|u1", "fortran_order": False, "shape": shape}
         )
-        in_parallel(
-            partial(read_picture, resolution=resolution),
-            files,
-            lambda picture: file.write(picture.data),
-            description=f"Packing pictures at {resolution} x {resolution} (once)",
-        )
+        read = partial(read_picture, resolution=resolution)
+        title = f"Packing pictures at {resolution} x {resolution} (once)"
+        for picture in in_parallel(read, files, title):
+            file.write(picture.data)
         file.flush()
         mark = fingerprint(np.load(file.name, mmap_mode="r"), labels, class_names)
         file.write(mark.encode())

@@ -15,25 +15,15 @@ from sagan.data.folder import centre_square
 from sagan.errors import SaganError
 from sagan.system.memory import require_free
 
-FASHION_NAMES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
-
+_FASHION = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
+FASHION_NAMES = tuple(_FASHION.split(","))
 _PREFIX: dict[Split, str] = {"train": "train", "held-out": "t10k"}
+_IMAGES: dict[Split, str] = {split: f"{word}-images-idx3-ubyte" for split, word in _PREFIX.items()}
 
 
 def is_idx(folder: str | Path) -> bool:
     """Tells whether a folder holds pictures as IDX files."""
-    return any(_find(Path(folder).expanduser(), _images_name(split)) for split in _PREFIX)
+    return any(_find(Path(folder).expanduser(), name) for name in _IMAGES.values())
 
 
 def load_idx(
@@ -62,7 +52,13 @@ def load_idx(
             or fewer, or the pictures are no squares and there is no resolution.
     """
     root = Path(folder).expanduser()
-    path = _require_file(root, _images_name(split), split)
+    name = _IMAGES[split]
+    path = _find(root, name)
+    if path is None:
+        raise SaganError(
+            f"there is no {name} (or {name}.gz) in {root}, which the {split} split needs; "
+            "put it there"
+        )
     grey = _read(path, dimensions=3)
     if not grey.size:
         raise SaganError(f"{path} holds no pictures; fetch it anew")
@@ -70,25 +66,8 @@ def load_idx(
     return dataset_of(_colour(path, grey, resolution), *classes)
 
 
-def _images_name(split: Split) -> str:
-    return f"{_PREFIX[split]}-images-idx3-ubyte"
-
-
 def _find(root: Path, name: str) -> Path | None:
-    for path in (root / name, root / f"{name}.gz"):
-        if path.is_file():
-            return path
-    return None
-
-
-def _require_file(root: Path, name: str, split: Split) -> Path:
-    path = _find(root, name)
-    if path is None:
-        raise SaganError(
-            f"there is no {name} (or {name}.gz) in {root}, which the {split} split needs; "
-            "put it there"
-        )
-    return path
+    return next((p for p in (root / name, root / f"{name}.gz") if p.is_file()), None)
 
 
 def _read(path: Path, *, dimensions: int) -> np.ndarray:
@@ -170,12 +149,11 @@ def _resized(squares: np.ndarray, resolution: int) -> np.ndarray:
         return squares
     from PIL import Image
 
+    def resize(square: np.ndarray) -> np.ndarray:
+        return np.asarray(centre_square(Image.fromarray(square), resolution))
+
     resized = np.empty((len(squares), resolution, resolution), np.uint8)
-    rows = iter(resized)
-    in_parallel(
-        lambda square: np.asarray(centre_square(Image.fromarray(square), resolution)),
-        list(squares),
-        lambda square: np.copyto(next(rows), square),
-        description=f"Resizing pictures to {resolution} x {resolution}",
-    )
+    title = f"Resizing pictures to {resolution} x {resolution}"
+    for row, square in zip(resized, in_parallel(resize, list(squares), title), strict=True):
+        row[:] = square
     return resized

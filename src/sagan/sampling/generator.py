@@ -191,9 +191,8 @@ class TrainedDiscriminator(TrainedNetwork):
         Args:
             pictures: uint8 (N, 3, R, R), or one (3, R, R).
             labels: Class names or numbers, for the titles.
-            at: Query points, pixels (x, y) from the upper left; by default five salient ones of
-                each picture.
-            layer: Only layers whose map has this side, or the one of this name; None takes all.
+            at: As for :meth:`TrainedGenerator.attention`.
+            layer: As there.
             names: What the pictures are called in the titles.
 
         Raises:
@@ -282,13 +281,10 @@ def averaged_part(checkpoint: Checkpoint) -> str:
 
 def for_inference(checkpoint: Checkpoint) -> Checkpoint:
     """Keeps what drawing and judging need: the averaged generator and the discriminator."""
-    parts = {"generator": averaged_part(checkpoint), "discriminator": "discriminator"}
-    return replace(
-        checkpoint,
-        parts={
-            name: checkpoint.parts[part] for name, part in parts.items() if part in checkpoint.parts
-        },
-    )
+    given = checkpoint.parts
+    names = {"generator": averaged_part(checkpoint), "discriminator": "discriminator"}
+    parts = {name: given[part] for name, part in names.items() if part in given}
+    return replace(checkpoint, parts=parts)
 
 
 MOST_CLASSES = 16
@@ -296,8 +292,7 @@ MOST_CLASSES = 16
 
 def shown_classes(generator: TrainedGenerator) -> list[int]:
     """Numbers of all classes, or of 16 evenly spaced ones."""
-    count = len(generator.class_names)
-    shown = min(count, MOST_CLASSES)
+    count, shown = len(generator.class_names), min(len(generator.class_names), MOST_CLASSES)
     return [i * count // shown for i in range(shown)]
 
 
