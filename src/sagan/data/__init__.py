@@ -16,8 +16,8 @@ BUILT_IN = ("avatars",)
 """Sources that need no files."""
 
 
-def load_dataset(config: DataConfig, *, split: Split = "train") -> Dataset:
-    """Loads the pictures a config names.
+def load_dataset(config: DataConfig) -> Dataset:
+    """Loads the pictures to train on.
 
     Raises:
         SaganError: As for :func:`open_source`.
@@ -27,7 +27,6 @@ def load_dataset(config: DataConfig, *, split: Split = "train") -> Dataset:
         config.resolution,
         conditional=config.conditional,
         generated_images=config.generated_images,
-        split=split,
     )
 
 

@@ -62,8 +62,10 @@ def load_idx(
     grey = _read(path, dimensions=3)
     if not grey.size:
         raise SaganError(f"{path} holds no pictures; fetch it anew")
-    classes = _read_labels(root, split, path, len(grey)) if conditional else ()
-    return dataset_of(_colour(path, grey, resolution), *classes)
+    if not conditional:
+        return dataset_of(_colour(path, grey, resolution))
+    labels, class_names = _read_labels(root, split, path, len(grey))
+    return dataset_of(_colour(path, grey, resolution), labels, class_names)
 
 
 def _find(root: Path, name: str) -> Path | None:

@@ -32,27 +32,21 @@ def to_uint8(images: torch.Tensor) -> torch.Tensor:
     return images.add(1).mul_(255 / 2).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def grid(
-    images: np.ndarray, columns: int, *, padding: int = 2, background: int = 255
-) -> np.ndarray:
+def grid(images: np.ndarray, columns: int, *, padding: int = 2) -> np.ndarray:
     """Lays pictures out row by row.
 
     Args:
         images: uint8 (N, 3, H, W), N >= 1.
         columns: Pictures in a row; the last row may stay incomplete.
-        padding: Pixels between pictures and around the grid.
-        background: Grey level of the padding.
+        padding: White pixels between pictures and around the grid.
 
     Returns:
         uint8 (3, rows * (H + padding) + padding, columns * (W + padding) + padding).
     """
     count, channels, height, width = images.shape
     rows = -(-count // columns)
-    sheet = np.full(
-        (channels, rows * (height + padding) + padding, columns * (width + padding) + padding),
-        background,
-        dtype=np.uint8,
-    )
+    size = rows * (height + padding) + padding, columns * (width + padding) + padding
+    sheet = np.full((channels, *size), 255, dtype=np.uint8)
     for index, image in enumerate(images):
         top = padding + (index // columns) * (height + padding)
         left = padding + (index % columns) * (width + padding)

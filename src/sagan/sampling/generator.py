@@ -309,15 +309,15 @@ def class_sheet(generator: TrainedGenerator, columns: int) -> np.ndarray:
     return grid(generator.sample(seeds, np.repeat(shown, columns)), columns)
 
 
-def variety(generator: TrainedGenerator, dataset: Dataset, *, count: int = 32) -> float:
+def variety(generator: TrainedGenerator, dataset: Dataset) -> float:
     """Spread of a pixel within a class, generated over real, mean over the classes.
 
     1 is as varied as the real pictures, 0 is one picture per class. Of more than 16 classes it
-    takes 16 evenly spaced ones, and of each ``count`` pictures at most.
+    takes 16 evenly spaced ones, and of each 32 pictures at most.
     """
     ratios = []
     for label in shown_classes(generator) or [0]:
-        real = dataset.images[np.flatnonzero(dataset.labels == label)[:count]]
+        real = dataset.images[np.flatnonzero(dataset.labels == label)[:32]]
         if spread := real.std(axis=0).mean() if len(real) else 0.0:
             fake = generator.sample(range(len(real)), np.full(len(real), label))
             ratios.append(fake.std(axis=0).mean() / spread)
