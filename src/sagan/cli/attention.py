@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,11 +62,11 @@ class Question:
         for flag, others in _EXCLUDE.items():
             for other in others:
                 if {flag, other} <= given:
-                    raise SaganError(
-                        f"{flag} and {other} exclude each other; leave one of them out"
-                    )
+                    raise SaganError(f"{flag} and {other} exclude each other; leave one out")
         if self.raw is not None and len(self.picture) > 1:
             raise SaganError("--raw takes the rows of one picture; give --picture once")
+        if self.timeline and len(self.at) > 1:
+            raise SaganError("--timeline follows one point; give --at once")
         if self.samples is not None and not self.statistics:
             raise SaganError("--samples counts only with --statistics; leave it out or add that")
         require_range("--samples", self.samples, 1, MOST_PICTURES)
@@ -130,9 +129,6 @@ def _print_statistics(model: Path, question: Question, output: Path | None) -> N
 
 
 def _draw_timeline(folder: Path, question: Question, output: Path) -> None:
-    points = [parse_point(point) for point in question.at]
-    if len(points) > 1:
-        raise SaganError("--timeline follows one point; give --at once")
     from sagan import images
     from sagan.inspection import attention_timeline
 
@@ -140,58 +136,45 @@ def _draw_timeline(folder: Path, question: Question, output: Path) -> None:
         folder,
         seed=question.seed or 0,
         label=question.class_name,
-        point=points[0] if points else None,
+        point=parse_point(question.at[0]) if question.at else None,
         layer=question.resolution,
     )
     print(images.save_png(figure, output))
 
 
 def _draw(model: Path, question: Question, output: Path) -> None:
+    drawn = _observed(model, question)
+    print(drawn.save(output))
+    if question.raw is not None:
+        _save_rows(drawn, question.raw)
+
+
+def _observed(model: Path, question: Question) -> Attention:
+    """Of the pictures given, or else of a generated one."""
     import numpy as np
 
-    from sagan import images
-
-    drawn = list(_observed(model, question))
-    figure = np.concatenate([attention.figure for attention in drawn], axis=1)
-    print(images.save_png(figure, output))
-    if (raw := question.raw) is not None:
-        [attention] = drawn
-        for name in attention.rows:
-            several = raw.with_name(f"{raw.stem}-{name}{raw.suffix}")
-            print(_save_rows(attention, name, raw if len(attention.rows) == 1 else several))
-
-
-def _observed(model: Path, question: Question) -> Iterator[Attention]:
-    """Of the pictures given, or else of a generated one."""
+    from sagan.data.folder import read_picture
     from sagan.sampling.generator import load_discriminator, load_generator
 
-    class_name, layer = question.class_name, question.resolution
+    label, layer = question.class_name, question.resolution
     if not question.picture:
         generator = load_generator(model)
-        yield generator.attention(
-            question.seed or 0,
-            class_name,
-            at=question.points(generator),
-            layer=layer,
-            truncation=question.truncation,
-        )
-        return
-    from sagan.data.folder import read_picture
-
-    discriminator = load_discriminator(model)
-    points = question.points(discriminator)
-    for path in question.picture:
-        picture = read_picture(path, discriminator.resolution)
-        yield discriminator.attention(
-            picture, class_name, at=points, layer=layer, names=[printable(path.name)]
-        )
+        at, seed = question.points(generator), question.seed or 0
+        return generator.attention(seed, label, at=at, layer=layer, truncation=question.truncation)
+    judge = load_discriminator(model)
+    pictures = np.stack([read_picture(path, judge.resolution) for path in question.picture])
+    names = [printable(path.name) for path in question.picture]
+    return judge.attention(pictures, label, at=question.points(judge), layer=layer, names=names)
 
 
-def _save_rows(attention: Attention, name: str, path: Path) -> str:
+def _save_rows(drawn: Attention, path: Path) -> None:
     import numpy as np
 
-    [points], [rows] = attention.points, attention.rows[name]
-    with replacing(path) as draft, draft.open("wb") as file:
-        np.save(file, rows)
+    [points] = drawn.points
     listed = " ".join(f"{x},{y}" for x, y in points)
-    return f"{path}: {len(points)} points {listed} of {rows.shape[1]} keys"
+    for name, [rows] in drawn.rows.items():
+        several = path.with_name(f"{path.stem}-{name}{path.suffix}")
+        place = path if len(drawn.rows) == 1 else several
+        with replacing(place) as draft, draft.open("wb") as file:
+            np.save(file, rows)
+        print(f"{place}: {len(points)} points {listed} of {rows.shape[1]} keys")

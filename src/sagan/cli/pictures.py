@@ -136,13 +136,10 @@ def interpolate(
     is_sheet = output.suffix.lower() == ".png"
     if not is_sheet:
         animation.require_format(output, frames_per_second)
-    seeds = parse_seeds(choice.seeds or ("0-8" if route.through == "classes" else "0-3"))
     generator = load_generator(model)
-    scale = choice.scale or (1 if is_sheet else -(-128 // generator.resolution))
     frames = route.frames or (4 if is_sheet else 24)
-    # A sheet is held at once, and so are the frames of a film but for an MP4's.
-    held = 12 * ((generator.resolution + 2) * scale) ** 2
-    walks = _walks(generator, route, choice, seeds, frames, held, output.suffix.lower() == ".mp4")
+    scale = choice.scale or (1 if is_sheet else -(-128 // generator.resolution))
+    walks = _walks(generator, route, choice, frames, scale, output.suffix.lower() == ".mp4")
     if is_sheet:
         print(images.save_png(images.enlarge(_sheet(walks, frames, route.loop), scale), output))
         return
@@ -154,23 +151,24 @@ def _walks(
     generator: TrainedGenerator,
     route: Route,
     choice: Choice,
-    seeds: Sequence[int],
     frames: int,
-    shown: int,
-    one_by_one: bool,
-) -> list[np.ndarray]:
+    scale: int,
+    is_streamed: bool,
+) -> Sequence[np.ndarray]:
     """One walk per class or per seed, each uint8 (T, 3, R, R)."""
     from sagan.sampling.generator import shown_classes
     from sagan.sampling.interpolation import class_path, latent_path
     from sagan.system.memory import require_free
 
+    seeds = parse_seeds(choice.seeds or ("0-8" if route.through == "classes" else "0-3"))
     labels = choice.class_name or tuple(generator.class_names[n] for n in shown_classes(generator))
     through = route.through or ("classes" if len(seeds) == 1 and labels else "latents")
-    stops = (len(labels), len(seeds)) if through == "classes" else (len(seeds), len(labels) or 1)
-    length, count = frames * stops[0], stops[1]
-    drawn = length * (3 * generator.resolution**2 + 16 * generator.latent_dim)
-    remedy = "give fewer --frames or --seeds, or a smaller --scale"
-    require_free(count * (drawn + shown * (1 if one_by_one else length)), "these pictures", remedy)
+    count = len(seeds) if through == "classes" else len(labels) or 1
+    pictures = frames * len(seeds) * (len(labels) or 1)
+    # A sheet is held at once, and so are the frames of a film but for an MP4's.
+    held = 12 * ((generator.resolution + 2) * scale) ** 2 * (count if is_streamed else pictures)
+    size = held + pictures * (3 * generator.resolution**2 + 16 * generator.latent_dim)
+    require_free(size, "these pictures", "give fewer --frames or --seeds, or a smaller --scale")
     path = {"frames": frames, "loop": route.loop, "truncation": choice.truncation}
     if through == "latents":
         return [latent_path(generator, seeds, label, **path) for label in labels or (None,)]
