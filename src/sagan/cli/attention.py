@@ -42,8 +42,7 @@ class Question:
     """A query point in pixels, as x,y from the upper left; repeat the flag for several. Chosen
     automatically by default."""
     grid: int | None = None
-    """Ask at this many times this many points, evenly spaced; at most the side of the smallest
-    map drawn."""
+    """Ask at N x N evenly spaced points; N is at most the side of the smallest attention map."""
     resolution: int | None = None
     """Which attention layers, by the side of their maps; all by default."""
     statistics: Annotated[bool, SWITCH] = False

@@ -98,7 +98,7 @@ def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise SaganError(f"{path} is no text in UTF-8; save it as such") from error
+        raise SaganError(f"{path} is not UTF-8 text; save it as UTF-8") from error
 
 
 @app.command

@@ -29,7 +29,7 @@ class Measure:
     """Feature network: efficientnet-lite0 (offline), inception (the one of FID), clip-vit-b-32,
     clip-vit-l-14, dinov2-vit-b-14 or dinov2-vit-l-14."""
     weights: Path | None = None
-    """File of the feature network's weights, where it is not found by itself."""
+    """File of the feature network's weights, where they are not found automatically."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
 

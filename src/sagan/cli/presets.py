@@ -10,7 +10,6 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import fields
 from itertools import pairwise
-from typing import Any
 
 from sagan.cli.program import app
 from sagan.config import RESIDUAL_ONLY, Config
@@ -96,25 +95,23 @@ def _settings(config: Config) -> Iterator[str]:
                 continue
             value = getattr(values, item.name)
             differs = value != item.default
-            default = f"  (default {_literal(item.default)})" if differs else ""
-            yield f"{'*' if differs else ' '} {item.name} = {_literal(value)}{default}"
-            yield from _wrapped(docstrings[item.name], indent=6)
-
-
-def _literal(value: Any) -> str:
-    return json.dumps(value)  # what TOML writes, for every kind of value that a setting has
+            # JSON writes every kind of value that a setting has as TOML does.
+            default = f"  (default {json.dumps(item.default)})" if differs else ""
+            yield f"{'*' if differs else ' '} {item.name} = {json.dumps(value)}{default}"
+            yield from _wrapped(docstrings[item.name], 6, 6)
 
 
 def _entry(heading: str, text: str) -> list[str]:
-    return _wrapped(f"  {heading:<12}{text}", hanging=14)
+    return _wrapped(f"{heading:<12}{text}", 2, 14)
 
 
-def _wrapped(text: str, *, indent: int = 0, hanging: int | None = None) -> list[str]:
+def _wrapped(text: str, first: int = 0, later: int = 0) -> list[str]:
+    """Lines that fit the terminal; the numbers are spaces before the first and the later ones."""
     return textwrap.wrap(
         text,
         min(shutil.get_terminal_size().columns, 100),
-        initial_indent=" " * indent,
-        subsequent_indent=" " * (indent if hanging is None else hanging),
+        initial_indent=" " * first,
+        subsequent_indent=" " * later,
         break_on_hyphens=False,
         break_long_words=False,
     )

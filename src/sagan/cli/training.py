@@ -34,10 +34,8 @@ def train(
     print_config
         Print the resulting settings as TOML and stop.
     dry_run
-        Print what the run will take, operations, memory and time, after a few steps that are thrown
-        away, and stop; nothing is written to the run folder.
-    config
-        Everything that decides the run.
+        Try a few steps, print the operations, memory and time that the run will take, and stop;
+        nothing is written to the run folder.
     """
     if print_config:
         print(settings.to_toml(config), end="")
@@ -70,8 +68,8 @@ def ablate(
 ) -> None:
     """Repeat the paper's comparisons: train variants of a preset, measure them alike, tabulate.
 
-    The same command goes on after an interruption. The table, as CSV and Markdown, and the curves
-    come to stand in the folder.
+    The same command continues after an interruption. The folder receives the table, as CSV and
+    Markdown, and the curves.
 
     Parameters
     ----------
@@ -84,11 +82,9 @@ def ablate(
     run
         The folder; every variant and seed gets a run folder in it.
     seeds
-        Such as 0 or 0-2: a run of every variant with each, for a spread.
+        Seeds such as 0 or 0-2; every variant is trained once with each.
     points
-        Measurements of each run; evaluation.metrics says of what.
-    config
-        Everything that decides the runs.
+        How often each run is measured; evaluation.metrics names what is measured.
     """
     from sagan.ablation import run_ablation, variants
     from sagan.evaluation.periodic import periodic_evaluation

@@ -31,8 +31,8 @@ class LossConfig:
     r2: float = 0.0
     """Weight (gamma) of half the squared gradient at generated pictures."""
     penalty_interval: int = 1
-    """Take gradient_penalty, r1 and r2 in one of so many discriminator updates only, with so many
-    times the weight."""
+    """Apply gradient_penalty, r1 and r2 only in every n-th discriminator update, n times as
+    strongly."""
     lecam: float = 0.0
     """Weight of the squared distance between the logits of one side, real or generated, and the
     moving average of the other's, for small data sets (LeCam: 0.3 on CIFAR)."""
@@ -144,11 +144,11 @@ class TrainConfig:
     """Compile both networks with torch.compile (on a GPU with CUDA graphs). The first steps take
     minutes, later ones less time; on CPUs little is gained (docs/performance.md)."""
     log_interval: int = 50
-    """Write a line of the log every so many steps."""
+    """Steps from one line of the log to the next."""
     sample_interval: int = 1000
-    """Draw a sample grid every so many steps."""
+    """Steps from one sample grid to the next."""
     checkpoint_interval: int = 1000
-    """Save a checkpoint every so many steps."""
+    """Steps from one checkpoint to the next."""
     keep_checkpoints: int = 3
     """How many of the newest checkpoints to keep."""
 
@@ -174,7 +174,7 @@ class EvaluationConfig:
     """What to measure during training."""
 
     interval: int = 0
-    """Measure the averaged generator every so many steps; 0: never."""
+    """Steps from one measurement of the averaged generator to the next; 0: none."""
     time_share: float = 0.1
     """Largest share of the time for measuring (0 to 1); the last step is measured in any case."""
     metrics: tuple[str, ...] = ("fd", "kid")

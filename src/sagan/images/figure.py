@@ -69,7 +69,9 @@ def attention_figure(
         if grid:
             block = _beside(_cells([first], 1, style), grid, style.gap)
         else:
-            block = _cells([first, *seen], _columns(1 + len(seen)), style)
+            count = 1 + len(seen)
+            columns = count if count <= 6 else 3 if count % 3 == 0 else 4
+            block = _cells([first, *seen], columns, style)
         blocks.append((heading, block))
     return np.asarray(_stacked(caption, blocks, style)).transpose(2, 0, 1).copy()
 
@@ -88,10 +90,6 @@ def _lattice_columns(points: Sequence[tuple[int, int]]) -> int:
     columns, rows = (sorted({point[axis] for point in points}) for axis in (0, 1))
     is_lattice = list(points) == [(x, y) for y in rows for x in columns]
     return len(columns) if is_lattice and min(len(columns), len(rows)) > 1 else 0
-
-
-def _columns(count: int) -> int:
-    return count if count <= 6 else 3 if count % 3 == 0 else 4
 
 
 def _labels(row: np.ndarray) -> tuple[str, ...]:
