@@ -22,8 +22,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import sagan
+from sagan.config import Split
 from sagan.data.avatars import CLASS_NAMES, load_avatars
-from sagan.data.dataset import Split
 from sagan.evaluation.features import extract, load_extractor
 from sagan.evaluation.metrics import frechet_distance, kernel_distance
 from sagan.images import to_float

@@ -5,7 +5,7 @@ weights, which they do not have; a preset holds only what differs. Nothing here 
 """
 
 from sagan.config.checks import nearest, require_class_names
-from sagan.config.data import PACKED, RESOLUTIONS, Augmentation, DataConfig
+from sagan.config.data import PACKED, RESOLUTIONS, Augmentation, DataConfig, Split
 from sagan.config.networks import (
     RESIDUAL_ONLY,
     Architecture,
@@ -55,6 +55,7 @@ __all__ = [
     "PowerIteration",
     "Precision",
     "ShortcutInput",
+    "Split",
     "Stage",
     "TrainConfig",
     "Upsampling",

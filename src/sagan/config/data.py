@@ -11,6 +11,7 @@ RESOLUTIONS = (32, 64, 128, 256)
 PACKED = (".npy", ".npz")
 """Suffixes of packed sets: pictures in one NumPy file."""
 
+Split = Literal["train", "held-out"]
 Augmentation = Literal["colour", "translation", "cutout"]
 
 

@@ -2,9 +2,9 @@
 
 import os.path
 
-from sagan.config import PACKED, DataConfig, nearest
+from sagan.config import PACKED, DataConfig, Split, nearest
 from sagan.data.avatars import load_avatars
-from sagan.data.dataset import Dataset, Split, batch_indices
+from sagan.data.dataset import Dataset, batch_indices
 from sagan.data.folder import load_folder, stored_resolution
 from sagan.data.idx import is_idx, load_idx
 from sagan.data.packed import load_packed

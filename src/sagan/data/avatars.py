@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 
+from sagan.config import Split
 from sagan.data.dataset import (
     Dataset,
-    Split,
     cache_file,
     cache_folder,
     dataset_of,

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 
@@ -19,8 +19,6 @@ from sagan.config import require_class_names
 from sagan.errors import SaganError
 from sagan.system.files import replacing, writing
 from sagan.system.progress import progress
-
-Split = Literal["train", "held-out"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

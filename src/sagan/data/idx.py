@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sagan.data.dataset import Dataset, Split, dataset_of, in_parallel
+from sagan.config import Split
+from sagan.data.dataset import Dataset, dataset_of, in_parallel
 from sagan.data.folder import centre_square
 from sagan.errors import SaganError
 from sagan.system.memory import require_free

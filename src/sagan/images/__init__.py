@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from sagan.system.files import replacing, writing
 
@@ -61,8 +62,6 @@ def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
 
 def png_bytes(image: np.ndarray) -> bytes:
     """Turns a uint8 (3, H, W) picture into the contents of a PNG file."""
-    from PIL import Image
-
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(file, format="PNG")
     return file.getvalue()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from sagan.images.drawing import (
     DOT,
@@ -18,9 +19,6 @@ from sagan.images.drawing import (
     numbered_queries,
     query_panel,
 )
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 INK: Colour = (36, 41, 47)
 _FAINT: Colour = (208, 215, 222)
@@ -108,16 +106,14 @@ class _Style:
 
 
 class _Cell(NamedTuple):
-    picture: Image
+    picture: Image.Image
     frame: Colour
     labels: tuple[str, ...]
     """From the longest to the shortest; the first that fits is drawn."""
 
 
-def _cells(cells: list[_Cell], columns: int, style: _Style) -> Image:
+def _cells(cells: list[_Cell], columns: int, style: _Style) -> Image.Image:
     """Framed panels in rows, each with its label below."""
-    from PIL import Image, ImageDraw
-
     framed = cells[0].picture.width + 2 * style.frame
     gap = style.gap if framed >= style.panel else style.gap // 3
     small = font(17 * style.panel / 256 * (1 if framed >= style.panel else 0.8))
@@ -137,9 +133,7 @@ def _cells(cells: list[_Cell], columns: int, style: _Style) -> Image:
     return sheet
 
 
-def _beside(left: Image, right: Image, gap: int) -> Image:
-    from PIL import Image
-
+def _beside(left: Image.Image, right: Image.Image, gap: int) -> Image.Image:
     width, height = left.width + gap + right.width, max(left.height, right.height)
     both = Image.new("RGB", (width, height), "white")
     both.paste(left, (0, 0))
@@ -147,10 +141,8 @@ def _beside(left: Image, right: Image, gap: int) -> Image:
     return both
 
 
-def _stacked(caption: str, blocks: list[tuple[str, Image]], style: _Style) -> Image:
+def _stacked(caption: str, blocks: list[tuple[str, Image.Image]], style: _Style) -> Image.Image:
     """Stacks blocks under their headings, with the caption above and the legend below."""
-    from PIL import Image, ImageDraw
-
     gap, line = style.gap, style.line
     width = max(block.width for _, block in blocks) + 2 * gap
     characters = len(caption) * (width - 2 * gap) / max(style.title.getlength(caption), 1)
@@ -173,9 +165,7 @@ def _stacked(caption: str, blocks: list[tuple[str, Image]], style: _Style) -> Im
     return sheet
 
 
-def _draw_legend(sheet: Image, left: int, middle: int, style: _Style) -> None:
-    from PIL import Image, ImageDraw
-
+def _draw_legend(sheet: Image.Image, left: int, middle: int, style: _Style) -> None:
     draw, unit = ImageDraw.Draw(sheet), style.panel / 256
     heat = np.tile(np.linspace(0, 1, round(140 * unit)), (round(12 * unit), 1))
     ramp = Image.fromarray(glowing(np.full((*heat.shape, 1), 67.0), heat))

@@ -6,15 +6,12 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from sagan.errors import SaganError
 from sagan.system.files import replacing, writing
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 FASTEST = {".mp4": 100, ".gif": 50, ".apng": 100}
 """Suffixes, and the most frames per second; browsers slow a GIF that is faster down to 10."""
@@ -109,8 +106,6 @@ def _write_mp4(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:
 
 def _write_gif(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:
     """One palette for all frames, without dither: neither colours nor grain flicker."""
-    from PIL import Image
-
     pictures = _images(frames)
     some = pictures[:: -(-len(pictures) // 24)]
     pixels = np.concatenate([np.asarray(picture).reshape(-1, 3) for picture in some])
@@ -126,12 +121,10 @@ def _write_apng(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:
     _save(_images(frames), path, "PNG", 1000 / rate)
 
 
-def _images(frames: Iterable[np.ndarray]) -> list[Image]:
-    from PIL import Image
-
+def _images(frames: Iterable[np.ndarray]) -> list[Image.Image]:
     return [Image.fromarray(np.ascontiguousarray(pixels)) for pixels in frames]
 
 
-def _save(pictures: list[Image], path: Path, kind: str, duration: float | list[int]) -> None:
+def _save(pictures: list[Image.Image], path: Path, kind: str, duration: float | list[int]) -> None:
     first, *rest = pictures
     first.save(path, format=kind, save_all=True, append_images=rest, duration=duration, loop=0)
