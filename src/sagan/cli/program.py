@@ -17,8 +17,7 @@ from cyclopts import UNSET, App, ArgumentCollection, CycloptsError
 from cyclopts.argument import update_argument_collection
 
 from sagan import config as settings
-from sagan.config.presets import PRESETS
-from sagan.config.presets import preset as named_preset
+from sagan.config.presets import PRESETS, named_settings
 from sagan.errors import SaganError, printable
 from sagan.system.threads import sleep_while_waiting
 
@@ -84,12 +83,10 @@ def _read_settings(app: App, commands: tuple[str, ...], arguments: ArgumentColle
     if chosen is None and begun is not None and begun.exists():
         base = settings.load_toml(begun)
     elif pictures:
-        base = named_preset(DEFAULT_PRESET)
+        base = named_settings(DEFAULT_PRESET)
         base = replace(base, data=replace(base.data, source=pictures))
-    elif chosen is not None and chosen.endswith(".toml"):
-        base = settings.load_toml(chosen)
     else:
-        base = named_preset(chosen or DEFAULT_PRESET)
+        base = named_settings(chosen or DEFAULT_PRESET)
     if pictures and given["--data.source"]:
         raise SaganError(f"{chosen} and --data.source both name pictures; leave one out")
     if chosen in PRESETS:

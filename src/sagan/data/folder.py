@@ -76,23 +76,20 @@ def stored_resolution(path: str | Path) -> int:
     from PIL import Image
 
     root = Path(path).expanduser()
-    files, _, _ = _scan(root, conditional=False)
-    first: tuple[Path, tuple[int, int]] | None = None
-    for file in files:
+    sizes: dict[tuple[int, int], Path] = {}
+    for file in _scan(root, conditional=False)[0]:
         try:
             with Image.open(file) as picture:
-                size = picture.size
+                sizes.setdefault(picture.size, file)
         except OSError as error:
             raise SaganError(f"cannot read the picture {file}; remove or repair it") from error
-        first = first or (file, size)
-        if size != first[1] or size[0] != size[1]:
+        if len(sizes) > 1 or picture.width != picture.height:
+            shown = ", ".join(f"{file.name} is {w} x {h}" for (w, h), file in sizes.items())
             raise SaganError(
-                f"the pictures in {root} are not squares of one size: {first[0].name} is "
-                f"{first[1][0]} x {first[1][1]}, {file.name} is {size[0]} x {size[1]}; give a "
+                f"the pictures in {root} are not squares of one size: {shown}; give a "
                 "--resolution to crop and resize them to"
             )
-    assert first is not None, "a scan finds a picture"
-    return first[1][0]
+    return next(iter(sizes))[0]
 
 
 def _read_pack(packed: Path) -> tuple[np.ndarray, str]:

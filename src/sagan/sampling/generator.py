@@ -224,18 +224,17 @@ def load_generator(path: str | Path, *, device: str | torch.device = "cpu") -> T
         SaganError: There is none, it is damaged, or the device is absent.
     """
     place = pick_device(str(device))
-    checkpoint, _ = load_checkpoint(path)
-    return generator_of(checkpoint, averaged_part(checkpoint)).to(place)
+    return generator_of(load_checkpoint(path)[0]).to(place)
 
 
-def generator_of(checkpoint: Checkpoint, part: str) -> TrainedGenerator:
-    """Makes the generator that a part of a checkpoint holds ready to draw.
+def generator_of(checkpoint: Checkpoint, part: str | None = None) -> TrainedGenerator:
+    """Makes a generator of a checkpoint ready to draw, by default the averaged one.
 
     Raises:
         SaganError: The part is absent or does not fit.
     """
     generator = make_generator(checkpoint.config.generator, **_size(checkpoint))
-    restore_network(generator, checkpoint.parts, part)
+    restore_network(generator, checkpoint.parts, part or averaged_part(checkpoint))
     return TrainedGenerator(generator, checkpoint.class_names)
 
 
@@ -252,8 +251,7 @@ def load_discriminator(
         SaganError: There is none, it is damaged, or the device is absent.
     """
     place = pick_device(str(device))
-    checkpoint, _ = load_checkpoint(path)
-    return discriminator_of(checkpoint).to(place)
+    return discriminator_of(load_checkpoint(path)[0]).to(place)
 
 
 def discriminator_of(checkpoint: Checkpoint) -> TrainedDiscriminator:
