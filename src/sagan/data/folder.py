@@ -120,8 +120,7 @@ def _scan(root: Path, conditional: bool) -> tuple[list[Path], np.ndarray, tuple[
     if not conditional or not classes:
         return pictures, np.zeros(len(pictures), dtype=np.int64), ()
     homes = [file.relative_to(root).parts[0] for file in pictures]
-    loose = [file for file in pictures if file.parent == root]
-    if loose:
+    if loose := [file for file in pictures if file.parent == root]:
         raise SaganError(
             f"{root} holds both sub-folders ({classes[0]}) and loose pictures ({loose[0].name}); "
             "move the pictures into a sub-folder, or turn data.conditional off"
