@@ -22,8 +22,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import sagan
+from sagan.config import Split
 from sagan.data.avatars import CLASS_NAMES, load_avatars
-from sagan.data.dataset import Split
 from sagan.evaluation.features import load_extractor
 from sagan.evaluation.metrics import frechet_distance, kernel_distance
 from sagan.images import to_float
@@ -97,9 +97,7 @@ def main() -> None:
     extractor = load_extractor()
     images = generated(generator)
     pictures = [balanced(generator.resolution, COUNT, seed=seed) for seed in (77, 78)]
-    real, other, fake = (
-        extractor(torch.tensor(some))[0].numpy() for some in (*pictures, images)
-    )
+    real, other, fake = (extractor(torch.tensor(some))[0].numpy() for some in (*pictures, images))
     labels = labels_of(COUNT)
     within = {}
     for name in FAMILIES:

@@ -11,7 +11,7 @@ from sagan.errors import SaganError
 def test_toml_file(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text("[train]\nsteps = 7\n[optimizer]\nbeta1 = 0\n")
-    config = settings.load(path)
+    config = settings.load_toml(path)
     assert config.train.steps == 7
     assert type(config.optimizer.beta1) is float
 
@@ -91,7 +91,7 @@ def test_bad_files(tmp_path, content, word):
     if content is not None:
         path.write_text(content)
     with pytest.raises(SaganError, match=word) as caught:
-        settings.load(path)
+        settings.load_toml(path)
     assert str(path) in str(caught.value)
 
 

@@ -522,17 +522,17 @@ def test_load_dataset_reads_folders(root):
 
 def test_load_dataset_without_classes():
     config = DataConfig(resolution=32, generated_images=10, conditional=False)
-    data = load_dataset(config, split="held-out")
+    data = load_dataset(config)
     assert data.class_names == ()
     assert not data.labels.any()
-    assert data.fingerprint != load_avatars(32, 10, split="held-out").fingerprint
+    assert data.fingerprint != load_avatars(32, 10).fingerprint
 
 
 def test_load_dataset_refuses_what_it_lacks(root):
     with pytest.raises(SaganError, match=r"no folder avatar \(did you mean avatars\?\); give"):
         load_dataset(DataConfig(source="avatar"))
     with pytest.raises(SaganError, match=r"no held-out split; give a second folder"):
-        load_dataset(DataConfig(source=str(root)), split="held-out")
+        open_source(str(root), 128, split="held-out")
 
 
 def test_import_is_light():

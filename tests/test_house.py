@@ -13,13 +13,14 @@ TREES = {path.relative_to(SOURCE).as_posix(): ast.parse(path.read_text()) for pa
 MOST_ROOMS = 18
 LONGEST_FUNCTION = 50
 LONGEST_FILE = 350
-MOST_LINES = 14_947
+MOST_LINES = 15_600
 
 # Each is the mirror image of the other: a command and the function that it calls.
 MIRRORS = {
-    "ablate": {"cli/ablating.py", "ablation.py"},
+    "ablate": {"cli/training.py", "ablation.py"},
     "convert": {"cli/converting.py", "interop/conversion.py"},
     "evaluate": {"cli/evaluation.py", "evaluation/evaluate.py"},
+    "train": {"cli/training.py", "training/run.py"},
 }
 
 

@@ -24,17 +24,18 @@ def test_floats_are_rounded_and_clipped_and_left_alone():
 
 def test_grid_puts_pictures_row_by_row():
     pictures = np.arange(3, dtype=np.uint8)[:, None, None, None] * np.ones((3, 3, 2, 2), np.uint8)
-    sheet = images.grid(pictures, 2, padding=1, background=9)
+    sheet = images.grid(pictures, 2, padding=1)
     assert sheet.shape == (3, 7, 7)
+    w = 255
     expected = np.array(
         [
-            [9, 9, 9, 9, 9, 9, 9],
-            [9, 0, 0, 9, 1, 1, 9],
-            [9, 0, 0, 9, 1, 1, 9],
-            [9, 9, 9, 9, 9, 9, 9],
-            [9, 2, 2, 9, 9, 9, 9],
-            [9, 2, 2, 9, 9, 9, 9],
-            [9, 9, 9, 9, 9, 9, 9],
+            [w, w, w, w, w, w, w],
+            [w, 0, 0, w, 1, 1, w],
+            [w, 0, 0, w, 1, 1, w],
+            [w, w, w, w, w, w, w],
+            [w, 2, 2, w, w, w, w],
+            [w, 2, 2, w, w, w, w],
+            [w, w, w, w, w, w, w],
         ]
     )
     np.testing.assert_array_equal(sheet, np.broadcast_to(expected, (3, 7, 7)))

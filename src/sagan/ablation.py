@@ -145,7 +145,7 @@ def _history(
 ) -> MetricsByStep:
     begun = folder / "config.toml"
     if begun.exists() and (
-        fields := settings.differences(settings.load(begun).evaluation, config.evaluation)
+        fields := settings.differences(settings.load_toml(begun).evaluation, config.evaluation)
     ):
         raise SaganError(
             f"{folder} was measured differently: evaluation.{', evaluation.'.join(fields)}; "

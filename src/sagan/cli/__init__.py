@@ -1,28 +1,6 @@
 """The command ``sagan``: parse, call one function, print; heavy imports inside the commands."""
 
-from sagan.cli import (
-    ablating,
-    attention,
-    converting,
-    evaluation,
-    exporting,
-    pictures,
-    presets,
-    reporting,
-    training,
-)
-from sagan.cli.program import app, main
-
-__all__ = [
-    "ablating",
-    "app",
-    "attention",
-    "converting",
-    "evaluation",
-    "exporting",
-    "main",
-    "pictures",
-    "presets",
-    "reporting",
-    "training",
-]
+# Each of these modules adds its commands to the program.
+from sagan.cli import attention, converting, evaluation, pictures, presets, training  # noqa: F401
+from sagan.cli.program import app as app
+from sagan.cli.program import main as main

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from sagan.cli.parsing import MOST_PICTURES, parse_point, require_range
+from sagan.cli.parsing import FLAGS, MOST_PICTURES, OUTPUT, SWITCH, parse_point, require_range
 from sagan.cli.program import app
 from sagan.errors import SaganError, printable
+from sagan.system.files import replacing, require_output, write_text
 
 if TYPE_CHECKING:
     from sagan.sampling.attention import Attention
     from sagan.sampling.network import TrainedNetwork
 
-_FIGURE = Path("attention.png")
 _EXCLUDE = {
     "--at": ("--grid",),
     "--picture": ("--seed", "--truncation"),
@@ -36,17 +35,40 @@ class Question:
     """Which picture; 0 by default."""
     truncation: float | None = None
     """As for sample."""
-    picture: Annotated[tuple[Path, ...], Parameter(negative=(), show_default=False)] = ()
+    picture: Annotated[tuple[Path, ...], SWITCH] = ()
     """Show the discriminator this file instead, cropped and resized as training pictures are;
     repeat the flag for several, drawn one below the other."""
-    at: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = ()
+    at: Annotated[tuple[str, ...], SWITCH] = ()
     """A query point in pixels, as x,y from the upper left; repeat the flag for several. Chosen
     automatically by default."""
     grid: int | None = None
-    """Ask at this many times this many points, evenly spaced; at most the side of the smallest
-    map drawn."""
+    """Ask at N x N evenly spaced points; N is at most the side of the smallest attention map."""
     resolution: int | None = None
     """Which attention layers, by the side of their maps; all by default."""
+    statistics: Annotated[bool, SWITCH] = False
+    """Print entropy, distance and long-range share of the attention, per layer and class."""
+    samples: int | None = None
+    """Pictures of each class that --statistics measures; 16 by default."""
+    timeline: Annotated[bool, SWITCH] = False
+    """Draw gamma, entropy and one point's map over the checkpoints of a run folder, of which
+    train.keep_checkpoints are kept."""
+    raw: Path | None = None
+    """Write the attention weights too, as float32 .npy (points, keys); of several layers each
+    into a file of its own. The points are printed in the order of the rows."""
+
+    def __post_init__(self) -> None:
+        given = {f"--{item.name}" for item in fields(self) if vars(self)[item.name] != item.default}
+        for flag, others in _EXCLUDE.items():
+            for other in others:
+                if {flag, other} <= given:
+                    raise SaganError(f"{flag} and {other} exclude each other; leave one out")
+        if self.raw is not None and len(self.picture) > 1:
+            raise SaganError("--raw takes the rows of one picture; give --picture once")
+        if self.timeline and len(self.at) > 1:
+            raise SaganError("--timeline follows one point; give --at once")
+        if self.samples is not None and not self.statistics:
+            raise SaganError("--samples counts only with --statistics; leave it out or add that")
+        require_range("--samples", self.samples, 1, MOST_PICTURES)
 
     def points(self, model: TrainedNetwork) -> list[tuple[int, int]]:
         """The query points, none where they are to be chosen."""
@@ -63,12 +85,8 @@ def attention(
     model: Path,
     /,
     *,
-    question: Annotated[Question, Parameter(name="*")] = Question(),
-    statistics: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
-    samples: int | None = None,
-    timeline: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
-    raw: Path | None = None,
-    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    question: Annotated[Question, FLAGS] = Question(),
+    output: Annotated[Path | None, OUTPUT] = None,
 ) -> None:
     """Draw where points of a picture look, as the SAGAN paper's Figure 1 does, or measure it.
 
@@ -79,68 +97,27 @@ def attention(
     ----------
     model
         A run folder, a checkpoint or an exported file.
-    question
-        What to look at, and from where.
-    statistics
-        Print entropy, distance and long-range share of the attention, per layer and class.
-    samples
-        Pictures of each class that --statistics measures; 16 by default.
-    timeline
-        Draw gamma, entropy and one point's map over the checkpoints of a run folder, of which
-        train.keep_checkpoints are kept.
-    raw
-        Write the attention weights too, as float32 .npy (points, keys); of several layers each
-        into a file of its own. The points are printed in the order of the rows.
     output
         The PNG file to write, attention.png by default; with --statistics a JSON file.
     """
-    from sagan.system.files import require_output
-
-    _require_compatible(
-        question, {"--statistics": statistics, "--timeline": timeline, "--raw": raw}
-    )
-    if raw is not None and len(question.picture) > 1:
-        raise SaganError("--raw takes the rows of one picture; give --picture once")
-    if samples is not None and not statistics:
-        raise SaganError("--samples counts only with --statistics; leave it out or add that")
-    require_range("--samples", samples, 1, MOST_PICTURES)
-    if output is not None or not statistics:
-        require_output(output or _FIGURE, ".json" if statistics else ".png")
-    if raw is not None:
-        require_output(raw, ".npy")
-    if statistics:
-        _print_statistics(model, question, samples, output)
-    elif timeline:
-        _draw_timeline(model, question, output or _FIGURE)
-    else:
-        _draw(model, question, output or _FIGURE, raw)
+    if question.statistics:
+        _print_statistics(model, question, output)
+        return
+    output = output or Path("attention.png")
+    require_output(output, ".png")
+    if question.raw is not None:
+        require_output(question.raw, ".npy")
+    (_draw_timeline if question.timeline else _draw)(model, question, output)
 
 
-def _require_compatible(question: Question, flags: Mapping[str, object]) -> None:
-    given = {name for name, value in flags.items() if value}
-    given |= {
-        f"--{name}" for name, value in vars(question).items() if value != vars(Question())[name]
-    }
-    for flag, others in _EXCLUDE.items():
-        for other in others:
-            if {flag, other} <= given:
-                raise SaganError(f"{flag} and {other} exclude each other; leave one of them out")
-
-
-def _print_statistics(
-    model: Path, question: Question, samples: int | None, output: Path | None
-) -> None:
-    from sagan.inspection import (
-        PICTURES,
-        attention_statistics,
-        statistics_json,
-        statistics_table,
-    )
-    from sagan.system.files import write_text
+def _print_statistics(model: Path, question: Question, output: Path | None) -> None:
+    if output is not None:
+        require_output(output, ".json")
+    from sagan.inspection import PICTURES, attention_statistics, statistics_json, statistics_table
 
     layers = attention_statistics(
         model,
-        count=PICTURES if samples is None else samples,
+        count=question.samples or PICTURES,
         label=question.class_name,
         layer=question.resolution,
     )
@@ -151,9 +128,6 @@ def _print_statistics(
 
 
 def _draw_timeline(folder: Path, question: Question, output: Path) -> None:
-    points = [parse_point(point) for point in question.at]
-    if len(points) > 1:
-        raise SaganError("--timeline follows one point; give --at once")
     from sagan import images
     from sagan.inspection import attention_timeline
 
@@ -161,60 +135,45 @@ def _draw_timeline(folder: Path, question: Question, output: Path) -> None:
         folder,
         seed=question.seed or 0,
         label=question.class_name,
-        point=points[0] if points else None,
+        point=parse_point(question.at[0]) if question.at else None,
         layer=question.resolution,
     )
     print(images.save_png(figure, output))
 
 
-def _draw(model: Path, question: Question, output: Path, raw: Path | None) -> None:
+def _draw(model: Path, question: Question, output: Path) -> None:
+    drawn = _observed(model, question)
+    print(drawn.save(output))
+    if question.raw is not None:
+        _save_rows(drawn, question.raw)
+
+
+def _observed(model: Path, question: Question) -> Attention:
+    """Of the pictures given, or else of a generated one."""
     import numpy as np
 
-    from sagan import images
-
-    drawn = list(_observed(model, question))
-    figure = np.concatenate([attention.figure for attention in drawn], axis=1)
-    print(images.save_png(figure, output))
-    if raw is not None:
-        [attention] = drawn
-        for name in attention.rows:
-            several = raw.with_name(f"{raw.stem}-{name}{raw.suffix}")
-            print(_save_rows(attention, name, raw if len(attention.rows) == 1 else several))
-
-
-def _observed(model: Path, question: Question) -> Iterator[Attention]:
-    """Of the pictures given, or else of a generated one."""
+    from sagan.data.folder import read_picture
     from sagan.sampling.generator import load_discriminator, load_generator
 
-    class_name, layer = question.class_name, question.resolution
+    label, layer = question.class_name, question.resolution
     if not question.picture:
         generator = load_generator(model)
-        yield generator.attention(
-            question.seed or 0,
-            class_name,
-            at=question.points(generator),
-            layer=layer,
-            truncation=question.truncation,
-        )
-        return
-    from sagan.data.folder import read_picture
-
-    discriminator = load_discriminator(model)
-    points = question.points(discriminator)
-    for path in question.picture:
-        picture = read_picture(path, discriminator.resolution)
-        yield discriminator.attention(
-            picture, class_name, at=points, layer=layer, names=[printable(path.name)]
-        )
+        at, seed = question.points(generator), question.seed or 0
+        return generator.attention(seed, label, at=at, layer=layer, truncation=question.truncation)
+    judge = load_discriminator(model)
+    pictures = np.stack([read_picture(path, judge.resolution) for path in question.picture])
+    names = [printable(path.name) for path in question.picture]
+    return judge.attention(pictures, label, at=question.points(judge), layer=layer, names=names)
 
 
-def _save_rows(attention: Attention, name: str, path: Path) -> str:
+def _save_rows(drawn: Attention, path: Path) -> None:
     import numpy as np
 
-    from sagan.system.files import replacing
-
-    [points], [rows] = attention.points, attention.rows[name]
-    with replacing(path) as draft, draft.open("wb") as file:
-        np.save(file, rows)
+    [points] = drawn.points
     listed = " ".join(f"{x},{y}" for x, y in points)
-    return f"{path}: {len(points)} points {listed} of {rows.shape[1]} keys"
+    for name, [rows] in drawn.rows.items():
+        several = path.with_name(f"{path.stem}-{name}{path.suffix}")
+        place = path if len(drawn.rows) == 1 else several
+        with replacing(place) as draft, draft.open("wb") as file:
+            np.save(file, rows)
+        print(f"{place}: {len(points)} points {listed} of {rows.shape[1]} keys")

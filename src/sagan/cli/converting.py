@@ -1,26 +1,41 @@
-"""The command convert."""
+"""Commands that carry a model elsewhere: convert, export."""
 
-from __future__ import annotations
-
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
-
+from sagan.cli.parsing import FLAGS, OUTPUT
 from sagan.cli.program import app
 from sagan.errors import SaganError
+from sagan.system.files import require_output
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unnamed:
+    """What the keys of a foreign file do not show."""
+
+    colours: Literal["rgb", "bgr"] | None = None
+    """Order of the pictures' colours; bgr for mmgeneration (rgb if its file was converted from
+    PyTorch-StudioGAN), otherwise rgb."""
+    relu_in_place: bool | None = None
+    """The discriminator's shortcuts see the output of the ReLU; so in PyTorch-StudioGAN, mimicry
+    and mmgeneration's configs with wReLUinplace in their name."""
+    absolute_gains: bool | None = None
+    """Gains of class tables are used as they stand, not added to 1; so in mimicry, the authors'
+    code, and mmgeneration with its init types SAGAN and SNGAN."""
+    batch_norm_eps: float | None = None
+    """Added to the variance; 1e-4 for PyTorch-StudioGAN and mmgeneration with normalised class
+    tables, otherwise 1e-5."""
+    class_names: Path | None = None
+    """A text file with the name of a class per line; by default classes are called 0, 1, 2..."""
 
 
 @app.command
 def convert(
     *files: Path,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])],
+    output: Annotated[Path, OUTPUT],
     to: Literal["biggan", "studiogan", "mmgen"] | None = None,
-    colours: Literal["rgb", "bgr"] | None = None,
-    relu_in_place: bool | None = None,
-    absolute_gains: bool | None = None,
-    batch_norm_eps: float | None = None,
-    class_names: Path | None = None,
+    unnamed: Annotated[Unnamed, FLAGS] = Unnamed(),
 ) -> None:
     """Turn checkpoints of other SAGAN implementations into one of this program.
 
@@ -38,43 +53,27 @@ def convert(
     to
         The other way: turn one model of this program, a run folder or a checkpoint, into files of
         BigGAN-PyTorch, PyTorch-StudioGAN (from v0.4.0) or mmgeneration, where that is exact.
-    colours
-        Order of the pictures' colours; bgr for mmgeneration (rgb if its file was converted from
-        PyTorch-StudioGAN), otherwise rgb.
-    relu_in_place
-        The discriminator's shortcuts see the output of the ReLU; so in PyTorch-StudioGAN, mimicry
-        and mmgeneration's configs with wReLUinplace in their name.
-    absolute_gains
-        Gains of class tables are used as they stand, not added to 1; so in mimicry, the authors'
-        code, and mmgeneration with its init types SAGAN and SNGAN.
-    batch_norm_eps
-        Added to the variance; 1e-4 for PyTorch-StudioGAN and mmgeneration with normalised class
-        tables, otherwise 1e-5.
-    class_names
-        A text file with the name of a class per line; by default classes are called 0, 1, 2...
     """
-    from sagan.system.files import require_output
-
     require_output(output, "" if to else ".safetensors", inputs=files)
     if to is not None:
         _convert_to(to, files, output)
         return
-
-    from sagan.interop.conversion import convert_files
-    from sagan.interop.reading import Choices
-    from sagan.runs.checkpoint import save
-
     if not files:
         raise SaganError(
             "nothing to convert; give the files of a generator, a discriminator or both"
         )
+    from sagan.interop.conversion import convert_files
+    from sagan.interop.reading import Choices
+    from sagan.runs.checkpoint import save
+
+    relu, absolute = unnamed.relu_in_place, unnamed.absolute_gains
     choices = Choices(
-        bgr=None if colours is None else colours == "bgr",
-        shortcut_input=None if relu_in_place is None else ("relu" if relu_in_place else "raw"),
-        gain_offset=None if absolute_gains is None else float(not absolute_gains),
-        batch_norm_eps=batch_norm_eps,
+        bgr=None if unnamed.colours is None else unnamed.colours == "bgr",
+        shortcut_input=None if relu is None else ("relu" if relu else "raw"),
+        gain_offset=None if absolute is None else float(not absolute),
+        batch_norm_eps=unnamed.batch_norm_eps,
     )
-    names = _lines(class_names) if class_names else ()
+    names = _lines(unnamed.class_names) if unnamed.class_names else ()
     checkpoint, networks = convert_files(files, choices, names)
     save(checkpoint, output)
     for network in networks:
@@ -98,4 +97,25 @@ def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise SaganError(f"{path} is no text in UTF-8; save it as such") from error
+        raise SaganError(f"{path} is not UTF-8 text; save it as UTF-8") from error
+
+
+@app.command
+def export(model: Path, /, *, output: Annotated[Path, OUTPUT]) -> None:
+    """Write the averaged generator and the discriminator alone: a small file for use elsewhere.
+
+    Parameters
+    ----------
+    model
+        A run folder or a checkpoint.
+    output
+        The .safetensors file to write.
+    """
+    from sagan.runs.checkpoint import save
+    from sagan.runs.run import load_checkpoint
+    from sagan.sampling.generator import for_inference
+
+    require_output(output, ".safetensors", inputs=[model])
+    checkpoint, _ = load_checkpoint(model)
+    save(for_inference(checkpoint), output)
+    print(output)

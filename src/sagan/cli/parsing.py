@@ -1,11 +1,15 @@
 """What flags mean that are more than one number or word."""
 
-from __future__ import annotations
-
 import re
+
+from cyclopts import Parameter
 
 from sagan.errors import SaganError
 
+OUTPUT = Parameter(name=["--output", "-o"])
+SWITCH = Parameter(negative=(), show_default=False)
+FLAGS = Parameter(name="*")
+"""A dataclass, each of whose fields is a flag."""
 MOST_PICTURES = 100_000
 """What a command draws of one class."""
 

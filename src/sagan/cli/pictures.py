@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from sagan.cli.parsing import parse_seeds, require_range
+from sagan.cli.parsing import FLAGS, OUTPUT, SWITCH, parse_seeds, require_range
 from sagan.cli.program import app
 from sagan.errors import SaganError
+from sagan.system.files import require_output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,18 +21,54 @@ if TYPE_CHECKING:
     from sagan.sampling.generator import TrainedGenerator
 
 
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which pictures to draw, and how."""
+
+    class_name: Annotated[
+        tuple[str, ...], Parameter(name="--class", negative=(), show_default=False)
+    ] = ()
+    """Which classes; repeat the flag for several. All by default, in interpolate at most 16."""
+    seeds: str | None = None
+    """Numbers from which the noise is drawn, such as 0-63 or 3,7,20-29. By default sample draws
+    0-63 of one class and 0-7 of several, interpolate 0-3 through latents and 0-8 through
+    classes."""
+    truncation: float | None = None
+    """Cut the noise off at this many standard deviations: fewer surprises, less variety."""
+    scale: int | None = None
+    """Enlarge every pixel this many times; by default pictures are enlarged in a film only, to
+    128 pixels at least."""
+
+    def __post_init__(self) -> None:
+        require_range("--scale", self.scale, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """What lies between the pictures."""
+
+    through: Literal["latents", "classes"] | None = None
+    """latents: a picture per class, all on the same way from seed to seed, along the sphere.
+    classes: a picture per seed, all on the same way from class to class, through the tables of
+    the conditional batch norm. By default classes for a single seed, else latents."""
+    frames: int | None = None
+    """Pictures from one seed or class to the next: 24 in a film, 4 in a sheet."""
+    loop: bool = True
+    """Return to the beginning."""
+
+    def __post_init__(self) -> None:
+        require_range("--frames", self.frames, 1)
+
+
 @app.command
 def sample(
     model: Path,
     /,
     *,
-    class_name: Annotated[tuple[str, ...], Parameter(name="--class", negative=())] = (),
-    seeds: str | None = None,
-    truncation: float | None = None,
+    choice: Annotated[Choice, FLAGS] = Choice(),
     columns: int | None = None,
-    scale: int = 1,
-    compile: Annotated[bool, Parameter(negative=())] = False,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("grid.png"),
+    compile: Annotated[bool, SWITCH] = False,
+    output: Annotated[Path, OUTPUT] = Path("grid.png"),
 ) -> None:
     """Draw pictures; the same seed and class give the same picture every time.
 
@@ -38,39 +76,29 @@ def sample(
     ----------
     model
         A run folder, a checkpoint or an exported file.
-    class_name
-        What to draw; repeat the flag for several, each beginning a new row. All classes by default.
-    seeds
-        Which pictures, such as 0-63 or 3,7,20-29. By default 0-63 for one class, 0-7 for several.
-    truncation
-        Cut the noise off at this many standard deviations: fewer surprises, less variety.
     columns
-        Pictures in a row of a grid; 8 by default.
-    scale
-        Enlarge every pixel this many times.
+        Pictures in a row of a grid; 8 by default. Every class begins a new row.
     compile
         Compile the network first: ten seconds or more, then a third faster in full batches.
     output
         A grid .png; a folder (a name without suffix), for a file CLASS/SEED.png per picture; or
         a .npz of all pictures, labels and class names, for metric tools.
     """
-    from sagan import images
-    from sagan.sampling import sets
-    from sagan.sampling.generator import load_generator
-    from sagan.system.files import require_output
-
     is_folder = require_output(output, ".png", ".npz", "")
     is_grid = not is_folder and output.suffix.lower() == ".png"
     require_range("--columns", columns, 1)
-    require_range("--scale", scale, 1)
     if columns is not None and not is_grid:
         raise SaganError("--columns counts only in a grid; leave it out, or write a .png")
+    from sagan import images
+    from sagan.sampling import sets
+    from sagan.sampling.generator import load_generator
+
     generator = load_generator(model)
     if compile:
         generator.compile()
-    labels = class_name or generator.class_names or (None,)
-    chosen = parse_seeds(seeds or ("0-63" if len(labels) == 1 else "0-7"))
-    pictures = sets.SampleSet(generator, chosen, labels, truncation, scale)
+    labels = choice.class_name or generator.class_names or (None,)
+    seeds = parse_seeds(choice.seeds or ("0-63" if len(labels) == 1 else "0-7"))
+    pictures = sets.SampleSet(generator, seeds, labels, choice.truncation, choice.scale or 1)
     if is_grid:
         images.save_png(sets.grid_of(pictures, columns or 8), output)
     else:
@@ -83,15 +111,10 @@ def interpolate(
     model: Path,
     /,
     *,
-    through: Literal["latents", "classes"] | None = None,
-    class_name: Annotated[tuple[str, ...], Parameter(name="--class", negative=())] = (),
-    seeds: str | None = None,
-    frames: int | None = None,
-    loop: bool = True,
-    truncation: float | None = None,
+    route: Annotated[Route, FLAGS] = Route(),
+    choice: Annotated[Choice, FLAGS] = Choice(),
     frames_per_second: float = 24.0,
-    scale: int | None = None,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("walk.mp4"),
+    output: Annotated[Path, OUTPUT] = Path("walk.mp4"),
 ) -> None:
     """Walk through a model: a film of pictures that turn into each other, or a sheet of them.
 
@@ -99,72 +122,57 @@ def interpolate(
     ----------
     model
         A run folder, a checkpoint or an exported file.
-    through
-        latents: a picture per class, all on the same way from seed to seed, along the sphere.
-        classes: a picture per seed, all on the same way from class to class, through the tables of
-        the conditional batch norm. By default classes for a single seed, else latents.
-    class_name
-        Which classes; repeat the flag. All (at most 16) by default.
-    seeds
-        Which latents, such as 0-3 or 3,7,20-29. By default 0-3 through latents, 0-8 through
-        classes.
-    frames
-        Pictures from one seed or class to the next: 24 in a film, 4 in a sheet.
-    loop
-        Return to the beginning.
-    truncation
-        As for sample.
     frames_per_second
         Speed of a film: 0.1 to 100, of a .gif to 50.
-    scale
-        Enlarge every pixel this many times; by default a picture in a film has 128 at least.
     output
         A film .mp4, .gif or .apng, or a sheet .png: a row per picture, of a single one a row from
         each seed or class to the next.
     """
     from sagan import images
     from sagan.sampling import animation
-    from sagan.sampling.generator import load_generator, shown_classes
-    from sagan.sampling.interpolation import class_path, latent_path
-    from sagan.system.files import require_output
+    from sagan.sampling.generator import load_generator
 
     require_output(output, ".png", *animation.FASTEST)
     is_sheet = output.suffix.lower() == ".png"
     if not is_sheet:
         animation.require_format(output, frames_per_second)
-    require_range("--frames", frames, 1)
-    require_range("--scale", scale, 1)
-    chosen = parse_seeds(seeds or ("0-8" if through == "classes" else "0-3"))
     generator = load_generator(model)
-    labels = class_name or tuple(generator.class_names[n] for n in shown_classes(generator))
-    through = through or ("classes" if len(chosen) == 1 and labels else "latents")
-    frames = frames or (4 if is_sheet else 24)
-    scale = scale or (1 if is_sheet else -(-128 // generator.resolution))
-    stops = (len(labels), len(chosen)) if through == "classes" else (len(chosen), len(labels) or 1)
-    _require_memory(output.suffix.lower(), generator, frames * stops[0], stops[1], scale)
-    path = {"frames": frames, "loop": loop, "truncation": truncation}
-    if through == "latents":
-        cells = [latent_path(generator, chosen, label, **path) for label in labels or (None,)]
-    else:
-        cells = [class_path(generator, seed, labels, **path) for seed in chosen]
+    frames = route.frames or (4 if is_sheet else 24)
+    scale = choice.scale or (1 if is_sheet else -(-128 // generator.resolution))
+    walks = _walks(generator, route, choice, frames, scale, output.suffix.lower() == ".mp4")
     if is_sheet:
-        print(images.save_png(images.enlarge(_sheet(cells, frames, loop), scale), output))
+        print(images.save_png(images.enlarge(_sheet(walks, frames, route.loop), scale), output))
         return
-    film = _film(cells, scale)
+    film = _film(walks, scale)
     print(animation.save_animation(film, output, frames_per_second=frames_per_second))
 
 
-def _require_memory(
-    suffix: str, generator: TrainedGenerator, length: int, cells: int, scale: int
-) -> None:
-    """A sheet is held at once, and so are the frames of a film but for an MP4's."""
+def _walks(
+    generator: TrainedGenerator,
+    route: Route,
+    choice: Choice,
+    frames: int,
+    scale: int,
+    is_streamed: bool,
+) -> Sequence[np.ndarray]:
+    """One walk per class or per seed, each uint8 (T, 3, R, R)."""
+    from sagan.sampling.generator import shown_classes
+    from sagan.sampling.interpolation import class_path, latent_path
     from sagan.system.memory import require_free
 
-    side = (generator.resolution + 2) * scale
-    shown = 12 * side**2 * cells * (1 if suffix == ".mp4" else length)
-    path = length * cells * (3 * generator.resolution**2 + 16 * generator.latent_dim)
-    remedy = "give fewer --frames or --seeds, or a smaller --scale"
-    require_free(path + shown, "these pictures", remedy)
+    seeds = parse_seeds(choice.seeds or ("0-8" if route.through == "classes" else "0-3"))
+    labels = choice.class_name or tuple(generator.class_names[n] for n in shown_classes(generator))
+    through = route.through or ("classes" if len(seeds) == 1 and labels else "latents")
+    count = len(seeds) if through == "classes" else len(labels) or 1
+    pictures = frames * len(seeds) * (len(labels) or 1)
+    # A sheet is held at once, and so are the frames of a film but for an MP4's.
+    held = 12 * ((generator.resolution + 2) * scale) ** 2 * (count if is_streamed else pictures)
+    size = held + pictures * (3 * generator.resolution**2 + 16 * generator.latent_dim)
+    require_free(size, "these pictures", "give fewer --frames or --seeds, or a smaller --scale")
+    path = {"frames": frames, "loop": route.loop, "truncation": choice.truncation}
+    if through == "latents":
+        return [latent_path(generator, seeds, label, **path) for label in labels or (None,)]
+    return [class_path(generator, seed, labels, **path) for seed in seeds]
 
 
 def _sheet(cells: Sequence[np.ndarray], frames: int, loop: bool) -> np.ndarray:

@@ -1,7 +1,5 @@
 """The command presets."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import json
@@ -10,11 +8,10 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import fields
 from itertools import pairwise
-from typing import Any
 
 from sagan.cli.program import app
 from sagan.config import RESIDUAL_ONLY, Config
-from sagan.config.presets import PRESETS, described
+from sagan.config.presets import PRESETS
 from sagan.config.presets import preset as named_preset
 from sagan.training.cost import multiply_accumulates, real_pictures
 
@@ -36,7 +33,7 @@ def presets(name: str | None = None, /) -> None:
     operations = multiply_accumulates(config)
     lines = [
         *_description(name),
-        *(line for text in described(name).differs for line in _entry("differs", text)),
+        *(line for text in PRESETS[name].differs for line in _entry("differs", text)),
         *_entry(
             "operations",
             f"{operations:.2g} multiply-accumulates, {operations / pictures / 1e9:.2g} G for each"
@@ -71,7 +68,7 @@ def field_docstrings(section: type) -> dict[str, str]:
 
 
 def _description(name: str) -> Iterator[str]:
-    preset = described(name)
+    preset = PRESETS[name]
     config = named_preset(name)
     yield from _wrapped(f"{name}: {preset.title}")
     yield from _entry("source", preset.source)
@@ -96,25 +93,23 @@ def _settings(config: Config) -> Iterator[str]:
                 continue
             value = getattr(values, item.name)
             differs = value != item.default
-            default = f"  (default {_literal(item.default)})" if differs else ""
-            yield f"{'*' if differs else ' '} {item.name} = {_literal(value)}{default}"
-            yield from _wrapped(docstrings[item.name], indent=6)
-
-
-def _literal(value: Any) -> str:
-    return json.dumps(value)  # what TOML writes, for every kind of value that a setting has
+            # JSON writes every kind of value that a setting has as TOML does.
+            default = f"  (default {json.dumps(item.default)})" if differs else ""
+            yield f"{'*' if differs else ' '} {item.name} = {json.dumps(value)}{default}"
+            yield from _wrapped(docstrings[item.name], 6, 6)
 
 
 def _entry(heading: str, text: str) -> list[str]:
-    return _wrapped(f"  {heading:<12}{text}", hanging=14)
+    return _wrapped(f"{heading:<12}{text}", 2, 14)
 
 
-def _wrapped(text: str, *, indent: int = 0, hanging: int | None = None) -> list[str]:
+def _wrapped(text: str, first: int = 0, later: int = 0) -> list[str]:
+    """Lines that fit the terminal; the numbers are spaces before the first and the later ones."""
     return textwrap.wrap(
         text,
         min(shutil.get_terminal_size().columns, 100),
-        initial_indent=" " * indent,
-        subsequent_indent=" " * (indent if hanging is None else hanging),
+        initial_indent=" " * first,
+        subsequent_indent=" " * later,
         break_on_hyphens=False,
         break_long_words=False,
     )

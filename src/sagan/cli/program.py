@@ -1,7 +1,5 @@
 """The program itself: its settings from presets and files, and how it ends."""
 
-from __future__ import annotations
-
 import io
 import math
 import os
@@ -17,13 +15,11 @@ from cyclopts import UNSET, App, ArgumentCollection, CycloptsError
 from cyclopts.argument import update_argument_collection
 
 from sagan import config as settings
-from sagan.config.presets import PRESETS
-from sagan.config.presets import preset as named_preset
+from sagan.config.presets import PRESETS, named_settings
 from sagan.errors import SaganError, printable
 from sagan.system.threads import sleep_while_waiting
 
 DEFAULT_PRESET = "avatars32"
-PACKED = (".npy", ".npz")
 
 
 def _require_sense(flag: str, kind: Any, text: str) -> None:
@@ -46,14 +42,16 @@ def _require_sense(flag: str, kind: Any, text: str) -> None:
             raise SaganError(f"{flag} must be a finite number, not {text!r}")
 
 
-def _pictures(chosen: str | None) -> str | None:
+def _named_pictures(chosen: str | None) -> str | None:
     """What stands in the place of a preset, where it is pictures."""
     if chosen is None or chosen in PRESETS:
         return None
     path = Path(chosen).expanduser()
     if (path / "config.toml").exists():
         raise SaganError(f"{chosen} is a run folder; continue it with --run {chosen}")
-    return chosen if path.is_dir() or (path.is_file() and chosen.endswith(PACKED)) else None
+    return (
+        chosen if path.is_dir() or (path.is_file() and chosen.endswith(settings.PACKED)) else None
+    )
 
 
 def _note_pictures(name: str, source: str, given: Mapping[str, Sequence[str]]) -> None:
@@ -79,16 +77,14 @@ def _read_settings(app: App, commands: tuple[str, ...], arguments: ArgumentColle
     given = {argument.name: [token.value for token in argument.tokens] for argument in arguments}
     chosen = next(iter(given["PRESET"]), None)
     begun = Path(given["--run"][0], "config.toml") if given["--run"] else None
-    pictures = _pictures(chosen)
+    pictures = _named_pictures(chosen)
     if chosen is None and begun is not None and begun.exists():
-        base = settings.load(begun)
+        base = settings.load_toml(begun)
     elif pictures:
-        base = named_preset(DEFAULT_PRESET)
+        base = named_settings(DEFAULT_PRESET)
         base = replace(base, data=replace(base.data, source=pictures))
-    elif chosen is not None and chosen.endswith(".toml"):
-        base = settings.load(chosen)
     else:
-        base = named_preset(chosen or DEFAULT_PRESET)
+        base = named_settings(chosen or DEFAULT_PRESET)
     if pictures and given["--data.source"]:
         raise SaganError(f"{chosen} and --data.source both name pictures; leave one out")
     if chosen in PRESETS:

@@ -1,14 +1,11 @@
-"""Commands that train: train, demo."""
-
-from __future__ import annotations
+"""Commands that train: train, ablate, demo."""
 
 import sys
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
+from typing import Annotated, Literal
 
 from sagan import config as settings
+from sagan.cli.parsing import FLAGS, SWITCH, parse_seeds, require_range
 from sagan.cli.program import app
 from sagan.config import Config
 
@@ -19,9 +16,9 @@ def train(
     /,
     *,
     run: Path,
-    print_config: Annotated[bool, Parameter(negative=())] = False,
-    dry_run: Annotated[bool, Parameter(negative=())] = False,
-    config: Annotated[Config, Parameter(name="*")] = Config(),
+    print_config: Annotated[bool, SWITCH] = False,
+    dry_run: Annotated[bool, SWITCH] = False,
+    config: Annotated[Config, FLAGS] = Config(),
 ) -> None:
     """Train a model in a run folder; the same command again continues exactly where it stopped.
 
@@ -35,10 +32,8 @@ def train(
     print_config
         Print the resulting settings as TOML and stop.
     dry_run
-        Print what the run will take, operations, memory and time, after a few steps that are thrown
-        away, and stop; nothing is written to the run folder.
-    config
-        Everything that decides the run.
+        Try a few steps, print the operations, memory and time that the run will take, and stop;
+        nothing is written to the run folder.
     """
     if print_config:
         print(settings.to_toml(config), end="")
@@ -56,6 +51,50 @@ def train(
     outcome = driver.train()
     print(driver.run.checkpoint_path(outcome.steps))
     print(driver.run.sample_path(outcome.steps))
+
+
+@app.command
+def ablate(
+    preset: str | None = None,
+    /,
+    *,
+    axis: Literal["attention", "normalization"],
+    run: Path,
+    seeds: str = "0",
+    points: int = 6,
+    config: Annotated[Config, FLAGS] = Config(),
+) -> None:
+    """Repeat the paper's comparisons: train variants of a preset, measure them alike, tabulate.
+
+    The same command continues after an interruption. The folder receives the table, as CSV and
+    Markdown, and the curves.
+
+    Parameters
+    ----------
+    preset
+        What the variants have in common: a preset or a .toml file; flags go on top.
+    axis
+        attention: none, at 8, 16, 32 and 64 pixels as far as the networks have them, and residual
+        blocks of equal size at the same places (the paper's Table 1). normalization: spectral norm
+        in the discriminator only, in both networks, in both with two learning rates (Figure 3).
+    run
+        The folder; every variant and seed gets a run folder in it.
+    seeds
+        Seeds such as 0 or 0-2; every variant is trained once with each.
+    points
+        How often each run is measured; evaluation.metrics names what is measured.
+    """
+    from sagan.ablation import run_ablation, variants
+    from sagan.evaluation.periodic import periodic_evaluation
+
+    require_range("--points", points, 1, config.train.steps)
+    variants(config, axis)
+    evaluate = periodic_evaluation(config.evaluation, config.train.device)
+    chosen = parse_seeds(seeds)
+    table = run_ablation(config, axis, run, evaluate=evaluate, seeds=chosen, points=points)
+    print(table, end="")
+    for name in ("table.csv", "table.md", "curves.png"):
+        print(run / name)
 
 
 @app.command

@@ -5,7 +5,7 @@ weights, which they do not have; a preset holds only what differs. Nothing here 
 """
 
 from sagan.config.checks import nearest, require_class_names
-from sagan.config.data import RESOLUTIONS, Augmentation, DataConfig
+from sagan.config.data import PACKED, RESOLUTIONS, Augmentation, DataConfig, Split
 from sagan.config.networks import (
     RESIDUAL_ONLY,
     Architecture,
@@ -18,7 +18,7 @@ from sagan.config.networks import (
     ShortcutInput,
     Upsampling,
 )
-from sagan.config.plain import differences, from_dict, load, to_dict, to_toml
+from sagan.config.plain import differences, from_dict, load_toml, to_dict, to_toml
 from sagan.config.plan import Place, Stage, least_weights, places, plan
 from sagan.config.training import (
     EvaluationConfig,
@@ -33,6 +33,7 @@ from sagan.config.training import (
 from sagan.config.whole import Config
 
 __all__ = [
+    "PACKED",
     "RESIDUAL_ONLY",
     "RESOLUTIONS",
     "Architecture",
@@ -54,13 +55,14 @@ __all__ = [
     "PowerIteration",
     "Precision",
     "ShortcutInput",
+    "Split",
     "Stage",
     "TrainConfig",
     "Upsampling",
     "differences",
     "from_dict",
     "least_weights",
-    "load",
+    "load_toml",
     "nearest",
     "places",
     "plan",

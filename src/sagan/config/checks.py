@@ -1,9 +1,8 @@
 """What settings are checked with."""
 
-from __future__ import annotations
-
 import difflib
 import math
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -18,6 +17,15 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
     """
     if not condition:
         raise SaganError(f"{name} = {value!r} is out of range; it must be {allowed}")
+
+
+def checking(section: str, settings: Any) -> Callable[[str, bool, str], None]:
+    """Returns :func:`require` for the fields of a section: ``check(name, condition, allowed)``."""
+
+    def check(name: str, condition: bool, allowed: str) -> None:
+        require(condition, f"{section}.{name}", getattr(settings, name), allowed)
+
+    return check
 
 
 def require_finite(section: str, settings: Any) -> None:

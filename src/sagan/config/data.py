@@ -1,14 +1,15 @@
 """Settings of the pictures."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 
-from sagan.config.checks import require
+from sagan.config.checks import checking
 
 RESOLUTIONS = (32, 64, 128, 256)
+PACKED = (".npy", ".npz")
+"""Suffixes of packed sets: pictures in one NumPy file."""
 
+Split = Literal["train", "held-out"]
 Augmentation = Literal["colour", "translation", "cutout"]
 
 
@@ -33,22 +34,9 @@ class DataConfig:
     2.5 GB at 128 and 9.8 GB at 256."""
 
     def __post_init__(self) -> None:
-        require(self.source != "", "data.source", self.source, "a path or a name")
-        require(
-            self.resolution in RESOLUTIONS,
-            "data.resolution",
-            self.resolution,
-            f"one of {', '.join(map(str, RESOLUTIONS))}",
-        )
-        require(
-            self.generated_images >= 1,
-            "data.generated_images",
-            self.generated_images,
-            "at least 1",
-        )
-        require(
-            len(set(self.augment)) == len(self.augment),
-            "data.augment",
-            self.augment,
-            "a list without repetition",
-        )
+        check = checking("data", self)
+        check("source", self.source != "", "a path or a name")
+        known = f"one of {', '.join(map(str, RESOLUTIONS))}"
+        check("resolution", self.resolution in RESOLUTIONS, known)
+        check("generated_images", self.generated_images >= 1, "at least 1")
+        check("augment", len(set(self.augment)) == len(self.augment), "a list without repetition")

@@ -1,11 +1,9 @@
 """Settings of the two networks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from sagan.config.checks import require
+from sagan.config.checks import checking
 
 Initialization = Literal["xavier", "orthogonal"]
 Architecture = Literal["residual", "dcgan"]
@@ -56,16 +54,10 @@ class GeneratorConfig:
 
     def __post_init__(self) -> None:
         _require_network("generator", self)
-        require(self.latent_dim >= 1, "generator.latent_dim", self.latent_dim, "at least 1")
-        require(
-            self.batch_norm_eps > 0, "generator.batch_norm_eps", self.batch_norm_eps, "positive"
-        )
-        require(
-            0 < self.batch_norm_momentum <= 1,
-            "generator.batch_norm_momentum",
-            self.batch_norm_momentum,
-            "above 0 and at most 1",
-        )
+        check = checking("generator", self)
+        check("latent_dim", self.latent_dim >= 1, "at least 1")
+        check("batch_norm_eps", self.batch_norm_eps > 0, "positive")
+        check("batch_norm_momentum", 0 < self.batch_norm_momentum <= 1, "above 0 and at most 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +97,9 @@ class DiscriminatorConfig:
 
     def __post_init__(self) -> None:
         _require_network("discriminator", self)
-        require(
+        checking("discriminator", self)(
+            "attention_blocks",
             not (self.attention and self.attention_blocks),
-            "discriminator.attention_blocks",
-            self.attention_blocks,
             "empty where attention is given by resolution; empty discriminator.attention",
         )
 
@@ -126,31 +117,15 @@ RESIDUAL_ONLY = (
 
 
 def _require_network(name: str, config: GeneratorConfig | DiscriminatorConfig) -> None:
+    check = checking(name, config)
     for item in fields(config):
         if item.name in RESIDUAL_ONLY and config.architecture == "dcgan":
-            value = getattr(config, item.name)
-            require(
-                value == item.default,
-                f"{name}.{item.name}",
-                value,
-                "left out with dcgan, which has no choice there",
-            )
-    require(config.base_channels >= 1, f"{name}.base_channels", config.base_channels, "at least 1")
-    require(
-        all(n >= 1 for n in config.channels),
-        f"{name}.channels",
-        config.channels,
-        "a list of positive multiples",
-    )
-    require(
-        config.attention_value_divisor in (1, 2, 4, 8),
-        f"{name}.attention_value_divisor",
-        config.attention_value_divisor,
-        "1, 2, 4 or 8",
-    )
-    require(
-        config.spectral_norm_eps > 0,
-        f"{name}.spectral_norm_eps",
-        config.spectral_norm_eps,
-        "positive",
-    )
+            is_default = getattr(config, item.name) == item.default
+            check(item.name, is_default, "left out with dcgan, which has no choice there")
+    check("base_channels", config.base_channels >= 1, "at least 1")
+    check("channels", all(n >= 1 for n in config.channels), "a list of positive multiples")
+    is_set = len(set(config.attention)) == len(config.attention)
+    check("attention", is_set, "a list without repetition")
+    divisor = config.attention_value_divisor
+    check("attention_value_divisor", divisor in (1, 2, 4, 8), "1, 2, 4 or 8")
+    check("spectral_norm_eps", config.spectral_norm_eps > 0, "positive")

@@ -1,7 +1,5 @@
 """Settings as plain values and as TOML."""
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from sagan.config.whole import Config
 from sagan.errors import SaganError
 
 
-def load(path: str | Path) -> Config:
+def load_toml(path: str | Path) -> Config:
     """Reads a TOML file whose tables are the sections of :class:`Config`.
 
     Raises:

@@ -8,13 +8,11 @@ and ``discriminator.py``; 64 and 32 leave out its widest stages, 256 has one mor
 PyTorch-StudioGAN's ``resnet.py``, 256 as there and in BigGAN-PyTorch).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from sagan.config.checks import require
+from sagan.config.checks import checking, require
 from sagan.config.networks import DiscriminatorConfig, GeneratorConfig
 
 LEAST_CHANNELS = 8
@@ -101,10 +99,9 @@ def plan(config: GeneratorConfig | DiscriminatorConfig, resolution: int) -> tupl
 def _generator_plan(config: GeneratorConfig, resolution: int) -> tuple[Stage, ...]:
     is_residual = config.architecture == "residual"
     sides = _doublings(4, resolution if is_residual else resolution // 2)
-    require(
+    checking("generator", config)(
+        "channels",
         len(config.channels) in (0, len(sides)),
-        "generator.channels",
-        config.channels,
         f"{len(sides)} numbers at {resolution} pixels: for 4 x 4 and after every block",
     )
     default = (
@@ -115,36 +112,30 @@ def _generator_plan(config: GeneratorConfig, resolution: int) -> tuple[Stage, ..
 
 
 def _discriminator_plan(config: DiscriminatorConfig, resolution: int) -> tuple[Stage, ...]:
+    check = checking("discriminator", config)
     final = config.final_resolution
-    require(
-        final in (4, 8, 16) and final < resolution,
-        "discriminator.final_resolution",
-        final,
-        f"4, 8 or 16 and below {resolution}",
-    )
+    is_possible = final in (4, 8, 16) and final < resolution
+    check("final_resolution", is_possible, f"4, 8 or 16 and below {resolution}")
     halved = _doublings(final, resolution // 2)[::-1]
     default: Sequence[int] = _DISCRIMINATOR_CHANNELS[resolution]
     if config.architecture == "dcgan":
-        require(final == 4, "discriminator.final_resolution", final, "4 with dcgan")
-        require(
+        check("final_resolution", final == 4, "4 with dcgan")
+        check(
+            "channels",
             len(config.channels) in (0, len(halved)),
-            "discriminator.channels",
-            config.channels,
             f"{len(halved)} numbers at {resolution} pixels: after every layer",
         )
         default = [halved[0] // side for side in halved]
     multiples = config.channels or default
-    require(
+    check(
+        "channels",
         len(multiples) >= len(halved),
-        "discriminator.channels",
-        config.channels,
         f"at least {len(halved)} numbers, one per block, to get from {resolution} to {final}",
     )
     blocks = config.attention_blocks
-    require(
+    check(
+        "attention_blocks",
         set(blocks) <= set(range(1, len(multiples) + 1)) and len(set(blocks)) == len(blocks),
-        "discriminator.attention_blocks",
-        blocks,
         f"different numbers from 1 to {len(multiples)}",
     )
     _require_sides("discriminator", config.attention, sorted(halved))
@@ -163,10 +154,9 @@ def _stages(
     for number, (side, multiple) in enumerate(zip(sides, multiples, strict=True), 1):
         channels, nth = config.base_channels * multiple, sides[:number].count(side)
         attends = number in attention_blocks or (nth == 1 and side in config.attention)
-        require(
+        checking(network, config)(
+            "base_channels",
             channels >= LEAST_CHANNELS or not attends,
-            f"{network}.base_channels",
-            config.base_channels,
             f"at least {-(-LEAST_CHANNELS // multiple)}, since attention at {side} x {side} needs "
             f"{LEAST_CHANNELS} channels",
         )
@@ -205,9 +195,3 @@ def _require_sides(network: str, attention: tuple[int, ...], possible: Sequence[
             f"among {', '.join(map(str, possible))}, where a block ends in a map that attention"
             " can pool",
         )
-    require(
-        len(set(attention)) == len(attention),
-        f"{network}.attention",
-        attention,
-        "a list without repetition",
-    )

@@ -1,12 +1,10 @@
 """Named settings, each with its source and what it gave there."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sagan.config import Config, from_dict, load, nearest
+from sagan.config import Config, from_dict, load_toml, nearest
 from sagan.errors import SaganError
 
 
@@ -29,46 +27,52 @@ class Preset:
 
 
 _IMAGENET = "ImageNet, 1,281,167 pictures in 1000 classes"
-_OWN_COPY: dict[str, Any] = {"ema_decay": 0.0}
-
-_BATCHES = "batch statistics are those of each GPU's 64 pictures, here of all 256"
+_CIFAR10 = "CIFAR-10, 50,000 pictures in 10 classes"
 _VECTORS = (
     "the discriminator's singular vectors advance at each of its passes; here once before each of"
     " its updates"
 )
 
-_STUDIOGAN: dict[str, dict[str, Any]] = {
-    "generator": {
-        "class_tables": "spectral",
-        "initialization": "orthogonal",
-        "spectral_norm_eps": 1e-6,
-        "batch_norm_eps": 1e-4,
-        "batch_norm_momentum": 0.1,
-    },
-    "discriminator": {
-        "shortcut_input": "relu",
-        "initialization": "orthogonal",
-        "spectral_norm_eps": 1e-6,
-    },
-    "optimizer": {"eps": 1e-6},
-}
-_CIFAR_NETWORKS: dict[str, dict[str, Any]] = {
-    "generator": {"channels": (4, 4, 4, 4), "attention": (16,)},
-    "discriminator": {"channels": (2, 2, 2, 2), "final_resolution": 8, "attention": (16,)},
-}
-_CIFAR_RUN: dict[str, dict[str, Any]] = {
-    "data": {"resolution": 32, "horizontal_flip": True},
-    "optimizer": {"generator_lr": 2e-4, "discriminator_lr": 2e-4, "beta1": 0.5},
-    "train": {"steps": 100_000, "batch_size": 64, "discriminator_steps": 5, "ema_decay": 0.0},
-}
+_Settings = dict[str, dict[str, Any]]
 
 
-def _joined(*layers: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _both(**settings: Any) -> _Settings:
+    """The same settings for both networks."""
+    return {"generator": settings, "discriminator": settings}
+
+
+def _joined(*layers: _Settings) -> _Settings:
     """One set of settings of several, the later above the earlier."""
     return {
         section: {key: value for layer in layers for key, value in layer.get(section, {}).items()}
         for section in dict.fromkeys(section for layer in layers for section in layer)
     }
+
+
+_NO_AVERAGE: _Settings = {"train": {"ema_decay": 0.0}}
+_NORMALISED_TABLES: _Settings = _joined(
+    _both(initialization="orthogonal"),
+    {
+        "generator": {
+            "class_tables": "spectral",
+            "batch_norm_eps": 1e-4,
+            "batch_norm_momentum": 0.1,
+        }
+    },
+)
+_STUDIOGAN = _joined(
+    _NORMALISED_TABLES,
+    _NO_AVERAGE,
+    _both(spectral_norm_eps=1e-6),
+    {"discriminator": {"shortcut_input": "relu"}, "optimizer": {"eps": 1e-6}},
+)
+_CIFAR: _Settings = {
+    "data": {"resolution": 32, "horizontal_flip": True},
+    "generator": {"channels": (4, 4, 4, 4), "attention": (16,)},
+    "discriminator": {"channels": (2, 2, 2, 2), "final_resolution": 8, "attention": (16,)},
+    "optimizer": {"generator_lr": 2e-4, "discriminator_lr": 2e-4, "beta1": 0.5},
+    "train": {"steps": 100_000, "batch_size": 64, "discriminator_steps": 5, "ema_decay": 0.0},
+}
 
 
 def _heykeetae(pictures: str, crop: str) -> Preset:
@@ -85,22 +89,21 @@ def _heykeetae(pictures: str, crop: str) -> Preset:
             " norm; add --loss.name wasserstein --loss.gradient-penalty 10"
             " --generator.no-spectral-norm --discriminator.no-spectral-norm",
         ),
-        settings={
-            "data": {"resolution": 64, "conditional": False},
-            "generator": {
-                "architecture": "dcgan",
-                "attention": (16, 32),
-                "batch_norm_momentum": 0.1,
+        settings=_joined(
+            _both(architecture="dcgan"),
+            {
+                "data": {"resolution": 64, "conditional": False},
+                "generator": {"attention": (16, 32), "batch_norm_momentum": 0.1},
+                "discriminator": {"attention": (8, 4)},
+                "optimizer": {"beta2": 0.9},
+                "train": {"batch_size": 64, "ema_decay": 0.0},
             },
-            "discriminator": {"architecture": "dcgan", "attention": (8, 4)},
-            "optimizer": {"beta2": 0.9},
-            "train": {"batch_size": 64, "ema_decay": 0.0},
-        },
+        ),
     )
 
 
 _RELEASED_DIFFERS = (
-    _BATCHES,
+    "batch statistics are those of each GPU's 64 pictures, here of all 256",
     "gradients go through the power iteration as well; here through the weight alone",
     "the last batch norm's running statistics decay by 0.9999, the others' by 0.999; here all by"
     " 0.999, and pictures use neither",
@@ -115,31 +118,28 @@ PRESETS: dict[str, Preset] = {
             "FD 459 to 576 in seven runs, class accuracy above 0.99 in EfficientNet-Lite0 features"
             " (measured here, docs/results.md)",
         ),
-        settings={
-            "data": {"source": "avatars", "resolution": 32},
-            "generator": {"base_channels": 16, "attention": (16,), "initialization": "orthogonal"},
-            "discriminator": {
-                "base_channels": 16,
-                "attention": (16,),
-                "initialization": "orthogonal",
+        settings=_joined(
+            _both(base_channels=16, attention=(16,), initialization="orthogonal"),
+            {
+                "data": {"source": "avatars", "resolution": 32},
+                "optimizer": {
+                    "generator_lr": 2e-3,
+                    "discriminator_lr": 2e-3,
+                    "beta2": 0.99,
+                    "decay_start": 0.5,
+                },
+                "train": {
+                    "steps": 2800,
+                    "batch_size": 16,
+                    "discriminator_steps": 2,
+                    "generator_power_iteration": "step",
+                    "ema_decay": 0.998,
+                    "precision": "float32",  # at this width bfloat16 brings nothing
+                    "fake_labels": "data",
+                    "sample_interval": 400,
+                },
             },
-            "optimizer": {
-                "generator_lr": 2e-3,
-                "discriminator_lr": 2e-3,
-                "beta2": 0.99,
-                "decay_start": 0.5,
-            },
-            "train": {
-                "steps": 2800,
-                "batch_size": 16,
-                "discriminator_steps": 2,
-                "generator_power_iteration": "step",
-                "ema_decay": 0.998,
-                "precision": "float32",  # at this width bfloat16 brings nothing
-                "fake_labels": "data",
-                "sample_interval": 400,
-            },
-        },
+        ),
     ),
     "imagenet128": Preset(
         title="the released code's settings: 128 pixels, attention at 32 x 32 (feat32)",
@@ -151,7 +151,7 @@ PRESETS: dict[str, Preset] = {
         ),
         data=_IMAGENET,
         differs=_RELEASED_DIFFERS,
-        settings={"train": _OWN_COPY},
+        settings=_NO_AVERAGE,
     ),
     "imagenet128-feat64": Preset(
         title="the paper's headline: the same with attention at 64 x 64 (feat64)",
@@ -160,22 +160,14 @@ PRESETS: dict[str, Preset] = {
         published=("IS 52.52, FID 18.65 (the paper's abstract)",),
         data=_IMAGENET,
         differs=_RELEASED_DIFFERS,
-        settings={
-            "generator": {"attention": (64,)},
-            "discriminator": {"attention": (64,)},
-            "train": _OWN_COPY,
-        },
+        settings=_joined(_NO_AVERAGE, _both(attention=(64,))),
     ),
     "imagenet128-baseline": Preset(
         title="the released code's baseline: the same without attention",
         source="brain-research/self-attention-gan: model.py, the flag baseline",
         data=_IMAGENET,
         differs=_RELEASED_DIFFERS,
-        settings={
-            "generator": {"attention": ()},
-            "discriminator": {"attention": ()},
-            "train": _OWN_COPY,
-        },
+        settings=_joined(_NO_AVERAGE, _both(attention=())),
     ),
     "imagenet128-paper-text": Preset(
         title="the paper's text where the released code says otherwise: C/8 values, no pooling,"
@@ -183,12 +175,11 @@ PRESETS: dict[str, Preset] = {
         source="SAGAN paper, sections 3 and 4; the released code where the text is silent",
         data=_IMAGENET,
         differs=("the text names no batch size: 256 is the released code's",),
-        settings={
-            "generator": {"attention_value_divisor": 8, "attention_pooling": False},
-            "discriminator": {"attention_value_divisor": 8, "attention_pooling": False},
-            "optimizer": {"beta2": 0.9},
-            "train": _OWN_COPY,
-        },
+        settings=_joined(
+            _NO_AVERAGE,
+            _both(attention_value_divisor=8, attention_pooling=False),
+            {"optimizer": {"beta2": 0.9}},
+        ),
     ),
     "imagenet128-biggan-schedule": Preset(
         title="the best open result: attention at 64 x 64, averaged weights, drawn class tables",
@@ -205,16 +196,13 @@ PRESETS: dict[str, Preset] = {
             " attention; here 1e-8 everywhere",
             _VECTORS,
         ),
-        settings={
-            "generator": {
-                "attention": (64,),
-                "class_tables": "drawn",
-                "spectral_norm_eps": 1e-8,
-                "batch_norm_momentum": 0.1,
+        settings=_joined(
+            _both(attention=(64,), spectral_norm_eps=1e-8),
+            {
+                "generator": {"class_tables": "drawn", "batch_norm_momentum": 0.1},
+                "train": {"ema_start": 2000},
             },
-            "discriminator": {"attention": (64,), "spectral_norm_eps": 1e-8},
-            "train": {"ema_start": 2000},
-        },
+        ),
     ),
     "imagenet128-studiogan": Preset(
         title="PyTorch-StudioGAN's SAGAN: normalised class tables, ReLU in place, mirroring",
@@ -227,15 +215,7 @@ PRESETS: dict[str, Preset] = {
         ),
         data=_IMAGENET,
         differs=(_VECTORS,),
-        settings=_joined(
-            _STUDIOGAN,
-            {
-                "data": {"horizontal_flip": True},
-                "generator": {"attention": (64,)},
-                "discriminator": {"attention": (64,)},
-                "train": _OWN_COPY,
-            },
-        ),
+        settings=_joined(_STUDIOGAN, _both(attention=(64,)), {"data": {"horizontal_flip": True}}),
     ),
     "cifar10-studiogan": Preset(
         title="PyTorch-StudioGAN's SAGAN for CIFAR-10, 32 pixels",
@@ -245,9 +225,9 @@ PRESETS: dict[str, Preset] = {
             "IS 8.68, FID 14.01 at 90,000 steps, against the test split (logs/CIFAR10)",
             "IS 8.64, FID 10.35 (docs/figures/StudioGAN_Benchmark_.png)",
         ),
-        data="CIFAR-10, 50,000 pictures in 10 classes",
+        data=_CIFAR10,
         differs=(_VECTORS,),
-        settings=_joined(_STUDIOGAN, _CIFAR_NETWORKS, _CIFAR_RUN),
+        settings=_joined(_STUDIOGAN, _CIFAR),
     ),
     "cifar10-mmgen": Preset(
         title="mmgeneration's SAGAN for CIFAR-10: the same, but shortcuts before the ReLU",
@@ -256,21 +236,9 @@ PRESETS: dict[str, Preset] = {
         published=(
             "IS 9.32, FID 9.43 at 96,000 generator steps (mmgeneration's configs/sagan/README.md)",
         ),
-        data="CIFAR-10, 50,000 pictures in 10 classes",
+        data=_CIFAR10,
         differs=(_VECTORS, "spectral_norm_eps is 1e-6 in attention; here 1e-12 everywhere"),
-        settings=_joined(
-            _CIFAR_NETWORKS,
-            _CIFAR_RUN,
-            {
-                "generator": {
-                    "class_tables": "spectral",
-                    "initialization": "orthogonal",
-                    "batch_norm_eps": 1e-4,
-                    "batch_norm_momentum": 0.1,
-                },
-                "discriminator": {"initialization": "orthogonal"},
-            },
-        ),
+        settings=_joined(_NORMALISED_TABLES, _CIFAR),
     ),
     "tinyimagenet64-studiogan": Preset(
         title="PyTorch-StudioGAN's SAGAN for Tiny ImageNet, 64 pixels, attention at 32 x 32",
@@ -285,7 +253,7 @@ PRESETS: dict[str, Preset] = {
             _STUDIOGAN,
             {
                 "data": {"resolution": 64, "horizontal_flip": True},
-                "train": {"steps": 100_000, "ema_decay": 0.0},
+                "train": {"steps": 100_000},
             },
         ),
     ),
@@ -306,21 +274,12 @@ def preset(name: str) -> Config:
     Raises:
         SaganError: There is none of that name; names the nearest.
     """
-    return from_dict(described(name).settings)
-
-
-def described(name: str) -> Preset:
-    """Returns a preset by name, with its description.
-
-    Raises:
-        SaganError: As for :func:`preset`.
-    """
     if name not in PRESETS:
         raise SaganError(
             f"there is no preset {name!r}{nearest(name, PRESETS)}; "
             f"known are {', '.join(PRESETS)}; or give a .toml file or, as --data.source, pictures"
         )
-    return PRESETS[name]
+    return from_dict(PRESETS[name].settings)
 
 
 def named_settings(choice: Config | str | Path) -> Config:
@@ -331,4 +290,4 @@ def named_settings(choice: Config | str | Path) -> Config:
     """
     if isinstance(choice, Config):
         return choice
-    return load(choice) if str(choice).endswith(".toml") else preset(str(choice))
+    return load_toml(choice) if str(choice).endswith(".toml") else preset(str(choice))

@@ -1,11 +1,9 @@
 """Settings of the optimisation: losses, Adam, the loop, and measuring on the way."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 
-from sagan.config.checks import require
+from sagan.config.checks import checking
 from sagan.errors import SaganError
 
 LossName = Literal["hinge", "non-saturating", "kl", "least-squares", "wasserstein"]
@@ -31,8 +29,8 @@ class LossConfig:
     r2: float = 0.0
     """Weight (gamma) of half the squared gradient at generated pictures."""
     penalty_interval: int = 1
-    """Take gradient_penalty, r1 and r2 in one of so many discriminator updates only, with so many
-    times the weight."""
+    """Apply gradient_penalty, r1 and r2 only in every n-th discriminator update, n times as
+    strongly."""
     lecam: float = 0.0
     """Weight of the squared distance between the logits of one side, real or generated, and the
     moving average of the other's, for small data sets (LeCam: 0.3 on CIFAR)."""
@@ -44,6 +42,7 @@ class LossConfig:
     """The same for generated pictures (bCR: 10)."""
 
     def __post_init__(self) -> None:
+        check = checking("loss", self)
         for name in (
             "gradient_penalty",
             "r1",
@@ -52,13 +51,9 @@ class LossConfig:
             "consistency_real",
             "consistency_fake",
         ):
-            value = getattr(self, name)
-            require(0 <= value < float("inf"), f"loss.{name}", value, "a weight, at least 0")
-        interval = self.penalty_interval
-        require(interval >= 1, "loss.penalty_interval", interval, "at least 1")
-        require(
-            0 <= self.lecam_decay < 1, "loss.lecam_decay", self.lecam_decay, "from 0 to below 1"
-        )
+            check(name, 0 <= getattr(self, name) < float("inf"), "a weight, at least 0")
+        check("penalty_interval", self.penalty_interval >= 1, "at least 1")
+        check("lecam_decay", 0 <= self.lecam_decay < 1, "from 0 to below 1")
         if self.relativistic and self.name == "wasserstein":
             raise SaganError(
                 "loss.relativistic changes nothing for loss.name wasserstein, a difference already;"
@@ -74,10 +69,10 @@ class LossConfig:
                 "loss.gradient_penalty pulls slopes to 1, loss.r1 and loss.r2 pull them to 0; "
                 "choose one"
             )
-        if interval > 1 and not self.penalizes_gradients:
+        if self.penalty_interval > 1 and not self.penalizes_gradients:
             raise SaganError(
-                f"loss.penalty_interval = {interval} spaces out no penalty; set gradient_penalty,"
-                " r1 or r2, or leave it 1"
+                f"loss.penalty_interval = {self.penalty_interval} spaces out no penalty; set "
+                "gradient_penalty, r1 or r2, or leave it 1"
             )
 
     @property
@@ -104,18 +99,12 @@ class OptimizerConfig:
     """Part of the run (0 to 1) after which both learning rates fall linearly to 0; 1: never."""
 
     def __post_init__(self) -> None:
+        check = checking("optimizer", self)
         for name in ("generator_lr", "discriminator_lr", "eps"):
-            value = getattr(self, name)
-            require(value > 0, f"optimizer.{name}", value, "positive")
+            check(name, getattr(self, name) > 0, "positive")
         for name in ("beta1", "beta2"):
-            value = getattr(self, name)
-            require(0 <= value < 1, f"optimizer.{name}", value, "at least 0 and below 1")
-        require(
-            0 <= self.decay_start <= 1,
-            "optimizer.decay_start",
-            self.decay_start,
-            "between 0 and 1",
-        )
+            check(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
+        check("decay_start", 0 <= self.decay_start <= 1, "between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,43 +142,29 @@ class TrainConfig:
     """Compile both networks with torch.compile (on a GPU with CUDA graphs). The first steps take
     minutes, later ones less time; on CPUs little is gained (docs/performance.md)."""
     log_interval: int = 50
-    """Write a line of the log every so many steps."""
+    """Steps from one line of the log to the next."""
     sample_interval: int = 1000
-    """Draw a sample grid every so many steps."""
+    """Steps from one sample grid to the next."""
     checkpoint_interval: int = 1000
-    """Save a checkpoint every so many steps."""
+    """Steps from one checkpoint to the next."""
     keep_checkpoints: int = 3
     """How many of the newest checkpoints to keep."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "steps",
-            "discriminator_steps",
+        check = checking("train", self)
+        intervals = ("log_interval", "sample_interval", "checkpoint_interval")
+        for name in ("steps", "discriminator_steps", "accumulate", "keep_checkpoints", *intervals):
+            check(name, getattr(self, name) >= 1, "at least 1")
+        pictures = self.batch_size
+        check("batch_size", pictures >= 2, "at least 2, since batch norm needs two pictures")
+        check(
             "accumulate",
-            "log_interval",
-            "sample_interval",
-            "checkpoint_interval",
-            "keep_checkpoints",
-        ):
-            value = getattr(self, name)
-            require(value >= 1, f"train.{name}", value, "at least 1")
-        require(
-            self.batch_size >= 2,
-            "train.batch_size",
-            self.batch_size,
-            "at least 2, since batch norm needs two pictures",
+            pictures % self.accumulate == 0 and pictures >= 2 * self.accumulate,
+            f"a divisor of train.batch_size {pictures} that leaves two pictures a portion",
         )
-        require(
-            self.batch_size % self.accumulate == 0 and self.batch_size >= 2 * self.accumulate,
-            "train.accumulate",
-            self.accumulate,
-            f"a divisor of train.batch_size {self.batch_size} that leaves two pictures a portion",
-        )
-        require(
-            0 <= self.ema_decay < 1, "train.ema_decay", self.ema_decay, "at least 0 and below 1"
-        )
-        require(self.ema_start >= 0, "train.ema_start", self.ema_start, "at least 0")
-        require(self.seed >= 0, "train.seed", self.seed, "at least 0")
+        check("ema_decay", 0 <= self.ema_decay < 1, "at least 0 and below 1")
+        check("ema_start", self.ema_start >= 0, "at least 0")
+        check("seed", self.seed >= 0, "at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +172,7 @@ class EvaluationConfig:
     """What to measure during training."""
 
     interval: int = 0
-    """Measure the averaged generator every so many steps; 0: never."""
+    """Steps from one measurement of the averaged generator to the next; 0: none."""
     time_share: float = 0.1
     """Largest share of the time for measuring (0 to 1); the last step is measured in any case."""
     metrics: tuple[str, ...] = ("fd", "kid")
@@ -210,11 +185,7 @@ class EvaluationConfig:
     """Weights file of this network; empty: where sagan evaluate looks for it."""
 
     def __post_init__(self) -> None:
-        require(self.interval >= 0, "evaluation.interval", self.interval, "at least 0")
-        require(
-            0 < self.time_share <= 1,
-            "evaluation.time_share",
-            self.time_share,
-            "above 0 and at most 1",
-        )
-        require(self.samples >= 2, "evaluation.samples", self.samples, "at least 2")
+        check = checking("evaluation", self)
+        check("interval", self.interval >= 0, "at least 0")
+        check("time_share", 0 < self.time_share <= 1, "above 0 and at most 1")
+        check("samples", self.samples >= 2, "at least 2")

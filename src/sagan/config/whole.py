@@ -1,10 +1,8 @@
 """All settings of a run together, checked against each other."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, fields
 
-from sagan.config.checks import require, require_finite
+from sagan.config.checks import checking, require_finite
 from sagan.config.data import DataConfig
 from sagan.config.networks import DiscriminatorConfig, GeneratorConfig
 from sagan.config.plan import plan
@@ -26,26 +24,22 @@ class Config:
     def __post_init__(self) -> None:
         for section in fields(self):
             require_finite(section.name, getattr(self, section.name))
-        generator, discriminator = self.generator, self.discriminator
-        for name, network in (("generator", generator), ("discriminator", discriminator)):
-            require(
+        for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
+            checking(name, network)(
+                "architecture",
                 network.architecture == "residual" or not self.data.conditional,
-                f"{name}.architecture",
-                network.architecture,
                 "residual where data.conditional is true, since dcgan has no classes",
             )
-        plan(generator, self.data.resolution)
-        plan(discriminator, self.data.resolution)
-        require(
+            plan(network, self.data.resolution)
+        check = checking("train", self.train)
+        check(
+            "compile",
             not (self.train.compile and self.loss.penalizes_gradients),
-            "train.compile",
-            self.train.compile,
             "false with penalties on gradients, since compiled code has no second derivative",
         )
-        require(
+        check(
+            "accumulate",
             self.train.accumulate == 1 or not self.loss.lecam,
-            "train.accumulate",
-            self.train.accumulate,
             "1 with loss.lecam, whose averages move with whole batches",
         )
 

@@ -2,12 +2,11 @@
 
 import os.path
 
-from sagan.config import DataConfig, nearest
+from sagan.config import PACKED, DataConfig, Split, nearest
 from sagan.data.avatars import load_avatars
-from sagan.data.dataset import Dataset, Split, batch_indices
+from sagan.data.dataset import Dataset, batch_indices
 from sagan.data.folder import load_folder, stored_resolution
 from sagan.data.idx import is_idx, load_idx
-from sagan.data.packed import EXTENSIONS as PACKED
 from sagan.data.packed import load_packed
 from sagan.errors import SaganError
 
@@ -17,8 +16,8 @@ BUILT_IN = ("avatars",)
 """Sources that need no files."""
 
 
-def load_dataset(config: DataConfig, *, split: Split = "train") -> Dataset:
-    """Loads the pictures a config names.
+def load_dataset(config: DataConfig) -> Dataset:
+    """Loads the pictures to train on.
 
     Raises:
         SaganError: As for :func:`open_source`.
@@ -28,7 +27,6 @@ def load_dataset(config: DataConfig, *, split: Split = "train") -> Dataset:
         config.resolution,
         conditional=config.conditional,
         generated_images=config.generated_images,
-        split=split,
     )
 
 

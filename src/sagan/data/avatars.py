@@ -12,24 +12,22 @@ A mouth under a scarf still lets two combinations look the same: of 50,000 held-
 32 x 32, 105 (all cats) equal one of 50,000 training pictures.
 """
 
-from __future__ import annotations
-
 import importlib.metadata
-import importlib.util
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sagan.config import Split
 from sagan.data.dataset import (
     Dataset,
-    Split,
     cache_file,
     cache_folder,
-    fingerprint,
+    dataset_of,
     in_parallel,
     read_cached,
 )
@@ -65,12 +63,7 @@ The parts of a family with several classes stand class by class, equally many of
 
 
 def load_avatars(
-    resolution: int,
-    count: int,
-    *,
-    split: Split = "train",
-    seed: int = 0,
-    conditional: bool = True,
+    resolution: int, count: int, *, split: Split = "train", seed: int = 0, conditional: bool = True
 ) -> Dataset:
     """Composes pictures in memory; a function of the arguments alone.
 
@@ -102,14 +95,7 @@ def load_avatars(
                 variant = labels[chosen] - _FIRST_LABEL[family]
                 images[chosen] = compose(layers, parts[chosen], variant, len(FAMILIES[family]))
                 advance()
-    class_names = CLASS_NAMES if conditional else ()
-    labels = labels if conditional else np.zeros_like(labels)
-    return Dataset(
-        images=images,
-        labels=labels,
-        class_names=class_names,
-        fingerprint=fingerprint(images, labels, class_names),
-    )
+    return dataset_of(images, labels, CLASS_NAMES) if conditional else dataset_of(images)
 
 
 def family_of(labels: np.ndarray) -> np.ndarray:
@@ -234,31 +220,24 @@ def _write_atlas(path: Path, resolution: int) -> None:
         for layer, files in enumerate(_layer_files(folders.values()))
     }
     with cache_file(path) as file:  # first, so that a folder without permission fails at once
-        shrunk: list[np.ndarray] = []
-        in_parallel(
-            shrink,
-            [part for files in layers.values() for part in files],
-            shrunk.append,
-            description="Shrinking avatar parts (once)",
-        )
-        ends = np.cumsum([len(files) for files in layers.values()])
-        arrays = np.split(np.stack(shrunk), ends[:-1])
+        parts = [part for files in layers.values() for part in files]
+        shrunk = np.stack(list(in_parallel(shrink, parts, "Shrinking avatar parts (once)")))
+        arrays = np.split(shrunk, np.cumsum([len(files) for files in layers.values()])[:-1])
         named: dict[str, Any] = dict(zip(layers, arrays, strict=True))
         np.savez_compressed(file, **named)
 
 
 def _layer_files(folders: Iterable[str]) -> list[list[Path]]:
-    spec = importlib.util.find_spec("robohash")
-    assert spec is not None, "robohash is a dependency"
-    assert spec.submodule_search_locations is not None
-    sets = Path(spec.submodule_search_locations[0]) / "sets"
-    layers: list[list[Path]] = []
+    sets = Path(str(importlib.metadata.distribution("robohash").locate_file("robohash/sets")))
+    layers: defaultdict[int, list[Path]] = defaultdict(list)
     for folder in folders:
         for depth, layer in enumerate(sorted((sets / folder).glob("*#*"), key=_layer_depth)):
-            if depth == len(layers):
-                layers.append([])
-            layers[depth] += sorted(layer.glob("*.png"), key=_part_order)
-    return layers
+            # "004#red_mouth-07.png": only the last number means the same shape in every colour.
+            order = sorted(
+                layer.glob("*.png"), key=lambda file: (file.stem.rpartition("-")[2], file.name)
+            )
+            layers[depth] += order
+    return list(layers.values())
 
 
 def _layer_depth(folder: Path) -> tuple[float, int]:
@@ -266,8 +245,3 @@ def _layer_depth(folder: Path) -> tuple[float, int]:
     match = re.fullmatch(r"(\d+)#(\d*).*", folder.name)
     assert match is not None, folder
     return int(match[2]) if match[2] else math.inf, int(match[1])
-
-
-def _part_order(file: Path) -> tuple[str, str]:
-    # "004#red_mouth-07.png": only the last number means the same shape in every colour.
-    return file.stem.rpartition("-")[2], file.name

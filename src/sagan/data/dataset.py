@@ -1,7 +1,5 @@
 """What every source of pictures delivers, the order of batches, and the cache of packed data."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import zipfile
@@ -11,16 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 
 from sagan.config import require_class_names
 from sagan.errors import SaganError
-from sagan.system.files import replacing
+from sagan.system.files import replacing, writing
 from sagan.system.progress import progress
-
-Split = Literal["train", "held-out"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -50,6 +46,16 @@ class Dataset:
         """Share of each class: float64 (num_classes,), sums to 1; (1,) when unconditional."""
         counts = np.bincount(self.labels, minlength=max(1, len(self.class_names)))
         return counts / len(self)
+
+
+def dataset_of(
+    images: np.ndarray, labels: np.ndarray | None = None, class_names: tuple[str, ...] = ()
+) -> Dataset:
+    """Makes a dataset of pictures in memory, without labels an unconditional one."""
+    if labels is None:
+        labels = np.zeros(len(images), np.int64)
+    mark = fingerprint(images, labels, class_names)
+    return Dataset(images=images, labels=labels, class_names=class_names, fingerprint=mark)
 
 
 def fingerprint(images: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]) -> str:
@@ -111,14 +117,10 @@ def cache_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         SaganError: The cache folder cannot be made or written.
     """
-    try:
-        with replacing(path) as draft, draft.open("wb") as file:
-            yield file
-    except OSError as error:
-        raise SaganError(
-            f"cannot write to the cache folder {path.parent}: {error.strerror or error}; "
-            "set SAGAN_CACHE to a folder with free space that you may write"
-        ) from error
+    remedy = "set SAGAN_CACHE to a folder with free space that you may write"
+    where = f"to the cache folder {path.parent}"
+    with writing(where, remedy), replacing(path) as draft, draft.open("wb") as file:
+        yield file
 
 
 def read_cached(
@@ -139,18 +141,14 @@ def read_cached(
 
 
 def in_parallel(
-    function: Callable[[_Item], _Result],
-    items: Sequence[_Item],
-    take: Callable[[_Result], object],
-    *,
-    description: str,
-) -> None:
-    """Calls ``take(function(item))`` for every item in order, ``function`` on all cores.
+    function: Callable[[_Item], _Result], items: Sequence[_Item], description: str
+) -> Iterator[_Result]:
+    """Gives ``function(item)`` for every item in order, computed on all cores.
 
     Only a few hundred results wait at a time. The description heads a progress bar.
     """
     with progress(description, len(items)) as advance, ThreadPoolExecutor() as pool:
         for start in range(0, len(items), 256):
             for result in pool.map(function, items[start : start + 256]):
-                take(result)
+                yield result
                 advance()

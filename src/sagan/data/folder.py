@@ -76,23 +76,20 @@ def stored_resolution(path: str | Path) -> int:
     from PIL import Image
 
     root = Path(path).expanduser()
-    files, _, _ = _scan(root, conditional=False)
-    first: tuple[Path, tuple[int, int]] | None = None
-    for file in files:
+    sizes: dict[tuple[int, int], Path] = {}
+    for file in _scan(root, conditional=False)[0]:
         try:
             with Image.open(file) as picture:
-                size = picture.size
+                sizes.setdefault(picture.size, file)
         except OSError as error:
             raise SaganError(f"cannot read the picture {file}; remove or repair it") from error
-        first = first or (file, size)
-        if size != first[1] or size[0] != size[1]:
+        if len(sizes) > 1 or picture.width != picture.height:
+            shown = ", ".join(f"{file.name} is {w} x {h}" for (w, h), file in sizes.items())
             raise SaganError(
-                f"the pictures in {root} are not squares of one size: {first[0].name} is "
-                f"{first[1][0]} x {first[1][1]}, {file.name} is {size[0]} x {size[1]}; give a "
+                f"the pictures in {root} are not squares of one size: {shown}; give a "
                 "--resolution to crop and resize them to"
             )
-    assert first is not None, "a scan finds a picture"
-    return first[1][0]
+    return next(iter(sizes))[0]
 
 
 def _read_pack(packed: Path) -> tuple[np.ndarray, str]:
@@ -123,8 +120,7 @@ def _scan(root: Path, conditional: bool) -> tuple[list[Path], np.ndarray, tuple[
     if not conditional or not classes:
         return pictures, np.zeros(len(pictures), dtype=np.int64), ()
     homes = [file.relative_to(root).parts[0] for file in pictures]
-    loose = [file for file in pictures if file.parent == root]
-    if loose:
+    if loose := [file for file in pictures if file.parent == root]:
         raise SaganError(
             f"{root} holds both sub-folders ({classes[0]}) and loose pictures ({loose[0].name}); "
             "move the pictures into a sub-folder, or turn data.conditional off"
@@ -181,12 +177,10 @@ def _pack(
         np.lib.format.write_array_header_1_0(
             file, {"descr": "|u1", "fortran_order": False, "shape": shape}
         )
-        in_parallel(
-            partial(read_picture, resolution=resolution),
-            files,
-            lambda picture: file.write(picture.data),
-            description=f"Packing pictures at {resolution} x {resolution} (once)",
-        )
+        read = partial(read_picture, resolution=resolution)
+        title = f"Packing pictures at {resolution} x {resolution} (once)"
+        for picture in in_parallel(read, files, title):
+            file.write(picture.data)
         file.flush()
         mark = fingerprint(np.load(file.name, mmap_mode="r"), labels, class_names)
         file.write(mark.encode())

@@ -1,7 +1,5 @@
 """IDX files, the format of MNIST and its kin: grey pictures in one file, labels in another."""
 
-from __future__ import annotations
-
 import gzip
 import math
 import struct
@@ -10,30 +8,21 @@ from pathlib import Path
 
 import numpy as np
 
-from sagan.data.dataset import Dataset, Split, fingerprint, in_parallel
+from sagan.config import Split
+from sagan.data.dataset import Dataset, dataset_of, in_parallel
 from sagan.data.folder import centre_square
 from sagan.errors import SaganError
 from sagan.system.memory import require_free
 
-FASHION_NAMES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
-
+_FASHION = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
+FASHION_NAMES = tuple(_FASHION.split(","))
 _PREFIX: dict[Split, str] = {"train": "train", "held-out": "t10k"}
+_IMAGES: dict[Split, str] = {split: f"{word}-images-idx3-ubyte" for split, word in _PREFIX.items()}
 
 
 def is_idx(folder: str | Path) -> bool:
     """Tells whether a folder holds pictures as IDX files."""
-    return any(_find(Path(folder).expanduser(), _images_name(split)) for split in _PREFIX)
+    return any(_find(Path(folder).expanduser(), name) for name in _IMAGES.values())
 
 
 def load_idx(
@@ -62,42 +51,24 @@ def load_idx(
             or fewer, or the pictures are no squares and there is no resolution.
     """
     root = Path(folder).expanduser()
-    path = _require_file(root, _images_name(split), split)
-    grey = _read(path, dimensions=3)
-    if not grey.size:
-        raise SaganError(f"{path} holds no pictures; fetch it anew")
-    if conditional:
-        labels, class_names = _read_labels(root, split, path, len(grey))
-    else:
-        labels, class_names = np.zeros(len(grey), np.int64), ()
-    images = _colour(path, grey, resolution)
-    return Dataset(
-        images=images,
-        labels=labels,
-        class_names=class_names,
-        fingerprint=fingerprint(images, labels, class_names),
-    )
-
-
-def _images_name(split: Split) -> str:
-    return f"{_PREFIX[split]}-images-idx3-ubyte"
-
-
-def _find(root: Path, name: str) -> Path | None:
-    for path in (root / name, root / f"{name}.gz"):
-        if path.is_file():
-            return path
-    return None
-
-
-def _require_file(root: Path, name: str, split: Split) -> Path:
+    name = _IMAGES[split]
     path = _find(root, name)
     if path is None:
         raise SaganError(
             f"there is no {name} (or {name}.gz) in {root}, which the {split} split needs; "
             "put it there"
         )
-    return path
+    grey = _read(path, dimensions=3)
+    if not grey.size:
+        raise SaganError(f"{path} holds no pictures; fetch it anew")
+    if not conditional:
+        return dataset_of(_colour(path, grey, resolution))
+    labels, class_names = _read_labels(root, split, path, len(grey))
+    return dataset_of(_colour(path, grey, resolution), labels, class_names)
+
+
+def _find(root: Path, name: str) -> Path | None:
+    return next((p for p in (root / name, root / f"{name}.gz") if p.is_file()), None)
 
 
 def _read(path: Path, *, dimensions: int) -> np.ndarray:
@@ -179,12 +150,11 @@ def _resized(squares: np.ndarray, resolution: int) -> np.ndarray:
         return squares
     from PIL import Image
 
+    def resize(square: np.ndarray) -> np.ndarray:
+        return np.asarray(centre_square(Image.fromarray(square), resolution))
+
     resized = np.empty((len(squares), resolution, resolution), np.uint8)
-    rows = iter(resized)
-    in_parallel(
-        lambda square: np.asarray(centre_square(Image.fromarray(square), resolution)),
-        list(squares),
-        lambda square: np.copyto(next(rows), square),
-        description=f"Resizing pictures to {resolution} x {resolution}",
-    )
+    title = f"Resizing pictures to {resolution} x {resolution}"
+    for row, square in zip(resized, in_parallel(resize, list(squares), title), strict=True):
+        row[:] = square
     return resized

@@ -1,18 +1,16 @@
 """Packed sets: pictures in one NumPy file."""
 
-from __future__ import annotations
-
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from sagan.data.dataset import Dataset, fingerprint
+from sagan.data.dataset import Dataset, dataset_of
 from sagan.errors import SaganError
 from sagan.system.memory import require_free
 
-EXTENSIONS = (".npy", ".npz")
-_MOST_CLASSES = 100_000
+MOST_NUMBERED = 100_000
+"""Classes of a file without names."""
 _ARRAYS = ("images", "labels", "class_names", "arr_0", "arr_1")
 
 
@@ -34,7 +32,7 @@ def load_packed(path: str | Path, resolution: int | None, *, conditional: bool =
     """
     path = Path(path).expanduser()
     try:
-        arrays = _read(path)
+        arrays = _arrays(path)
         images = arrays.get("images", arrays.get("arr_0"))
         labels = arrays.get("labels", arrays.get("arr_1"))
     except SaganError:
@@ -47,18 +45,11 @@ def load_packed(path: str | Path, resolution: int | None, *, conditional: bool =
         images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     _require_square(path, images, resolution)
     if not conditional or labels is None:
-        labels, names = np.zeros(len(images), np.int64), ()
-    else:
-        labels, names = _classes(path, labels, arrays.get("class_names"), len(images))
-    return Dataset(
-        images=images,
-        labels=labels,
-        class_names=names,
-        fingerprint=fingerprint(images, labels, names),
-    )
+        return dataset_of(images)
+    return dataset_of(images, *_classes(path, labels, arrays.get("class_names"), len(images)))
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def _arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise SaganError(f"{path} is no file; give a .npy or .npz of arrays")
     if path.suffix == ".npy":
@@ -91,10 +82,10 @@ def _classes(
     if labels.shape != (count,) or labels.dtype.kind not in "iu" or labels.min() < 0:
         raise SaganError(f"{path}: labels must be {count} whole numbers from 0, one per picture")
     highest = int(labels.max())
-    if names is None and highest >= _MOST_CLASSES:
+    if names is None and highest >= MOST_NUMBERED:
         raise SaganError(
             f"{path} has a label {highest:,}; without class_names they count from 0 to "
-            f"{_MOST_CLASSES - 1:,} at most"
+            f"{MOST_NUMBERED - 1:,} at most"
         )
     if names is not None and (names.ndim != 1 or names.dtype.kind not in "Uiu"):
         raise SaganError(f"{path}: class_names must be a list of texts, one per class")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sagan.data import Split
+from sagan.config import Split
 from sagan.errors import SaganError
 
 SEEDS_PER_REPEAT = 1_000_000

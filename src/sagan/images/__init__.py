@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
-from sagan.errors import SaganError
-from sagan.system.files import replacing
+from sagan.system.files import replacing, writing
 
 if TYPE_CHECKING:
     import torch
@@ -33,27 +33,21 @@ def to_uint8(images: torch.Tensor) -> torch.Tensor:
     return images.add(1).mul_(255 / 2).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def grid(
-    images: np.ndarray, columns: int, *, padding: int = 2, background: int = 255
-) -> np.ndarray:
+def grid(images: np.ndarray, columns: int, *, padding: int = 2) -> np.ndarray:
     """Lays pictures out row by row.
 
     Args:
         images: uint8 (N, 3, H, W), N >= 1.
         columns: Pictures in a row; the last row may stay incomplete.
-        padding: Pixels between pictures and around the grid.
-        background: Grey level of the padding.
+        padding: White pixels between pictures and around the grid.
 
     Returns:
         uint8 (3, rows * (H + padding) + padding, columns * (W + padding) + padding).
     """
     count, channels, height, width = images.shape
     rows = -(-count // columns)
-    sheet = np.full(
-        (channels, rows * (height + padding) + padding, columns * (width + padding) + padding),
-        background,
-        dtype=np.uint8,
-    )
+    size = rows * (height + padding) + padding, columns * (width + padding) + padding
+    sheet = np.full((channels, *size), 255, dtype=np.uint8)
     for index, image in enumerate(images):
         top = padding + (index // columns) * (height + padding)
         left = padding + (index % columns) * (width + padding)
@@ -68,8 +62,6 @@ def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
 
 def png_bytes(image: np.ndarray) -> bytes:
     """Turns a uint8 (3, H, W) picture into the contents of a PNG file."""
-    from PIL import Image
-
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(file, format="PNG")
     return file.getvalue()
@@ -87,11 +79,6 @@ def save_png(image: np.ndarray, path: str | Path, *, flush: bool = True) -> Path
         SaganError: The folder cannot be made or the file cannot be written.
     """
     path = Path(path)
-    try:
-        with replacing(path, flush=flush) as draft:
-            draft.write_bytes(png_bytes(image))
-    except OSError as error:
-        raise SaganError(
-            f"cannot write {path}: {error.strerror or error}; choose another place or free space"
-        ) from error
+    with writing(path), replacing(path, flush=flush) as draft:
+        draft.write_bytes(png_bytes(image))
     return path

@@ -1,19 +1,13 @@
 """Dots, arrows, glow: one picture with queries and what they look at."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from sagan.images.maps import Region, attended_regions, heat_map
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-    from PIL.ImageDraw import ImageDraw
-    from PIL.ImageFont import FreeTypeFont, ImageFont
 
 Colour = tuple[int, int, int]
 
@@ -65,12 +59,12 @@ def numbered_queries(
     ]
 
 
-def query_panel(image: np.ndarray, queries: Sequence[Query], size: int) -> Image:
+def query_panel(image: np.ndarray, queries: Sequence[Query], size: int) -> Image.Image:
     """The picture, uint8 (3, R, R), with a dot on every query; ``size`` pixels wide."""
     return _marked(_enlarged(image.transpose(1, 2, 0), size), queries)
 
 
-def attention_panel(image: np.ndarray, query: Query, row: np.ndarray, size: int) -> Image:
+def attention_panel(image: np.ndarray, query: Query, row: np.ndarray, size: int) -> Image.Image:
     """The picture in grey under the heat of one query's row (K,), with arrows to its regions."""
     dimmed = 16 + 0.4 * _enlarged(image.transpose(1, 2, 0), size) @ _LUMINANCE[:, None]
     return _marked(glowing(dimmed, heat_map(row, size)), [query], attended_regions(row))
@@ -84,10 +78,8 @@ def glowing(ground: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return (ground * (1 - opacity) + ramp * opacity).round().astype(np.uint8)
 
 
-def font(size: float) -> FreeTypeFont | ImageFont:
+def font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own font."""
-    from PIL import ImageFont
-
     return ImageFont.load_default(size)
 
 
@@ -96,10 +88,10 @@ def _enlarged(pixels: np.ndarray, side: int) -> np.ndarray:
     return pixels[nearest[:, None], nearest]
 
 
-def _marked(pixels: np.ndarray, queries: Sequence[Query], regions: Sequence[Region] = ()) -> Image:
+def _marked(
+    pixels: np.ndarray, queries: Sequence[Query], regions: Sequence[Region] = ()
+) -> Image.Image:
     """Draws the dots of the queries and arrows from the first one to the regions."""
-    from PIL import Image, ImageDraw
-
     picture = Image.fromarray(pixels)
     side = picture.width * _SUPERSAMPLING
     marks = Image.new("RGBA", (side, side))
@@ -113,7 +105,7 @@ def _marked(pixels: np.ndarray, queries: Sequence[Query], regions: Sequence[Regi
     return picture
 
 
-def _draw_dot(draw: ImageDraw, side: int, query: Query) -> None:
+def _draw_dot(draw: ImageDraw.ImageDraw, side: int, query: Query) -> None:
     x, y = query.centre[0] * side, query.centre[1] * side
     radius = query.radius * side
     draw.circle((x, y), 1.2 * radius, fill="white")
@@ -124,7 +116,7 @@ def _draw_dot(draw: ImageDraw, side: int, query: Query) -> None:
 
 
 def _draw_arrow(
-    draw: ImageDraw, side: int, query: Query, end: tuple[float, float], strength: float
+    draw: ImageDraw.ImageDraw, side: int, query: Query, end: tuple[float, float], strength: float
 ) -> None:
     """Draws an arrow whose tip is ``end``, unless the query's own dot reaches there."""
     tail, tip = np.array(query.centre) * side, np.array(end) * side

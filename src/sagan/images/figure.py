@@ -1,13 +1,12 @@
 """The figure: one picture, its query points, and a block of panels per attention layer."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from sagan.images.drawing import (
     DOT,
@@ -19,11 +18,7 @@ from sagan.images.drawing import (
     query_panel,
 )
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-    from PIL.ImageFont import FreeTypeFont, ImageFont
-
-_INK: Colour = (36, 41, 47)
+INK: Colour = (36, 41, 47)
 _FAINT: Colour = (208, 215, 222)
 
 
@@ -70,9 +65,11 @@ def attention_figure(
         if grid:
             block = _beside(_cells([first], 1, style), grid, style.gap)
         else:
-            block = _cells([first, *seen], _columns(1 + len(seen)), style)
+            count = 1 + len(seen)
+            columns = count if count <= 6 else 3 if count % 3 == 0 else 4
+            block = _cells([first, *seen], columns, style)
         blocks.append((heading, block))
-    return np.asarray(_sheet(caption, blocks, style)).transpose(2, 0, 1).copy()
+    return np.asarray(_stacked(caption, blocks, style)).transpose(2, 0, 1).copy()
 
 
 def _checked(rows: np.ndarray, count: int) -> np.ndarray:
@@ -91,10 +88,6 @@ def _lattice_columns(points: Sequence[tuple[int, int]]) -> int:
     return len(columns) if is_lattice and min(len(columns), len(rows)) > 1 else 0
 
 
-def _columns(count: int) -> int:
-    return count if count <= 6 else 3 if count % 3 == 0 else 4
-
-
 def _labels(row: np.ndarray) -> tuple[str, ...]:
     most = f"max {100 * row.max():.1f} %"
     return (f"{most}  (uniform {100 / row.size:.1f} %)", most, f"{100 * row.max():.0f} %")
@@ -111,16 +104,14 @@ class _Style:
 
 
 class _Cell(NamedTuple):
-    picture: Image
+    picture: Image.Image
     frame: Colour
     labels: tuple[str, ...]
     """From the longest to the shortest; the first that fits is drawn."""
 
 
-def _cells(cells: list[_Cell], columns: int, style: _Style) -> Image:
+def _cells(cells: list[_Cell], columns: int, style: _Style) -> Image.Image:
     """Framed panels in rows, each with its label below."""
-    from PIL import Image, ImageDraw
-
     framed = cells[0].picture.width + 2 * style.frame
     gap = style.gap if framed >= style.panel else style.gap // 3
     small = font(17 * style.panel / 256 * (1 if framed >= style.panel else 0.8))
@@ -136,13 +127,11 @@ def _cells(cells: list[_Cell], columns: int, style: _Style) -> Image:
         sheet.paste(cell.frame, (x, y, x + framed, y + framed))
         sheet.paste(cell.picture, (x + style.frame, y + style.frame))
         middle = (x + framed / 2, y + framed + 0.55 * line)
-        draw.text(middle, label, fill=_INK, font=small, anchor="mm")
+        draw.text(middle, label, fill=INK, font=small, anchor="mm")
     return sheet
 
 
-def _beside(left: Image, right: Image, gap: int) -> Image:
-    from PIL import Image
-
+def _beside(left: Image.Image, right: Image.Image, gap: int) -> Image.Image:
     width, height = left.width + gap + right.width, max(left.height, right.height)
     both = Image.new("RGB", (width, height), "white")
     both.paste(left, (0, 0))
@@ -150,24 +139,23 @@ def _beside(left: Image, right: Image, gap: int) -> Image:
     return both
 
 
-def _sheet(caption: str, blocks: list[tuple[str, Image]], style: _Style) -> Image:
+def _stacked(caption: str, blocks: list[tuple[str, Image.Image]], style: _Style) -> Image.Image:
     """Stacks blocks under their headings, with the caption above and the legend below."""
-    from PIL import Image, ImageDraw
-
     gap, line = style.gap, style.line
     width = max(block.width for _, block in blocks) + 2 * gap
-    lines = _wrapped(caption, style.title, width - 2 * gap)
+    characters = len(caption) * (width - 2 * gap) / max(style.title.getlength(caption), 1)
+    lines = textwrap.wrap(caption, max(int(0.95 * characters), 1))
     height = gap + len(lines) * line + 2 * line
     height += sum(block.height + gap + (line if heading else 0) for heading, block in blocks)
     sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
     top = gap
     for text in lines:
-        draw.text((gap, top + line / 2), text, fill=_INK, font=style.title, anchor="lm")
+        draw.text((gap, top + line / 2), text, fill=INK, font=style.title, anchor="lm")
         top += line
     for heading, block in blocks:
         if heading:
-            draw.text((gap, top + line / 2), heading, fill=_INK, font=style.label, anchor="lm")
+            draw.text((gap, top + line / 2), heading, fill=INK, font=style.label, anchor="lm")
             top += line + gap // 4
         sheet.paste(block, (gap, top))
         top += block.height + gap - (gap // 4 if heading else 0)
@@ -175,19 +163,12 @@ def _sheet(caption: str, blocks: list[tuple[str, Image]], style: _Style) -> Imag
     return sheet
 
 
-def _wrapped(text: str, typeface: FreeTypeFont | ImageFont, width: float) -> list[str]:
-    characters = len(text) * width / max(typeface.getlength(text), 1)
-    return textwrap.wrap(text, max(int(0.95 * characters), 1))
-
-
-def _draw_legend(sheet: Image, left: int, middle: int, style: _Style) -> None:
-    from PIL import Image, ImageDraw
-
+def _draw_legend(sheet: Image.Image, left: int, middle: int, style: _Style) -> None:
     draw, unit = ImageDraw.Draw(sheet), style.panel / 256
     heat = np.tile(np.linspace(0, 1, round(140 * unit)), (round(12 * unit), 1))
     ramp = Image.fromarray(glowing(np.full((*heat.shape, 1), 67.0), heat))
     start = left + round(draw.textlength("attention  0", font=style.label) + 7 * unit)
     end = start + ramp.width + round(7 * unit)
-    draw.text((left, middle), "attention  0", fill=_INK, font=style.label, anchor="lm")
+    draw.text((left, middle), "attention  0", fill=INK, font=style.label, anchor="lm")
     sheet.paste(ramp, (start, middle - ramp.height // 2))
-    draw.text((end, middle), "maximum of the panel", fill=_INK, font=style.label, anchor="lm")
+    draw.text((end, middle), "maximum of the panel", fill=INK, font=style.label, anchor="lm")

@@ -1,7 +1,5 @@
 """One row of the attention matrix as a map of the picture."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -9,15 +7,14 @@ import numpy as np
 Region = tuple[float, float, float]
 
 
-def attended_regions(row: np.ndarray, limit: int = 3) -> list[Region]:
-    """Finds the distinct places one query looks at most.
+def attended_regions(row: np.ndarray) -> list[Region]:
+    """Finds the distinct places one query looks at most, three at most.
 
     A region is a key that no neighbour exceeds, with more than twice the uniform weight and a
     third of the row maximum; of two closer than a fifth of the picture the heavier stays.
 
     Args:
         row: (K,) attention weights on the square key grid, summing to 1.
-        limit: Largest number of regions.
 
     Returns:
         (x, y, weight) in descending weight; x and y of the key's centre in 0..1 of the picture.
@@ -32,7 +29,7 @@ def attended_regions(row: np.ndarray, limit: int = 3) -> list[Region]:
         x, y = (peak % side + 0.5) / side, (peak // side + 0.5) / side
         if all(math.dist((x, y), other[:2]) > max(0.2, 1.5 / side) for other in regions):
             regions.append((float(x), float(y), float(row[peak])))
-    return regions[:limit]
+    return regions[:3]
 
 
 def heat_map(row: np.ndarray, size: int) -> np.ndarray:

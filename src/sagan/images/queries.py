@@ -1,7 +1,5 @@
 """Places of a picture to ask about, and the rows of the attention matrix that belong to them."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from sagan.errors import SaganError

@@ -8,13 +8,14 @@ import numpy as np
 
 from sagan.errors import SaganError
 from sagan.images.drawing import QUERY_COLOURS, attention_panel, numbered_queries, query_panel
+from sagan.images.figure import INK
 from sagan.sampling.attention import Attention
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from PIL.Image import Image
 
-_FOREGROUND = "#24292f"
+_FOREGROUND = "#" + bytes(INK).hex()
 _GRID = "#d0d7de"
 _PANEL = 256
 _DOT = 0.05

@@ -4,8 +4,6 @@ Everything maps float (N, C, H, W) in [-1, 1] to the same shape, each picture by
 drawn on the CPU. Colour changes may leave the range; what comes in from outside a picture is 0.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Final
 

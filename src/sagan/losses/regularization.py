@@ -4,8 +4,6 @@ The gradient penalties differentiate a gradient. Fused attention kernels have no
 derivative, so their passes take the explicit formula, in full precision.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ stay behind oneDNN's. There chunks of queries win, computed again in the backwar
 (docs/performance.md).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

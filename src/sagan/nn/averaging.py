@@ -1,7 +1,5 @@
 """The averaged generator: its weights, and the batch statistics that it must measure anew."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

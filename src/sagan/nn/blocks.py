@@ -1,7 +1,5 @@
 """The residual blocks of both networks, of the folded layers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 

@@ -10,8 +10,6 @@ folded into the kernel: one strided convolution with a 4x4 kernel does the same 
 36 multiplications per 2x2 block and channel pair. The identities are exact, borders included.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -7,8 +7,6 @@ layer are not spectrally normalised.
 Source: heykeetae/Self-Attention-GAN, ``sagan_models.py``; Radford et al. 2016.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from itertools import pairwise
 
@@ -27,7 +25,7 @@ from sagan.nn.spectral import SpectralLayer
 
 LEAK = 0.1
 
-_attention = partial(SelfAttention2d, value_divisor=1, pooling=False, projections="biased")
+_unpooled_attention = partial(SelfAttention2d, value_divisor=1, pooling=False, projections="biased")
 
 
 class TransposedConv2d(SpectralLayer):
@@ -106,7 +104,7 @@ class DCGANGenerator(nn.Module):
                 GeneratorLayer(before, after, config, first=i == 0)
                 for i, (before, after) in enumerate(pairwise(channels))
             )
-            self.attention = AttentionLayers(stages, _attention)
+            self.attention = AttentionLayers(stages, _unpooled_attention)
             self.out = TransposedConv2d(channels[-1], 3)
         if config.spectral_norm:
             spectral.attach(self.layers, config.spectral_norm_eps)
@@ -149,7 +147,7 @@ class DCGANDiscriminator(nn.Module):
             self.layers = nn.ModuleList(
                 StridedConv2d(before, after) for before, after in pairwise(channels)
             )
-            self.attention = AttentionLayers(stages, _attention)
+            self.attention = AttentionLayers(stages, _unpooled_attention)
             self.out = StridedConv2d(channels[-1], 1, last=True)
         if config.spectral_norm:
             spectral.attach(self.layers, config.spectral_norm_eps)

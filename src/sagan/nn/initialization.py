@@ -1,7 +1,5 @@
 """The first weights of layers, which their constructors draw from torch's default generator."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar

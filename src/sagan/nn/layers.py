@@ -1,7 +1,5 @@
 """Layers beside the convolutions: linear, embedding, conditional batch norm, self-attention."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

@@ -1,7 +1,5 @@
 """The two residual networks, whole."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise

@@ -6,8 +6,6 @@ of every layer before each update of the discriminator and before each pass of t
 once a step (:func:`advance`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """Whether a pass is computed, or written down as a graph for another machine."""
 
-from __future__ import annotations
-
 import torch
 
 

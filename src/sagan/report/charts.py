@@ -16,7 +16,7 @@ from sagan.report.verdict import COLLAPSED_VARIETY
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LOSSES = {
+_LOSS_CURVES = {
     "discriminator_real": "discriminator, real",
     "discriminator_fake": "discriminator, fake",
     "generator": "generator",
@@ -74,7 +74,7 @@ def draw_charts(history: History) -> list[Chart]:
             "Losses",
             "The two networks play against each other, so none of these needs to fall. In good "
             "runs they change little; a discriminator loss that stays at 0 means that it has won.",
-            _titled(curves, _LOSSES),
+            _titled(curves, _LOSS_CURVES),
             True,
         ),
         (

@@ -101,7 +101,7 @@ def _gather(folder: Path) -> Material:
     if checkpoint_files(folder) or not history.step:
         checkpoint, _ = load_checkpoint(folder)
         generator = generator_of(checkpoint, averaged_part(checkpoint))
-    config = checkpoint.config if checkpoint else settings.load(folder / "config.toml")
+    config = checkpoint.config if checkpoint else settings.load_toml(folder / "config.toml")
     dataset = _section(load_dataset, config.data)
     return Material(
         folder=folder,

@@ -5,8 +5,6 @@ optimisers) and, as metadata, the full config, the class names and the versions 
 There is no pickle. A file appears complete or not at all.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -142,15 +140,16 @@ def require_same_tensors(
         if name not in tensors or name not in expected:
             where = "checkpoint" if name not in tensors else "network"
             raise SaganError(f"{part}.{name} is missing in the {where}; the architectures differ")
-        if tensors[name].shape != expected[name].shape:
+        found, wanted = tensors[name], expected[name]
+        if found.shape != wanted.shape:
             raise SaganError(
-                f"{part}.{name} has shape {tuple(tensors[name].shape)} in the checkpoint and "
-                f"{tuple(expected[name].shape)} in the network; the architectures differ"
+                f"{part}.{name} has shape {tuple(found.shape)} in the checkpoint and "
+                f"{tuple(wanted.shape)} in the network; the architectures differ"
             )
-        if tensors[name].dtype.is_floating_point != expected[name].dtype.is_floating_point:
+        if found.dtype.is_floating_point != wanted.dtype.is_floating_point:
             raise SaganError(
-                f"{part}.{name} is of {tensors[name].dtype} in the checkpoint and "
-                f"{expected[name].dtype} in the network; give another file"
+                f"{part}.{name} is of {found.dtype} in the checkpoint and {wanted.dtype} in the "
+                "network; give another file"
             )
 
 

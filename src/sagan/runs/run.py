@@ -7,8 +7,6 @@ checkpoints/step-00001000.safetensors
 evaluations/step-00001000-….json     what sagan evaluate measured
 """
 
-from __future__ import annotations
-
 import json
 import warnings
 from collections.abc import Mapping
@@ -21,17 +19,10 @@ from sagan.config import Config
 from sagan.errors import SaganError
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint
-from sagan.system.files import write_text
+from sagan.system.files import write_text, writing
 
-_MAY_CHANGE = (
-    "steps",
-    "device",
-    "compile",
-    "log_interval",
-    "sample_interval",
-    "checkpoint_interval",
-    "keep_checkpoints",
-)
+_INTERVALS = ("log_interval", "sample_interval", "checkpoint_interval")
+_MAY_CHANGE = ("steps", "device", "compile", "keep_checkpoints", *_INTERVALS)
 
 
 class Run:
@@ -51,7 +42,7 @@ class Run:
         self.config = config
         settings_path = self.folder / "config.toml"
         if settings_path.exists():
-            self.require_same(settings.load(settings_path))
+            self.require_same(settings.load_toml(settings_path))
         elif self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise SaganError(f"{folder} is no run folder and not empty; choose another --run")
 
@@ -80,13 +71,8 @@ class Run:
         Raises:
             SaganError: It cannot be written.
         """
-        try:
+        with writing(f"to the run folder {self.folder}", "choose another --run or free space"):
             write_text(self.folder / "config.toml", settings.to_toml(self.config))
-        except OSError as error:
-            raise SaganError(
-                f"cannot write to the run folder {self.folder}: {error.strerror or error}; "
-                "choose another --run or free space"
-            ) from error
 
     @property
     def log_path(self) -> Path:
@@ -103,13 +89,11 @@ class Run:
 
     def log(self, record: Mapping[str, object]) -> None:
         """Appends one line to the log."""
-        try:
-            with self.log_path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise SaganError(
-                f"cannot write {self.log_path}: {error.strerror or error}; free space"
-            ) from error
+        with (
+            writing(self.log_path, "free space"),
+            self.log_path.open("a", encoding="utf-8") as file,
+        ):
+            file.write(json.dumps(record) + "\n")
 
     def rewind_log(self, step: int) -> None:
         """Drops the lines after ``step``, which a continued run writes again."""

@@ -1,24 +1,19 @@
 """Moving pictures: frames -> MP4, GIF or APNG."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from sagan.errors import SaganError
-from sagan.system.files import replacing
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from sagan.system.files import replacing, writing
 
 FASTEST = {".mp4": 100, ".gif": 50, ".apng": 100}
 """Suffixes, and the most frames per second; browsers slow a GIF that is faster down to 10."""
-_WIDEST = {".mp4": 16_384, ".gif": 65_535, ".apng": 2**31 - 1}
+_LONGEST_SIDE = {".mp4": 16_384, ".gif": 65_535, ".apng": 2**31 - 1}
 """The longest side of a frame in pixels."""
 
 
@@ -41,14 +36,9 @@ def save_animation(
     path = Path(path)
     require_format(path, frames_per_second)
     write = {".mp4": _write_mp4, ".gif": _write_gif, ".apng": _write_apng}[path.suffix.lower()]
-    try:
-        with replacing(path) as draft:
-            pixels = (_require_size(frame, path).transpose(1, 2, 0) for frame in frames)
-            write(pixels, draft, frames_per_second)
-    except OSError as error:
-        raise SaganError(
-            f"cannot write {path}: {error.strerror or error}; choose another place or free space"
-        ) from error
+    with writing(path), replacing(path) as draft:
+        pixels = (_fitting(frame, path).transpose(1, 2, 0) for frame in frames)
+        write(pixels, draft, frames_per_second)
     return path
 
 
@@ -71,12 +61,12 @@ def require_format(path: Path, frames_per_second: float) -> None:
         raise SaganError("MP4 needs a video library; run: pip install 'sagan[video]'")
 
 
-def _require_size(frame: np.ndarray, path: Path) -> np.ndarray:
-    widest = _WIDEST[path.suffix.lower()]
-    if max(frame.shape) > widest:
+def _fitting(frame: np.ndarray, path: Path) -> np.ndarray:
+    longest = _LONGEST_SIDE[path.suffix.lower()]
+    if max(frame.shape) > longest:
         raise SaganError(
             f"cannot write {path}: a frame has {frame.shape[2]:,} x {frame.shape[1]:,} pixels and "
-            f"the format at most {widest:,} a side; make it smaller"
+            f"the format at most {longest:,} a side; make it smaller"
         )
     return frame
 
@@ -114,39 +104,25 @@ def _write_mp4(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:
 
 def _write_gif(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:
     """One palette for all frames, without dither: neither colours nor grain flicker."""
-    from PIL import Image
-
-    pictures = [_picture(pixels) for pixels in frames]
+    pictures = _images(frames)
     some = pictures[:: -(-len(pictures) // 24)]
     pixels = np.concatenate([np.asarray(picture).reshape(-1, 3) for picture in some])
     pixels = pixels[:: 1 + len(pixels) // 100_000][None]
-    palette = _picture(pixels).quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1)
+    palette = Image.fromarray(pixels).quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1)
     pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     # A GIF counts in hundredths of a second; rounding the ends keeps the whole in time.
     ends = [round(100 * number / rate) for number in range(len(pictures) + 1)]
-    milliseconds = [10 * (end - begin) for begin, end in pairwise(ends)]
-    _save(pictures, path, "GIF", milliseconds)
+    _save(pictures, path, "GIF", [10 * (end - begin) for begin, end in pairwise(ends)])
 
 
 def _write_apng(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:
-    _save([_picture(pixels) for pixels in frames], path, "PNG", 1000 / rate)
+    _save(_images(frames), path, "PNG", 1000 / rate)
 
 
-def _picture(pixels: np.ndarray) -> Image:
-    from PIL import Image
-
-    return Image.fromarray(np.ascontiguousarray(pixels))
+def _images(frames: Iterable[np.ndarray]) -> list[Image.Image]:
+    return [Image.fromarray(np.ascontiguousarray(pixels)) for pixels in frames]
 
 
-def _save(
-    pictures: list[Image], path: Path, file_format: str, milliseconds: float | list[int]
-) -> None:
-    first, *others = pictures
-    first.save(
-        path,
-        format=file_format,
-        save_all=True,
-        append_images=others,
-        duration=milliseconds,
-        loop=0,
-    )
+def _save(pictures: list[Image.Image], path: Path, kind: str, duration: float | list[int]) -> None:
+    first, *rest = pictures
+    first.save(path, format=kind, save_all=True, append_images=rest, duration=duration, loop=0)

@@ -1,7 +1,5 @@
 """Where points of pictures look: of drawn ones in the generator, of given ones in the other."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A picture depends on its seed and label alone: each seed draws its own latent, a
 here are folded, so that nothing depends on batch mates.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -191,9 +189,8 @@ class TrainedDiscriminator(TrainedNetwork):
         Args:
             pictures: uint8 (N, 3, R, R), or one (3, R, R).
             labels: Class names or numbers, for the titles.
-            at: Query points, pixels (x, y) from the upper left; by default five salient ones of
-                each picture.
-            layer: Only layers whose map has this side, or the one of this name; None takes all.
+            at: As for :meth:`TrainedGenerator.attention`.
+            layer: As there.
             names: What the pictures are called in the titles.
 
         Raises:
@@ -225,18 +222,17 @@ def load_generator(path: str | Path, *, device: str | torch.device = "cpu") -> T
         SaganError: There is none, it is damaged, or the device is absent.
     """
     place = pick_device(str(device))
-    checkpoint, _ = load_checkpoint(path)
-    return generator_of(checkpoint, averaged_part(checkpoint)).to(place)
+    return generator_of(load_checkpoint(path)[0]).to(place)
 
 
-def generator_of(checkpoint: Checkpoint, part: str) -> TrainedGenerator:
-    """Makes the generator that a part of a checkpoint holds ready to draw.
+def generator_of(checkpoint: Checkpoint, part: str | None = None) -> TrainedGenerator:
+    """Makes a generator of a checkpoint ready to draw, by default the averaged one.
 
     Raises:
         SaganError: The part is absent or does not fit.
     """
     generator = make_generator(checkpoint.config.generator, **_size(checkpoint))
-    restore_network(generator, checkpoint.parts, part)
+    restore_network(generator, checkpoint.parts, part or averaged_part(checkpoint))
     return TrainedGenerator(generator, checkpoint.class_names)
 
 
@@ -253,8 +249,7 @@ def load_discriminator(
         SaganError: There is none, it is damaged, or the device is absent.
     """
     place = pick_device(str(device))
-    checkpoint, _ = load_checkpoint(path)
-    return discriminator_of(checkpoint).to(place)
+    return discriminator_of(load_checkpoint(path)[0]).to(place)
 
 
 def discriminator_of(checkpoint: Checkpoint) -> TrainedDiscriminator:
@@ -282,13 +277,10 @@ def averaged_part(checkpoint: Checkpoint) -> str:
 
 def for_inference(checkpoint: Checkpoint) -> Checkpoint:
     """Keeps what drawing and judging need: the averaged generator and the discriminator."""
-    parts = {"generator": averaged_part(checkpoint), "discriminator": "discriminator"}
-    return replace(
-        checkpoint,
-        parts={
-            name: checkpoint.parts[part] for name, part in parts.items() if part in checkpoint.parts
-        },
-    )
+    given = checkpoint.parts
+    names = {"generator": averaged_part(checkpoint), "discriminator": "discriminator"}
+    parts = {name: given[part] for name, part in names.items() if part in given}
+    return replace(checkpoint, parts=parts)
 
 
 MOST_CLASSES = 16
@@ -296,8 +288,7 @@ MOST_CLASSES = 16
 
 def shown_classes(generator: TrainedGenerator) -> list[int]:
     """Numbers of all classes, or of 16 evenly spaced ones."""
-    count = len(generator.class_names)
-    shown = min(count, MOST_CLASSES)
+    count, shown = len(generator.class_names), min(len(generator.class_names), MOST_CLASSES)
     return [i * count // shown for i in range(shown)]
 
 
@@ -314,15 +305,15 @@ def class_sheet(generator: TrainedGenerator, columns: int) -> np.ndarray:
     return grid(generator.sample(seeds, np.repeat(shown, columns)), columns)
 
 
-def variety(generator: TrainedGenerator, dataset: Dataset, *, count: int = 32) -> float:
+def variety(generator: TrainedGenerator, dataset: Dataset) -> float:
     """Spread of a pixel within a class, generated over real, mean over the classes.
 
     1 is as varied as the real pictures, 0 is one picture per class. Of more than 16 classes it
-    takes 16 evenly spaced ones, and of each ``count`` pictures at most.
+    takes 16 evenly spaced ones, and of each 32 pictures at most.
     """
     ratios = []
     for label in shown_classes(generator) or [0]:
-        real = dataset.images[np.flatnonzero(dataset.labels == label)[:count]]
+        real = dataset.images[np.flatnonzero(dataset.labels == label)[:32]]
         if spread := real.std(axis=0).mean() if len(real) else 0.0:
             fake = generator.sample(range(len(real)), np.full(len(real), label))
             ratios.append(fake.std(axis=0).mean() / spread)

@@ -1,7 +1,5 @@
 """Paths: through latents on the sphere, through classes in their tables."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -69,7 +67,7 @@ def latent_path(
     """
     latents = draw_latents(seeds, generator.latent_dim, truncation=truncation)
     legs = _legs(len(latents), frames, loop, "seeds")
-    path = torch.cat([slerp(latents[a], latents[b], fractions) for a, b, fractions in legs])
+    path = torch.cat([slerp(latents[a], latents[b], steps) for a, b, steps in legs])
     return generator.pictures(path, generator.label_numbers(label, len(path)))
 
 
@@ -99,32 +97,27 @@ def class_path(
         uint8 (T, 3, R, R).
 
     Raises:
-        SaganError: Fewer than two classes, a number or class is out of range, or the generator is
-            unconditional.
+        SaganError: As for :func:`latent_path`, or the generator is unconditional.
     """
     if not generator.class_names:
         raise SaganError("this generator has no classes; take a path through latents")
     numbers = generator.label_numbers(labels, len(labels))
     shares = F.one_hot(numbers, len(generator.class_names)).double()
-    path = torch.cat(
-        [
-            torch.lerp(shares[a], shares[b], fractions[:, None])
-            for a, b, fractions in _legs(len(shares), frames, loop, "classes")
-        ]
-    )
+    legs = _legs(len(shares), frames, loop, "classes")
+    path = torch.cat([torch.lerp(shares[a], shares[b], steps[:, None]) for a, b, steps in legs])
     latent = draw_latents([seed], generator.latent_dim, truncation=truncation)
     return generator.pictures(latent.expand(len(path), -1), path.float())
 
 
 def _legs(count: int, frames: int, loop: bool, what: str) -> list[tuple[int, int, Tensor]]:
-    """From where to where, at which fractions; the last leg of an open path has both its ends."""
+    """Index of the first stop, of the next, and the fractions of the way at which to draw.
+
+    Only the last leg of an open path includes its end.
+    """
     if count < 2:
         raise SaganError(f"a path needs two {what} at least, not {count}; give more")
     if frames < 1:
         raise SaganError(f"frames = {frames} is out of range; it must be at least 1")
-    steps = torch.arange(frames, dtype=torch.float64) / frames
-    legs = [(a, a + 1, steps) for a in range(count - 1)]
-    if loop:
-        return [*legs, (count - 1, 0, steps)]
-    *before, (a, b, _) = legs
-    return [*before, (a, b, torch.cat([steps, torch.ones(1, dtype=torch.float64)]))]
+    steps = torch.arange(frames + 1, dtype=torch.float64) / frames
+    legs = [(a, (a + 1) % count, steps[:-1]) for a in range(count)]
+    return legs if loop else [*legs[:-2], (count - 2, count - 1, steps)]

@@ -1,7 +1,5 @@
 """From seeds to the numbers that a generator starts from."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from operator import index

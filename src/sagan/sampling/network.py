@@ -1,7 +1,5 @@
 """What a trained generator and a trained discriminator have in common: classes, attention."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -55,14 +53,15 @@ class TrainedNetwork(nn.Module):
         """Where the network computes."""
         return next(self.network.parameters()).device
 
-    def _attention(self) -> dict[Place, SelfAttention2d]:
+    def _attention(self, layer: int | str | None = None) -> dict[Place, SelfAttention2d]:
         places = sorted(place for place in self.network.attention.places if place)
-        layers = {place: self.network.attention[place.name] for place in places}
+        meant = [place for place in places if layer is None or layer in (place.side, place.name)]
+        layers = {place: self.network.attention[place.name] for place in meant}
         return {k: layer for k, layer in layers.items() if isinstance(layer, SelfAttention2d)}
 
     def has_attention(self, layer: int | str | None = None) -> bool:
         """Whether :meth:`attention_layers` finds any."""
-        return any(_is_meant(place, layer) for place in self._attention())
+        return bool(self._attention(layer))
 
     def attention_layers(self, layer: int | str | None = None) -> dict[Place, SelfAttention2d]:
         """The attention layers by place, coarse to fine.
@@ -74,17 +73,15 @@ class TrainedNetwork(nn.Module):
         Raises:
             SaganError: The network has no attention (there).
         """
-        layers = self._attention()
-        if not layers:
+        if found := self._attention(layer):
+            return found
+        if known := ", ".join(place.name for place in self._attention()):
             raise SaganError(
-                f"this {self.kind} has no attention layer; train with --{self.kind}.attention"
+                f"there is no attention at {layer}; this {self.kind} has it at {known}"
             )
-        if not self.has_attention(layer):
-            raise SaganError(
-                f"there is no attention at {layer}; this {self.kind} has it at "
-                f"{', '.join(place.name for place in layers)}"
-            )
-        return {place: found for place, found in layers.items() if _is_meant(place, layer)}
+        raise SaganError(
+            f"this {self.kind} has no attention layer; train with --{self.kind}.attention"
+        )
 
     def label_numbers(self, labels: Labels, count: int) -> Tensor:
         """Turns the classes of ``count`` pictures into int64 (count,).
@@ -131,10 +128,6 @@ class TrainedNetwork(nn.Module):
         if self._checks_values:
             check_labels(labels, len(self.class_names), count)
         return labels.to(self.device)
-
-
-def _is_meant(place: Place, layer: int | str | None) -> bool:
-    return layer is None or layer in (place.side, place.name)
 
 
 def label_number(label: str | int | np.integer, class_names: Sequence[str]) -> int:

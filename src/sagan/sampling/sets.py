@@ -1,7 +1,5 @@
 """Sets of generated pictures on the disk, of any number: a file each, or all in one."""
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Files that appear complete or not at all, and the names under which they may."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re
@@ -96,6 +94,19 @@ def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             draft.unlink()
+
+
+@contextmanager
+def writing(what: object, remedy: str = "choose another place or free space") -> Iterator[None]:
+    """Says what could not be written where the system refuses.
+
+    Raises:
+        SaganError: As an OSError within; names what was written and the remedy.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SaganError(f"cannot write {what}: {error.strerror or error}; {remedy}") from error
 
 
 def write_text(path: Path, text: str) -> None:

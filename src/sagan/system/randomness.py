@@ -4,8 +4,6 @@ A resumed run draws the same numbers as one that never stopped, and one more dra
 changes no other. Numbers are drawn on the CPU, so that a seed means the same on every device.
 """
 
-from __future__ import annotations
-
 from enum import IntEnum
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How a person stops long work."""
 
-from __future__ import annotations
-
 import signal
 import sys
 from collections.abc import Iterator

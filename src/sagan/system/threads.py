@@ -1,7 +1,5 @@
 """How CPU threads wait for each other."""
 
-from __future__ import annotations
-
 import os
 
 SPINS = 2000

@@ -1,7 +1,5 @@
 """Copying tensors to the device that computes."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -3,8 +3,6 @@
 It is put together while the step before computes, so that the device never waits.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The loop itself runs, both updates with everything that belongs to them, on tens
 shape and a device but no memory, while the bytes that they would occupy are added up.
 """
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """What a run will take, told before it begins: operations, memory, time."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path

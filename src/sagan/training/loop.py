@@ -1,7 +1,5 @@
 """The loop: mathematics only. It touches no file and prints nothing."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """What a run needs before its first step, opened and checked; nothing is written."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Everything that a step reads and changes, as named tensors: networks, optimisers, average."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar

@@ -6,8 +6,6 @@ generator's update may judge the discriminator's last fakes again. Nothing waits
 terms of the loss stay there as tensors until somebody reads them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Watching a run: the terms of its loss, its progress, and when to measure it."""
 
-from __future__ import annotations
-
 import math
 import sys
 import time
