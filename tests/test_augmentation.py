@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sagan.config import Augmentation
+from sagan.errors import SaganError
 from sagan.losses import augmentation
 from sagan.losses.augmentation import augment
 
@@ -93,3 +94,8 @@ def test_consistency_mirrors_half_of_the_pictures():
     moved = augmentation.flip_and_translate(ramp, seeded())
     mirrored = moved[:, 0, 16, 20] < moved[:, 0, 16, 10]
     assert 160 < mirrored.sum() < 240
+
+
+def test_unknown_changes_are_named():
+    with pytest.raises(SaganError, match="no change 'banana'; known are colour"):
+        augmentation.augment(torch.zeros(1, 3, 8, 8), ("banana",), torch.Generator())

@@ -132,3 +132,8 @@ def test_differences_name_the_fields():
 def test_needs_no_torch():
     code = "import sys, sagan.config; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_class_names_are_different():
+    with pytest.raises(SaganError, match="two classes are called 'a'"):
+        settings.require_class_names(["a", "b", "a"])

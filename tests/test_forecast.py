@@ -1,12 +1,14 @@
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from conftest import tiny
 
 from sagan.cli import main
 from sagan.errors import SaganError
+from sagan.images import save_png
 from sagan.system.memory import Memory
 from sagan.training import forecast as module
 from sagan.training import preparation
@@ -121,3 +123,12 @@ def test_a_batch_that_can_never_fit_is_refused_before_anything_is_written(
     with pytest.raises(SaganError, match="a training step with batches of 4 needs about"):
         Driver(config_of(picture_folder), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_training_would_refuse_is_not_forecast(trained_run, tmp_path):
+    shutil.copytree(trained_run, tmp_path / "run")
+    other = tmp_path / "pictures" / "dark"
+    for number in range(8):
+        save_png(np.full((3, 32, 32), number, np.uint8), other / f"{number}.png")
+    with pytest.raises(SaganError, match="other pictures"):
+        forecast(config_of(other.parent, steps=10), tmp_path / "run")

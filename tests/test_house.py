@@ -17,9 +17,6 @@ MOST_LINES = 15_600
 
 # Each is the mirror image of the other: a command and the function that it calls.
 MIRRORS = {
-    "ablate": {"cli/training.py", "ablation.py"},
-    "convert": {"cli/converting.py", "interop/conversion.py"},
-    "evaluate": {"cli/evaluation.py", "evaluation/evaluate.py"},
     "train": {"cli/training.py", "training/run.py"},
 }
 

@@ -149,3 +149,13 @@ def test_example_in_the_docstring(name):
     failures = []
     doctest.DocTestRunner().run(test, out=failures.append)
     assert not failures, "".join(failures)
+
+
+def test_what_cannot_be_built_is_named():
+    with pytest.raises(sagan.SaganError, match="resolution = 48"):
+        sagan.nn.make_generator(sagan.config.GeneratorConfig(), resolution=48)
+    with (
+        pytest.raises(sagan.SaganError, match="no initialization 'bad'"),
+        sagan.nn.initialized_by("bad"),
+    ):
+        pass

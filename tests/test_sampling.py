@@ -1,5 +1,6 @@
 import io
 import pickle
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -362,3 +363,20 @@ def test_pictures_are_an_array_in_every_other_respect():
     shown = Pictures(changed)
     shown += np.uint8(1)
     np.testing.assert_array_equal(changed, images + np.uint8(1))
+
+
+@pytest.mark.parametrize("name", ["config.toml", "checkpoints/step-00000002.safetensors", "x.jpg"])
+def test_what_is_saved_from_python_overwrites_nothing_of_a_run(trained_run, tmp_path, name):
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    generator = sagan.load_generator(run)
+    for shown in (generator.sample([1], 0), generator.attention([1], [0])):
+        with pytest.raises(sagan.SaganError, match="cannot write"):
+            shown.save(run / name)
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("labels", [1.0, object(), b"dark", [0.5]])
+def test_labels_that_are_neither_names_nor_numbers_are_refused(trained_run, labels):
+    with pytest.raises(sagan.SaganError, match="there is no class"):
+        sagan.load_generator(trained_run).sample([1], labels)

@@ -47,8 +47,8 @@ def require_class_names(names: Any) -> tuple[str, ...]:
     """Refuses what cannot name classes, on a terminal, in a file and in a page.
 
     Raises:
-        SaganError: They are no list of texts, or one holds control characters or bytes that are no
-            UTF-8; names it, escapes shown.
+        SaganError: They are no list of texts, two are the same, or one holds control characters or
+            bytes that are no UTF-8; names it, escapes shown.
     """
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise SaganError("class names must be a list of texts; mend the file")
@@ -58,6 +58,9 @@ def require_class_names(names: Any) -> tuple[str, ...]:
                 f"the class '{printable(name)}' has characters in its name that cannot be shown; "
                 "rename it"
             )
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SaganError(f"two classes are called {twice!r}; rename one")
     return tuple(names)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from sagan.config.checks import checking, require
+from sagan.config.data import RESOLUTIONS
 from sagan.config.networks import DiscriminatorConfig, GeneratorConfig
 
 LEAST_CHANNELS = 8
@@ -91,6 +92,8 @@ def plan(config: GeneratorConfig | DiscriminatorConfig, resolution: int) -> tupl
         >>> [(stage.side, stage.channels) for stage in stages]
         [(64, 64), (32, 128), (16, 256), (8, 512), (4, 1024), (4, 1024)]
     """
+    known = ", ".join(map(str, RESOLUTIONS))
+    require(resolution in RESOLUTIONS, "the resolution", resolution, f"one of {known}")
     if isinstance(config, GeneratorConfig):
         return _generator_plan(config, resolution)
     return _discriminator_plan(config, resolution)

@@ -9,6 +9,7 @@ import numpy as np
 
 from sagan.errors import SaganError
 from sagan.images import enlarge, grid, png_bytes, save_png
+from sagan.system.files import require_output
 
 _SHOWN = 64  # of more pictures a notebook shows the first ones
 _SHOWN_SIDE = 64  # smaller pictures are enlarged there
@@ -45,8 +46,9 @@ class Pictures(np.ndarray):
         """Writes the grid as PNG and returns the path.
 
         Raises:
-            SaganError: There is no picture, or the file cannot be written.
+            SaganError: There is no picture, or nothing should be written there.
         """
+        require_output(Path(path), ".png")
         return save_png(self.grid(columns), path)
 
     def _repr_png_(self) -> bytes | None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sagan.config import Augmentation
+from sagan.errors import SaganError
 from sagan.system.transfer import send
 
 
@@ -25,9 +26,14 @@ def augment(images: Tensor, chosen: tuple[Augmentation, ...], random: torch.Gene
         chosen: Of colour, translation, cutout; with none the pictures are returned as they are.
         random: On the CPU.
 
+    Raises:
+        SaganError: A change is unknown.
+
     Source: Zhao et al. 2020 ("Differentiable augmentation"), section 3.
     """
     for name in chosen:
+        if name not in _CHANGES:
+            raise SaganError(f"there is no change {name!r}; known are {', '.join(_CHANGES)}")
         images = _CHANGES[name](images, random)
     return images
 

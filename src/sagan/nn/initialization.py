@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sagan.config import Initialization
+from sagan.errors import SaganError
 
 _DRAW: Final[dict[Initialization, Callable[[Tensor], Tensor]]] = {
     "xavier": nn.init.xavier_uniform_,
@@ -24,6 +25,9 @@ def initialized_by(how: Initialization) -> Iterator[None]:
     Args:
         how: "xavier" (uniform) or "orthogonal".
 
+    Raises:
+        SaganError: It is neither.
+
     Example:
         >>> with sagan.nn.initialized_by("orthogonal"):
         ...     weight = sagan.nn.Linear(64, 64).weight.detach()
@@ -32,6 +36,8 @@ def initialized_by(how: Initialization) -> Iterator[None]:
 
     Source: Glorot and Bengio 2010; Saxe et al. 2014.
     """
+    if how not in _DRAW:
+        raise SaganError(f"there is no initialization {how!r}; known are {', '.join(_DRAW)}")
     token = _CHOSEN.set(how)
     try:
         yield

@@ -107,11 +107,11 @@ class Run:
         """The lines of the log, as :func:`log_records` reads them."""
         return log_records(self.folder)
 
-    @property
-    def newest_step(self) -> int:
-        """Step of the newest checkpoint, by its name; 0 if there is none."""
-        files = checkpoint_files(self.folder)
-        return int(files[-1].stem.removeprefix("step-")) if files else 0
+    def set_aside_after(self, step: int) -> None:
+        """Renames checkpoints after a step, which are damaged if the run continues there."""
+        for file in checkpoint_files(self.folder):
+            if file > self.checkpoint_path(step):
+                file.replace(file.with_name(file.name + ".damaged"))
 
     def remove_old_checkpoints(self, newest: int) -> None:
         """Keeps ``train.keep_checkpoints`` files, the newest of which belongs to a given step."""
@@ -154,7 +154,7 @@ def checkpoint_files(folder: Path) -> list[Path]:
 def load_checkpoint(path: str | Path) -> tuple[Checkpoint, Path]:
     """Reads a checkpoint file, or the newest undamaged one of a run folder.
 
-    Damaged files of a run folder are renamed to ``*.damaged``, with a warning.
+    Damaged files of a run folder are passed over, with a warning.
 
     Returns:
         The checkpoint and its path.
@@ -169,6 +169,5 @@ def load_checkpoint(path: str | Path) -> tuple[Checkpoint, Path]:
         try:
             return checkpoints.load(file), file
         except checkpoints.DamagedError as error:
-            aside = file.replace(file.with_name(file.name + ".damaged"))
-            warnings.warn(f"{error}; it is now {aside}", RuntimeWarning, stacklevel=2)
+            warnings.warn(str(error), RuntimeWarning, stacklevel=2)
     raise SaganError(f"{path} holds no checkpoint yet; train first, or give another folder")

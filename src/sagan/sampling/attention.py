@@ -20,6 +20,7 @@ from sagan.images.figure import attention_figure
 from sagan.images.queries import choose_query_points, query_index
 from sagan.nn.layers import SelfAttention2d
 from sagan.sampling.network import TrainedNetwork
+from sagan.system.files import require_output
 
 Points = Iterable[tuple[int, int]]
 
@@ -72,8 +73,9 @@ class Attention:
         """Writes the figure as PNG and returns the path.
 
         Raises:
-            SaganError: The file cannot be written.
+            SaganError: Nothing can, or should, be written there.
         """
+        require_output(Path(path), ".png")
         return save_png(self.figure, path)
 
     def _repr_png_(self) -> bytes:

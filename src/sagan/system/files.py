@@ -39,6 +39,8 @@ def require_output(path: Path, *suffixes: str, inputs: Sequence[Path] = ()) -> b
         known = f"{known}, or have no suffix, for a folder".removeprefix(", or ")
     if path.name in ("", ".."):
         reason = "that is no name; give one"
+    elif printable(path.name) != path.name:
+        reason = "its name has characters that cannot be shown; choose another"
     elif not is_folder and path.suffix.lower() not in suffixes:
         reason = f"its name must {'end in ' if known[0] == '.' else ''}{known}"
     elif not is_folder and path.is_dir():

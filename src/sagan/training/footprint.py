@@ -164,7 +164,7 @@ def _stand_in(config: Config, num_classes: int) -> Dataset:
     return Dataset(
         images=np.broadcast_to(np.uint8(0), (count, 3, side, side)),
         labels=np.zeros(count, dtype=np.int64),
-        class_names=("",) * num_classes,
+        class_names=tuple(map(str, range(num_classes))),
         fingerprint="",
     )
 

@@ -61,6 +61,7 @@ def forecast(config: Config, folder: str | Path) -> Forecast:
         SaganError: The settings, the folder, the pictures or the device do not allow the run.
     """
     there = prepare(config, folder)
+    checkpoint = there.checkpoint()
     need = footprint(config, there.num_classes, bfloat16=there.bfloat16)
     memory = there.memory
     is_possible = memory is None or need.of(config.train.batch_size) <= memory.available
@@ -68,7 +69,7 @@ def forecast(config: Config, folder: str | Path) -> Forecast:
     return Forecast(
         config=config,
         pictures=len(there.dataset),
-        steps_done=min(there.run.newest_step, config.train.steps),
+        steps_done=min(checkpoint.step if checkpoint else 0, config.train.steps),
         generator_parameters=generator_parameters,
         discriminator_parameters=discriminator_parameters,
         operations=2 * multiply_accumulates(config),

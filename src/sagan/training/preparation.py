@@ -9,7 +9,9 @@ from torch import Tensor
 
 from sagan.config import Config
 from sagan.data import Dataset, batch_indices, load_dataset
-from sagan.runs.run import Run
+from sagan.errors import SaganError
+from sagan.runs.checkpoint import Checkpoint
+from sagan.runs.run import Run, checkpoint_files, load_checkpoint
 from sagan.system.device import (
     autocast,
     computes_in_bfloat16,
@@ -47,6 +49,23 @@ class Preparation:
         if self.config.train.fake_labels == "uniform":
             return torch.full_like(frequencies, 1 / len(frequencies))
         return frequencies
+
+    def checkpoint(self) -> Checkpoint | None:
+        """The newest good checkpoint of the run, to go on from; None for a new run.
+
+        Raises:
+            SaganError: It was trained with other settings or on other pictures.
+        """
+        if not checkpoint_files(self.run.folder):
+            return None
+        checkpoint, path = load_checkpoint(self.run.folder)
+        self.run.require_same(checkpoint.config)
+        if checkpoint.dataset_fingerprint != self.dataset.fingerprint:
+            raise SaganError(
+                f"{path} was trained on other pictures than {self.config.data.source} now holds; "
+                "restore them or choose another --run"
+            )
+        return checkpoint
 
     def steps(self, state: TrainingState) -> Iterator[dict[str, Tensor]]:
         """The steps from a state on, each with its loss terms."""

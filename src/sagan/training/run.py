@@ -17,7 +17,7 @@ from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.checkpoint import save as save_checkpoint
-from sagan.runs.run import checkpoint_files, load_checkpoint
+from sagan.runs.run import checkpoint_files
 from sagan.sampling.generator import TrainedGenerator, class_sheet, variety
 from sagan.system.memory import is_out_of_memory, readable
 from sagan.system.progress import duration
@@ -109,7 +109,8 @@ class Driver:
         self.dataset = self.preparation.dataset
         self.state = self._new_state()
         self._require_memory()
-        self._resume()
+        if checkpoint := self.preparation.checkpoint():
+            self.state.restore(checkpoint.parts, checkpoint.step)
         if self.state.step > config.train.steps:
             raise SaganError(
                 f"{folder} is already at step {self.state.step}; "
@@ -121,6 +122,7 @@ class Driver:
         for remark in self.config.remarks():
             sys.stderr.write(f"note: {remark}\n")
         self.run.begin()
+        self.run.set_aside_after(self.state.step)
         self.run.rewind_log(self.state.step)
 
     def _new_state(self) -> TrainingState:
@@ -139,18 +141,6 @@ class Driver:
         size = sum(tensor.nbytes for tensors in parts for tensor in tensors.values())
         there = self.preparation
         require_memory(self.config, there.num_classes, size, there.memory, bfloat16=there.bfloat16)
-
-    def _resume(self) -> None:
-        if not checkpoint_files(self.run.folder):
-            return
-        checkpoint, path = load_checkpoint(self.run.folder)
-        self.run.require_same(checkpoint.config)
-        if checkpoint.dataset_fingerprint != self.dataset.fingerprint:
-            raise SaganError(
-                f"{path} was trained on other pictures than {self.config.data.source} now holds; "
-                "restore them or choose another --run"
-            )
-        self.state.restore(checkpoint.parts, checkpoint.step)
 
     def train(self) -> Outcome:
         """Runs to the configured end, or until Ctrl-C; in both cases the last state is saved.
