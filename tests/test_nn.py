@@ -138,10 +138,13 @@ def test_dcgan_has_no_classes():
         small("dcgan", 2)
 
 
-@pytest.mark.parametrize("name", nn.__all__)
-def test_example_in_the_docstring(name):
+PIECES = [(room, name) for room in (nn, sagan.losses) for name in room.__all__]
+
+
+@pytest.mark.parametrize(("room", "name"), PIECES, ids=lambda value: str(value)[:30])
+def test_example_in_the_docstring(room, name):
     """Each public piece has one, and it gives what it says."""
-    documentation = inspect.getdoc(getattr(nn, name))
+    documentation = inspect.getdoc(getattr(room, name))
     test = doctest.DocTestParser().get_doctest(
         documentation, {"sagan": sagan, "torch": torch}, name, None, None
     )
@@ -159,3 +162,19 @@ def test_what_cannot_be_built_is_named():
         sagan.nn.initialized_by("bad"),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", [name for name in ALONE if "Block" not in name])
+def test_a_single_layer_folds(name):
+    make, before, _ = ALONE[name]
+    layer, x = make().eval(), torch.randn(before)
+    torch.testing.assert_close(nn.fold(layer)(x), layer(x), rtol=0, atol=1e-4)
+
+
+def test_spectral_norm_refuses_what_it_would_spoil():
+    zeros = torch.nn.Linear(4, 4)
+    torch.nn.init.zeros_(zeros.weight)
+    with pytest.raises(SaganError, match="weight of zeros"):
+        nn.attach(torch.nn.Sequential(zeros))
+    with pytest.raises(SaganError, match="normalised weight already"):
+        nn.attach(nn.spectral_norm(nn.Linear(4, 4)))

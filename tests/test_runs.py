@@ -144,3 +144,14 @@ def test_the_file_just_written_is_never_removed(tmp_path):
 def test_folder_without_checkpoint(tmp_path):
     with pytest.raises(SaganError, match="no checkpoint yet"):
         load_checkpoint(tmp_path)
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_says_so(tmp_path):
+    run = Run(tmp_path, tiny())
+    checkpoints.save(example(), run.checkpoint_path(9))
+    run.checkpoint_path(9).write_bytes(b"cut")
+    with (
+        pytest.warns(RuntimeWarning, match="damaged"),
+        pytest.raises(SaganError, match=r"all checkpoints of .* are damaged"),
+    ):
+        load_checkpoint(tmp_path)

@@ -27,6 +27,11 @@ def hinge_discriminator(real_logits: Tensor, fake_logits: Tensor) -> tuple[Tenso
         mean(max(0, 1 - D(x))) and mean(max(0, 1 + D(G(z)))), scalars.
 
     Source: SAGAN paper, equation 4; released code ``model.py``, ``_get_d_real_loss``.
+
+    Example:
+        >>> real, fake = torch.tensor([2.0, 0.0]), torch.tensor([-2.0, 0.0])
+        >>> sagan.losses.hinge_discriminator(real, fake)
+        (tensor(0.5000), tensor(0.5000))
     """
     return F.relu(1 - real_logits).mean(), F.relu(1 + fake_logits).mean()
 
@@ -43,6 +48,10 @@ def logistic_discriminator(real_logits: Tensor, fake_logits: Tensor) -> tuple[Te
 
     Source: Goodfellow et al. 2014, equation 1; released code ``model.py``,
     ``_get_d_real_loss_KL``.
+
+    Example:
+        >>> sagan.losses.logistic_discriminator(torch.zeros(2), torch.zeros(2))
+        (tensor(0.6931), tensor(0.6931))
     """
     return F.softplus(-real_logits).mean(), F.softplus(fake_logits).mean()
 
@@ -58,6 +67,11 @@ def least_squares_discriminator(real_logits: Tensor, fake_logits: Tensor) -> tup
         mean((D(x) - 1)^2) / 2 and mean(D(G(z))^2) / 2, scalars.
 
     Source: Mao et al. 2017, equation 9.
+
+    Example:
+        >>> real, fake = torch.tensor([2.0, 0.0]), torch.tensor([-2.0, 0.0])
+        >>> sagan.losses.least_squares_discriminator(real, fake)
+        (tensor(0.5000), tensor(1.))
     """
     return (real_logits - 1).square().mean() / 2, fake_logits.square().mean() / 2
 
@@ -73,6 +87,11 @@ def wasserstein_discriminator(real_logits: Tensor, fake_logits: Tensor) -> tuple
         -mean(D(x)) and mean(D(G(z))), scalars.
 
     Source: Arjovsky et al. 2017, equation 2.
+
+    Example:
+        >>> real, fake = torch.tensor([2.0, 0.0]), torch.tensor([-2.0, 0.0])
+        >>> sagan.losses.wasserstein_discriminator(real, fake)
+        (tensor(-1.), tensor(-1.))
     """
     return -real_logits.mean(), fake_logits.mean()
 
@@ -88,6 +107,10 @@ def linear_generator(fake_logits: Tensor) -> Tensor:
 
     Source: SAGAN paper, equation 4; released code ``model.py``, ``_get_g_loss`` and
     ``_get_g_loss_KL``.
+
+    Example:
+        >>> sagan.losses.linear_generator(torch.tensor([-2.0, 0.0]))
+        tensor(1.)
     """
     return -fake_logits.mean()
 
@@ -99,6 +122,10 @@ def logistic_generator(fake_logits: Tensor) -> Tensor:
         fake_logits: (M,).
 
     Source: Goodfellow et al. 2014, section 3.
+
+    Example:
+        >>> sagan.losses.logistic_generator(torch.zeros(2))
+        tensor(0.6931)
     """
     return F.softplus(-fake_logits).mean()
 
@@ -110,6 +137,10 @@ def least_squares_generator(fake_logits: Tensor) -> Tensor:
         fake_logits: (M,).
 
     Source: Mao et al. 2017, equation 9.
+
+    Example:
+        >>> sagan.losses.least_squares_generator(torch.zeros(2))
+        tensor(0.5000)
     """
     return (fake_logits - 1).square().mean() / 2
 
@@ -139,6 +170,11 @@ def relativistic(loss: DiscriminatorLoss, winners: Tensor, losers: Tensor) -> Te
 
     Source: Jolicoeur-Martineau 2020 ("On relativistic f-divergences"), RpGAN; with the logistic
     loss Huang et al. 2024 (R3GAN), equation 2.
+
+    Example:
+        >>> real, fake = torch.tensor([3.0]), torch.tensor([3.0])
+        >>> sagan.losses.relativistic(sagan.losses.logistic_discriminator, real, fake)
+        tensor(0.6931)
     """
     term, _ = loss(winners - losers, losers - winners)
     return term
@@ -156,6 +192,11 @@ def discriminator_terms(
 
     Returns:
         Two scalars, whose sum is the loss.
+
+    Example:
+        >>> config = sagan.config.LossConfig(name="hinge")
+        >>> sagan.losses.discriminator_terms(config, torch.ones(2), torch.zeros(2))
+        (tensor(0.), tensor(1.))
     """
     discriminator, _ = _LOSSES[config.name]
     if config.relativistic:
@@ -174,6 +215,11 @@ def generator_term(config: LossConfig, real_logits: Tensor | None, fake_logits: 
 
     Returns:
         A scalar.
+
+    Example:
+        >>> config = sagan.config.LossConfig(name="hinge")
+        >>> sagan.losses.generator_term(config, None, torch.ones(2))
+        tensor(-1.)
     """
     discriminator, generator = _LOSSES[config.name]
     if config.relativistic:

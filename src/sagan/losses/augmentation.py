@@ -30,6 +30,11 @@ def augment(images: Tensor, chosen: tuple[Augmentation, ...], random: torch.Gene
         SaganError: A change is unknown.
 
     Source: Zhao et al. 2020 ("Differentiable augmentation"), section 3.
+
+    Example:
+        >>> images, random = torch.rand(2, 3, 8, 8) * 2 - 1, torch.Generator().manual_seed(0)
+        >>> sagan.losses.augment(images, ("translation", "cutout"), random).shape
+        torch.Size([2, 3, 8, 8])
     """
     for name in chosen:
         if name not in _CHANGES:

@@ -50,6 +50,13 @@ def zero_centred_penalty(discriminator: LogitFunction, images: Tensor, labels: T
         mean(|grad D|^2) / 2, a scalar.
 
     Source: Mescheder et al. 2018, equations 9 and 10.
+
+    Example:
+        >>> def discriminator(images, labels):
+        ...     return images.mean(dim=(1, 2, 3))
+        >>> images, labels = torch.zeros(2, 3, 8, 8), torch.zeros(2, dtype=torch.int64)
+        >>> sagan.losses.zero_centred_penalty(discriminator, images, labels).item() < 0.01
+        True
     """
     return image_gradients(discriminator, images, labels).square().sum(dim=1).mean() / 2
 
@@ -74,6 +81,15 @@ def gradient_penalty(
         mean((|grad D| - 1)^2), a scalar.
 
     Source: Gulrajani et al. 2017, equation 3.
+
+    Example:
+        >>> def discriminator(images, labels):
+        ...     return images.sum(dim=(1, 2, 3)) / 192**0.5  # of slope 1
+        >>> images, labels = torch.rand(2, 2, 3, 8, 8), torch.zeros(2, dtype=torch.int64)
+        >>> random = torch.Generator().manual_seed(0)
+        >>> penalty = sagan.losses.gradient_penalty(discriminator, *images, labels, random)
+        >>> round(penalty.item(), 6)
+        0.0
     """
     share = torch.rand(len(real_images), 1, 1, 1, generator=random)
     share = send(share, real_images.device).to(real_images.dtype)
@@ -98,6 +114,11 @@ def lecam(
 
     Source: Tseng et al. 2021, equation 2. The maximum with 0 is that of the authors' code
     (``lecam_loss.py``); the paper's text has plain squares.
+
+    Example:
+        >>> real, fake = torch.ones(2), -torch.ones(2)
+        >>> sagan.losses.lecam(real, fake, real.mean(), fake.mean())
+        tensor(8.)
     """
     return (real_logits - fake_average).relu().square().mean() + (
         real_average - fake_logits
@@ -115,6 +136,10 @@ def consistency(logits: Tensor, transformed_logits: Tensor) -> Tensor:
         A scalar.
 
     Source: Zhang et al. 2020 (CR), equation 3, on real pictures; Zhao et al. 2021 (bCR), on both.
+
+    Example:
+        >>> sagan.losses.consistency(torch.zeros(2), torch.ones(2))
+        tensor(1.)
     """
     return (logits - transformed_logits).square().mean()
 

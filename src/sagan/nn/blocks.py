@@ -28,8 +28,8 @@ class AttentionLayers(nn.ModuleDict):
     """The attention of a network: a layer for each stage that has a place for one.
 
     Args:
-        stages: Of the network, as far as attention may follow them.
-        layer: Number of channels -> what stands there.
+        stages: Those of the network after which attention may stand.
+        layer: Builds a layer for a number of channels.
 
     Attributes:
         places: Of each stage, or None. The layers are called by the names of their places.

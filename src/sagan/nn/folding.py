@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -108,8 +108,11 @@ def fold(network: Network) -> Network:
         if isinstance(layer, SpectralLayer):
             layer.weight.copy_(copy.deepcopy(layer).cpu().double().normalized_weight)
             layer.spectral_norm = None
-        if (constant := _constant_form(layer)) is not None:
-            folded.set_submodule(name, constant)
+        if (constant := _constant_form(layer)) is None:
+            continue
+        if not name:  # the network is that layer
+            return cast(Network, constant.eval().requires_grad_(False))
+        folded.set_submodule(name, constant)
     return folded.eval().requires_grad_(False)
 
 

@@ -188,7 +188,7 @@ def spectral_norms(network: nn.Module) -> Iterator[tuple[SpectralNorm, Tensor]]:
             yield norm, layer.original
 
 
-_OF_TORCH = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
+_OF_TORCH = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding, nn.EmbeddingBag)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _OUT_OF_REACH = (nn.Bilinear, nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
 
@@ -198,7 +198,8 @@ def attach(network: nn.Module, eps: float = 1e-12) -> None:
 
     These are the layers of :mod:`sagan.nn` and torch's own linear layers, convolutions, transposed
     ones too, and embeddings. Other parameters stay as they are. The singular vectors move by
-    :func:`advance` alone: call it before each update.
+    :func:`advance` alone: call it before each update. In a state_dict the weight of a layer of
+    torch is then called ``parametrizations.weight.original``.
 
     Args:
         network: With its first weights; a single layer will do.
@@ -239,10 +240,12 @@ def _require_plain_weight(name: str, layer: nn.Module) -> None:
     weight = dict(layer.named_parameters(recurse=False)).get("weight")
     if isinstance(layer, _OUT_OF_REACH):
         fault = "has weights that spectral norm does not reach; attach it to other parts one by one"
-    elif weight is None:
+    elif weight is None or getattr(layer, "spectral_norm", None) is not None:
         fault = "has a normalised weight already; leave one of the two out"
     elif isinstance(weight, nn.parameter.UninitializedParameter):
         fault = "has no weight before its first batch; run one first"
+    elif not isinstance(layer, SpectralLayer) and not weight.any():
+        fault = "has a weight of zeros, which has no direction; draw it first"
     else:
         return
     where = f"layer {name}, " if name else ""

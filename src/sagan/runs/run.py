@@ -170,4 +170,6 @@ def load_checkpoint(path: str | Path) -> tuple[Checkpoint, Path]:
             return checkpoints.load(file), file
         except checkpoints.DamagedError as error:
             warnings.warn(str(error), RuntimeWarning, stacklevel=2)
+    if checkpoint_files(path):
+        raise SaganError(f"all checkpoints of {path} are damaged; restore one, or begin a new run")
     raise SaganError(f"{path} holds no checkpoint yet; train first, or give another folder")

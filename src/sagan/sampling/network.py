@@ -1,7 +1,7 @@
 """What a trained generator and a trained discriminator have in common: classes, attention."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -105,8 +105,9 @@ class TrainedNetwork(nn.Module):
             check_labels(numbers, len(self.class_names), len(numbers))
         else:
             given = labels.tolist() if isinstance(labels, np.ndarray) else labels
-            are_many = isinstance(given, Sequence) and not isinstance(given, str | bytes)
-            several = cast(Sequence[Any], given) if are_many else [given] * count
+            several: Any = given
+            if isinstance(given, str | bytes) or not isinstance(given, Sequence):
+                several = [given] * count
             known = [label_number(label, self.class_names) for label in several]
             numbers = torch.tensor(known, dtype=torch.int64)
         if len(numbers) != count:

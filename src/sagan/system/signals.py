@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -15,8 +16,14 @@ class Interruption:
 
 @contextmanager
 def interruption() -> Iterator[Interruption]:
-    """Lets the first Ctrl-C finish the step; a second one acts at once."""
+    """Lets the first Ctrl-C finish the step; a second one acts at once.
+
+    Outside of the main thread nobody hears it.
+    """
     asked = Interruption()
+    if threading.current_thread() is not threading.main_thread():  # only it can listen
+        yield asked
+        return
     previous = signal.getsignal(signal.SIGINT)
 
     def request(number: int, frame: FrameType | None) -> None:

@@ -29,7 +29,7 @@ class Reals:
     """Which to mirror, bool (N, 1, 1, 1)."""
 
     def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Moves them and makes them what the networks see: float (N, 3, R, R) in [-1, 1], (N,)."""
+        """Moves the batch, scales it to [-1, 1], mirrors: float (N, 3, R, R) and (N,)."""
         images = to_float(send(self.images, device))
         if self.flipped is not None:
             images = torch.where(send(self.flipped, device), images.flip(3), images)
@@ -38,7 +38,7 @@ class Reals:
 
 @dataclass(frozen=True, kw_only=True)
 class Draws:
-    """What the generator makes one batch of."""
+    """Latents and labels of one generated batch."""
 
     latents: Tensor
     """(N, latent_dim)."""

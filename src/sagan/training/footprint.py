@@ -186,7 +186,7 @@ class _Tally(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default:
-            return 0.0  # who asks for a number of no value
+            return 0.0  # .item() of a fake tensor: any number will do
         kwargs = dict(kwargs or {})
         if "generator" in kwargs:
             kwargs["generator"] = None  # nothing is drawn

@@ -92,6 +92,7 @@ def prepare(config: Config, folder: str | Path) -> Preparation:
     bfloat16 = computes_in_bfloat16(config.train.precision, device)
     run = Run(folder, config)
     dataset = load_dataset(config.data)
+    # Refuses a batch larger than the data.
     batch_indices(len(dataset), config.train.batch_size, 0, config.train.seed)
     return Preparation(
         config=config,

@@ -118,7 +118,11 @@ class Driver:
             )
 
     def begin(self) -> None:
-        """Makes or opens the run folder and says what should be known beforehand."""
+        """Makes or reopens the run folder, and prints remarks.
+
+        What a former run wrote after the step to go on from is dropped from the log, and its
+        damaged checkpoints are set aside.
+        """
         for remark in self.config.remarks():
             sys.stderr.write(f"note: {remark}\n")
         self.run.begin()

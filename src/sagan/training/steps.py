@@ -102,10 +102,11 @@ class TrainingStep:
         Real pictures are needed only where ``loss.relativistic`` is on.
         """
         discriminator, totals = self.state.discriminator, Terms()
+        pairs = repeat(None) if reals is None else reals
         discriminator.requires_grad_(False)  # before its kernels are kept, which take that over
         try:
             with spectral.kept_kernels(discriminator):
-                for portion, (fake, real) in enumerate(zip(fakes, reals or repeat(None))):  # noqa: B905
+                for portion, (fake, real) in enumerate(zip(fakes, pairs)):  # noqa: B905 (None has no end)
                     purpose = Purpose.AUGMENTATION_GENERATOR
                     images = self._augmented(fake[0], step, purpose, portion)
                     with self.autocast:
@@ -123,7 +124,7 @@ class TrainingStep:
             return list(self.generate(draws))
 
     def generate(self, draws: Draws) -> Iterator[Labelled]:
-        """Generates a batch when it is iterated: one portion's graph at a time needs memory."""
+        """Yields one portion of a batch at a time, so that only its graph is in memory."""
         for latents, labels in self._portions(draws.on(self.device)):
             with self.autocast:
                 images = self.state.generator(latents, labels)
@@ -163,7 +164,7 @@ class TrainingStep:
         return zip(images, labels, strict=True)
 
     def _add_gradients(self, totals: Terms, terms: dict[str, Tensor]) -> None:
-        """Adds a portion's terms to those of the batch, and their gradients to those there are."""
+        """Accumulates a portion's terms and gradients."""
         share = 1 / self.config.train.accumulate
         weighed = {name: share * term for name, term in terms.items()}
         torch.stack(list(weighed.values())).sum().backward()
