@@ -52,6 +52,7 @@ class TrainingStep:
         Learning rates and the averaged generator are the loop's work.
         """
         reuse, last, terms = self.config.train.reuse_fakes, inputs.updates[-1], Terms()
+        # Of the two blocks "step" and "pass" the setting lets one act.
         with self._generator_advanced("step"):
             for update in inputs.updates[:-1] if reuse else inputs.updates:
                 fakes = self.draw_fakes(update.draws)
