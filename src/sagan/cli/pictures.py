@@ -48,9 +48,9 @@ class Route:
     """What lies between the pictures."""
 
     through: Literal["latents", "classes"] | None = None
-    """latents: a picture per class, all on the same way from seed to seed, along the sphere.
-    classes: a picture per seed, all on the same way from class to class, through the tables of
-    the conditional batch norm. By default classes for a single seed, else latents."""
+    """latents: move between seeds (spherical interpolation), a picture per class side by side.
+    classes: move between classes (mixing their batch-norm tables), a picture per seed side by side.
+    By default classes for a single seed, else latents."""
     frames: int | None = None
     """Pictures from one seed or class to the next: 24 in a film, 4 in a sheet."""
     loop: bool = True

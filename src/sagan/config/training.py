@@ -133,7 +133,7 @@ class TrainConfig:
     """Step at which averaging begins, with the full decay; 0: from the first step, with a decay
     that grows to its full value, as in TensorFlow."""
     seed: int = 0
-    """Number from which all randomness of the run follows."""
+    """Random seed of the run."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda or mps."""
     precision: Precision = "auto"

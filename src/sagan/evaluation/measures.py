@@ -56,7 +56,7 @@ class Metric:
     """What a metric is called, which way it is better, and how it is measured."""
 
     key: str
-    """What is typed."""
+    """Name on the command line, such as fd."""
     titles: tuple[str, ...]
     """Of its numbers; {network} names the feature network, where that is not Inception."""
     meaning: str

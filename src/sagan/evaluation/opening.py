@@ -19,7 +19,7 @@ from sagan.sampling.generator import TrainedGenerator, averaged_part, generator_
 from sagan.system.device import pick_device
 
 LATENTS = STATISTICS_BATCHES * STATISTICS_BATCH_SIZE
-"""From which the averaged generator has its batch statistics."""
+"""Latents over which the averaged generator's batch statistics are measured."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

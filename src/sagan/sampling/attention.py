@@ -1,4 +1,4 @@
-"""Where points of pictures look: of drawn ones in the generator, of given ones in the other."""
+"""Attention of query points: generator (drawn pictures) and discriminator (given pictures)."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -82,6 +82,8 @@ class Preparation:
 def prepare(config: Config, folder: str | Path) -> Preparation:
     """Opens what a run needs; changes nothing in its folder.
 
+    Pictures of a folder are packed into the cache, and from now on the process keeps freed memory.
+
     Raises:
         SaganError: The data, the folder or the device do not allow the run.
     """
