@@ -47,7 +47,7 @@ def test_toml_file(tmp_path):
         ({"generator": {"architecture": "dcgan"}}, ["generator.architecture", "no classes"]),
         (
             {
-                "data": {"conditional": False},
+                "data": {"labels": "none"},
                 "discriminator": {"architecture": "dcgan", "shortcut_input": "relu"},
             },
             ["discriminator.shortcut_input", "dcgan"],

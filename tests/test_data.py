@@ -521,7 +521,7 @@ def test_load_dataset_reads_folders(root):
 
 
 def test_load_dataset_without_classes():
-    config = DataConfig(resolution=32, generated_images=10, conditional=False)
+    config = DataConfig(resolution=32, generated_images=10, labels="none")
     data = load_dataset(config)
     assert data.class_names == ()
     assert not data.labels.any()
@@ -567,9 +567,7 @@ def test_packed_files_hold_the_same_in_every_form(arrays, tmp_path):
         assert (packed.images == images).all()
         assert packed.class_names == classes
         assert (packed.labels == (labels if classes else 0)).all()
-        flat = load_dataset(
-            DataConfig(source=str(tmp_path / name), resolution=32, conditional=False)
-        )
+        flat = load_dataset(DataConfig(source=str(tmp_path / name), resolution=32, labels="none"))
         assert flat.class_names == ()
 
 

@@ -116,7 +116,7 @@ def test_trains_resumes_and_shows_its_attention(tmp_path, picture_folder):
     base = tiny(steps=2)
     config = settings.from_dict(
         {
-            "data": {"resolution": 32, "conditional": False, "source": str(picture_folder)},
+            "data": {"resolution": 32, "labels": "none", "source": str(picture_folder)},
             "generator": {
                 "architecture": "dcgan",
                 "base_channels": 8,

@@ -78,7 +78,7 @@ def test_without_classes_no_labels_are_needed(folder):
     (folder / f"{LABELS}.gz").unlink()
     data = load_idx(folder, 32, conditional=False)
     assert (data.class_names, data.labels.tolist()) == ((), [0] * 5)
-    with pytest.raises(SaganError, match=r"no labels train-labels.* beside .*conditional off"):
+    with pytest.raises(SaganError, match=r"no labels train-labels.* beside .*data.labels none"):
         load_idx(folder, 32)
 
 

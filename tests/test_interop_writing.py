@@ -102,7 +102,7 @@ def ours(generator=None, discriminator=None, classes=("a", "b"), **data):
     """A checkpoint of ours at the size of StudioGAN's CIFAR networks."""
     config = settings.from_dict(
         {
-            "data": {"resolution": 32, "conditional": bool(classes), **data},
+            "data": {"resolution": 32, "labels": "found" if classes else "none", **data},
             "generator": {
                 "base_channels": 8,
                 "channels": [4, 4, 4, 4],

@@ -5,7 +5,16 @@ weights, which they do not have; a preset holds only what differs. Nothing here 
 """
 
 from sagan.config.checks import nearest, require_class_names
-from sagan.config.data import PACKED, RESOLUTIONS, Augmentation, DataConfig, Split
+from sagan.config.data import (
+    PACKED,
+    RESOLUTIONS,
+    Augmentation,
+    Crop,
+    DataConfig,
+    Labels,
+    Order,
+    Part,
+)
 from sagan.config.networks import (
     RESIDUAL_ONLY,
     Architecture,
@@ -41,6 +50,7 @@ __all__ = [
     "Augmentation",
     "ClassTables",
     "Config",
+    "Crop",
     "DataConfig",
     "DiscriminatorConfig",
     "EvaluationConfig",
@@ -48,14 +58,16 @@ __all__ = [
     "GeneratorConfig",
     "HiddenChannels",
     "Initialization",
+    "Labels",
     "LossConfig",
     "LossName",
     "OptimizerConfig",
+    "Order",
+    "Part",
     "Place",
     "PowerIteration",
     "Precision",
     "ShortcutInput",
-    "Split",
     "Stage",
     "TrainConfig",
     "Upsampling",

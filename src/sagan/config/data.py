@@ -9,8 +9,11 @@ RESOLUTIONS = (32, 64, 128, 256)
 PACKED = (".npy", ".npz")
 """Suffixes of packed sets: pictures in one NumPy file."""
 
-Split = Literal["train", "held-out"]
+Part = Literal["train", "held-out"]
 Augmentation = Literal["colour", "translation", "cutout"]
+Crop = Literal["centre", "random", "pad", "stretch", "box"]
+Labels = Literal["found", "none"]
+Order = Literal["shuffled", "balanced"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,12 +21,44 @@ class DataConfig:
     """What the model learns from."""
 
     source: str = "avatars"
-    """A folder of pictures with one sub-folder per class, a folder of IDX files (MNIST,
-    Fashion-MNIST), a packed .npz or .npy file, or "avatars" (built in)."""
+    """The pictures: a folder, an archive, a data set as it is distributed, hf:NAME of Hugging Face,
+    or "avatars" (built in). docs/data.md lists what can be read; ``sagan data SOURCE`` tells what
+    is found."""
+    split: str = ""
+    """Which part of a source that comes divided, such as train, val, test or all; empty: train
+    where there is one."""
+    labels: Labels = "found"
+    """found: learn the classes that the source has, if any; none: one model of all pictures."""
+    label: str = ""
+    """Which column or attribute names the class, where a source has several."""
     resolution: int = 128
-    """Side of the square pictures in pixels: 32, 64, 128 or 256."""
-    conditional: bool = True
-    """Learn the classes; without, one model of all pictures together."""
+    """Height of the pictures in pixels, and width unless data.width says otherwise."""
+    width: int = 0
+    """Width of the pictures in pixels; 0: as the height."""
+    channels: int = 0
+    """1 (grey), 3 (colour) or 4 (colour with transparency); 0: grey where all pictures are,
+    otherwise colour."""
+    crop: Crop = "centre"
+    """How a picture of another shape is fitted. centre: cut out its middle; random: cut out a part
+    drawn once per picture; pad: add a margin of the background; stretch: distort; box: cut out
+    data.box."""
+    box: tuple[int, ...] = ()
+    """Left, top, right and bottom in pixels, for data.crop box. Repeat the flag."""
+    background: str = "white"
+    """Colour behind transparent pictures and of margins: a name or #rrggbb."""
+    range: tuple[float, ...] = ()
+    """Lowest and highest value of pictures with 16 bits or fractions, shown black and white; empty:
+    what their type can hold. Repeat the flag."""
+    frame: str = "first"
+    """Of animated pictures: first, all, or a number from 0."""
+    broken: float = 0.01
+    """Share of unreadable pictures that is passed over; more are refused."""
+    order: Order = "shuffled"
+    """shuffled: every picture once per epoch; balanced: every class as often as the others."""
+    held_out: float = 0.0
+    """Share of each class that is kept out of training, to measure against."""
+    held_out_seed: int = 0
+    """Chooses the pictures that are held out."""
     horizontal_flip: bool = False
     """Mirror each training picture with probability 1/2 (the released code does not)."""
     augment: tuple[Augmentation, ...] = ()
@@ -33,10 +68,34 @@ class DataConfig:
     """Training pictures of a built-in source. All are in memory: 50,000 take 0.15 GB at 32 pixels,
     2.5 GB at 128 and 9.8 GB at 256."""
 
+    @property
+    def conditional(self) -> bool:
+        """Whether classes are learned, where there are some."""
+        return self.labels == "found"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the pictures in pixels."""
+        return self.resolution, self.width or self.resolution
+
     def __post_init__(self) -> None:
         check = checking("data", self)
         check("source", self.source != "", "a path or a name")
-        known = f"one of {', '.join(map(str, RESOLUTIONS))}"
-        check("resolution", self.resolution in RESOLUTIONS, known)
+        check("resolution", self.resolution >= 1, "at least 1")
+        check("width", self.width >= 0, "at least 1, or 0 for the height")
+        check("channels", self.channels in (0, 1, 3, 4), "1, 3 or 4, or 0 for as found")
+        is_box = len(self.box) == 4 and self.box[0] < self.box[2] and self.box[1] < self.box[3]
+        check(
+            "box",
+            (is_box and min(self.box) >= 0) if self.crop == "box" else not self.box,
+            "left, top, right, bottom with data.crop box, and left out otherwise",
+        )
+        is_range = len(self.range) == 2 and self.range[0] < self.range[1]
+        check("range", is_range or not self.range, "two numbers, the lowest value first")
+        is_frame = self.frame in ("first", "all") or self.frame.isdecimal()
+        check("frame", is_frame, "first, all, or a number from 0")
+        check("broken", 0 <= self.broken <= 1, "between 0 and 1")
+        check("held_out", 0 <= self.held_out < 1, "at least 0 and below 1")
+        check("held_out_seed", self.held_out_seed >= 0, "at least 0")
         check("generated_images", self.generated_images >= 1, "at least 1")
         check("augment", len(set(self.augment)) == len(self.augment), "a list without repetition")

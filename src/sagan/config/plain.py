@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from sagan.config.checks import nearest, require
+from sagan.config.earlier import modernized
 from sagan.config.whole import Config
 from sagan.errors import SaganError
 
@@ -58,7 +59,7 @@ def from_dict(values: dict[str, Any]) -> Config:
     Raises:
         SaganError: A key is unknown (names the nearest), a value has the wrong type or range.
     """
-    return _build(Config, values, "")
+    return _build(Config, modernized(values) if isinstance(values, dict) else values, "")
 
 
 def _build(cls: type, values: object, prefix: str) -> Any:
@@ -90,8 +91,10 @@ def _coerce(kind: Any, value: Any, name: str) -> Any:
     assert get_origin(kind) is tuple, kind
     item_kind = get_args(kind)[0]
     plain_kind = str if get_origin(item_kind) is Literal else item_kind
+    if plain_kind is float and isinstance(value, (list, tuple)):
+        value = [float(item) if type(item) is int else item for item in value]
     if not isinstance(value, (list, tuple)) or any(type(item) is not plain_kind for item in value):
-        items = {int: "whole numbers", str: "texts"}[plain_kind]
+        items = {int: "whole numbers", float: "numbers", str: "texts"}[plain_kind]
         raise SaganError(f"{name} must be a list of {items}, not {value!r}")
     return tuple(_coerce(item_kind, item, name) for item in value)
 

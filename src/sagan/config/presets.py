@@ -92,7 +92,7 @@ def _heykeetae(pictures: str, crop: str) -> Preset:
         settings=_joined(
             _both(architecture="dcgan"),
             {
-                "data": {"resolution": 64, "conditional": False},
+                "data": {"resolution": 64, "labels": "none"},
                 "generator": {"attention": (16, 32), "batch_norm_momentum": 0.1},
                 "discriminator": {"attention": (8, 4)},
                 "optimizer": {"beta2": 0.9},

@@ -28,7 +28,7 @@ class Config:
             checking(name, network)(
                 "architecture",
                 network.architecture == "residual" or not self.data.conditional,
-                "residual where data.conditional is true, since dcgan has no classes",
+                "residual where data.labels is found, since dcgan has no classes",
             )
             plan(network, self.data.resolution)
         check = checking("train", self.train)

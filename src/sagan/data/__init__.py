@@ -2,7 +2,7 @@
 
 import os.path
 
-from sagan.config import PACKED, DataConfig, Split, nearest
+from sagan.config import PACKED, DataConfig, Part, nearest
 from sagan.data.avatars import load_avatars
 from sagan.data.dataset import Dataset, batch_indices
 from sagan.data.folder import load_folder, stored_resolution
@@ -10,7 +10,7 @@ from sagan.data.idx import is_idx, load_idx
 from sagan.data.packed import load_packed
 from sagan.errors import SaganError
 
-__all__ = ["BUILT_IN", "Dataset", "Split", "batch_indices", "load_dataset", "open_source"]
+__all__ = ["BUILT_IN", "Dataset", "Part", "batch_indices", "load_dataset", "open_source"]
 
 BUILT_IN = ("avatars",)
 """Sources that need no files."""
@@ -36,7 +36,7 @@ def open_source(
     *,
     conditional: bool = True,
     generated_images: int = DataConfig.generated_images,
-    split: Split = "train",
+    split: Part = "train",
 ) -> Dataset:
     """Loads pictures from a folder, IDX files, a packed file or a built-in source.
 

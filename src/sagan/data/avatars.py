@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from sagan.config import Split
+from sagan.config import Part
 from sagan.data.dataset import (
     Dataset,
     cache_file,
@@ -63,7 +63,7 @@ The parts of a family with several classes stand class by class, equally many of
 
 
 def load_avatars(
-    resolution: int, count: int, *, split: Split = "train", seed: int = 0, conditional: bool = True
+    resolution: int, count: int, *, split: Part = "train", seed: int = 0, conditional: bool = True
 ) -> Dataset:
     """Composes pictures in memory; a function of the arguments alone.
 
@@ -112,7 +112,7 @@ def layer_sizes(atlas: Atlas) -> list[list[int]]:
 
 
 def draw(
-    sizes: Sequence[Sequence[int]], count: int, *, split: Split, seed: int
+    sizes: Sequence[Sequence[int]], count: int, *, split: Part, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Chooses the class and the parts of each picture.
 

@@ -123,7 +123,7 @@ def _scan(root: Path, conditional: bool) -> tuple[list[Path], np.ndarray, tuple[
     if loose := [file for file in pictures if file.parent == root]:
         raise SaganError(
             f"{root} holds both sub-folders ({classes[0]}) and loose pictures ({loose[0].name}); "
-            "move the pictures into a sub-folder, or turn data.conditional off"
+            "move the pictures into a sub-folder, or set data.labels to none"
         )
     if empty := sorted(set(classes) - set(homes)):
         raise SaganError(f"the class folder {root / empty[0]} has no pictures; fill or remove it")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sagan.config import Split
+from sagan.config import Part
 from sagan.data.dataset import Dataset, dataset_of, in_parallel
 from sagan.data.folder import centre_square
 from sagan.errors import SaganError
@@ -16,8 +16,8 @@ from sagan.system.memory import require_free
 
 _FASHION = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
 FASHION_NAMES = tuple(_FASHION.split(","))
-_PREFIX: dict[Split, str] = {"train": "train", "held-out": "t10k"}
-_IMAGES: dict[Split, str] = {split: f"{word}-images-idx3-ubyte" for split, word in _PREFIX.items()}
+_PREFIX: dict[Part, str] = {"train": "train", "held-out": "t10k"}
+_IMAGES: dict[Part, str] = {split: f"{word}-images-idx3-ubyte" for split, word in _PREFIX.items()}
 
 
 def is_idx(folder: str | Path) -> bool:
@@ -26,7 +26,7 @@ def is_idx(folder: str | Path) -> bool:
 
 
 def load_idx(
-    folder: str | Path, resolution: int | None, *, conditional: bool = True, split: Split = "train"
+    folder: str | Path, resolution: int | None, *, conditional: bool = True, split: Part = "train"
 ) -> Dataset:
     """Reads grey pictures and labels from IDX files, plain or compressed with gzip.
 
@@ -108,14 +108,14 @@ def _shape(path: Path, header: bytes, dimensions: int) -> tuple[int, ...]:
 
 
 def _read_labels(
-    root: Path, split: Split, images: Path, count: int
+    root: Path, split: Part, images: Path, count: int
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     name = f"{_PREFIX[split]}-labels-idx1-ubyte"
     path = _find(root, name)
     if path is None:
         raise SaganError(
             f"there are no labels {name} (or {name}.gz) beside {images}; put them there, or turn "
-            "data.conditional off"
+            "data.labels none"
         )
     labels = _read(path, dimensions=1)
     if len(labels) != count:

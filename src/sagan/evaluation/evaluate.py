@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sagan.data import Split
+from sagan.data import Part
 from sagan.errors import SaganError
 from sagan.evaluation.extraction import Features, features_of, features_path
 from sagan.evaluation.features import FeatureExtractor, load_extractor
@@ -33,7 +33,7 @@ def evaluate_model(
     samples: int = Selection.samples,
     repeats: int = Selection.repeats,
     real_samples: int | None = None,
-    split: Split = "train",
+    split: Part = "train",
     raw: bool = False,
     truncation: float | None = None,
     resolution: int | None = None,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sagan.config import Split
+from sagan.config import Part
 from sagan.errors import SaganError
 
 SEEDS_PER_REPEAT = 1_000_000
@@ -21,7 +21,7 @@ class Selection:
     """Sets of different seeds, for a mean and a standard deviation."""
     real_samples: int | None = None
     """Real pictures to use, chosen at random; all by default."""
-    split: Split = "train"
+    split: Part = "train"
     """train, or held-out: of avatars, part combinations that no training picture has; of IDX files,
     those called t10k."""
     raw: bool = False

@@ -78,7 +78,12 @@ def _config(parts: dict[str, ConvertedNetwork], resolution: int, num_classes: in
         else:
             discriminator = network.config
     return Config(
-        data=DataConfig(source="unknown", resolution=resolution, conditional=num_classes > 0),
+        data=DataConfig(
+            source="unknown",
+            resolution=resolution,
+            labels="found" if num_classes else "none",
+            channels=3,
+        ),
         generator=generator,
         discriminator=discriminator,
     )

@@ -1,0 +1,16 @@
+"""Settings as earlier versions wrote them."""
+
+from typing import Any
+
+
+def modernized(values: dict[str, Any]) -> dict[str, Any]:
+    """Gives nested plain values of an earlier version the names and values of this one.
+
+    data.conditional, true or false, became data.labels.
+    """
+    data = values.get("data")
+    if isinstance(data, dict) and isinstance(data.get("conditional"), bool):
+        labels = "found" if data["conditional"] else "none"
+        rest = {name: value for name, value in data.items() if name != "conditional"}
+        return {**values, "data": {"labels": labels, **rest}}
+    return values

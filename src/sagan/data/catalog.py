@@ -1,0 +1,160 @@
+"""What a source of pictures holds, before a pixel is decoded."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from sagan.config import require_class_names
+from sagan.errors import SaganError
+
+Content: TypeAlias = Path | bytes | np.ndarray
+"""One picture as a source has it: a file, the bytes of one, or pixels as (H, W) or (H, W, C)."""
+
+Reader: TypeAlias = Callable[[int, str], Content]
+"""Fetches a picture by its number and name in the catalog. Other processes get a copy (pickle), so
+that it opens files where it is called and keeps them open for the next picture."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Catalog:
+    """The pictures of a source in their order, by name."""
+
+    kind: str
+    """In words, such as "a folder with one sub-folder per class"."""
+    root: Path
+    """The folder or file."""
+    names: Sequence[str]
+    """Of the N pictures: unique; of files, their paths within the root with "/"."""
+    stamps: np.ndarray
+    """uint64 (N,): another number where a picture may have changed; see :func:`stamp_of`."""
+    read: Reader
+    labels: np.ndarray
+    """int64 (N,), values in [0, len(class_names)); all 0 without classes."""
+    class_names: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
+    """The parts that the source is divided into, such as ("train", "val"); () if it is not."""
+    split_of: np.ndarray | None = None
+    """int64 (N,): number of each picture's part; None where the source is not divided."""
+    passed_over: Sequence[tuple[str, str]] = ()
+    """What is no picture or cannot be used: name and reason."""
+    notes: Sequence[str] = field(default=())
+    """What the user should know of how the source was read; a line each."""
+
+    def __post_init__(self) -> None:
+        require_class_names(self.class_names)
+        assert len(self.names) == len(self.stamps) == len(self.labels)
+        assert bool(self.splits) == (self.split_of is not None)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, chosen: np.ndarray) -> Catalog:
+        """Returns some of the pictures, by their numbers in ascending order.
+
+        Their classes keep their numbers. The reader still gets the old numbers.
+        """
+        read, numbers = self.read, chosen
+        return replace(
+            self,
+            names=[self.names[number] for number in chosen],
+            stamps=self.stamps[chosen],
+            labels=self.labels[chosen],
+            split_of=None if self.split_of is None else self.split_of[chosen],
+            read=_Renumbered(read, numbers),
+        )
+
+
+@dataclass(frozen=True)
+class _Renumbered:
+    read: Reader
+    numbers: np.ndarray
+
+    def __call__(self, index: int, name: str) -> Content:
+        return self.read(int(self.numbers[index]), name)
+
+
+def labelled(
+    names_of_classes: Sequence[str | None], order: Sequence[str] | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Turns the class of each picture, by name, into labels and class names.
+
+    Names are brought to Unicode's NFC, so that one name is one class however it was typed. Classes
+    without pictures are left out.
+
+    Args:
+        names_of_classes: One per picture; None everywhere if there are no classes.
+        order: Of the classes, where the source states one; otherwise natural, 2 before 10.
+
+    Returns:
+        int64 (N,) and the names.
+    """
+    plain = [unicodedata.normalize("NFC", name or "") for name in names_of_classes]
+    found = set(plain)
+    if found <= {""}:
+        return np.zeros(len(plain), np.int64), ()
+    stated = [unicodedata.normalize("NFC", name) for name in order or ()]
+    class_names = [name for name in stated if name in found]
+    class_names += sorted(found - set(class_names), key=natural)
+    label_of = {name: label for label, name in enumerate(class_names)}
+    return np.array([label_of[name] for name in plain], np.int64), tuple(class_names)
+
+
+def natural(name: str) -> tuple[object, ...]:
+    """A key that sorts numbers within names by their value: a2 before a10."""
+    pieces = re.split(r"(\d+)", name)
+    return (*((int(p), p) if p.isdecimal() else (-1, p.casefold()) for p in pieces), name)
+
+
+def stamp_of(status: os.stat_result) -> int:
+    """A number of 64 bits that differs when a file was changed, replaced or touched."""
+    fields = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    number = 0
+    for value in fields:
+        number = (number * 0x9E3779B97F4A7C15 + value + 1) % 2**64
+    return number
+
+
+def in_split(catalog: Catalog, split: str) -> Catalog:
+    """Returns the pictures of one part of a divided source.
+
+    Args:
+        catalog: Of the whole source.
+        split: Name of the part, or "all"; empty takes train where there is one, otherwise all.
+
+    Raises:
+        SaganError: There is no such part; names those there are.
+    """
+    if not catalog.splits:
+        if split in ("", "all"):
+            return catalog
+        raise SaganError(
+            f"{catalog.root} is not divided, so that it has no part {split!r}; leave --data.split "
+            "out"
+        )
+    if split == "all" or (split == "" and "train" not in catalog.splits):
+        return catalog
+    wanted = split or "train"
+    if wanted not in catalog.splits:
+        raise SaganError(
+            f"{catalog.root} has no part {wanted!r}; it has {', '.join(catalog.splits)}, or all"
+        )
+    assert catalog.split_of is not None
+    return catalog.take(np.flatnonzero(catalog.split_of == catalog.splits.index(wanted)))
+
+
+def counted(reasons: Iterable[tuple[str, str]]) -> list[tuple[str, int, str]]:
+    """Sums up what was passed over: reason, how many, one name as an example; most first."""
+    pairs = list(reasons)
+    example = {reason: name for name, reason in reversed(pairs)}
+    return [
+        (reason, n, example[reason]) for reason, n in Counter(r for _, r in pairs).most_common()
+    ]

@@ -1,0 +1,15 @@
+"""What can be read: each module recognises sources by their content and lists their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sagan.config import DataConfig
+from sagan.data.catalog import Catalog
+
+Recogniser = Callable[[Path, DataConfig], Catalog | None]
+"""Given an existing file or folder; None where it is of another kind."""
+
+RECOGNISERS: tuple[Recogniser, ...] = ()
+"""Asked in this order."""
