@@ -35,8 +35,8 @@ def test_the_attention_axis_is_the_papers_table():
 
 def test_the_normalization_axis_is_the_papers_figure():
     one, both, two = variants(presets.preset("imagenet128"), "normalization")
-    assert [v.config.generator.spectral_norm for v in (one, both, two)] == [False, True, True]
-    assert all(v.config.discriminator.spectral_norm for v in (one, both, two))
+    assert [v.config.generator.spectral_norm for v in (one, both, two)] == ["none", "all", "all"]
+    assert all(v.config.discriminator.spectral_norm == "all" for v in (one, both, two))
     rates = [
         (v.config.optimizer.generator_lr, v.config.optimizer.discriminator_lr)
         for v in (one, both, two)

@@ -104,12 +104,12 @@ def test_bad_files(tmp_path, content, word):
         ({"loss": {"r1": 1}, "discriminator": {"attention": []}}, []),
         (
             {"loss": {"name": "wasserstein", "gradient_penalty": 10}},
-            ["discriminator.no-spectral-norm", "fused kernels"],
+            ["discriminator.spectral-norm none", "fused kernels"],
         ),
         ({"loss": {"name": "wasserstein"}}, []),
         ({"train": {"reuse_fakes": True, "accumulate": 2}}, ["saves less memory"]),
         (
-            {"loss": {"name": "wasserstein"}, "discriminator": {"spectral_norm": False}},
+            {"loss": {"name": "wasserstein"}, "discriminator": {"spectral_norm": "none"}},
             ["bound on the discriminator's slope"],
         ),
     ],
@@ -137,3 +137,14 @@ def test_needs_no_torch():
 def test_class_names_are_different():
     with pytest.raises(SaganError, match="two classes are called 'a'"):
         settings.require_class_names(["a", "b", "a"])
+
+
+def test_settings_of_earlier_versions_are_understood():
+    old = {
+        "data": {"conditional": False, "resolution": 32},
+        "discriminator": {"spectral_norm": False},
+    }
+    config = settings.from_dict({**old, "generator": {"spectral_norm": True}})
+    assert config.data.labels == "none"
+    assert config.generator.spectral_norm == "all"
+    assert config.discriminator.spectral_norm == "none"

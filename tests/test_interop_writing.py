@@ -144,7 +144,7 @@ def images_of(checkpoint):
     ("target", "classes", "generator"),
     [
         ("mmgen", ("a", "b"), {"batch_norm_eps": 1e-3}),
-        ("mmgen", ("a", "b"), {"spectral_norm": False}),
+        ("mmgen", ("a", "b"), {"spectral_norm": "none"}),
         ("mmgen", ("a", "b"), {"channels": [8, 4, 2, 1], "base_channels": 16}),
         ("mmgen", (), {}),
         ("studiogan", (), {"batch_norm_eps": 1e-3}),

@@ -5,7 +5,7 @@ import torch
 from sagan.config import DiscriminatorConfig, GeneratorConfig
 from sagan.nn import spectral
 from sagan.nn.folding import fold
-from sagan.nn.residual import Discriminator, Generator
+from sagan.nn.residual import Discriminator, Generator, make_discriminator, make_generator
 
 
 def count(network):
@@ -19,9 +19,9 @@ def count(network):
 def test_parameters_at_imagenet_size(attention, generator_parameters, discriminator_parameters):
     size = {"resolution": 128, "num_classes": 1000}
     with torch.device("meta"):
-        generator = Generator(GeneratorConfig(attention=(attention,), spectral_norm=False), **size)
+        generator = Generator(GeneratorConfig(attention=(attention,), spectral_norm="none"), **size)
         discriminator = Discriminator(
-            DiscriminatorConfig(attention=(attention,), spectral_norm=False), **size
+            DiscriminatorConfig(attention=(attention,), spectral_norm="none"), **size
         )
     assert count(generator) == generator_parameters
     assert count(discriminator) == discriminator_parameters
@@ -243,3 +243,22 @@ def test_first_biases_are_zero():
         biases = [p for name, p in network.named_parameters() if name.endswith("bias")]
         assert biases
         assert not any(bias.any() for bias in biases)
+
+
+@pytest.mark.parametrize("architecture", ["residual", "dcgan"])
+def test_spectral_norm_on_attention_alone(architecture):
+    size = {"resolution": 32, "num_classes": 0}
+    common = {"architecture": architecture, "base_channels": 8, "spectral_norm": "attention"}
+    networks = [
+        make_generator(GeneratorConfig(attention=(16,), **common), **size),
+        make_discriminator(DiscriminatorConfig(attention=(16,), **common), **size),
+        make_generator(GeneratorConfig(attention=(), **common), **size),
+    ]
+    for network in networks:
+        normalized = {name for name in network.state_dict() if name.endswith("spectral_norm.u")}
+        attention = {
+            f"{name}.spectral_norm.u"
+            for name, layer in network.named_modules()
+            if ".16." in name and hasattr(layer, "spectral_norm")
+        }
+        assert normalized == attention

@@ -69,7 +69,7 @@ def test_orthogonal_weights_within_the_block_alone():
 @pytest.mark.parametrize("seed", [0, 7])
 def test_a_network_draws_its_weights_in_the_order_of_its_layers(seed):
     """The stream of random numbers that a seed has always meant: a weight after the other."""
-    config = sagan.config.GeneratorConfig(base_channels=8, attention=(16,), spectral_norm=False)
+    config = sagan.config.GeneratorConfig(base_channels=8, attention=(16,), spectral_norm="none")
     torch.manual_seed(seed)
     network = nn.Generator(config, resolution=32, num_classes=2)
     torch.manual_seed(seed)

@@ -101,7 +101,7 @@ def test_networks_are_as_large_as_their_repositories(name, classes, parameters):
             (make_generator, config.generator),
             (make_discriminator, config.discriminator),
         ):
-            networks.append(make(replace(section, spectral_norm=False), **size))
+            networks.append(make(replace(section, spectral_norm="none"), **size))
     counts = tuple(sum(p.numel() for p in network.parameters()) for network in networks)
     assert counts == parameters
 

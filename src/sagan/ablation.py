@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from sagan import config as settings
-from sagan.config import AttentionForm, Config
+from sagan.config import AttentionForm, Config, NormalizedLayers
 from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.evaluation.measures import metric_of
@@ -79,21 +79,23 @@ def _normalization_axis(config: Config) -> tuple[Variant, ...]:
     rate, other = config.optimizer.generator_lr, config.optimizer.discriminator_lr
     two = (rate, other) if rate != other else (rate / 2, 2 * rate)
 
-    def variant(name: str, generator: bool, words: str, rates: tuple[float, float]) -> Variant:
+    def variant(
+        name: str, generator: NormalizedLayers, words: str, rates: tuple[float, float]
+    ) -> Variant:
         changed = replace(
             config,
             generator=replace(config.generator, spectral_norm=generator),
-            discriminator=replace(config.discriminator, spectral_norm=True),
+            discriminator=replace(config.discriminator, spectral_norm="all"),
             optimizer=replace(config.optimizer, generator_lr=rates[0], discriminator_lr=rates[1]),
         )
-        networks = "both networks" if generator else "the discriminator"
+        networks = "both networks" if generator == "all" else "the discriminator"
         return Variant(name, f"spectral norm in {networks}, {words}", changed)
 
     one = f"one learning rate {rate:g}"
     return (
-        variant("discriminator", False, one, (rate, rate)),
-        variant("both", True, one, (rate, rate)),
-        variant("both-two-rates", True, f"learning rates {two[0]:g} and {two[1]:g}", two),
+        variant("discriminator", "none", one, (rate, rate)),
+        variant("both", "all", one, (rate, rate)),
+        variant("both-two-rates", "all", f"learning rates {two[0]:g} and {two[1]:g}", two),
     )
 
 

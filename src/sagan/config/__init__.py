@@ -24,6 +24,7 @@ from sagan.config.networks import (
     GeneratorConfig,
     HiddenChannels,
     Initialization,
+    NormalizedLayers,
     ShortcutInput,
     Upsampling,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "Labels",
     "LossConfig",
     "LossName",
+    "NormalizedLayers",
     "OptimizerConfig",
     "Order",
     "Part",

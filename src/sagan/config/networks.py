@@ -12,6 +12,7 @@ HiddenChannels = Literal["out", "in"]
 ShortcutInput = Literal["raw", "relu"]
 AttentionForm = Literal["attention", "residual"]
 ClassTables = Literal["plain", "drawn", "spectral"]
+NormalizedLayers = Literal["all", "attention", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +39,9 @@ class GeneratorConfig:
     """How a residual block doubles the map (mimicry: bilinear)."""
     initialization: Initialization = "xavier"
     """Distribution of the first weights (released code: Xavier uniform, biases 0)."""
-    spectral_norm: bool = True
-    """Divide every weight, but not batch norm's, by its largest singular value (spectral norm)."""
+    spectral_norm: NormalizedLayers = "all"
+    """Which weights to divide by their largest singular value: all (but batch norm's), those of
+    attention alone, which has nothing else that bounds query and key, or none."""
     spectral_norm_eps: float = 1e-12
     """Smallest norm that the power iteration divides by (the released code adds it instead)."""
     class_tables: ClassTables = "plain"
@@ -90,8 +92,8 @@ class DiscriminatorConfig:
     overwrites its input (PyTorch-StudioGAN, mimicry)."""
     initialization: Initialization = "xavier"
     """Distribution of the first weights (released code: Xavier uniform, biases 0)."""
-    spectral_norm: bool = True
-    """Divide every weight by its largest singular value (spectral norm)."""
+    spectral_norm: NormalizedLayers = "all"
+    """Which weights to divide by their largest singular value: all, attention's alone, or none."""
     spectral_norm_eps: float = 1e-12
     """Smallest norm that the power iteration divides by (the released code adds it instead)."""
 

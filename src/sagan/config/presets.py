@@ -87,7 +87,7 @@ def _heykeetae(pictures: str, crop: str) -> Preset:
             _VECTORS,
             "its parameter.py falls back to WGAN-GP, of which its README says: without spectral"
             " norm; add --loss.name wasserstein --loss.gradient-penalty 10"
-            " --generator.no-spectral-norm --discriminator.no-spectral-norm",
+            " --generator.spectral-norm none --discriminator.spectral-norm none",
         ),
         settings=_joined(
             _both(architecture="dcgan"),

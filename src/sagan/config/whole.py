@@ -47,10 +47,10 @@ class Config:
         """What is allowed, but should be done knowingly; a line each."""
         loss, discriminator = self.loss, self.discriminator
         found = []
-        if loss.gradient_penalty and discriminator.spectral_norm:
+        if loss.gradient_penalty and discriminator.spectral_norm == "all":
             found.append(
                 "loss.gradient_penalty pulls slopes to 1 and discriminator.spectral_norm bounds "
-                "them too; published WGAN-GP goes with --discriminator.no-spectral-norm"
+                "them too; published WGAN-GP goes with --discriminator.spectral-norm none"
             )
         if loss.penalizes_gradients and discriminator.attention:
             found.append(
@@ -63,7 +63,7 @@ class Config:
                 "so that train.accumulate saves less memory"
             )
         if loss.name == "wasserstein" and not (
-            loss.penalizes_gradients or discriminator.spectral_norm
+            loss.penalizes_gradients or discriminator.spectral_norm == "all"
         ):
             found.append(
                 "loss.name wasserstein needs a bound on the discriminator's slope; "

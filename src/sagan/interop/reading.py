@@ -200,7 +200,7 @@ def _channels_first(state: dict[str, Tensor]) -> None:
 def _fit(reader: Reader, config: NetworkConfig, resolution: int) -> NetworkConfig:
     """Compares names and shapes with our network's; without singular vectors, no spectral norm."""
     state = reader.state
-    bare = replace(config, spectral_norm=False)
+    bare = replace(config, spectral_norm="none")
     make = make_generator if isinstance(config, GeneratorConfig) else make_discriminator
     with torch.device("meta"):
         network = make(bare, resolution=resolution, num_classes=reader.num_classes)  # type: ignore[arg-type]

@@ -16,12 +16,11 @@ from torch.nn import functional as F
 
 from sagan.config import DiscriminatorConfig, GeneratorConfig, plan
 from sagan.errors import SaganError
-from sagan.nn import spectral
 from sagan.nn.blocks import AttentionLayers
 from sagan.nn.convolution import CHANNELS_LAST
 from sagan.nn.initialization import initialized_by
 from sagan.nn.layers import ConditionalBatchNorm2d, SelfAttention2d
-from sagan.nn.spectral import SpectralLayer
+from sagan.nn.spectral import SpectralLayer, attach_chosen
 
 LEAK = 0.1
 
@@ -106,8 +105,7 @@ class DCGANGenerator(nn.Module):
             )
             self.attention = AttentionLayers(stages, _unpooled_attention)
             self.out = TransposedConv2d(channels[-1], 3)
-        if config.spectral_norm:
-            spectral.attach(self.layers, config.spectral_norm_eps)
+        attach_chosen(config, self.layers, self.attention)
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """(N, latent_dim) from N(0, I) -> (N, 3, R, R) in [-1, 1]; labels are not read."""
@@ -149,8 +147,7 @@ class DCGANDiscriminator(nn.Module):
             )
             self.attention = AttentionLayers(stages, _unpooled_attention)
             self.out = StridedConv2d(channels[-1], 1, last=True)
-        if config.spectral_norm:
-            spectral.attach(self.layers, config.spectral_norm_eps)
+        attach_chosen(config, self.layers, self.attention)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """(N, 3, R, R) in [-1, 1] -> logits (N,), high for real; labels are not read."""

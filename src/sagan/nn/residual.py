@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sagan.config import DiscriminatorConfig, GeneratorConfig, least_weights, plan
-from sagan.nn import spectral
 from sagan.nn.blocks import (
     AttentionLayers,
     DiscriminatorBlock,
@@ -26,6 +25,7 @@ from sagan.nn.layers import (
     SelfAttention2d,
     require_labels,
 )
+from sagan.nn.spectral import attach_chosen
 from sagan.system.memory import require_free
 
 
@@ -72,8 +72,7 @@ class Generator(nn.Module):
                 channels[-1], 0, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum
             )
             self.out = Conv2d(channels[-1], 3, 3)
-        if config.spectral_norm:
-            spectral.attach(self, config.spectral_norm_eps)
+        attach_chosen(config, self, self.attention)
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Draws a picture per latent.
@@ -141,8 +140,7 @@ class Discriminator(nn.Module):
             self.attention = AttentionLayers(stages, _attention(config))
             self.linear = Linear(channels[-1], 1)
             self.embedding = Embedding(num_classes, channels[-1]) if num_classes else None
-        if config.spectral_norm:
-            spectral.attach(self, config.spectral_norm_eps)
+        attach_chosen(config, self, self.attention)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Judges every picture.

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrize import ParametrizationList
 
+from sagan.config import DiscriminatorConfig, GeneratorConfig
 from sagan.errors import SaganError
 from sagan.nn.initialization import first_weight
 from sagan.nn.tracing import is_traced
@@ -234,6 +235,21 @@ def attach(network: nn.Module, eps: float = 1e-12) -> None:
             assert isinstance(layer, (*_OF_TORCH, *_TRANSPOSED))
             norm = SpectralNorm(layer.weight, eps, transposed=isinstance(layer, _TRANSPOSED))
             parametrize.register_parametrization(layer, "weight", norm)
+
+
+def attach_chosen(
+    config: GeneratorConfig | DiscriminatorConfig, layers: nn.Module, attention: nn.Module
+) -> None:
+    """Normalises what ``spectral_norm`` of a network's config names.
+
+    Args:
+        config: Of the network.
+        layers: What "all" means.
+        attention: The network's attention layers, of which there may be none.
+    """
+    chosen = {"all": layers, "attention": attention, "none": nn.Module()}[config.spectral_norm]
+    if any(True for _ in chosen.parameters()):
+        attach(chosen, config.spectral_norm_eps)
 
 
 def _require_plain_weight(name: str, layer: nn.Module) -> None:
