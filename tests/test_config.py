@@ -141,7 +141,7 @@ def test_class_names_are_different():
 
 def test_settings_of_earlier_versions_are_understood():
     old = {
-        "data": {"conditional": False, "resolution": 32},
+        "data": {"conditional": False, "resolution": 64},
         "discriminator": {"spectral_norm": False},
     }
     config = settings.from_dict({**old, "generator": {"spectral_norm": True}})
