@@ -32,6 +32,7 @@ _ROWS = 256
 """Rows of deep values that are converted at once."""
 
 
+@lru_cache(maxsize=4)
 def background_of(colour: str) -> Background:
     """Turns the name of a colour, or #rrggbb, into levels of red, green and blue.
 
@@ -170,20 +171,13 @@ def _every_colour() -> Image:
     return Image.fromarray(cube.reshape(len(steps), -1, 3))
 
 
-def averageable(image: Image, profile: Profile) -> Image:
-    """Converts a picture to a mode of which values can be averaged.
-
-    That is L, La, RGB or RGBa, with colours premultiplied by alpha, so that invisible ones do not
-    bleed; or CMYK if the profile knows what it means.
-    """
+def plain(image: Image, profile: Profile) -> Image:
+    """Converts a picture of 8 bits to L, LA, RGB or RGBA; or CMYK if the profile needs it."""
     if image.mode == "CMYK" and profile.mode == "CMYK":
         return image
-    grey = image.mode in _GREY
+    wanted = "L" if image.mode in _GREY else "RGB"
     if image.has_transparency_data:
-        if image.mode in ("La", "RGBa"):
-            return image
-        return image.convert("LA").convert("La") if grey else image.convert("RGBA").convert("RGBa")
-    wanted = "L" if grey else "RGB"
+        wanted += "A"
     return image if image.mode == wanted else image.convert(wanted)
 
 
@@ -214,15 +208,11 @@ def over(image: Image, background: Background) -> Image:
     return result.convert("L" if image.mode == "LA" and len(set(background)) == 1 else "RGB")
 
 
-def is_grey(image: Image) -> bool:
-    """Whether a picture of mode RGB or RGBA, where it can be seen, has no colour but grey."""
-    bands = image.getbands()
-    values = np.frombuffer(image.tobytes(), np.uint8).reshape(-1, len(bands)).astype(np.int16)
-    for step in (61, 1):  # a few pixels are enough for most
-        some = values[::step]
-        off = np.abs(some[:, 1:3] - some[:, :1]) > _ALIKE
-        if len(bands) == 4:
-            off &= some[:, 3:] > 0
-        if off.any():
-            return False
-    return True
+def is_grey(pixels: bytes, channels: int) -> bool:
+    """Whether interleaved RGB or RGBA has no colour but grey, where it can be seen."""
+    few = range(0, len(pixels), 61 * channels)  # enough for most
+    if channels == 3 and any(abs(pixels[i] - pixels[i + 1]) > _ALIKE for i in few):
+        return False
+    values = np.frombuffer(pixels, np.uint8).reshape(-1, channels).astype(np.int16)
+    off = np.abs(values[:, 1:3] - values[:, :1]) > _ALIKE
+    return not (off.any(axis=1) & (values[:, 3] > 0) if channels == 4 else off).any()

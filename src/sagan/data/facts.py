@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sagan.data.colour import over
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -61,10 +63,14 @@ def difference_hash(image: Image) -> int:
     """Tells whether brightness rises or falls to the right, in 8 x 8 places: 64 bits.
 
     Pictures that look alike differ in few bits, whatever their size.
+    What is transparent counts as white.
+
     Source: N. Krawetz, "Kind of Like That" (2013), dHash.
     """
     from PIL.Image import Resampling
 
+    if image.mode in ("LA", "RGBA"):
+        image = over(image, (255, 255, 255))
     small = image.convert("L").resize((9, 8), Resampling.BOX)
     grid = np.frombuffer(small.tobytes(), np.uint8).reshape(8, 9)
     return int.from_bytes(np.packbits(grid[:, :-1] < grid[:, 1:]).tobytes())

@@ -23,6 +23,10 @@ MOST_PIXELS = 500_000_000
 MOST_FRAMES = 10_000
 MOST_PIXELS_OF_ALL_FRAMES = 5_000_000_000
 
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Without waiting for someone to write into a pipe."""
+_SHORT = 2**20
+"""Bytes of files that are read at once."""
 _SMALL = 2**22
 """Pixels of a picture that is decoded without asking how much memory is free."""
 _BYTES_PER_PIXEL = 16
@@ -36,7 +40,7 @@ _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs",
 _HOLD_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 _ORIENTATION = 0x0112
 _FOREIGN = (
-    ("a PDF, not a picture", (b"%PDF",)),
+    ("a PDF, not a picture", (b"%pdf",)),
     ("an SVG drawing, which has no pixels", (b"<svg",)),
     ("a web page, not a picture", (b"<!doctype html", b"<html")),
     ("JPEG XL, which cannot be read; save it as PNG", (b"\xff\x0a", b"\0\0\0\x0cjxl ")),
@@ -59,12 +63,18 @@ def stream_of(content: Path | bytes) -> BinaryIO:
         if not content:
             raise UnreadableError("an empty file")
         return io.BytesIO(content)
-    status = os.stat(content)
-    if not stat.S_ISREG(status.st_mode):  # a pipe would never end
-        raise UnreadableError("no regular file")
-    if not status.st_size:
-        raise UnreadableError("an empty file")
-    return content.open("rb")
+    descriptor = os.open(content, _READ)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableError("no regular file")
+        if not status.st_size:
+            raise UnreadableError("an empty file")
+        if status.st_size <= _SHORT:
+            return io.BytesIO(os.read(descriptor, status.st_size))
+        return os.fdopen(os.dup(descriptor), "rb")
+    finally:
+        os.close(descriptor)
 
 
 def identified(stream: BinaryIO) -> ImageFile:
@@ -85,11 +95,11 @@ def identified(stream: BinaryIO) -> ImageFile:
         formats = (name for name in Image.ID if name not in known and name not in _RUN_PROGRAMS)
         for name in formats:
             factory, accepts = Image.OPEN[name]
-            accepted = accepts is None or accepts(prefix)
-            if not accepted or isinstance(accepted, str):  # a text names a missing library
-                continue
-            stream.seek(0)
             try:
+                accepted = accepts is None or accepts(prefix)
+                if not accepted or isinstance(accepted, str):  # a text names a missing library
+                    continue
+                stream.seek(0)
                 image = factory(stream, "")
             except (SyntaxError, IndexError, TypeError, struct.error):
                 continue

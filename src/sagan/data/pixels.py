@@ -16,10 +16,10 @@ from sagan.data.colour import (
     NO_PROFILE,
     Profile,
     as_srgb,
-    averageable,
     background_of,
     is_grey,
     over,
+    plain,
     profile_of,
 )
 from sagan.data.cropping import TURNS, Fit, is_swapped, resized, stored_fit
@@ -195,9 +195,7 @@ def _shaped(decoded: Decoded, rules: Rules, name: str) -> tuple[np.ndarray, Fact
     profile, scale = decoded.profile, decoded.scale
     if scale != 1:
         box = (box[0] / scale, box[1] / scale, box[2] / scale, box[3] / scale)
-    image = resized(decoded.image, box, wanted, partial(averageable, profile=profile))
-    if image.mode in ("La", "RGBa"):
-        image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
+    image = resized(decoded.image, box, wanted, partial(plain, profile=profile))
     if decoded.turn != 1:
         from PIL.Image import Transpose
 
@@ -205,11 +203,12 @@ def _shaped(decoded: Decoded, rules: Rules, name: str) -> tuple[np.ndarray, Fact
     image = as_srgb(image, profile)
     transparent = image.mode in ("LA", "RGBA") and image.getextrema()[-1] != (255, 255)
     image = _channelled(image, fitted, rules, transparent)
-    grey = image.mode == "L" or is_grey(image)
+    data = image.tobytes()
+    grey = image.mode in ("L", "LA") or is_grey(data, len(image.mode))
     if image.mode != MODES[rules.channels]:
         image = image.convert(MODES[rules.channels])
-    picture = np.frombuffer(image.tobytes(), np.uint8)
-    picture = picture.reshape(*image.size[::-1], rules.channels).transpose(2, 0, 1)
+        data = image.tobytes()
+    picture = np.frombuffer(data, np.uint8).reshape(*image.size[::-1], rules.channels)
     upright = decoded.size[::-1] if is_swapped(decoded.turn) else decoded.size
     facts = Facts(
         upright[1],
@@ -225,7 +224,7 @@ def _shaped(decoded: Decoded, rules: Rules, name: str) -> tuple[np.ndarray, Fact
         grey,
         difference_hash(image),
     )
-    return np.ascontiguousarray(picture), facts
+    return np.ascontiguousarray(picture.transpose(2, 0, 1)), facts
 
 
 def _channelled(image: Image, fitted: Fit, rules: Rules, transparent: bool) -> Image:
