@@ -14,7 +14,7 @@ from sagan.data.picture_files import (
     deep_colours,
     is_deep_colour,
     orientation_of,
-    require_memory,
+    require_decodable,
     require_plausible,
 )
 from sagan.data.rules import Rules
@@ -76,7 +76,7 @@ def decoded_file(
     if is_jpeg:
         _, box, wanted = stored_fit(size, turn, rules, name)
         scale = _drafted(image, draft_scale(box, wanted))
-    require_memory(image)
+    require_decodable(image)
     deep = count == 1 and is_deep_colour(image)
     values = deep_colours(stream, image) if deep else None
     image.load()

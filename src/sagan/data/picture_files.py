@@ -143,7 +143,7 @@ def require_plausible(image: ImageFile) -> None:
         raise UnreadableError(f"more than {MOST_PIXELS // 10**6} million pixels")
 
 
-def require_memory(image: ImageFile) -> None:
+def require_decodable(image: ImageFile) -> None:
     """Judges whether a picture can be decoded within the free memory.
 
     Raises:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -51,8 +52,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FACTS", "Facts", "UnreadableError", "examine", "pixels", "read_pixels"]
 
-_Result = TypeVar("_Result")
-
 
 def pixels(content: Content, rules: Rules, *, name: str) -> tuple[list[np.ndarray], Facts]:
     """Turns a picture into arrays.
@@ -76,7 +75,8 @@ def pixels(content: Content, rules: Rules, *, name: str) -> tuple[list[np.ndarra
         SaganError: There is no such background.
     """
     background_of(rules.background)
-    return _guarded(partial(_pixels, content, rules, name))
+    with _refusing():
+        return _frames(content, rules, name)
 
 
 def examine(content: Content) -> Facts:
@@ -85,7 +85,8 @@ def examine(content: Content) -> Facts:
     Raises:
         UnreadableError: It is no picture, or too large.
     """
-    return _guarded(partial(_examine, content))
+    with _refusing():
+        return _examine(content)
 
 
 def read_pixels(path: Path, rules: Rules) -> np.ndarray:
@@ -101,11 +102,13 @@ def read_pixels(path: Path, rules: Rules) -> np.ndarray:
     return picture
 
 
-def _guarded(work: Callable[[], _Result]) -> _Result:
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turns whatever a decoder raises into an UnreadableError, and hears none of its warnings."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow, on readable pictures
+        warnings.simplefilter("ignore")
         try:
-            return work()
+            yield
         except SaganError:
             raise
         except Exception as error:  # each of Pillow's decoders raises other kinds
@@ -118,14 +121,16 @@ def _examine(content: Content) -> Facts:
         height, width = content.shape[:2]
         mode = mode_of(content)
         alpha = mode.startswith("RGBA")
-        return _header(height, width, mode, NO_PROFILE, alpha, grey=content.size == height * width)
+        return _facts_of_header(
+            height, width, mode, NO_PROFILE, alpha, grey=content.size == height * width
+        )
     with stream_of(content) as stream:
         image = identified(stream)
         turn = orientation_of(image)
         size = image.size
         if is_swapped(turn) and image.format != "TIFF":
             size = size[::-1]
-        return _header(
+        return _facts_of_header(
             size[1],
             size[0],
             image.mode + ";16" * is_deep_colour(image),
@@ -137,7 +142,7 @@ def _examine(content: Content) -> Facts:
         )
 
 
-def _header(
+def _facts_of_header(
     height: int,
     width: int,
     mode: str,
@@ -164,7 +169,7 @@ def _header(
     )
 
 
-def _pixels(content: Content, rules: Rules, name: str) -> tuple[list[np.ndarray], Facts]:
+def _frames(content: Content, rules: Rules, name: str) -> tuple[list[np.ndarray], Facts]:
     if isinstance(content, np.ndarray):
         results = [_shaped(decoded_array(content, rules), rules, name)]
     else:
