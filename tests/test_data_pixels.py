@@ -6,6 +6,7 @@ import os
 import pickle
 import struct
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -407,14 +408,16 @@ class TestEveryFormat:
             assert reasons - {None} <= {"cut off", "no picture"}
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "TIFF, compressed"])
 @pytest.mark.parametrize("channels", [3, 4])
 def test_colours_of_16_bits(kind, channels):
     """Pillow gives the upper 8 bits, of which 12-bit values leave nothing."""
     rng = np.random.default_rng(0)
     values = rng.integers(0, 4096, (12, 12, channels), dtype=np.uint16)
     values[..., 3:] = 65535
-    content = png_of_16_bits(values) if kind == "PNG" else tiff_of_16_bits(values)
+    content = png_of_16_bits(values)
+    if kind != "PNG":
+        content = tiff_of_16_bits(values, compressed=kind != "TIFF")
     picture, facts = one(content, rules(12, 12, range=(0, 4095)))
     assert (picture == np.floor(values[..., :3] / 4095 * 255 + 0.5).transpose(2, 0, 1)).all()
     assert facts.mode == ("RGB;16" if channels == 3 else "RGBA;16")
@@ -425,8 +428,6 @@ def test_colours_of_16_bits(kind, channels):
 
 
 def png_of_16_bits(values):
-    import zlib
-
     height, width, channels = values.shape
     head = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
@@ -437,15 +438,17 @@ def png_of_16_bits(values):
     )
 
 
-def tiff_of_16_bits(values):
+def tiff_of_16_bits(values, *, compressed=False):
     height, width, channels = values.shape
     data = values.astype("<u2").tobytes()
+    if compressed:
+        data = zlib.compress(data)
     place = 8 + len(data)
     entries = [
         (256, 3, 1, width),
         (257, 3, 1, height),
         (258, 3, channels, place),
-        (259, 3, 1, 1),
+        (259, 3, 1, 8 if compressed else 1),
         (262, 3, 1, 2),
         (273, 4, 1, 8),
         (277, 3, 1, channels),
@@ -869,8 +872,6 @@ def test_one_picture_is_refused_by_name(tmp_path):
 def huge_png(width, height):
     content = bytearray(encoded(flat(0, "L", (8, 8))))
     content[16:24] = struct.pack(">II", width, height)
-    import zlib
-
     content[29:33] = struct.pack(">I", zlib.crc32(bytes(content[12:29])))
     return bytes(content)
 
