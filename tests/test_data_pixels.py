@@ -7,6 +7,7 @@ import pickle
 import struct
 import time
 import zlib
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -780,7 +781,10 @@ def test_pictures_that_look_alike_have_like_hashes():
     mirrored = image.transpose(Transpose.FLIP_LEFT_RIGHT)
     assert (mark ^ one(encoded(mirrored))[1].hash).bit_count() > 16
     rising = Image.fromarray(np.tile(np.arange(9, dtype=np.uint8), (8, 1)))
-    assert difference_hash(rising) == 2**64 - 1
+    assert difference_hash(rising.point(lambda level: 20 * level)) == 2**64 - 1
+    levels = noise(8, 9, 1) // 2 * 2
+    bits = "".join("01"[a < b] for row in levels.tolist() for a, b in pairwise(row))
+    assert difference_hash(Image.fromarray(levels)) == int(bits, 2)
 
 
 def test_facts_of_a_header_are_those_of_the_picture():
