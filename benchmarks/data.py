@@ -21,7 +21,8 @@ from benchmarks.options import Options, Size
 from benchmarks.ours import Ours
 from sagan.config import Config
 from sagan.data import batch_indices, load_dataset
-from sagan.data.folder import read_picture
+from sagan.data.pixels import read_pixels
+from sagan.data.rules import rules_of
 from sagan.images import save_png, to_float
 from sagan.training.draws import draw_reals
 
@@ -87,5 +88,6 @@ def _decoded(files: list[Path], config: Config, update: int, device: torch.devic
     """A batch read the plain way."""
     train = config.train
     rows = batch_indices(len(files), train.batch_size, update, train.seed)
-    pictures = [read_picture(files[row], config.data.resolution) for row in rows]
+    rules = rules_of(config.data, channels=3)
+    pictures = [read_pixels(files[row], rules) for row in rows]
     return to_float(torch.from_numpy(np.stack(pictures)).to(device))

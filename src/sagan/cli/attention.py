@@ -152,7 +152,8 @@ def _observed(model: Path, question: Question) -> Attention:
     """Of the pictures given, or else of a generated one."""
     import numpy as np
 
-    from sagan.data.folder import read_picture
+    from sagan.data.pixels import read_pixels
+    from sagan.data.rules import Rules
     from sagan.sampling.generator import load_discriminator, load_generator
 
     label, layer = question.class_name, question.resolution
@@ -161,7 +162,8 @@ def _observed(model: Path, question: Question) -> Attention:
         at, seed = question.points(generator), question.seed or 0
         return generator.attention(seed, label, at=at, layer=layer, truncation=question.truncation)
     judge = load_discriminator(model)
-    pictures = np.stack([read_picture(path, judge.resolution) for path in question.picture])
+    rules = Rules(size=(judge.resolution, judge.resolution), channels=3)
+    pictures = np.stack([read_pixels(path, rules) for path in question.picture])
     names = [printable(path.name) for path in question.picture]
     return judge.attention(pictures, label, at=question.points(judge), layer=layer, names=names)
 

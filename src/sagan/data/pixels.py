@@ -1,0 +1,251 @@
+"""One picture of any kind to uint8 arrays of the wanted shape, by stated rules."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sagan.data.catalog import Content
+from sagan.data.colour import (
+    NO_PROFILE,
+    Profile,
+    as_srgb,
+    background_of,
+    is_grey,
+    over,
+    plain,
+    profile_of,
+)
+from sagan.data.cropping import TURNS, Fit, is_swapped, resized, stored_fit
+from sagan.data.decoding import (
+    MODES,
+    Decoded,
+    decoded_array,
+    decoded_file,
+    is_deep,
+    mode_of,
+    require_shape,
+)
+from sagan.data.facts import FACTS, Facts, difference_hash
+from sagan.data.picture_files import (
+    UnreadableError,
+    chosen_frames,
+    frame_count,
+    identified,
+    is_deep_colour,
+    orientation_of,
+    reason_of,
+    stream_of,
+)
+from sagan.data.rules import Rules
+from sagan.errors import SaganError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["FACTS", "Facts", "UnreadableError", "examine", "pixels", "read_pixels"]
+
+
+def pixels(content: Content, rules: Rules, *, name: str) -> tuple[list[np.ndarray], Facts]:
+    """Turns a picture into arrays.
+
+    It is turned upright as its EXIF says; cropped; reduced with Lanczos and antialiasing, or
+    enlarged bicubic; converted to sRGB by its colour profile (relative colorimetric, black to
+    black); laid over the background unless transparency is kept; and made grey by ITU-R 601 luma if
+    one channel is wanted. Colours and profiles are applied to the reduced picture.
+
+    Args:
+        content: A picture file, the bytes of one, or an array (H, W) or (H, W, 1, 3 or 4) of any
+            number type.
+        rules: What is done.
+        name: Of the picture; decides where a random crop lies.
+
+    Returns:
+        Its chosen frames, mostly one, each uint8 (C, H, W); and its facts.
+
+    Raises:
+        UnreadableError: It cannot be used; says why.
+        SaganError: There is no such background.
+    """
+    background_of(rules.background)
+    with _refusing():
+        return _frames(content, rules, name)
+
+
+def examine(content: Content) -> Facts:
+    """Reads a picture's facts from its header alone, as far as that goes.
+
+    Raises:
+        UnreadableError: It is no picture, or too large.
+    """
+    with _refusing():
+        return _examine(content)
+
+
+def read_pixels(path: Path, rules: Rules) -> np.ndarray:
+    """Reads one picture file as uint8 (C, H, W); of an animated one, the first chosen frame.
+
+    Raises:
+        SaganError: It cannot be used; names the file and the reason.
+    """
+    try:
+        [picture, *_], _ = pixels(path, rules, name=path.name)
+    except UnreadableError as error:
+        raise SaganError(f"cannot read the picture {path}: {error}; repair or remove it") from error
+    return picture
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turns whatever a decoder raises into an UnreadableError, and hears none of its warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except SaganError:
+            raise
+        except Exception as error:  # each of Pillow's decoders raises other kinds
+            raise UnreadableError(reason_of(error)) from error
+
+
+def _examine(content: Content) -> Facts:
+    if isinstance(content, np.ndarray):
+        require_shape(content)
+        height, width = content.shape[:2]
+        mode = mode_of(content)
+        alpha = mode.startswith("RGBA")
+        return _facts_of_header(
+            height, width, mode, NO_PROFILE, alpha, grey=content.size == height * width
+        )
+    with stream_of(content) as stream:
+        image = identified(stream)
+        turn = orientation_of(image)
+        size = image.size
+        if is_swapped(turn) and image.format != "TIFF":
+            size = size[::-1]
+        return _facts_of_header(
+            size[1],
+            size[0],
+            image.mode + ";16" * is_deep_colour(image),
+            profile_of(image),
+            image.has_transparency_data,
+            rotated=turn != 1,
+            frames=frame_count(image),
+            grey=image.mode in ("1", "L", "LA") or is_deep(image),
+        )
+
+
+def _facts_of_header(
+    height: int,
+    width: int,
+    mode: str,
+    profile: Profile,
+    transparent: bool,
+    *,
+    rotated: bool = False,
+    frames: int = 1,
+    grey: bool,
+) -> Facts:
+    return Facts(
+        height=height,
+        width=width,
+        mode=mode,
+        profile=profile.kind == "other",
+        broken_profile=profile.kind == "broken",
+        rotated=rotated,
+        transparent=transparent,
+        frames=frames,
+        lowest=math.nan,
+        highest=math.nan,
+        grey=grey,
+        hash=0,
+    )
+
+
+def _frames(content: Content, rules: Rules, name: str) -> tuple[list[np.ndarray], Facts]:
+    if isinstance(content, np.ndarray):
+        results = [_shaped(decoded_array(content, rules), rules, name)]
+    else:
+        with stream_of(content) as stream:
+            image = identified(stream)
+            count = frame_count(image)
+            results = [
+                _shaped(decoded_file(stream, image, number, count, rules, name), rules, name)
+                for number in chosen_frames(image, count, rules.frame)
+            ]
+    pictures, facts = zip(*results, strict=True)
+    return list(pictures), facts[0] if len(facts) == 1 else _summed_up(facts)
+
+
+def _summed_up(facts: Sequence[Facts]) -> Facts:
+    """Of the frames of one picture."""
+    return facts[0]._replace(
+        transparent=any(one.transparent for one in facts),
+        lowest=min(one.lowest for one in facts),
+        highest=max(one.highest for one in facts),
+        grey=all(one.grey for one in facts),
+    )
+
+
+def _shaped(decoded: Decoded, rules: Rules, name: str) -> tuple[np.ndarray, Facts]:
+    """Crops, reduces, turns and colours."""
+    fitted, box, wanted = stored_fit(decoded.size, decoded.turn, rules, name)
+    profile, scale = decoded.profile, decoded.scale
+    if scale != 1:
+        box = (box[0] / scale, box[1] / scale, box[2] / scale, box[3] / scale)
+    image = resized(decoded.image, box, wanted, partial(plain, profile=profile))
+    if decoded.turn != 1:
+        from PIL.Image import Transpose
+
+        image = image.transpose(Transpose(TURNS[decoded.turn]))
+    image = as_srgb(image, profile)
+    transparent = image.mode in ("LA", "RGBA") and image.getextrema()[-1] != (255, 255)
+    image = _channelled(image, fitted, rules, transparent)
+    data = image.tobytes()
+    grey = image.mode in ("L", "LA") or is_grey(data, len(image.mode))
+    if image.mode != MODES[rules.channels]:
+        image = image.convert(MODES[rules.channels])
+        data = image.tobytes()
+    picture = np.frombuffer(data, np.uint8).reshape(*image.size[::-1], rules.channels)
+    upright = decoded.size[::-1] if is_swapped(decoded.turn) else decoded.size
+    facts = Facts(
+        upright[1],
+        upright[0],
+        decoded.mode,
+        profile.kind == "other",
+        profile.kind == "broken",
+        decoded.rotated,
+        transparent,
+        decoded.frames,
+        decoded.lowest,
+        decoded.highest,
+        grey,
+        difference_hash(image),
+    )
+    return np.ascontiguousarray(picture.transpose(2, 0, 1)), facts
+
+
+def _channelled(image: Image, fitted: Fit, rules: Rules, transparent: bool) -> Image:
+    """Lays a picture over the background, unless transparency is kept, and adds its margin."""
+    background = background_of(rules.background)
+    if rules.channels < 4 and image.mode in ("LA", "RGBA"):
+        image = over(image, background) if transparent else image.convert(image.mode[:-1])
+    if fitted.canvas == image.size:
+        return image
+    from PIL import Image as Images
+
+    keeps = rules.channels == 4
+    if image.mode == "L" and (keeps or len(set(background)) > 1):
+        image = image.convert("RGB")
+    colour = (*background, 0) if keeps else background[0] if image.mode == "L" else background
+    canvas = Images.new("RGBA" if keeps else image.mode, fitted.canvas, colour)
+    left, top = (canvas.width - image.width) // 2, (canvas.height - image.height) // 2
+    canvas.paste(image.convert(canvas.mode), (left, top))
+    return canvas
