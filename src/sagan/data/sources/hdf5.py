@@ -46,7 +46,7 @@ def hdf5(path: Path, config: DataConfig) -> Catalog | None:
                 raise SaganError(f"{path} holds {len(file):,} arrays; give pictures as one array")
             names = [
                 name
-                for name in file
+                for name in map(str, file)
                 if isinstance(file.get(name, getlink=True), h5py.HardLink)
                 and isinstance(file[name], h5py.Dataset)
             ]
