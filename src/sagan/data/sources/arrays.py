@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 import tokenize
 import zipfile
-from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -14,11 +13,13 @@ import numpy as np
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog
 from sagan.data.sources.blocks import DAMAGES, Block, require_plausible
+from sagan.data.sources.bundles import few
 from sagan.data.sources.named import catalog_of_named, meaning
 from sagan.errors import SaganError
 
 _MAGIC = b"\x93NUMPY"
 _MOST_ARRAYS = 1000
+_MOST_FILES = 64
 _HEADER_FAULTS = (*DAMAGES, SyntaxError, tokenize.TokenError, RecursionError, MemoryError)
 
 
@@ -62,11 +63,11 @@ def _blocks(path: Path) -> dict[str, Block] | None:
 
 
 def _folder(path: Path) -> dict[str, Block] | None:
-    entries = list(islice((p for p in path.iterdir() if not p.name.startswith(".")), 65))
-    if not 1 <= len(entries) <= 64 or any(p.suffix not in (".npy", ".npz") for p in entries):
+    entries = few(path)
+    if len(entries) > _MOST_FILES or any(p.suffix not in (".npy", ".npz") for p in entries):
         return None
     found: dict[str, Block] = {}
-    for file in sorted(entries):
+    for file in entries:
         stem = file.stem if meaning(file.stem)[1] else file.stem.partition("-")[2]  # k49-...
         if meaning(stem)[1]:
             held = list((_blocks(file) or {}).values())

@@ -17,9 +17,15 @@ from sagan.errors import SaganError
 from sagan.system.memory import require_free
 
 FEW = 1000
-"""Entries of a folder or an archive that are looked at; a data set as distributed has a few."""
+"""Entries of a folder or an archive that are looked at; a data set as distributed has fewer."""
 
 _START = 2**16
+
+
+def few(folder: Path) -> list[Path]:
+    """What is in a folder, without hidden things, sorted; of a very full one only a part."""
+    with os.scandir(folder) as entries:
+        return sorted(Path(e.path) for e in islice(entries, FEW) if not e.name.startswith("."))
 
 
 class Stretch(NamedTuple):
@@ -76,9 +82,9 @@ def bundled(
     if path.is_dir():
         for folder in (path, *(path / name for name in folders)):
             if folder.is_dir():
-                files = [entry for entry in islice(os.scandir(folder), FEW) if entry.is_file()]
-                if is_one({entry.name for entry in files}):
-                    return {entry.name: _whole_file(Path(entry.path)) for entry in files}
+                files = [file for file in few(folder) if file.is_file()]
+                if is_one({file.name for file in files}):
+                    return {file.name: _whole_file(file) for file in files}
         return None
     if not path.is_file() or _first_folder(path) not in folders:
         return None

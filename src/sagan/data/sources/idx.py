@@ -9,7 +9,6 @@ import re
 import struct
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ import numpy as np
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, stamp_of
 from sagan.data.sources.blocks import DAMAGES, Block, BlockReader, require_plausible
-from sagan.data.sources.bundles import FEW
+from sagan.data.sources.bundles import few
 from sagan.data.sources.forms import Form
 from sagan.data.sources.portions import Portion, catalog_of
 from sagan.errors import SaganError
@@ -101,7 +100,7 @@ def _pairs(path: Path) -> Iterator[_Pair]:
         files = [path]
     elif path.is_dir():
         folders = [path, path / "raw", *(path / name / "raw" for name in _TORCHVISION)]
-        files = [Path(e) for f in folders if f.is_dir() for e in islice(os.scandir(f), FEW)]
+        files = [file for folder in folders if folder.is_dir() for file in few(folder)]
     else:
         return
     seen = set()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +13,7 @@ import numpy as np
 
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, labelled, stamp_of
-from sagan.data.sources.bundles import FEW
+from sagan.data.sources.bundles import few
 from sagan.errors import SaganError
 
 if TYPE_CHECKING:
@@ -120,9 +118,8 @@ def _environments(path: Path) -> list[_Environment]:
         return []
     if (path / _FILE).is_file():
         return [_Environment(path, "", "")]
-    folders = [Path(entry) for entry in islice(os.scandir(path), FEW)]
     found = []
-    for folder in sorted(folders):
+    for folder in few(path):
         if (folder / _FILE).is_file():
             match = _LSUN.fullmatch(folder.name)
             category, split = (match["category"], match["split"]) if match else (folder.name, "")
