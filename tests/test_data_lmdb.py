@@ -46,7 +46,8 @@ def test_one_folder(tmp_path):
     assert found.passed_over == [("bedroom_val_lmdb/length", "no picture")]
     assert sorted(path.name for path in folder.iterdir()) == ["data.mdb"]  # nothing is written
     again = pickle.loads(pickle.dumps(found.read))
-    assert again(4, "") == encoded(4)
+    assert again(4, found.names[4]) == encoded(4)
+    assert len(pickle.dumps(found.read)) < 1000
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -54,12 +55,12 @@ def test_other_processes_read_the_same(tmp_path):
     found = lmdb_folders(write(tmp_path / "a", range(5)), CONFIG)
     for method in ("fork", "spawn"):
         with multiprocessing.get_context(method).Pool(2) as pool:
-            read = pool.starmap(found.read, [(number, "") for number in range(5)])
+            read = pool.starmap(found.read, list(enumerate(found.names)))
         assert read == [encoded(number) for number in range(5)]
 
 
 def test_a_folder_that_was_replaced_is_opened_anew(tmp_path):
-    lmdb_folders(write(tmp_path / "a", range(5)), CONFIG).read(0, "")
+    contents(lmdb_folders(write(tmp_path / "a", range(5)), CONFIG))
     (tmp_path / "a" / "data.mdb").unlink()
     (tmp_path / "a").rmdir()
     found = lmdb_folders(write(tmp_path / "a", range(7, 9)), CONFIG)
@@ -84,9 +85,10 @@ def test_keys_that_are_no_text_are_named_by_their_digits(tmp_path):
     folder.mkdir()
     with lmdb.open(str(folder), map_size=2**24) as opened, opened.begin(write=True) as transaction:
         transaction.put(b"\xff\x00", encoded(1))
+        transaction.put(b"0xff00", encoded(2))
     found = lmdb_folders(folder, CONFIG)
-    assert list(found.names) == ["0xff00"]
-    assert contents(found) == [encoded(1)]
+    assert list(found.names) == ["0x" + b"0xff00".hex(), "0xff00"]
+    assert contents(found) == [encoded(2), encoded(1)]
 
 
 def test_other_folders_are_of_another_kind(tmp_path):

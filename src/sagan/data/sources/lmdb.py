@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import struct
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -82,14 +85,14 @@ def _catalog(
     parts = [environment.split for environment in environments]
     splits = tuple(sorted({part for part in parts if part}, key=("train val test").index))
     is_split = len(splits) > 0 and all(parts)
+    prefixes = [f"{e.path.name}/" if len(environments) > 1 else "" for e in environments]
     stamps = [stamp_of((environment.path / _FILE).stat()) for environment in environments]
-    read = LmdbReader(tuple(environment.path for environment in environments), ends, keys)
     return Catalog(
         kind="LMDB" if len(environments) == 1 else f"{len(environments)} LMDB folders",
         root=path,
-        names=_names(environments, keys, ends),
+        names=KeyNames(prefixes, ends, keys),
         stamps=np.repeat(np.array(stamps, np.uint64), counts),
-        read=read,
+        read=LmdbReader(tuple(e.path for e in environments), prefixes, ends),
         labels=np.repeat(label_of, counts),
         class_names=class_names,
         splits=splits if is_split else (),
@@ -98,19 +101,41 @@ def _catalog(
     )
 
 
-def _names(environments: Sequence[_Environment], keys: list[bytes], ends: list[int]) -> list[str]:
-    prefixes = [f"{e.path.name}/" if len(environments) > 1 else "" for e in environments]
-    names = []
-    start = 0
-    for prefix, end in zip(prefixes, ends, strict=True):
-        names += [prefix + key_name(key) for key in keys[start:end]]
-        start = end
-    return names
+class KeyNames(Sequence[str]):
+    """Names of pictures made of their keys, when they are asked for."""
+
+    def __init__(self, prefixes: Sequence[str], ends: Sequence[int], keys: Sequence[bytes]) -> None:
+        self._prefixes = prefixes
+        self._ends = ends
+        self._keys = keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @overload
+    def __getitem__(self, key: int) -> str: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[str]: ...
+    def __getitem__(self, key: int | slice) -> str | list[str]:
+        if isinstance(key, slice):
+            return [self[number] for number in range(*key.indices(len(self)))]
+        index = range(len(self))[key]
+        return self._prefixes[bisect_right(self._ends, index)] + key_name(self._keys[index])
+
+
+_BY_DIGITS = "0x"
 
 
 def key_name(key: bytes) -> str:
-    """A key as text: as it is where it is plain ASCII, otherwise its hexadecimal digits."""
-    return key.decode("ascii") if key.isascii() and key.decode().isprintable() else f"0x{key.hex()}"
+    """A key as text: as it is where that is plain ASCII, otherwise its hexadecimal digits."""
+    text = key.decode("ascii", "replace")
+    is_plain = text.isascii() and text.isprintable() and not text.startswith(_BY_DIGITS)
+    return text if is_plain else f"{_BY_DIGITS}{key.hex()}"
+
+
+def _key_of(name: str) -> bytes:
+    is_plain = not name.startswith(_BY_DIGITS)
+    return name.encode("ascii") if is_plain else bytes.fromhex(name.removeprefix(_BY_DIGITS))
 
 
 def _environments(path: Path) -> list[_Environment]:
@@ -128,24 +153,21 @@ def _environments(path: Path) -> list[_Environment]:
 
 
 def _keys(environment: _Environment, passed_over: list[tuple[str, str]]) -> list[bytes]:
-    left = _stated_entries(environment.path / _FILE)
-    keys = []
+    """Of the pictures. Keys of another length than most are looked at: they may be notes."""
+    stated = _stated_entries(environment.path / _FILE)
     if environment.path in _OPENED:
         _OPENED.pop(environment.path).close()  # it may be another by now
     with _open(environment.path).begin(buffers=True) as transaction:
-        for key, value in transaction.cursor():
-            left -= 1
-            if left < 0:
-                raise SaganError(
-                    f"{environment.path} is damaged: it goes in circles; fetch it anew"
-                )
-            if len(value) < _LEAST:
-                passed_over.append(
-                    (f"{environment.path.name}/{key_name(bytes(key))}", "no picture")
-                )
-            else:
-                keys.append(bytes(key))
-    return keys
+        keys = transaction.cursor().iternext(keys=True, values=False)
+        found = [bytes(key) for key in islice(keys, stated + 1)]
+        if len(found) > stated:
+            raise SaganError(f"{environment.path} is damaged: it goes in circles; fetch it anew")
+        usual = Counter(map(len, found)).most_common(1)[0][0] if found else 0
+        notes = {
+            key for key in found if len(key) != usual and len(transaction.get(key, b"")) < _LEAST
+        }
+    passed_over += [(f"{environment.path.name}/{key_name(key)}", "no picture") for key in notes]
+    return [key for key in found if key not in notes] if notes else found
 
 
 def _stated_entries(path: Path) -> int:
@@ -192,9 +214,10 @@ class LmdbReader:
     """Reads encoded pictures; opens each folder where it is first needed."""
 
     paths: tuple[Path, ...]
+    prefixes: Sequence[str]
+    """Of the names of each folder's pictures; what follows is the key."""
     ends: Sequence[int]
     """Number after the last picture of each folder."""
-    keys: Sequence[bytes]
 
     def __call__(self, index: int, name: str) -> bytes:
         """Returns the bytes of one picture's file.
@@ -202,9 +225,10 @@ class LmdbReader:
         Raises:
             SaganError: It is gone.
         """
-        number = int(np.searchsorted(self.ends, index, side="right"))
+        number = bisect_right(self.ends, index)
+        key = _key_of(name.removeprefix(self.prefixes[number]))
         with _open(self.paths[number]).begin() as transaction:
-            content = transaction.get(self.keys[index])
+            content = transaction.get(key)
         if content is None:
             raise SaganError(f"{self.paths[number]} has changed while it was read; begin anew")
         return content

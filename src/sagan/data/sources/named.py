@@ -54,7 +54,7 @@ def catalog_of_named(
     Raises:
         SaganError: There are no pictures, or labels that do not fit them.
     """
-    parts, notes = _parts(path, {name: stored.shape for name, stored in held.items()}, config)
+    parts, notes = _named_parts(path, {name: stored.shape for name, stored in held.items()}, config)
     chosen = tuple(held[part.images] for part in parts)
     first = chosen[0]
     if any((b.shape[1:], b.dtype) != (first.shape[1:], first.dtype) for b in chosen):
@@ -86,7 +86,7 @@ def catalog_of_named(
     )
 
 
-def _parts(
+def _named_parts(
     path: Path, shapes: Mapping[str, tuple[int, ...]], config: DataConfig
 ) -> tuple[list[Named], list[str]]:
     """Finds pictures and labels among arrays by their names.

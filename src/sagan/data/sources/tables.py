@@ -266,7 +266,7 @@ class TableReader:
             self._open = {key: self._files[number].opened()}
         rows = self._open[key]
         if hasattr(rows, "metadata"):
-            size = _size(rows.metadata.row_group(group), self._column)
+            size = _group_size(rows.metadata.row_group(group), self._column)
             what = f"rows of {self._files[number].place}"
             require_free(2 * size, what, "write them in smaller row groups")
             rows = rows.read_row_group(group, columns=[self._column], use_threads=False)
@@ -275,7 +275,7 @@ class TableReader:
         return found
 
 
-def _size(group: Any, column: str) -> int:
+def _group_size(group: Any, column: str) -> int:
     """Bytes of a column in a group of rows, by what the file states."""
     columns = [group.column(number) for number in range(group.num_columns)]
     return sum(
