@@ -225,6 +225,20 @@ def test_what_is_not_compressed_is_mapped_and_the_rest_unpacked_once(tmp_path):
     assert len(pickle.dumps(packed.read)) < 1000
 
 
+@pytest.mark.parametrize("stored", [COLOUR, GREY, GREY[:, None], LAST, COLOUR / 255])
+def test_what_lies_as_it_is_wanted_is_offered_without_a_copy(tmp_path, stored):
+    for name in ("set.npy", "set.npz"):
+        np.save(tmp_path / name, stored) if name == "set.npy" else np.savez(tmp_path / name, stored)
+        images = arrays(tmp_path / name, CONFIG).images
+        if stored.shape[-1] == 3 or stored.dtype != np.uint8:
+            assert images is None
+        else:
+            assert isinstance(images, np.memmap)
+            np.testing.assert_array_equal(images, stored.reshape(6, -1, 8, 10))
+    np.savez_compressed(tmp_path / "packed.npz", stored)
+    assert arrays(tmp_path / "packed.npz", CONFIG).images is None
+
+
 def test_a_million_pictures_open_at_once(tmp_path):
     file = tmp_path / "large.npy"
     header = io.BytesIO()

@@ -128,7 +128,7 @@ def test_the_hub(hub, free, monkeypatch):
             self.info.download_size = 10**6
 
         monkeypatch.setattr(DatasetBuilder, "__init__", stated)
-    found = hub_catalog(f"hf:{hub}", CONFIG)
+    found = hub_catalog(str(hub), CONFIG)
     assert (found.splits, found.class_names) == (("train", "test"), ("cat", "dog"))
     assert contents(found) == [encoded(n) for n in (0, 1, 2, 3, 7)]
     assert found.labels.tolist() == [0, 1, 1, 0, 1]
@@ -138,7 +138,7 @@ def test_the_hub(hub, free, monkeypatch):
 
 def test_a_data_set_that_is_not_there(hub):
     with pytest.raises(SaganError, match=r"cannot load hf:.*; look at the name and the conn") as e:
-        hub_catalog(f"hf:{hub}/nowhere", CONFIG)
+        hub_catalog(f"{hub}/nowhere", CONFIG)
     assert "\n" not in str(e.value)
 
 
@@ -197,11 +197,12 @@ def test_without_the_library_the_way_is_named(tmp_path, monkeypatch):
     with pytest.raises(SaganError, match=r'pip install "sagan\[hub\]"'):
         huggingface(tmp_path / "a.parquet", CONFIG)
     with pytest.raises(SaganError, match=r'pip install "sagan\[hub\]"'):
-        hub_catalog("hf:mnist", CONFIG)
+        hub_catalog("mnist", CONFIG)
 
 
 def test_other_sources_are_of_another_kind(tmp_path):
     (tmp_path / "cats").mkdir()
     (tmp_path / "cats" / "a.png").write_bytes(encoded(0))
+    parquet.write_table(pyarrow.table({"file_name": ["a.png"]}), tmp_path / "metadata.parquet")
     for path in (tmp_path, tmp_path / "cats", tmp_path / "cats" / "a.png"):
         assert huggingface(path, CONFIG) is None

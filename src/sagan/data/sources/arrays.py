@@ -12,12 +12,12 @@ import numpy as np
 
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog
-from sagan.data.sources.blocks import DAMAGES, Block, require_plausible
+from sagan.data.sources.blocks import DAMAGES, Block, require_possible
 from sagan.data.sources.bundles import few
 from sagan.data.sources.named import catalog_of_named, meaning
 from sagan.errors import SaganError
 
-_MAGIC = b"\x93NUMPY"
+_NPY_MAGIC = b"\x93NUMPY"
 _MOST_ARRAYS = 1000
 _MOST_FILES = 64
 _HEADER_FAULTS = (*DAMAGES, SyntaxError, tokenize.TokenError, RecursionError, MemoryError)
@@ -49,7 +49,7 @@ def _blocks(path: Path) -> dict[str, Block] | None:
         with path.open("rb") as file:
             start = file.read(30)
             name = file.read(struct.unpack("<H", start[26:28])[0]) if len(start) == 30 else b""
-        if start.startswith(_MAGIC):
+        if start.startswith(_NPY_MAGIC):
             return {"images": npy_block(path)}
         if start.startswith(b"PK") and (path.suffix == ".npz" or name.endswith(b".npy")):
             return _npz(path)
@@ -132,7 +132,7 @@ def _npz(path: Path) -> dict[str, Block]:
                 continue
             if block.offset + block.size != info.file_size:
                 raise SaganError(f"{path} is cut off or damaged in {name}; fetch it anew")
-            require_plausible(path, info.file_size, info.compress_size)
+            require_possible(path, info.file_size, info.compress_size)
             found[name] = block if info.compress_type else _stored(block, info)
     return found
 

@@ -27,7 +27,7 @@ from sagan.system.memory import readable, require_free
 _STRONGEST_DEFLATE = 1032
 """Bytes that one byte of deflate can stand for, at most."""
 _SAMPLED = 64
-_PORTION = 2**20
+_COPIED = 2**20
 DAMAGES = (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, NotImplementedError)
 """What reading a damaged file may raise."""
 
@@ -157,7 +157,7 @@ class Block:
         name = hashlib.sha256(mark.encode()).hexdigest()[:16]
         target = cache_folder() / "unpacked" / f"{name}.array"
         if not (target.exists() and target.stat().st_size == self.size):
-            require_space(target.parent, self.size, f"{self.path}, unpacked,")
+            _require_room(target.parent, self.size, f"{self.path}, unpacked,")
             with cache_file(target) as draft, self._opened() as file:
                 self._copy(file, draft)
         return target
@@ -166,7 +166,7 @@ class Block:
         left = self.size
         while left:
             with _reading(self.path):
-                content = file.read(min(left, _PORTION))
+                content = file.read(min(left, _COPIED))
             if not content:
                 raise SaganError(f"{self.path} is cut off; fetch it anew")
             draft.write(content)
@@ -186,7 +186,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise SaganError(f"cannot read {path} ({error}); fetch it anew") from error
 
 
-def require_space(folder: Path, size: int, what: str) -> None:
+def _require_room(folder: Path, size: int, what: str) -> None:
     """Judges a size before the disk is filled.
 
     Raises:
@@ -203,7 +203,7 @@ def require_space(folder: Path, size: int, what: str) -> None:
         )
 
 
-def require_plausible(path: Path, size: int, packed_size: int) -> None:
+def require_possible(path: Path, size: int, packed_size: int) -> None:
     """Refuses a stated size that no compression reaches.
 
     Raises:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sagan.data.catalog import stamp_of
-from sagan.data.sources.blocks import DAMAGES, Block, require_plausible
+from sagan.data.sources.blocks import DAMAGES, Block, require_possible
 from sagan.errors import SaganError
 from sagan.system.memory import require_free
 
@@ -114,7 +114,7 @@ def _first_folder(path: Path) -> str:
     return member.name.removeprefix("./").partition("/")[0] if member else ""
 
 
-class _Headers(io.FileIO):
+class _TarHeaders(io.FileIO):
     """A tar of which no more is read at a time than an honest header takes."""
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -129,12 +129,12 @@ def _members(path: Path) -> dict[str, Stretch]:
         with path.open("rb") as file:
             file.seek(-4, os.SEEK_END)
             size = int.from_bytes(file.read(4), "little")
-        require_plausible(path, size, path.stat().st_size)
+        require_possible(path, size, path.stat().st_size)
         tar = Block(path=path, shape=(size,), dtype="|u1", packing="gzip").unpacked()
     stamp, end = stamp_of(path.stat()), tar.stat().st_size
     found = {}
     try:
-        with _Headers(tar) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+        with _TarHeaders(tar) as file, tarfile.open(fileobj=file, mode="r:") as archive:
             for member in islice(archive, FEW):
                 if member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse():
                     stretch = Stretch(tar, member.offset_data, member.size, stamp)

@@ -15,7 +15,7 @@ from sagan.data.sources.blocks import Block, BlockReader
 from sagan.data.sources.bundles import Stretch, bundled
 from sagan.data.sources.forms import Form
 from sagan.data.sources.pickled import unpickled
-from sagan.data.sources.portions import Portion, catalog_of
+from sagan.data.sources.portions import Portion, catalog_of_portions
 from sagan.errors import SaganError
 
 _CIFAR_FOLDERS = (
@@ -64,7 +64,7 @@ def cifar(path: Path, config: DataConfig) -> Catalog | None:
         Portion(batch.split, batch.block.shape[0], batch.stamp, batch.labels) for batch in batches
     ]
     blocks = tuple(batch.block for batch in batches)
-    return catalog_of(
+    return catalog_of_portions(
         f"CIFAR-{100 if is_hundred else 10}{', binary' if is_binary else ''}",
         path,
         portions,
@@ -76,7 +76,7 @@ def cifar(path: Path, config: DataConfig) -> Catalog | None:
 
 def _is_cifar(names: set[str]) -> bool:
     tens = "test_batch" in names or any(name.startswith("data_batch_1") for name in names)
-    hundreds = {"train", "test", "meta"} <= names or {"train.bin", "test.bin"} <= names
+    hundreds = {"train", "test", "meta"} <= names or {"train.bin", "fine_label_names.txt"} <= names
     return tens or hundreds or "test_batch.bin" in names
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from sagan.config import DataConfig
 from sagan.errors import SaganError
 
-_CHANNELS = (1, 3, 4)
+_CHANNEL_COUNTS = (1, 3, 4)
 _USUAL_LIMITS = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 
 
@@ -32,13 +32,13 @@ class Form:
         if picture.ndim == 3 and picture.shape[2] == 1:
             picture = picture[..., 0]
         if self.limits is not None:
-            picture = _scaled(picture, *self.limits)
+            picture = _levels(picture, *self.limits)
         elif picture.dtype not in (np.uint8, np.uint16):
             picture = picture.astype(np.float32 if picture.dtype.itemsize <= 4 else np.float64)
         return np.ascontiguousarray(_squared(picture, self.side))
 
 
-def _scaled(picture: np.ndarray, low: float, high: float) -> np.ndarray:
+def _levels(picture: np.ndarray, low: float, high: float) -> np.ndarray:
     shares = (picture.astype(np.float32) - low) / (high - low)
     if not np.isfinite(shares).all():
         return shares  # what has holes is no picture; that is judged where pixels are
@@ -88,7 +88,7 @@ def _axes(where: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     if len(shape) == 3 and shape[2] not in (3, 4):
         return 0, 1
     if len(shape) == 4:
-        is_first, is_last = shape[1] in _CHANNELS, shape[3] in _CHANNELS
+        is_first, is_last = shape[1] in _CHANNEL_COUNTS, shape[3] in _CHANNEL_COUNTS
         if is_first and is_last:  # of small pictures: those that are squares one way only
             is_first, is_last = shape[2] == shape[3], shape[1] == shape[2]
         if is_first != is_last:

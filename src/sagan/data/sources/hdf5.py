@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SIGNATURE_PLACES = (0, 512, 1024, 2048)
 _MOST_NAMES = 1000
-_LOOKED_AT = 64
+_SAMPLE_SIZE = 64
 _CHUNKS_KEPT = 2
 
 
@@ -41,7 +41,7 @@ def hdf5(path: Path, config: DataConfig) -> Catalog | None:
     except ImportError as error:
         raise SaganError(f'{path} is HDF5; to read it, pip install "sagan[hdf5]"') from error
     try:
-        with _opened(path) as file:
+        with _hdf5_file(path) as file:
             if len(file) > _MOST_NAMES:
                 raise SaganError(f"{path} holds {len(file):,} arrays; give pictures as one array")
             names = [
@@ -50,7 +50,7 @@ def hdf5(path: Path, config: DataConfig) -> Catalog | None:
                 if isinstance(file.get(name, getlink=True), h5py.HardLink)
                 and isinstance(file[name], h5py.Dataset)
             ]
-            held = {name: _array(path, name, file[name]) for name in names}
+            held = {name: _array_in(path, name, file[name]) for name in names}
         return catalog_of_named("an HDF5 file", path, held, config)
     except SaganError:
         raise
@@ -67,13 +67,13 @@ def _is_hdf5(path: Path) -> bool:
     return any(start.startswith(_SIGNATURE, place) for place in _SIGNATURE_PLACES)
 
 
-def _opened(path: Path, cache: int = 2**20) -> h5py.File:
+def _hdf5_file(path: Path, cache: int = 2**20) -> h5py.File:
     import h5py
 
     return h5py.File(path, "r", locking=False, rdcc_nbytes=cache)
 
 
-def _array(path: Path, name: str, stored: Any) -> Hdf5Array:
+def _array_in(path: Path, name: str, stored: Any) -> Hdf5Array:
     import h5py
 
     if stored.external or stored.is_virtual:
@@ -104,7 +104,7 @@ class Hdf5Array:
         """
         cache = _CHUNKS_KEPT * self.chunk
         require_free(cache, f"a part of {self.path}", "store the pictures in smaller chunks")
-        return _opened(self.path, max(cache, 2**20))[self.name]
+        return _hdf5_file(self.path, max(cache, 2**20))[self.name]
 
     def whole(self) -> np.ndarray:
         """Reads it into memory, which is judged first.
@@ -115,12 +115,12 @@ class Hdf5Array:
         is_text = self.dtype == "<U0"
         size = math.prod(self.shape) * (64 if is_text else np.dtype(self.dtype).itemsize)
         require_free(2 * size, f"{self.path}, {self.name}", "give fewer pictures")
-        with _opened(self.path) as file:
+        with _hdf5_file(self.path) as file:
             stored: Any = file[self.name]
             return np.array(stored.asstr()[()], np.str_) if is_text else stored[()]
 
     def sample(self) -> np.ndarray:
         """Reads some pictures: the first where they lie in chunks, otherwise from everywhere."""
         count = self.shape[0]
-        step = 1 if self.chunk else -(-count // _LOOKED_AT)
-        return self.mapped()[: step * _LOOKED_AT : step]
+        step = 1 if self.chunk else -(-count // _SAMPLE_SIZE)
+        return self.mapped()[: step * _SAMPLE_SIZE : step]

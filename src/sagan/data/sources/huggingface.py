@@ -11,11 +11,9 @@ from typing import Any
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, natural
 from sagan.data.sources.bundles import few
-from sagan.data.sources.tables import TableFile, catalog_of_tables, checked_features
+from sagan.data.sources.rows import TableFile, catalog_of_tables, checked_features
 from sagan.errors import SaganError
 
-HUB = "hf:"
-"""Begins a source on the hub: hf:NAME or hf:NAME:CONFIG."""
 _SPLIT_WORD = re.compile(r"(?:^|[/_.-])(train|validation|valid|val|test|unlabeled)(?=[/_.-])")
 _MOST_FOLDERS = 64
 _INSTALL = 'pip install "sagan[hub]"'
@@ -32,25 +30,25 @@ def huggingface(path: Path, config: DataConfig) -> Catalog | None:
     if path.is_file():
         kind = _kind(path)
         files = [TableFile(str(path), "", kind)] if kind else []
-        return _listed("rows of Hugging Face", path, files, config)
+        return _table_catalog("rows of Hugging Face", path, files, config)
     if not path.is_dir():
         return None
     if (path / "dataset_dict.json").is_file():
         splits = _json(path / "dataset_dict.json").get("splits")
-        names = [name for name in splits if _is_name(name)] if isinstance(splits, list) else []
+        names = [name for name in splits if _is_file_name(name)] if isinstance(splits, list) else []
         files = [file for name in names for file in _saved(path / name, name)]
         folder = path / names[0] if names else path
     elif (path / "state.json").is_file() and (path / "dataset_info.json").is_file():
         files, folder = _saved(path, ""), path
     else:
-        return _listed("a folder of rows of Hugging Face", path, _in_folder(path), config)
+        return _table_catalog("a folder of rows of Hugging Face", path, _in_folder(path), config)
     if not files:
         raise SaganError(f"{path} lists no files of rows; save the data set anew")
     features = checked_features(_json(folder / "dataset_info.json").get("features"))
-    return _listed("a data set saved by Hugging Face", path, files, config, features)
+    return _table_catalog("a data set saved by Hugging Face", path, files, config, features)
 
 
-def _listed(
+def _table_catalog(
     kind: str, path: Path, files: list[TableFile], config: DataConfig, features: Any = None
 ) -> Catalog | None:
     if not files:
@@ -79,7 +77,8 @@ def _in_folder(path: Path) -> list[TableFile]:
         file
         for folder in (path, *[entry for entry in entries if entry.is_dir()][:_MOST_FOLDERS])
         for file in few(folder)
-        if file.suffix in (".parquet", ".arrow") and file.is_file() and _kind(file)
+        if file.suffix in (".parquet", ".arrow") and file.stem != "metadata"
+        if file.is_file() and _kind(file)
     ]
     splits = {file: _split_in(file.relative_to(path).as_posix()) for file in found}
     is_divided = all(splits.values())
@@ -95,12 +94,12 @@ def _split_in(name: str) -> str:
 def _saved(folder: Path, split: str) -> list[TableFile]:
     listed = _json(folder / "state.json").get("_data_files")
     names = [entry.get("filename") for entry in listed] if isinstance(listed, list) else []
-    if not all(_is_name(name) for name in names):
+    if not all(_is_file_name(name) for name in names):
         raise SaganError(f"{folder / 'state.json'} names files elsewhere; save the data set anew")
     return [TableFile(str(folder / name), split, "arrow") for name in names]
 
 
-def _is_name(name: Any) -> bool:
+def _is_file_name(name: Any) -> bool:
     return isinstance(name, str) and name not in ("", ".", "..") and not re.search(r"[/\\\0]", name)
 
 
@@ -114,20 +113,21 @@ def _json(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def hub_catalog(source: str, config: DataConfig) -> Catalog:
+def hub_catalog(name: str, config: DataConfig) -> Catalog:
     """Lists the pictures of a data set on Hugging Face's hub.
 
     It is downloaded into Hugging Face's own cache. One of Parquet files for which the disk has no
     space is read from the hub while it is packed.
 
     Args:
-        source: hf:NAME or hf:NAME:CONFIG.
+        name: Of the data set, such as cifar10; one of its configurations may follow after a colon.
         config: Says whether and which classes are wanted.
 
     Raises:
         SaganError: The library is missing, there is no such data set, or it has no pictures.
     """
-    name, _, chosen = source.removeprefix(HUB).partition(":")
+    source = f"hf:{name}"
+    name, _, chosen = name.partition(":")
     try:
         import datasets
     except ImportError as error:

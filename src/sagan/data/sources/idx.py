@@ -16,10 +16,10 @@ import numpy as np
 
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, stamp_of
-from sagan.data.sources.blocks import DAMAGES, Block, BlockReader, require_plausible
+from sagan.data.sources.blocks import DAMAGES, Block, BlockReader, require_possible
 from sagan.data.sources.bundles import few
 from sagan.data.sources.forms import Form
-from sagan.data.sources.portions import Portion, catalog_of
+from sagan.data.sources.portions import Portion, catalog_of_portions
 from sagan.errors import SaganError
 
 _FASHION = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
@@ -59,7 +59,7 @@ def idx(path: Path, config: DataConfig) -> Catalog | None:
     Raises:
         SaganError: A file is missing or damaged, or several sets lie there and none is chosen.
     """
-    pairs = _chosen(path, list(_pairs(path)), config)
+    pairs = _chosen(path, list(_image_files(path)), config)
     if not pairs:
         return None
     blocks = tuple(_idx_block(pair.images, dimensions=3) for pair in pairs)
@@ -83,7 +83,7 @@ def idx(path: Path, config: DataConfig) -> Catalog | None:
         )
         for pair, block in zip(pairs, blocks, strict=True)
     ]
-    return catalog_of(
+    return catalog_of_portions(
         "IDX files",
         path,
         portions,
@@ -94,7 +94,7 @@ def idx(path: Path, config: DataConfig) -> Catalog | None:
     )
 
 
-def _pairs(path: Path) -> Iterator[_Pair]:
+def _image_files(path: Path) -> Iterator[_Pair]:
     """Every file of pictures; of one that is there twice, the uncompressed one."""
     if path.is_file():
         files = [path]
@@ -152,7 +152,7 @@ def _idx_block(path: Path, *, dimensions: int) -> Block:
         offset = 4 + 4 * dimensions
         expected, size = offset + math.prod(shape), path.stat().st_size
         if is_packed:
-            require_plausible(path, expected, size)
+            require_possible(path, expected, size)
             with path.open("rb") as file:
                 file.seek(-4, os.SEEK_END)
                 size = int.from_bytes(file.read(4), "little")  # of what comes out, modulo 2^32

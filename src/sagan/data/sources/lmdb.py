@@ -22,7 +22,7 @@ from sagan.errors import SaganError
 if TYPE_CHECKING:
     import lmdb
 
-_FILE = "data.mdb"
+_DATA_FILE = "data.mdb"
 _META = struct.Struct("<16xIIQQI44x32xQQQQ")
 """A meta page after its head: magic, version, address, size of the map, size of a page; of the main
 tree its entries and its root; the last page, and the transaction."""
@@ -67,10 +67,10 @@ def lmdb_folders(path: Path, config: DataConfig) -> Catalog | None:
         raise SaganError(f"cannot read {path} ({error}); fetch it anew") from error
     if not keys:
         raise SaganError(f"{path} holds no pictures; fetch it anew")
-    return _catalog(path, config, environments, keys, ends, passed_over)
+    return _lmdb_catalog(path, config, environments, keys, ends, passed_over)
 
 
-def _catalog(
+def _lmdb_catalog(
     path: Path,
     config: DataConfig,
     environments: Sequence[_Environment],
@@ -86,7 +86,7 @@ def _catalog(
     splits = tuple(sorted({part for part in parts if part}, key=("train val test").index))
     is_split = len(splits) > 0 and all(parts)
     prefixes = [f"{e.path.name}/" if len(environments) > 1 else "" for e in environments]
-    stamps = [stamp_of((environment.path / _FILE).stat()) for environment in environments]
+    stamps = [stamp_of((environment.path / _DATA_FILE).stat()) for environment in environments]
     return Catalog(
         kind="LMDB" if len(environments) == 1 else f"{len(environments)} LMDB folders",
         root=path,
@@ -141,11 +141,11 @@ def _key_of(name: str) -> bytes:
 def _environments(path: Path) -> list[_Environment]:
     if not path.is_dir():
         return []
-    if (path / _FILE).is_file():
+    if (path / _DATA_FILE).is_file():
         return [_Environment(path, "", "")]
     found = []
     for folder in few(path):
-        if (folder / _FILE).is_file():
+        if (folder / _DATA_FILE).is_file():
             match = _LSUN.fullmatch(folder.name)
             category, split = (match["category"], match["split"]) if match else (folder.name, "")
             found.append(_Environment(folder, category or "", split))
@@ -154,7 +154,7 @@ def _environments(path: Path) -> list[_Environment]:
 
 def _keys(environment: _Environment, passed_over: list[tuple[str, str]]) -> list[bytes]:
     """Of the pictures. Keys of another length than most are looked at: they may be notes."""
-    stated = _stated_entries(environment.path / _FILE)
+    stated = _stated_entries(environment.path / _DATA_FILE)
     if environment.path in _OPENED:
         _OPENED.pop(environment.path).close()  # it may be another by now
     with _open(environment.path).begin(buffers=True) as transaction:

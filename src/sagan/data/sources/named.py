@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -12,9 +13,9 @@ import numpy as np
 
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, stamp_of
-from sagan.data.sources.blocks import BlockReader, StoredArray
-from sagan.data.sources.forms import form_of
-from sagan.data.sources.portions import Portion, catalog_of
+from sagan.data.sources.blocks import Block, BlockReader, StoredArray
+from sagan.data.sources.forms import Form, form_of
+from sagan.data.sources.portions import Portion, catalog_of_portions
 from sagan.errors import SaganError
 
 _PART_WORDS = {
@@ -75,7 +76,7 @@ def catalog_of_named(
         )
         for part, stored in zip(parts, chosen, strict=True)
     ]
-    return catalog_of(
+    catalog = catalog_of_portions(
         kind,
         path,
         portions,
@@ -84,6 +85,16 @@ def catalog_of_named(
         class_names=_stated_names(path, held) if config.conditional else None,
         notes=[*notes, *told],
     )
+    return catalog if len(chosen) > 1 else replace(catalog, images=_as_they_lie(first, form))
+
+
+def _as_they_lie(stored: StoredArray, form: Form) -> np.ndarray | None:
+    """uint8 (N, C, H, W), mapped, where the pictures lie so in a file."""
+    is_plain = isinstance(stored, Block) and not stored.packing and stored.order == "C"
+    if not is_plain or stored.dtype != "|u1" or form.limits or form.axes not in ((0, 1), (1, 2, 0)):
+        return None
+    images = stored.mapped()
+    return images[:, None] if images.ndim == 3 else images
 
 
 def _named_parts(

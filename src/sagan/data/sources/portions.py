@@ -14,7 +14,7 @@ from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, Reader, labelled
 from sagan.errors import SaganError
 
-_LISTED = 5
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class NumberedNames(Sequence[str]):
         return f"{prefix}{first + index - int(self._starts[run]):0{width}}"
 
 
-def catalog_of(
+def catalog_of_portions(
     kind: str,
     root: Path,
     portions: Sequence[Portion],
@@ -199,8 +199,8 @@ def _classes(
         )
     unused = sorted(set(range(len(class_names))) - set(numbers.tolist()))
     if unused := [number for number in unused if class_names[number]]:
-        some = ", ".join(class_names[number] for number in unused[:_LISTED])
-        more = ", ..." if len(unused) > _LISTED else ""
+        some = ", ".join(class_names[number] for number in unused[:_MOST_NAMED])
+        more = ", ..." if len(unused) > _MOST_NAMED else ""
         told.append(f"classes without pictures are left out: {some}{more} ({len(unused):,})")
     named = [str(class_names[number]) for number in numbers]
     return labels, tuple(unicodedata.normalize("NFC", name) for name in named)

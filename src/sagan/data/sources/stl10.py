@@ -11,7 +11,7 @@ from sagan.data.catalog import Catalog
 from sagan.data.sources.blocks import Block, BlockReader
 from sagan.data.sources.bundles import Stretch, bundled
 from sagan.data.sources.forms import Form
-from sagan.data.sources.portions import Portion, catalog_of
+from sagan.data.sources.portions import Portion, catalog_of_portions
 from sagan.errors import SaganError
 
 _STL10_FOLDERS = ("stl10_binary",)
@@ -44,7 +44,7 @@ def stl10(path: Path, config: DataConfig) -> Catalog | None:
     ]
     listed = stretches.get("class_names.txt")
     names = [line.strip() for line in listed.lines()] if listed else _STL10_NAMES
-    return catalog_of(
+    return catalog_of_portions(
         "STL-10",
         path,
         portions,

@@ -17,7 +17,7 @@ import numpy as np
 
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, stamp_of
-from sagan.data.sources.portions import Portion, catalog_of
+from sagan.data.sources.portions import Portion, catalog_of_portions
 from sagan.errors import SaganError
 from sagan.system.memory import require_free
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pyarrow import parquet
 
 _PICTURE_COLUMNS = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp", "bytes")
-_LABEL_COLUMNS = ("label", "labels", "class", "target", "fine_label")
+_CLASS_COLUMNS = ("label", "labels", "class", "target", "fine_label")
 _Features = Mapping[str, Mapping[str, Any]]
 
 
@@ -121,7 +121,7 @@ def catalog_of_tables(
     kept = [number for number, portion in enumerate(portions) if portion.count]
     if not kept:
         raise SaganError(f"{root} has no rows; give pictures")
-    return catalog_of(
+    return catalog_of_portions(
         kind,
         root,
         [portions[number] for number in kept],
@@ -198,7 +198,7 @@ def _label_column(
     declared = [
         name for name in schema.names if features.get(name, {}).get("_type") == "ClassLabel"
     ]
-    named = [name for name in _LABEL_COLUMNS if name in (declared or schema.names)]
+    named = [name for name in _CLASS_COLUMNS if name in (declared or schema.names)]
     columns = named or declared
     if len(declared) > 1:
         others = ", ".join(name for name in declared if name != columns[0])
