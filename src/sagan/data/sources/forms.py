@@ -46,9 +46,13 @@ def _levels(picture: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _squared(picture: np.ndarray, side: int) -> np.ndarray:
-    missing = [max(0, side - size) for size in picture.shape[:2]]
-    margins = [(size // 2, size - size // 2) for size in missing]
-    return np.pad(picture, [*margins, *[(0, 0)] * (picture.ndim - 2)]) if any(missing) else picture
+    height, width = picture.shape[:2]
+    top, left = max(0, side - height) // 2, max(0, side - width) // 2
+    if height >= side and width >= side:
+        return picture
+    square = np.zeros((max(height, side), max(width, side), *picture.shape[2:]), picture.dtype)
+    square[top : top + height, left : left + width] = picture
+    return square
 
 
 def form_of(

@@ -106,11 +106,12 @@ def catalog_of_tables(
         SaganError: A file is damaged, or a column is missing.
     """
     first = files[0].opened()
-    schema = _schema(first)
-    features = stated or _features(schema)
     notes: list[str] = []
-    picture = _picture_column(root, schema, features, notes)
-    label = _label_column(root, schema, features, config, notes) if config.conditional else None
+    with _reading_rows(files[0].place):
+        schema = _schema(first)
+        features = stated or _features(schema)
+        picture = _picture_column(root, schema, features, notes)
+        label = _label_column(root, schema, features, config, notes) if config.conditional else None
     portions, ends = [], []
     for file in files:
         with _reading_rows(file.place):
@@ -252,11 +253,11 @@ class TableReader:
         number = bisect_right(self._ends, index)
         row = index - (self._ends[number - 1] if number else 0)
         group = bisect_right(self._group_ends[number], row)
-        if self._group[0] != (number, group):
-            with _reading_rows(self._files[number].place):
-                self._group = (number, group), self._read(number, group)
         first = self._group_ends[number][group - 1] if group else 0
-        value = self._group[1][row - first].as_py()
+        with _reading_rows(self._files[number].place):
+            if self._group[0] != (number, group):
+                self._group = (number, group), self._read(number, group)
+            value = self._group[1][row - first].as_py()
         content = value.get("bytes") if isinstance(value, dict) else value
         return content if isinstance(content, bytes) else b""
 
