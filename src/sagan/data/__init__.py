@@ -2,12 +2,10 @@
 
 import os.path
 
-from sagan.config import PACKED, DataConfig, Part, nearest
+from sagan.config import DataConfig, Part, nearest
 from sagan.data.avatars import load_avatars
 from sagan.data.dataset import Dataset, batch_indices
 from sagan.data.folder import load_folder, stored_resolution
-from sagan.data.idx import is_idx, load_idx
-from sagan.data.packed import load_packed
 from sagan.errors import SaganError
 
 __all__ = ["BUILT_IN", "Dataset", "Part", "batch_indices", "load_dataset", "open_source"]
@@ -63,10 +61,6 @@ def open_source(
             f"there is no folder {source}{nearest(source, BUILT_IN)}; give a folder "
             f"of pictures, a .npz of arrays, or a built-in source: {', '.join(BUILT_IN)}"
         )
-    if is_idx(source):
-        return load_idx(source, resolution, conditional=conditional, split=split)
     if split == "held-out":
         raise SaganError(f"{source} has no held-out split; give a second folder or file")
-    if source.endswith(PACKED):
-        return load_packed(source, resolution, conditional=conditional)
     return load_folder(source, resolution or stored_resolution(source), conditional=conditional)
