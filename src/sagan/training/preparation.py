@@ -48,6 +48,9 @@ class Preparation:
         frequencies = torch.from_numpy(self.dataset.label_frequencies)
         if self.config.train.fake_labels == "uniform":
             return torch.full_like(frequencies, 1 / len(frequencies))
+        if self.config.data.order == "balanced":
+            shown = (frequencies > 0).to(frequencies)
+            return shown / shown.sum()
         return frequencies
 
     def checkpoint(self) -> Checkpoint | None:
