@@ -51,16 +51,22 @@ class Forecast:
         return steps * train.discriminator_steps * train.batch_size / self.images_per_second
 
 
-def forecast(config: Config, folder: str | Path) -> Forecast:
+def forecast(config: Config, folder: str | Path, start_from: str | Path | None = None) -> Forecast:
     """Counts, estimates and measures what a run will take; writes nothing to its folder.
 
     Speed is measured in the first steps of a run that is thrown away, which are without penalties
     on gradients where those are spaced out.
 
+    Args:
+        config: The settings.
+        folder: The run folder.
+        start_from: The model to begin from, if there is one.
+
     Raises:
-        SaganError: The settings, the folder, the pictures or the device do not allow the run.
+        SaganError: The settings, the folder, the model, the pictures or the device do not allow the
+            run.
     """
-    there = prepare(config, folder)
+    there = prepare(config, folder, start_from)
     checkpoint = there.checkpoint()
     need = footprint(config, there.num_classes, bfloat16=there.bfloat16)
     memory = there.memory
@@ -156,7 +162,10 @@ def _speed(there: Preparation) -> float | None:
     warm_up = 3 if train.compile and device.type == "cuda" else 1  # graphs are recorded late
     there = replace(there, config=replace(there.config, train=replace(train, steps=10_000)))
     try:
-        steps = there.steps(new_state(there.config, there.num_classes, device))
+        state = new_state(there.config, there.num_classes, device)
+        if there.origin:
+            there.origin.begin(state, there.dataset.class_names)
+        steps = there.steps(state)
         begin = time.perf_counter()
         done = 0
         for done, _ in enumerate(steps):
