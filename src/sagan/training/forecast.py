@@ -68,6 +68,10 @@ def forecast(config: Config, folder: str | Path, start_from: str | Path | None =
     """
     there = prepare(config, folder, start_from)
     checkpoint = there.checkpoint()
+    if there.origin:  # refuses a model that does not fit
+        state = new_state(config, there.num_classes, there.device)
+        there.origin.begin(state, there.dataset.class_names)
+        del state
     need = footprint(config, there.num_classes, bfloat16=there.bfloat16)
     memory = there.memory
     is_possible = memory is None or need.of(config.train.batch_size) <= memory.available
@@ -162,10 +166,7 @@ def _speed(there: Preparation) -> float | None:
     warm_up = 3 if train.compile and device.type == "cuda" else 1  # graphs are recorded late
     there = replace(there, config=replace(there.config, train=replace(train, steps=10_000)))
     try:
-        state = new_state(there.config, there.num_classes, device)
-        if there.origin:
-            there.origin.begin(state, there.dataset.class_names)
-        steps = there.steps(state)
+        steps = there.steps(new_state(there.config, there.num_classes, device))
         begin = time.perf_counter()
         done = 0
         for done, _ in enumerate(steps):

@@ -105,7 +105,7 @@ def origin_of(run: Run, model: str | Path | None) -> Origin | None:
         _require_same_model(run, recorded, model)
     if checkpoint_files(run.folder):
         return None
-    origin = _read(recorded["model"] if model is None else model)
+    origin = _opened(recorded["model"] if model is None else model)
     if model is None and origin.digest != recorded["sha256"]:
         raise SaganError(
             f"{origin.file}, which {run.folder} begins from, is no longer what it was; give "
@@ -225,11 +225,11 @@ def _require_same_model(run: Run, recorded: dict[str, Any], model: str | Path) -
     way_on = f"leave --from out to continue {run.folder}, or choose another --run"
     if not recorded:
         raise SaganError(f"{run.folder} was not begun from a model; {way_on}")
-    if recorded["model"] != _absolute(model) and recorded["sha256"] != _read(model).digest:
+    if recorded["model"] != _absolute(model) and recorded["sha256"] != _opened(model).digest:
         raise SaganError(f"{run.folder} begins from {recorded['model']}, not {model}; {way_on}")
 
 
-def _read(model: str | Path) -> Origin:
+def _opened(model: str | Path) -> Origin:
     checkpoint, file = _checkpoint(model)
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()

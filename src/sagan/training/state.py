@@ -160,7 +160,8 @@ class TrainingState:
         restore_network(self.generator_ema, parts, "generator_ema")
         for part in ("generator_optimizer", "discriminator_optimizer"):
             optimizer: NetworkAdam = getattr(self, part)
-            optimizer.restore(part_of(parts, part), part)
+            if step or part in parts:  # before the first step there are no moments
+                optimizer.restore(part_of(parts, part), part)
         averages = parts.get("logit_averages", {})
         require_same_tensors(averages, self.logit_averages, "logit_averages")
         for name, tensor in self.logit_averages.items():

@@ -20,8 +20,8 @@ LEAST_SHARE = 0.5
 """Of the weights that must fit: with less the run would train from scratch in silence."""
 POWER_ITERATIONS = 20
 """Of the singular vectors of a weight that is no longer the model's."""
-_VECTORS = ".spectral_norm."
-_NAMES_SHOWN = 5
+_SPECTRAL = ".spectral_norm."
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,8 @@ def take_over(state: TrainingState, class_names: Sequence[str], model: Checkpoin
         model: Any checkpoint.
 
     Raises:
-        SaganError: Less than half of the weights fit, or a weight is not finite; names the first.
+        SaganError: Less than half of the weights fit, a frozen one does not, or one is not finite;
+            names the first.
     """
     matching = _Classes(class_names, model.class_names)
     given = dict(model.parts)
@@ -94,6 +95,12 @@ def take_over(state: TrainingState, class_names: Sequence[str], model: Checkpoin
             f"{next(iter(found.not_taken), 'it has no network')}; leave out settings of generator, "
             "discriminator and data.resolution, which are then the model's"
         )
+    for name, parameter in state.discriminator.named_parameters():
+        if not parameter.requires_grad and name not in taken.get("discriminator", {}):
+            raise SaganError(
+                f"train.freeze_discriminator would keep discriminator.{name} as drawn, since the "
+                "model has none that fits; freeze fewer blocks"
+            )
     for part, tensors in taken.items():
         _load(getattr(state, part), tensors)
     if average:
@@ -133,7 +140,7 @@ def _take(
     expected, taken = network.state_dict(), {}
     tables = set(_class_tables(network))
     for name, wanted in expected.items():
-        if _VECTORS in name:
+        if _SPECTRAL in name:
             continue
         value = _as_used(name, given, expected)
         if value is None or not value.is_floating_point():
@@ -143,9 +150,9 @@ def _take(
         if value.shape == wanted.shape:
             taken[name] = value
     for name, wanted in expected.items():
-        weight = f"{name.partition(_VECTORS)[0]}.weight"
+        weight = f"{name.partition(_SPECTRAL)[0]}.weight"
         is_same = weight in taken and taken[weight] is given.get(weight)
-        if _VECTORS in name and is_same and name in given and given[name].shape == wanted.shape:
+        if _SPECTRAL in name and is_same and name in given and given[name].shape == wanted.shape:
             taken[name] = given[name]
     for name, value in taken.items():
         if not value.isfinite().all():
@@ -170,8 +177,8 @@ def _as_used(
     """The model's tensor of a name; divided by its sigma where the new network will not do so."""
     if name in given:
         layer = name.removesuffix(".weight")
-        is_divided = f"{layer}{_VECTORS}u" in given and name.endswith(".weight")
-        is_kept = not is_divided or f"{layer}{_VECTORS}u" in expected
+        is_divided = f"{layer}{_SPECTRAL}u" in given and name.endswith(".weight")
+        is_kept = not is_divided or f"{layer}{_SPECTRAL}u" in expected
         return given[name] if is_kept else _divided(layer, given)
     table = _divided(name, given)  # class tables may be spectral there and plain here
     return table + 1 if table is not None and name.endswith(".gain") else table
@@ -179,7 +186,7 @@ def _as_used(
 
 def _divided(layer: str, given: Mapping[str, Tensor]) -> Tensor | None:
     """A weight over its sigma; None where it has none."""
-    ends = (".weight", f"{_VECTORS}u", f"{_VECTORS}v")
+    ends = (".weight", f"{_SPECTRAL}u", f"{_SPECTRAL}v")
     weight, u, v = (given.get(layer + end) for end in ends)
     if weight is None or u is None or v is None or weight.ndim < 2:
         return None
@@ -190,7 +197,7 @@ def _divided(layer: str, given: Mapping[str, Tensor]) -> Tensor | None:
 def _load(network: nn.Module, taken: Mapping[str, Tensor]) -> None:
     network.load_state_dict({**network.state_dict(), **taken})
     for name, layer in network.named_modules():
-        is_changed = f"{name}.weight" in taken and f"{name}{_VECTORS}v" not in taken
+        is_changed = f"{name}.weight" in taken and f"{name}{_SPECTRAL}v" not in taken
         if isinstance(layer, SpectralLayer) and layer.spectral_norm is not None and is_changed:
             layer.spectral_norm.advance(layer.weight, POWER_ITERATIONS)
 
@@ -209,12 +216,12 @@ def _summed(
             total += parameter.numel()
             fitting += parameter.numel() if name in taken[part] else 0
         used = {f"{name}.weight" for name in taken[part]} | taken[part].keys()
-        for name in sorted(name for name in tensors.keys() - used if _VECTORS not in name):
+        for name in sorted(name for name in tensors.keys() - used if _SPECTRAL not in name):
             reason = "no place"
             if name in expected:
                 reason = f"{tuple(tensors[name].shape)} there, {tuple(expected[name].shape)} here"
             not_taken.append(f"{part}.{name} ({reason})")
-        fresh += [f"{part}.{n}" for n in expected if n not in taken[part] and _VECTORS not in n]
+        fresh += [f"{part}.{n}" for n in expected if n not in taken[part] and _SPECTRAL not in n]
     pairs = list(zip(classes.names, classes.rows, strict=True))
     return Transfer(
         share=fitting / max(total, 1),
@@ -227,6 +234,6 @@ def _summed(
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _NAMES_SHOWN
-    shown = ", ".join(names[:_NAMES_SHOWN]) or "none"
+    more = len(names) - _MOST_NAMED
+    shown = ", ".join(names[:_MOST_NAMED]) or "none"
     return f"{shown} and {more} more" if more > 0 else shown
