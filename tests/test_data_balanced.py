@@ -10,6 +10,7 @@ from sagan.config import DataConfig
 from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.training.draws import draw_reals
+from sagan.training.preparation import prepare
 
 
 def of_classes(*counts, names=None):
@@ -79,6 +80,17 @@ def test_training_draws_in_the_order_that_the_settings_name(dataset):
     config = replace(config, data=replace(config.data, order="balanced"))
     labels = [draw_reals(few, config, update).labels for update in range(3)]
     assert [batch.bincount().tolist() for batch in labels] == [[4, 4]] * 3
+
+
+def test_the_classes_of_fakes_follow_what_the_discriminator_sees(dataset, tmp_path, picture_folder):
+    labels = np.array([0] * 9 + [2] * 3)
+    few = replace(dataset, labels=labels, class_names=("a", "empty", "c"))
+    config = tiny(fake_labels="data")
+    config = replace(config, data=replace(config.data, source=str(picture_folder)))
+    there = replace(prepare(config, tmp_path / "run"), dataset=few)
+    assert there.label_frequencies.tolist() == [0.75, 0, 0.25]
+    config = replace(config, data=replace(config.data, order="balanced"))
+    assert replace(there, config=config).label_frequencies.tolist() == [0.5, 0, 0.5]
 
 
 def test_there_is_nothing_to_balance_without_labels():

@@ -13,6 +13,7 @@ from typing import Any
 from sagan.config import Config, DataConfig, load_toml
 from sagan.config.presets import named_settings
 from sagan.errors import SaganError
+from sagan.interop.conversion import UNKNOWN_SOURCE
 from sagan.runs.checkpoint import Checkpoint, DamagedError
 from sagan.runs.run import Run, checkpoint_files, load_checkpoint
 from sagan.sampling.generator import averaged_part
@@ -21,8 +22,6 @@ from sagan.training.state import TrainingState
 from sagan.training.transfer import Transfer, take_over
 
 RECORD = "from.json"
-UNKNOWN = "unknown"
-"""The source of a converted model."""
 _OF_THE_NETWORKS = ("labels", "resolution", "width", "channels")
 _OF_TRAINING = ("horizontal_flip", "augment")
 
@@ -200,7 +199,7 @@ def starting_settings(
     """
     rest = chosen or model
     data = rest.data
-    if source is None and data.source == UNKNOWN:
+    if source is None and data.source == UNKNOWN_SOURCE:
         raise SaganError(
             "the model does not say which pictures it learned from; give yours with --data.source"
         )
