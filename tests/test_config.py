@@ -109,6 +109,11 @@ def test_bad_files(tmp_path, content, word):
         ({"loss": {"name": "wasserstein"}}, []),
         ({"train": {"reuse_fakes": True, "accumulate": 2}}, ["saves less memory"]),
         (
+            {"data": {"order": "balanced"}, "train": {"fake_labels": "data"}},
+            ["equally often too"],
+        ),
+        ({"data": {"order": "balanced"}}, []),
+        (
             {"loss": {"name": "wasserstein"}, "discriminator": {"spectral_norm": "none"}},
             ["bound on the discriminator's slope"],
         ),

@@ -15,6 +15,7 @@ from cyclopts import UNSET, App, ArgumentCollection, CycloptsError
 from cyclopts.argument import update_argument_collection
 
 from sagan import config as settings
+from sagan.config import Config
 from sagan.config.presets import PRESETS, named_settings
 from sagan.errors import SaganError, printable
 from sagan.system.threads import sleep_while_waiting
@@ -48,7 +49,10 @@ def _named_pictures(chosen: str | None) -> str | None:
         return None
     path = Path(chosen).expanduser()
     if (path / "config.toml").exists():
-        raise SaganError(f"{chosen} is a run folder; continue it with --run {chosen}")
+        raise SaganError(
+            f"{chosen} is a run folder; continue it with --run {chosen}, or begin another "
+            f"run with its weights: --from {chosen} --run NEW"
+        )
     return (
         chosen if path.is_dir() or (path.is_file() and chosen.endswith(settings.PACKED)) else None
     )
@@ -66,6 +70,21 @@ def _note_pictures(name: str, source: str, given: Mapping[str, Sequence[str]]) -
     print(f"note: {name} is for {pictures}; this is for {source}", file=sys.stderr)
 
 
+def _settings_below_flags(chosen: str | None, given: Mapping[str, Sequence[str]]) -> Config:
+    """The settings that a preset, a file, the run or the model to begin from brings along."""
+    pictures = _named_pictures(chosen)
+    run, model = (next(iter(given.get(flag, ())), None) for flag in ("--run", "--from"))
+    if run is not None and model is not None:
+        from sagan.training.origin import run_settings
+
+        source = pictures or next(iter(given["--data.source"]), None)
+        return run_settings(None if pictures else chosen, run, source=source, start_from=model)
+    if chosen is None and run is not None and Path(run, "config.toml").exists():
+        return settings.load_toml(Path(run, "config.toml"))
+    base = named_settings(DEFAULT_PRESET if pictures else chosen or DEFAULT_PRESET)
+    return replace(base, data=replace(base.data, source=pictures)) if pictures else base
+
+
 def _read_settings(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Judges numbers where they enter, and puts the preset or file below the flags."""
     for argument in arguments:
@@ -76,17 +95,9 @@ def _read_settings(app: App, commands: tuple[str, ...], arguments: ArgumentColle
         return
     given = {argument.name: [token.value for token in argument.tokens] for argument in arguments}
     chosen = next(iter(given["PRESET"]), None)
-    begun = Path(given["--run"][0], "config.toml") if given["--run"] else None
-    pictures = _named_pictures(chosen)
-    if chosen is None and begun is not None and begun.exists():
-        base = settings.load_toml(begun)
-    elif pictures:
-        base = named_settings(DEFAULT_PRESET)
-        base = replace(base, data=replace(base.data, source=pictures))
-    else:
-        base = named_settings(chosen or DEFAULT_PRESET)
-    if pictures and given["--data.source"]:
+    if given["--data.source"] and _named_pictures(chosen):
         raise SaganError(f"{chosen} and --data.source both name pictures; leave one out")
+    base = _settings_below_flags(chosen, given)
     if chosen in PRESETS:
         _note_pictures(chosen, base.data.source, given)
     # What cyclopts' own config sources do, which would take the section "train" for the command.

@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
+from cyclopts import Parameter
+
 from sagan import config as settings
 from sagan.cli.parsing import FLAGS, SWITCH, parse_seeds, require_range
 from sagan.cli.program import app
@@ -16,6 +18,7 @@ def train(
     /,
     *,
     run: Path,
+    start_from: Annotated[Path | None, Parameter(name="--from")] = None,
     print_config: Annotated[bool, SWITCH] = False,
     dry_run: Annotated[bool, SWITCH] = False,
     config: Annotated[Config, FLAGS] = Config(),
@@ -29,6 +32,10 @@ def train(
         run folder, or of avatars32 for a new one.
     run
         The run folder: settings, log, samples and checkpoints.
+    start_from
+        A model whose weights a new run begins with, as far as they fit: a run folder, a checkpoint,
+        or an exported or converted file. The networks and the size of the pictures are then the
+        model's; the other settings too, unless a preset is given; flags go on top.
     print_config
         Print the resulting settings as TOML and stop.
     dry_run
@@ -41,11 +48,11 @@ def train(
     if dry_run:
         from sagan.training import forecast
 
-        print(forecast.table(forecast.forecast(config, run)), end="")
+        print(forecast.table(forecast.forecast(config, run, start_from)), end="")
         return
     from sagan.training.run import open_run
 
-    driver = open_run(config, run)
+    driver = open_run(config, run, start_from)
     if driver.state.step:
         print(f"continuing {run} at step {driver.state.step}", file=sys.stderr)
     outcome = driver.train()

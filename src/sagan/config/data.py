@@ -95,6 +95,8 @@ class DataConfig:
         is_frame = self.frame in ("first", "all") or self.frame.isdecimal()
         check("frame", is_frame, "first, all, or a number from 0")
         check("broken", 0 <= self.broken <= 1, "between 0 and 1")
+        balances = self.order == "balanced"
+        check("order", self.conditional or not balances, "shuffled where data.labels is none")
         check("held_out", 0 <= self.held_out < 1, "at least 0 and below 1")
         check("held_out_seed", self.held_out_seed >= 0, "at least 0")
         check("generated_images", self.generated_images >= 1, "at least 1")

@@ -126,7 +126,11 @@ class TrainConfig:
     """When the generator's spectral norm takes a power iteration: before each pass (pass, as in the
     released code) or once per step (step: faster)."""
     fake_labels: FakeLabels = "uniform"
-    """Classes of generated pictures: all equally often (uniform), or as often as in the data."""
+    """Classes of generated pictures: all equally often (uniform), or as often as those of the real
+    pictures that the discriminator sees (data)."""
+    freeze_discriminator: int = 0
+    """How many blocks of the discriminator, from the picture on, keep their weights, with the
+    attention after them (FreezeD); for a small set that begins from a model (--from)."""
     ema_decay: float = 0.999
     """Decay of the moving average of the generator's weights, which draws all pictures; 0: none."""
     ema_start: int = 0
@@ -162,6 +166,7 @@ class TrainConfig:
             pictures % self.accumulate == 0 and pictures >= 2 * self.accumulate,
             f"a divisor of train.batch_size {pictures} that leaves two pictures a portion",
         )
+        check("freeze_discriminator", self.freeze_discriminator >= 0, "at least 0")
         check("ema_decay", 0 <= self.ema_decay < 1, "at least 0 and below 1")
         check("ema_start", self.ema_start >= 0, "at least 0")
         check("seed", self.seed >= 0, "at least 0")

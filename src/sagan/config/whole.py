@@ -32,6 +32,12 @@ class Config:
             )
             plan(network, self.data.resolution)
         check = checking("train", self.train)
+        blocks = len(plan(self.discriminator, self.data.resolution))
+        check(
+            "freeze_discriminator",
+            self.train.freeze_discriminator <= blocks,
+            f"at most {blocks}, the blocks of the discriminator",
+        )
         check(
             "compile",
             not (self.train.compile and self.loss.penalizes_gradients),
@@ -61,6 +67,11 @@ class Config:
             found.append(
                 "train.reuse_fakes keeps the fakes of all portions until the generator's update, "
                 "so that train.accumulate saves less memory"
+            )
+        if self.data.order == "balanced" and self.train.fake_labels == "data":
+            found.append(
+                "data.order balanced shows every class equally often, so that train.fake_labels "
+                "data draws them equally often too"
             )
         if loss.name == "wasserstein" and not (
             loss.penalizes_gradients or discriminator.spectral_norm == "all"

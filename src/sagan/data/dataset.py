@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -46,6 +46,69 @@ class Dataset:
         """Share of each class: float64 (num_classes,), sums to 1; (1,) when unconditional."""
         counts = np.bincount(self.labels, minlength=max(1, len(self.class_names)))
         return counts / len(self)
+
+    @cached_property
+    def _decks(self) -> list["_Deck"]:
+        """The pictures of every class that has some."""
+        by_class = np.argsort(self.labels, kind="stable")
+        labels, first = np.unique(self.labels[by_class], return_index=True)
+        return [
+            _Deck(int(label), pictures)
+            for label, pictures in zip(labels, np.split(by_class, first[1:]), strict=True)
+        ]
+
+    def balanced_indices(self, batch_size: int, step: int, seed: int) -> np.ndarray:
+        """Picks the pictures of one training step so that every class comes as often as the others.
+
+        The classes that have pictures come in one fresh permutation after another, and so do the
+        pictures within a class: each once before any comes again. Like :func:`batch_indices` it is
+        a function of its arguments alone.
+
+        Args:
+            batch_size: Pictures in a batch.
+            step: Number of the batch, from 0.
+            seed: Chooses the order; at least 0.
+
+        Returns:
+            int64 (batch_size,), values in [0, len(self)).
+        """
+        first, count = step * batch_size, len(self._decks)
+        places = range(first, first + batch_size)
+        rounds = range(first // count, (first + batch_size - 1) // count + 1)
+        order = {number: _class_order(count, seed, number) for number in rounds}
+        return np.array(
+            [
+                self._decks[order[place // count][place % count]].picture(place // count, seed)
+                for place in places
+            ]
+        )
+
+
+class _Deck:
+    """The pictures of a class, shuffled anew for each of its epochs.
+
+    Args:
+        label: Of the class.
+        pictures: Their numbers in the dataset.
+    """
+
+    def __init__(self, label: int, pictures: np.ndarray) -> None:
+        self._label = label
+        self._pictures = pictures
+        self._newest: tuple[tuple[int, int], np.ndarray] | None = None
+
+    def picture(self, number: int, seed: int) -> int:
+        """The number in the dataset of the picture that comes at a place of the class's order."""
+        epoch, place = divmod(number, len(self._pictures))
+        newest = self._newest
+        if newest is None or newest[0] != (epoch, seed):
+            random = np.random.default_rng([seed, epoch, 2, self._label])
+            newest = self._newest = (epoch, seed), random.permutation(self._pictures)
+        return int(newest[1][place])
+
+
+def _class_order(count: int, seed: int, number: int) -> np.ndarray:
+    return np.random.default_rng([seed, number, 1]).permutation(count)
 
 
 def dataset_of(

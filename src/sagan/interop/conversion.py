@@ -11,6 +11,8 @@ from sagan.interop.recognition import final_resolution, recognise
 from sagan.runs.checkpoint import Checkpoint
 
 DEFAULTS = Choices()
+UNKNOWN_SOURCE = "unknown"
+"""Stands for the pictures that a converted model has learned from."""
 
 
 def convert_files(
@@ -79,7 +81,7 @@ def _config(parts: dict[str, ConvertedNetwork], resolution: int, num_classes: in
             discriminator = network.config
     return Config(
         data=DataConfig(
-            source="unknown",
+            source=UNKNOWN_SOURCE,
             resolution=resolution,
             labels="found" if num_classes else "none",
             channels=3,

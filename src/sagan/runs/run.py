@@ -40,9 +40,8 @@ class Run:
     def __init__(self, folder: str | Path, config: Config) -> None:
         self.folder = Path(folder)
         self.config = config
-        settings_path = self.folder / "config.toml"
-        if settings_path.exists():
-            self.require_same(settings.load_toml(settings_path))
+        if self.is_begun:
+            self.require_same(settings.load_toml(self.settings_path))
         elif self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise SaganError(f"{folder} is no run folder and not empty; choose another --run")
 
@@ -62,8 +61,15 @@ class Run:
         if different := settings.differences(begun, self.config):
             raise SaganError(
                 f"{self.folder} was begun with other settings: {', '.join(different)}; "
-                "choose another --run or the settings it was begun with"
+                f"choose {self.another} or the settings it was begun with"
             )
+
+    @property
+    def another(self) -> str:
+        """In words: another run, and how to begin it with what this one has learned so far."""
+        if not checkpoint_files(self.folder):
+            return "another --run"
+        return f"another --run (--from {self.folder} begins it with these weights)"
 
     def begin(self) -> None:
         """Makes the folder and writes the settings.
@@ -72,7 +78,17 @@ class Run:
             SaganError: It cannot be written.
         """
         with writing(f"to the run folder {self.folder}", "choose another --run or free space"):
-            write_text(self.folder / "config.toml", settings.to_toml(self.config))
+            write_text(self.settings_path, settings.to_toml(self.config))
+
+    @property
+    def settings_path(self) -> Path:
+        """Where the settings are."""
+        return self.folder / "config.toml"
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there are settings, which are written first."""
+        return self.settings_path.exists()
 
     @property
     def log_path(self) -> Path:

@@ -78,12 +78,15 @@ def draw_reals(dataset: Dataset, config: Config, update: int, *, pinned: bool = 
 
     Args:
         dataset: To draw from.
-        config: Batch size, seed, mirroring.
+        config: Batch size, seed, order, mirroring.
         update: Its number, from 0.
         pinned: Put them where a GPU can fetch them by itself.
     """
     train = config.train
-    indices = batch_indices(len(dataset), train.batch_size, update, train.seed)
+    if config.data.order == "balanced":
+        indices = dataset.balanced_indices(train.batch_size, update, train.seed)
+    else:
+        indices = batch_indices(len(dataset), train.batch_size, update, train.seed)
     flipped = None
     if config.data.horizontal_flip:
         random = generator_at(train.seed, update, Purpose.FLIP)

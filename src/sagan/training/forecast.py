@@ -51,17 +51,27 @@ class Forecast:
         return steps * train.discriminator_steps * train.batch_size / self.images_per_second
 
 
-def forecast(config: Config, folder: str | Path) -> Forecast:
+def forecast(config: Config, folder: str | Path, start_from: str | Path | None = None) -> Forecast:
     """Counts, estimates and measures what a run will take; writes nothing to its folder.
 
     Speed is measured in the first steps of a run that is thrown away, which are without penalties
     on gradients where those are spaced out.
 
+    Args:
+        config: The settings.
+        folder: The run folder.
+        start_from: The model to begin from, if there is one.
+
     Raises:
-        SaganError: The settings, the folder, the pictures or the device do not allow the run.
+        SaganError: The settings, the folder, the model, the pictures or the device do not allow the
+            run.
     """
-    there = prepare(config, folder)
+    there = prepare(config, folder, start_from)
     checkpoint = there.checkpoint()
+    if there.origin:  # refuses a model that does not fit
+        state = new_state(config, there.num_classes, there.device)
+        there.origin.begin(state, there.dataset.class_names)
+        del state
     need = footprint(config, there.num_classes, bfloat16=there.bfloat16)
     memory = there.memory
     is_possible = memory is None or need.of(config.train.batch_size) <= memory.available

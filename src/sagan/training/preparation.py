@@ -21,6 +21,7 @@ from sagan.system.device import (
 )
 from sagan.system.memory import Memory, memory_of
 from sagan.training.loop import train_steps
+from sagan.training.origin import Origin, origin_of
 from sagan.training.state import TrainingState
 
 
@@ -36,6 +37,8 @@ class Preparation:
     """Whether forward passes compute in bfloat16."""
     memory: Memory | None
     """None where the device does not say."""
+    origin: Origin | None = None
+    """The model whose weights the run begins with; None if it draws its own, or goes on."""
 
     @property
     def num_classes(self) -> int:
@@ -48,6 +51,9 @@ class Preparation:
         frequencies = torch.from_numpy(self.dataset.label_frequencies)
         if self.config.train.fake_labels == "uniform":
             return torch.full_like(frequencies, 1 / len(frequencies))
+        if self.config.data.order == "balanced":
+            shown = (frequencies > 0).to(frequencies)
+            return shown / shown.sum()
         return frequencies
 
     def checkpoint(self) -> Checkpoint | None:
@@ -63,7 +69,7 @@ class Preparation:
         if checkpoint.dataset_fingerprint != self.dataset.fingerprint:
             raise SaganError(
                 f"{path} was trained on other pictures than {self.config.data.source} now holds; "
-                "restore them or choose another --run"
+                f"restore them or choose {self.run.another}"
             )
         return checkpoint
 
@@ -79,13 +85,20 @@ class Preparation:
         )
 
 
-def prepare(config: Config, folder: str | Path) -> Preparation:
+def prepare(
+    config: Config, folder: str | Path, start_from: str | Path | None = None
+) -> Preparation:
     """Opens what a run needs; changes nothing in its folder.
 
     Pictures of a folder are packed into the cache, and from now on the process keeps freed memory.
 
+    Args:
+        config: The settings.
+        folder: The run folder.
+        start_from: The model to begin from, as for :func:`origin_of`.
+
     Raises:
-        SaganError: The data, the folder or the device do not allow the run.
+        SaganError: The data, the folder, the model or the device do not allow the run.
     """
     device = pick_device(config.train.device)
     keep_freed_memory()
@@ -93,6 +106,7 @@ def prepare(config: Config, folder: str | Path) -> Preparation:
         require_compiler(device)
     bfloat16 = computes_in_bfloat16(config.train.precision, device)
     run = Run(folder, config)
+    origin = origin_of(run, start_from)
     dataset = load_dataset(config.data)
     # Refuses a batch larger than the data.
     batch_indices(len(dataset), config.train.batch_size, 0, config.train.seed)
@@ -103,4 +117,5 @@ def prepare(config: Config, folder: str | Path) -> Preparation:
         device=device,
         bfloat16=bfloat16,
         memory=memory_of(device),
+        origin=origin,
     )

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from sagan import images
 from sagan.config import Config
-from sagan.config.presets import named_settings
 from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.runs.checkpoint import Checkpoint
@@ -23,6 +22,7 @@ from sagan.system.memory import is_out_of_memory, readable
 from sagan.system.progress import duration
 from sagan.system.signals import interruption
 from sagan.training.footprint import footprint, require_memory
+from sagan.training.origin import Beginning, recorded_origin, run_settings
 from sagan.training.preparation import prepare
 from sagan.training.state import TrainingState, new_state, refresh_average
 from sagan.training.watch import DivergedError, EvaluationSchedule, PendingTerms, Progress
@@ -46,14 +46,24 @@ Evaluate = Callable[[TrainedGenerator, Dataset], dict[str, float]]
 """(averaged generator, real pictures) -> numbers by name."""
 
 
-def train(config: Config | str | Path, folder: str | Path, *, source: str | None = None) -> Outcome:
+def train(
+    config: Config | str | Path | None,
+    folder: str | Path,
+    *,
+    source: str | None = None,
+    start_from: str | Path | None = None,
+) -> Outcome:
     """Trains a model in a run folder; the same call again continues exactly where it stopped.
 
     Args:
-        config: The settings, the name of a preset, or the path of a ``.toml`` file.
+        config: The settings, the name of a preset, or the path of a ``.toml`` file; None for those
+            of the run, or of the model to start from.
         folder: The run folder: settings, log, samples and checkpoints.
         source: The pictures to learn from instead of those that the settings name, as for
             :func:`sagan.open_dataset`.
+        start_from: A model, as for :func:`sagan.load_generator`, whose weights a new run begins
+            with. Unless ``config`` are settings, the networks and the size of the pictures are the
+            model's.
 
     Raises:
         SaganError: As for :class:`Driver` and :meth:`Driver.train`.
@@ -63,13 +73,11 @@ def train(config: Config | str | Path, folder: str | Path, *, source: str | None
         >>> outcome = sagan.train("avatars32", "runs/mine", source="path/to/pictures")
         >>> sagan.load_generator("runs/mine").sample(seeds=range(16), labels="cat")
     """
-    settings = named_settings(config)
-    if source is not None:
-        settings = replace(settings, data=replace(settings.data, source=source))
-    return open_run(settings, folder).train()
+    settings = run_settings(config, folder, source=source, start_from=start_from)
+    return open_run(settings, folder, start_from).train()
 
 
-def open_run(config: Config, folder: str | Path) -> Driver:
+def open_run(config: Config, folder: str | Path, start_from: str | Path | None = None) -> Driver:
     """Opens a run with the evaluations that its settings ask for.
 
     Raises:
@@ -80,7 +88,7 @@ def open_run(config: Config, folder: str | Path) -> Driver:
         from sagan.evaluation.periodic import periodic_evaluation
 
         evaluate = periodic_evaluation(config.evaluation, config.train.device)
-    return Driver(config, folder, evaluate)
+    return Driver(config, folder, evaluate, start_from)
 
 
 class Driver:
@@ -92,25 +100,37 @@ class Driver:
         config: The settings.
         folder: The run folder.
         evaluate: Called every ``evaluation.interval`` steps; whatever it raises, training goes on.
+        start_from: The model whose weights a new run begins with.
+
+    Attributes:
+        beginning: What was taken of that model; None where nothing was.
 
     Raises:
-        SaganError: The data, the folder, its checkpoints or the device do not allow the run, or no
-            batch of this size can fit into the memory there is.
+        SaganError: The data, the folder, the model, the checkpoints or the device do not allow the
+            run, or no batch of this size can fit into the memory there is.
     """
 
     def __init__(
-        self, config: Config, folder: str | Path, evaluate: Evaluate | None = None
+        self,
+        config: Config,
+        folder: str | Path,
+        evaluate: Evaluate | None = None,
+        start_from: str | Path | None = None,
     ) -> None:
         self.config = config
         self.schedule = EvaluationSchedule(config.evaluation, config.train.steps)
         self.evaluate = evaluate
-        self.preparation = prepare(config, folder)
+        self.preparation = prepare(config, folder, start_from)
         self.run = self.preparation.run
         self.dataset = self.preparation.dataset
         self.state = self._new_state()
         self._require_memory()
         if checkpoint := self.preparation.checkpoint():
             self.state.restore(checkpoint.parts, checkpoint.step)
+        self.beginning: Beginning | None = None
+        if origin := self.preparation.origin:
+            self.beginning = origin.begin(self.state, self.dataset.class_names)
+            self.preparation = replace(self.preparation, origin=None)  # whose tensors are many
         if self.state.step > config.train.steps:
             raise SaganError(
                 f"{folder} is already at step {self.state.step}; "
@@ -121,13 +141,23 @@ class Driver:
         """Makes or reopens the run folder, and prints remarks.
 
         What a former run wrote after the step to go on from is dropped from the log, and its
-        damaged checkpoints are set aside.
+        damaged checkpoints are set aside. A run that begins from a model has a checkpoint of step 0
+        and needs the model no more.
         """
         for remark in self.config.remarks():
             sys.stderr.write(f"note: {remark}\n")
+        if self.beginning is not None:
+            self.beginning.record(self.run)
+            sys.stderr.writelines(f"{line}\n" for line in self.beginning.lines())
+        elif self.config.train.freeze_discriminator and not recorded_origin(self.run.folder):
+            sys.stderr.write(
+                "note: train.freeze_discriminator is for runs that begin --from MODEL\n"
+            )
         self.run.begin()
         self.run.set_aside_after(self.state.step)
         self.run.rewind_log(self.state.step)
+        if self.beginning is not None:
+            save_checkpoint(self._checkpoint(), self.run.checkpoint_path(0))
 
     def _new_state(self) -> TrainingState:
         try:
@@ -214,7 +244,7 @@ class Driver:
         except DivergedError as error:
             raise SaganError(
                 f"{error}, so the run stopped before the update; {self._last_good()}; "
-                "lower the learning rates to get past it"
+                f"{self._lower_rates}"
             ) from error
 
     @contextmanager
@@ -229,11 +259,11 @@ class Driver:
     def _out_of_memory(self) -> str:
         batch, there = self.config.train.batch_size, self.preparation
         need = footprint(self.config, there.num_classes, bfloat16=there.bfloat16)
-        free, remedy = "", "begin another --run with a smaller --train.batch-size"
+        free, remedy = "", f"begin {self.run.another} with a smaller --train.batch-size"
         if there.memory is not None:
             free = f" and {readable(there.memory.available)} were free at the start"
             if not need.fits(batch, there.memory.available):
-                remedy = f"begin another --run: {need.remedy(there.memory.available)}"
+                remedy = f"begin {self.run.another}: {need.remedy(there.memory.available)}"
         return (
             f"step {self.state.step + 1}: memory ran out with batches of {batch}, whose estimated "
             f"need is {readable(need.of(batch))}{free}; {self._last_good()}; "
@@ -243,6 +273,10 @@ class Driver:
     def _last_good(self) -> str:
         files = checkpoint_files(self.run.folder)
         return f"the last good checkpoint is {files[-1]}" if files else "there is no checkpoint yet"
+
+    @property
+    def _lower_rates(self) -> str:
+        return f"to get past it, lower the learning rates in {self.run.another}"
 
     def _gammas(self) -> dict[str, float]:
         """The scale gamma of every attention layer."""
@@ -300,7 +334,7 @@ class Driver:
                 if not tensor.isfinite().all():
                     raise SaganError(
                         f"step {self.state.step}: {part}.{name} is no longer finite; "
-                        f"{self._last_good()}; lower the learning rates to get past it"
+                        f"{self._last_good()}; {self._lower_rates}"
                     )
         return Checkpoint(
             config=self.config,

@@ -1,7 +1,8 @@
 """Everything that a step reads and changes, as named tensors: networks, optimisers, average."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TypeVar
 
 import torch
@@ -11,6 +12,7 @@ from sagan.config import Config, OptimizerConfig, least_weights
 from sagan.losses.regularization import new_logit_averages
 from sagan.nn import spectral
 from sagan.nn.averaging import measure_batch_statistics
+from sagan.nn.dcgan import DCGANDiscriminator
 from sagan.nn.residual import AnyDiscriminator, AnyGenerator, make_discriminator, make_generator
 from sagan.runs.checkpoint import Parts, part_of, require_same_tensors, restore_network
 from sagan.system.memory import require_free
@@ -35,7 +37,8 @@ class NetworkAdam:
     Apple's GPUs ignores ``diverged``: there the run stops as well, but after some useless steps.
 
     Args:
-        network: The parameters; they must stay where they are.
+        network: Its parameters, but for frozen ones, which need no gradient; they must stay where
+            they are.
         learning_rate: To begin with.
         config: The decays and eps.
         diverged: Holds 1 as soon as no weight may change any more, else 0; read on the device.
@@ -47,7 +50,7 @@ class NetworkAdam:
     def __init__(
         self, network: nn.Module, learning_rate: float, config: OptimizerConfig, diverged: Tensor
     ) -> None:
-        self._named = dict(network.named_parameters())
+        self._named = {n: p for n, p in network.named_parameters() if p.requires_grad}
         self._orders = {name: spectral.memory_order(p) for name, p in self._named.items()}
         self._views = {
             name: nn.Parameter(p.detach().permute(self._orders[name]))
@@ -157,7 +160,8 @@ class TrainingState:
         restore_network(self.generator_ema, parts, "generator_ema")
         for part in ("generator_optimizer", "discriminator_optimizer"):
             optimizer: NetworkAdam = getattr(self, part)
-            optimizer.restore(part_of(parts, part), part)
+            if step or part in parts:  # before the first step there are no moments
+                optimizer.restore(part_of(parts, part), part)
         averages = parts.get("logit_averages", {})
         require_same_tensors(averages, self.logit_averages, "logit_averages")
         for name, tensor in self.logit_averages.items():
@@ -184,6 +188,8 @@ def new_state(config: Config, num_classes: int, device: torch.device) -> Trainin
         generator_ema = _moved(make_generator(config.generator, **size), device)
     generator_ema.load_state_dict(generator.state_dict())
     generator_ema.requires_grad_(False).eval()
+    for part in first_parts(discriminator, config.train.freeze_discriminator):
+        part.requires_grad_(False)
     diverged = torch.zeros((), device=device)
     rates = config.optimizer
     return TrainingState(
@@ -195,6 +201,19 @@ def new_state(config: Config, num_classes: int, device: torch.device) -> Trainin
         diverged=diverged,
         logit_averages=new_logit_averages(config.loss, device),
     )
+
+
+def first_parts(discriminator: AnyDiscriminator, count: int) -> Iterator[nn.Module]:
+    """The first blocks (or layers) of a discriminator, each with the attention after it.
+
+    Source of their use: Mo et al. 2020, "Freeze the Discriminator".
+    """
+    dcgan = isinstance(discriminator, DCGANDiscriminator)
+    blocks = discriminator.layers if dcgan else discriminator.blocks
+    for block, place in islice(zip(blocks, discriminator.attention.places, strict=True), count):
+        yield block
+        if place is not None:
+            yield discriminator.attention[place.name]
 
 
 def _moved(network: _Network, device: torch.device) -> _Network:

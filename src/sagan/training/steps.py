@@ -104,6 +104,7 @@ class TrainingStep:
         """
         discriminator, totals = self.state.discriminator, Terms()
         pairs = repeat(None) if reals is None else reals
+        learning = [p for p in discriminator.parameters() if p.requires_grad]
         discriminator.requires_grad_(False)  # before its kernels are kept, which take that over
         try:
             with spectral.kept_kernels(discriminator):
@@ -116,7 +117,8 @@ class TrainingStep:
                     term = generator_term(self.config.loss, real_logits, fake_logits)
                     self._add_gradients(totals, {"generator": term})
         finally:
-            discriminator.requires_grad_(True)
+            for parameter in learning:
+                parameter.requires_grad_(True)
         return totals
 
     def draw_fakes(self, draws: Draws) -> list[Labelled]:
