@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, labelled
 from sagan.data.sources.judging import Files, judged, no_picture, no_pictures_in
-from sagan.data.sources.layout import WORDNET, Layout, homes_of, layout_of
+from sagan.data.sources.layout import WORDNET, FolderLayout, folders_above, homes_of, layout_of
 from sagan.data.sources.listed import Listed, read_lists
 from sagan.data.sources.tables import MOST_BYTES, require_within_bounds
 from sagan.errors import SaganError
@@ -31,9 +31,7 @@ class _Placed:
     reasons: dict[int, str]  # of positions among the pictures that are passed over
 
 
-def catalog_of(
-    files: Files, config: DataConfig, beside: Mapping[int, str] | None = None
-) -> Catalog:
+def catalog_of(files: Files, config: DataConfig, beside: Listed | None = None) -> Catalog:
     """Makes a catalog of the pictures among files.
 
     Their parts and classes come from the folders around them, see
@@ -46,7 +44,7 @@ def catalog_of(
     Args:
         files: All that is there.
         config: ``split``, ``labels`` and ``label`` are used.
-        beside: Classes that are known already, by the numbers of the files.
+        beside: Classes that are known already.
 
     Raises:
         SaganError: There are no pictures, folders and loose pictures stand side by side, or a list
@@ -57,10 +55,7 @@ def catalog_of(
         raise no_pictures_in(files, others)
     homes, home_of = homes_of(files.names[number] for number in pictures)
     layout = layout_of(homes, _name_of(files))
-    if beside is None:
-        found = read_lists(files, pictures, others, layout.outer, config)
-    else:
-        found = Listed(class_of=dict(beside), lists=["the files beside the pictures"])
+    found = beside or read_lists(files, pictures, others, layout.outer, config)
     placed = _placed(pictures, homes, home_of, layout, found)
     wanted = _wanted(placed.parts, config.split)
     notes = [*found.notes]
@@ -72,7 +67,7 @@ def catalog_of(
     if layout.outer[1:] and not placed.parts:
         notes.append(f"the pictures are in {layout.outer[-1]}")
     order = found.order or _named_by_wordnet(placed, files, others, notes)
-    unread = [(files.names[n], no_picture(files.names[n])) for n in others if n not in found.used]
+    unread = _no_pictures((files.names[n] for n in others if n not in found.used), homes)
     return _catalog(files, placed, order, found, [*files.passed_over, *unread], notes)
 
 
@@ -82,11 +77,27 @@ def _name_of(files: Files) -> str:
     return name if files.root.is_dir() else name.split(".")[0]
 
 
+def _no_pictures(names: Iterable[str], homes: Iterable[str]) -> list[tuple[str, str]]:
+    """Files that are no pictures; folders with a thousand of them and no picture in one line."""
+    around = {above for home in homes for above in folders_above(home)}
+    by_folder: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        above = folders_above(name.rpartition("/")[0])
+        by_folder[next((place for place in above if place not in around), "")].append(name)
+    passed_over = []
+    for folder, within in by_folder.items():
+        if folder and len(within) > 1000:
+            passed_over.append((folder, f"a folder of {len(within):,} files and no picture"))
+        else:
+            passed_over += [(name, no_picture(name)) for name in within]
+    return passed_over
+
+
 def _placed(
     pictures: list[int],
     homes: Sequence[str],
     home_of: np.ndarray,
-    layout: Layout,
+    layout: FolderLayout,
     found: Listed,
 ) -> _Placed:
     part = np.array([layout.part_of[home] for home in homes], np.int64)[home_of]
@@ -97,7 +108,9 @@ def _placed(
     if not parts and found.part_of:
         named = set(found.part_of.values())
         parts = tuple(name for name in ("train", "val", "test") if name in named)
-        part = np.array([parts.index(found.part_of[n]) if n in found.part_of else -1 for n in pictures])
+        part = np.array(
+            [parts.index(found.part_of[n]) if n in found.part_of else -1 for n in pictures]
+        )
     if parts:
         where = f"outside the parts {', '.join(parts)}"
         reasons = dict.fromkeys(np.flatnonzero(part < 0).tolist(), where)
@@ -112,7 +125,7 @@ def _wanted(parts: tuple[str, ...], split: str) -> set[int]:
 
 
 def _choose_classes(
-    placed: _Placed, files: Files, layout: Layout, found: Listed, wanted: set[int]
+    placed: _Placed, files: Files, layout: FolderLayout, found: Listed, wanted: set[int]
 ) -> list[str]:
     """Sets the classes of every part by its list or its folders."""
     notes = []
@@ -132,12 +145,14 @@ def _choose_classes(
             for i in within:
                 placed.classes[i] = listed[i]
                 if listed[i] is None:
-                    placed.reasons[i] = f"not in {lists}"
+                    placed.reasons[i] = f"without a label in {lists}"
             if has_folders:
                 notes.append(f"classes are those of {lists}, not the folders")
         else:
             if share:
-                notes.append(f"{lists} names {share:.1%} of the pictures, so that the folders count")
+                notes.append(
+                    f"{lists} names {share:.1%} of the pictures, so that the folders count"
+                )
             if part in wanted and part in layout.mixed:
                 raise _mixed(files, placed.pictures, *layout.mixed[part])
     if not used:
@@ -222,13 +237,15 @@ def _catalog(
             f"{reason}; mend the list, or set --data.labels none"
         )
     labels, split_of = np.zeros(size, np.int64), np.zeros(size, np.int64)
-    labels[numbers], class_names = _labels(placed, kept, order)
+    labels[numbers], class_names = _labels_of(placed, kept, order)
     split_of[numbers] = placed.part[kept]
     kind = files.what
     if class_names:
-        kind += f" with classes from {', '.join(dict.fromkeys(found.lists))}" if found.lists and (
-            found.class_of
-        ) else " with one folder per class"
+        kind += (
+            f" with classes from {', '.join(dict.fromkeys(found.lists))}"
+            if found.lists and (found.class_of)
+            else " with one folder per class"
+        )
     if placed.parts:
         kind += f", divided into {', '.join(placed.parts)}"
     whole = Catalog(
@@ -247,7 +264,7 @@ def _catalog(
     return whole.take(numbers) if len(numbers) < size else whole
 
 
-def _labels(
+def _labels_of(
     placed: _Placed, kept: Sequence[int], order: list[str]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Labels of the kept pictures; those of parts without classes get 0."""

@@ -16,7 +16,7 @@ from sagan.data.sources.assembly import catalog_of
 from sagan.data.sources.judging import Files, ignored
 from sagan.errors import SaganError
 
-_KINDS = (
+_SPECIAL_FILES = (
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"),
@@ -50,7 +50,9 @@ def _walked(root: Path) -> Files:
     links: deque[tuple[str, str]] = deque([(os.fspath(root), "")])
     visited: set[tuple[int, int]] = set()
     above = os.path.realpath(root)
-    while links:  # the folder itself first, then what links lead to, so that names are the plain ones
+    while (
+        links
+    ):  # the folder itself first, then what links lead to, so that names are the plain ones
         path, name = links.popleft()
         target = os.path.realpath(path)
         if name and os.path.commonpath([above, target]) == target:
@@ -118,7 +120,9 @@ def _read_folder(
         elif stat.S_ISDIR(status.st_mode):
             (links if entry.is_symlink() else pending).append((entry.path, name))
         else:
-            kind = next((words for is_kind, words in _KINDS if is_kind(status.st_mode)), "no file")
+            kind = next(
+                (words for is_kind, words in _SPECIAL_FILES if is_kind(status.st_mode)), "no file"
+            )
             passed_over.append((name, kind))
 
 

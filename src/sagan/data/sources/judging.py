@@ -15,15 +15,16 @@ from sagan.errors import SaganError
 
 PICTURE_SUFFIXES = frozenset(
     (
-        ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .bmp .dib .tif .tiff .webp .avif .avifs .heic "
-        ".heif .jp2 .j2k .j2c .jpc .jpf .jpx .jxl .ppm .pgm .pbm .pnm .pfm .tga .icb .vda .vst "
-        ".qoi .dds .ico .pcx .sgi .rgb .rgba .bw .psd"
-    ).split()
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".bmp", ".dib"),
+        *(".tif", ".tiff", ".webp", ".avif", ".avifs", ".heic", ".heif", ".jp2", ".j2k", ".j2c"),
+        *(".jpc", ".jpf", ".jpx", ".jxl", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga", ".icb"),
+        *(".vda", ".vst", ".qoi", ".dds", ".ico", ".pcx", ".sgi", ".rgb", ".rgba", ".bw", ".psd"),
+    )
 )
 """A file called so is taken for a picture until it is decoded."""
 
 _HEAD = 32  # bytes of a file that tell its format
-_PATIENCE = 1000
+_MOST_FAILURES = 1000
 
 _MAGIC = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|II[*+]\0|MM\0[*+]|RIFF....WEBP|qoif|DDS |8BPS"
@@ -96,7 +97,7 @@ def judged(files: Files) -> tuple[list[int], list[int]]:
         suffix = suffix_of(name)
         if suffix in PICTURE_SUFFIXES:
             pictures.append(number)
-        elif failed[suffix] < _PATIENCE and _begins_as_picture(files, number):
+        elif failed[suffix] < _MOST_FAILURES and _begins_as_picture(files, number):
             failed[suffix] = 0
             pictures.append(number)
         else:
@@ -123,13 +124,17 @@ def no_pictures_in(files: Files, others: Iterable[int]) -> SaganError:
     kinds = Counter(suffix_of(name) or "no suffix" for name in names).most_common(5)
     listed = ", ".join(f"{count:,} of {suffix}" for suffix, count in kinds)
     if not names:
-        found = "nothing else was found either" if not files.passed_over else (
-            f"passed over: {files.passed_over[0][0]} ({files.passed_over[0][1]})"
+        found = (
+            "nothing else was found either"
+            if not files.passed_over
+            else (f"passed over: {files.passed_over[0][0]} ({files.passed_over[0][1]})")
         )
     else:
         found = f"found were {len(names):,} other files ({listed}), such as {names[0]}"
     archive = next((n for n in names if n.lower().endswith((".zip", ".tar", ".tgz", ".gz"))), None)
-    way = f"name the archive itself: {files.root / archive}" if archive and files.root.is_dir() else (
-        "give a place that holds pictures, directly or in one folder per class"
+    way = (
+        f"name the archive itself: {files.root / archive}"
+        if archive and files.root.is_dir()
+        else ("give a place that holds pictures, directly or in one folder per class")
     )
     return SaganError(f"there are no pictures in {files.root}; {found}; {way}")

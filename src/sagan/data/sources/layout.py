@@ -24,13 +24,16 @@ WORDNET = re.compile(r"n\d{8}")
 """A class of ImageNet."""
 
 _NAMELESS = frozenset(
-    "data dataset images image imgs img pictures photos pics files jpg jpeg png".split()
+    (
+        *("data", "dataset", "images", "image", "imgs", "img", "pictures", "photos", "pics"),
+        *("files", "jpg", "jpeg", "png"),
+    )
 )
 _PART_WITHIN = re.compile(r"(.*?)(training|train|validation|valid|val|testing|test)(.*)")
 
 
 @dataclass(kw_only=True)
-class Layout:
+class FolderLayout:
     """What each of the folders that hold pictures means."""
 
     outer: list[str] = field(default_factory=list)
@@ -60,7 +63,7 @@ def homes_of(names: Iterable[str]) -> tuple[list[str], np.ndarray]:
     return list(number_of), np.array(numbers, np.int64)
 
 
-def layout_of(homes: Sequence[str], root_name: str) -> Layout:
+def layout_of(homes: Sequence[str], root_name: str) -> FolderLayout:
     """Works out what folders mean from their names and from what is within what.
 
     - A folder that stands alone and holds folders, or that has a name without meaning such as
@@ -75,12 +78,12 @@ def layout_of(homes: Sequence[str], root_name: str) -> Layout:
         root_name: Name of the source without its suffix.
     """
     base = _unwrapped("", homes, root_name)
-    outer = _and_above(base)
+    outer = folders_above(base)
     part_names = _parts_at(base, homes)
     if not part_names:
         return _undivided(base, homes, outer)
     parts = tuple(sorted(set(part_names.values()), key=_part_rank))
-    layout = Layout(outer=outer, parts=parts, part_of={}, class_of={})
+    layout = FolderLayout(outer=outer, parts=parts, part_of={}, class_of={})
     inside: dict[str, list[str]] = defaultdict(list)
     for home in homes:
         inside[_first(base, home)].append(home)
@@ -90,15 +93,15 @@ def layout_of(homes: Sequence[str], root_name: str) -> Layout:
         if part < 0:
             layout.class_of.update(dict.fromkeys(within))
             continue
-        top = _joined(base, folder)
+        top = _inside(base, folder)
         part_base = _unwrapped(top, within, folder)
-        layout.outer += [above for above in _and_above(part_base) if above not in outer]
+        layout.outer += [above for above in folders_above(part_base) if above not in outer]
         _classify(layout, part, part_base, within)
     return layout
 
 
-def _undivided(base: str, homes: Sequence[str], outer: list[str]) -> Layout:
-    layout = Layout(outer=outer, part_of=dict.fromkeys(homes, 0), class_of={})
+def _undivided(base: str, homes: Sequence[str], outer: list[str]) -> FolderLayout:
+    layout = FolderLayout(outer=outer, part_of=dict.fromkeys(homes, 0), class_of={})
     _classify(layout, 0, base, homes)
     seconds = {_second(base, home) for home in homes}
     if len(seconds) > 1 and all(second.casefold() in PARTS for second in seconds):
@@ -109,7 +112,7 @@ def _undivided(base: str, homes: Sequence[str], outer: list[str]) -> Layout:
     return layout
 
 
-def _classify(layout: Layout, part: int, base: str, homes: Sequence[str]) -> None:
+def _classify(layout: FolderLayout, part: int, base: str, homes: Sequence[str]) -> None:
     firsts = {home: _first(base, home) for home in homes}
     folders = sorted(set(firsts.values()) - {""})
     if folders and "" in firsts.values():
@@ -125,7 +128,7 @@ def _unwrapped(base: str, homes: Sequence[str], around: str) -> str:
         if len(firsts) != 1 or firsts == {""}:
             return base
         (only,) = firsts
-        inner = _joined(base, only)
+        inner = _inside(base, only)
         if only.casefold() != around.casefold() and only.casefold() not in _NAMELESS:
             is_class = inner in homes or WORDNET.fullmatch(only)
             if is_class or only.casefold() in PARTS:
@@ -153,7 +156,8 @@ def _part_rank(part: str) -> tuple[int, str]:
     return (known.index(part) if part in known else len(known)), part
 
 
-def _and_above(folder: str) -> list[str]:
+def folders_above(folder: str) -> list[str]:
+    """A folder and those around it, from the root "" inwards."""
     pieces = folder.split("/") if folder else []
     return ["/".join(pieces[:depth]) for depth in range(len(pieces) + 1)]
 
@@ -164,8 +168,8 @@ def _first(base: str, home: str) -> str:
 
 
 def _second(base: str, home: str) -> str:
-    return _first(_joined(base, _first(base, home)), home)
+    return _first(_inside(base, _first(base, home)), home)
 
 
-def _joined(base: str, folder: str) -> str:
+def _inside(base: str, folder: str) -> str:
     return f"{base}/{folder}" if base else folder

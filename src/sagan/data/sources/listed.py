@@ -10,7 +10,7 @@ from functools import cached_property
 from sagan.config import DataConfig, nearest
 from sagan.data.sources.judging import PICTURE_SUFFIXES, Files, suffix_of
 from sagan.data.sources.layout import PARTS
-from sagan.data.sources.tables import MOST_BYTES, Table, read_table
+from sagan.data.sources.tables import MOST_BYTES, PictureList, read_table
 from sagan.errors import SaganError
 
 _LABEL_COLUMNS = (
@@ -105,7 +105,9 @@ def _candidates(files: Files, others: Iterable[int], outer: Sequence[str]) -> li
     for number in others:
         folder, _, base = files.names[number].rpartition("/")
         base = base.casefold()
-        rank = next((i for i, start in enumerate(_BY_NAME) if base.startswith(start)), len(_BY_NAME))
+        rank = next(
+            (i for i, start in enumerate(_BY_NAME) if base.startswith(start)), len(_BY_NAME)
+        )
         is_known = rank < len(_BY_NAME) and folder.count("/") < _DEEPEST_LIST
         is_table = suffix_of(base) in _TABLES and folder in places
         if is_known or (is_table and not base.startswith(_IGNORED_LISTS)):
@@ -114,7 +116,7 @@ def _candidates(files: Files, others: Iterable[int], outer: Sequence[str]) -> li
 
 
 def _take(
-    found: Listed, table: Table, finder: _Finder, number: int, config: DataConfig
+    found: Listed, table: PictureList, finder: _Finder, number: int, config: DataConfig
 ) -> bool:
     """Adds what a list says; False if it names none of the pictures."""
     base = table.name.rpartition("/")[2].casefold()
@@ -128,35 +130,36 @@ def _take(
     found.used.add(number)
     columns, rows = table.columns, table.rows
     if columns is None:
-        headed = finder.find(_cell(rows[0], home)) is None
+        headed = finder.find(_cell_at(rows[0], home)) is None
         width = max(len(row) for row in rows[:_SAMPLE])
         columns = tuple(map(str, rows[0] if headed else range(1, width + 1)))
         rows = rows[1:] if headed else rows
-    numbers = [finder.find(_cell(row, home)) for row in rows]
+    numbers = [finder.find(_cell_at(row, home)) for row in rows]
     part = next((i for i, c in enumerate(columns) if c.casefold() in _PART_COLUMNS), None)
     if base.startswith("list_eval_partition"):
         part = 1
     if part is not None:
-        _take_parts(found, numbers, [_cell(row, part) for row in rows])
+        _take_parts(found, numbers, [_cell_at(row, part) for row in rows])
     if config.labels == "found" and not base.startswith("list_eval_partition"):
         others = [i for i, c in enumerate(columns) if i not in (home, part) and _is_name(c)]
         if base.startswith(("val_annotations", "loc_val_solution")):
             others = others[:1]
         label = _column_of_labels(found, table.name, columns, others, config.label)
         if label is not None:
-            values = [_cell(row, label) for row in rows]
+            values = [_cell_at(row, label) for row in rows]
             if base.startswith("loc_val_solution"):  # class, box, class, box, ...
                 values = [str(value).partition(" ")[0] for value in values]
-            names = [str(_cell(row, home)) for row in rows]
+            names = [str(_cell_at(row, home)) for row in rows]
             _take_classes(found, table.name, columns[label], names, numbers, values, config.label)
     return True
 
 
-def _column_of_files(table: Table, finder: _Finder) -> int | None:
+def _column_of_files(table: PictureList, finder: _Finder) -> int | None:
     rows = table.rows[:: max(1, len(table.rows) // _SAMPLE)]
     width = max((len(row) for row in rows), default=0)
     hits = [
-        len({finder.find(_cell(row, column)) for row in rows} - {None}) for column in range(width)
+        len({finder.find(_cell_at(row, column)) for row in rows} - {None})
+        for column in range(width)
     ]
     return hits.index(max(hits)) if hits and max(hits) else None
 
@@ -220,14 +223,13 @@ def _take_classes(
     for text, number, value in zip(texts, numbers, classes, strict=True):
         if number is None:
             found.passed_over.append((text, f"listed in {name}, but absent"))
-        elif value == "":
-            found.passed_over.append((text, f"without a label in {name}"))
-        else:
+        elif value:
             twice += found.class_of.get(number, value) != value
             found.class_of[number] = value
     if twice:
-        found.notes.append(f"{twice:,} pictures have two classes in {', '.join(found.lists)}; the "
-                           "last one counts")
+        found.notes.append(
+            f"{twice:,} pictures have two classes in {', '.join(found.lists)}; the last one counts"
+        )
 
 
 def _class_names(name: str, column: str, values: Sequence[object]) -> list[str]:
@@ -261,7 +263,7 @@ def _class_names(name: str, column: str, values: Sequence[object]) -> list[str]:
     return [str(int(text if text.isdecimal() else float(text))) if text else "" for text in texts]
 
 
-def _cell(row: Sequence[object], column: int) -> object:
+def _cell_at(row: Sequence[object], column: int) -> object:
     return row[column] if column < len(row) else None
 
 
@@ -272,7 +274,7 @@ def _is_name(column: str) -> bool:
 class _Finder:
     """Finds pictures by what lists call them: path, or what of it is unique."""
 
-    def __init__(self, names: Sequence[str], pictures: Sequence[int], folder: str):
+    def __init__(self, names: Sequence[str], pictures: Sequence[int], folder: str) -> None:
         prefix = f"{folder}/" if folder else ""
         self._by_path = {
             unicodedata.normalize("NFC", names[number][len(prefix) :]): number
@@ -282,7 +284,7 @@ class _Finder:
 
     @cached_property
     def _by_other_names(self) -> dict[str, int | None]:
-        """Pictures by path without suffix, last name, and last name without suffix; None: several."""
+        """By last name, and both without suffix; None where several pictures are called so."""
         found: dict[str, int | None] = {}
         for path, number in self._by_path.items():
             base = path.rpartition("/")[2]

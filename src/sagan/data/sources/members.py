@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Literal, NamedTuple
+from typing import IO, Literal, NamedTuple, cast
 
 import numpy as np
 
@@ -32,6 +32,7 @@ LARGEST_MEMBER = 2**29
 """Bytes of a file in an archive; larger ones are passed over."""
 
 _LONGEST_HEADER = 2**24
+_SPREAD = 0x9E3779B97F4A7C15
 _MOST_GROWTH = 200  # of a whole compressed tar, and of large members of a zip
 _ALWAYS_FINE = 2**32
 _DAMAGE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, tarfile.TarError)
@@ -85,9 +86,7 @@ def _is_tar(head: bytes) -> bool:
         return False
 
 
-def members_of(
-    path: Path, packing: Packing, passed_over: list[tuple[str, str]]
-) -> list[Member]:
+def members_of(path: Path, packing: Packing, passed_over: list[tuple[str, str]]) -> list[Member]:
     """Lists the files of an archive, in its order; adds to ``passed_over`` what is left out.
 
     Left out are links, devices, paths that lead outside, files too large to be pictures, what
@@ -170,11 +169,14 @@ def _tar_members(
     path: Path, packing: Packing, passed_over: list[tuple[str, str]]
 ) -> Iterator[Member]:
     status = path.stat()
-    own = hash((status.st_size, status.st_mtime_ns))
+    own = status.st_size * _SPREAD + status.st_mtime_ns
     most = max(_ALWAYS_FINE, _MOST_GROWTH * status.st_size)
-    with _unpacked(path, packing) as file, tarfile.open(fileobj=_Headers(file), mode="r:") as archive:
+    with (
+        _unpacked(path, packing) as file,
+        tarfile.open(fileobj=_Headers(file), mode="r:") as archive,
+    ):
         while (info := archive.next()) is not None:
-            archive.members = []  # which would hold all of them in memory
+            vars(archive)["members"] = []  # which would hold all of them in memory
             if packing != "tar" and info.offset_data + info.size > most:
                 raise SaganError(
                     f"{path} would unpack to more than {_MOST_GROWTH} times its size; unpack it "
@@ -187,14 +189,14 @@ def _tar_members(
             elif info.size > LARGEST_MEMBER:
                 passed_over.append((name, "too large to be a picture in an archive"))
             else:
-                stamp = hash((own, info.offset_data, info.size, int(info.mtime))) % 2**64
+                stamp = (own * _SPREAD + info.offset_data * _SPREAD**2 + info.size) % 2**64
                 yield Member(name, info.offset_data, info.size, -1, -1, stamp)
 
 
 class _Headers(io.RawIOBase):
     """A tar file of which only the headers are read; an enormous one is refused."""
 
-    def __init__(self, file: IO[bytes]):
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
     def read(self, size: int = -1) -> bytes:
@@ -217,18 +219,16 @@ class _Headers(io.RawIOBase):
 
 def _unpacked(path: str | Path, packing: Packing) -> IO[bytes]:
     if packing == "gzip":
-        return gzip.open(path, "rb")
+        return cast("IO[bytes]", gzip.open(path, "rb"))
     if packing == "bzip2":
         return bz2.open(path, "rb")
-    if packing == "xz":
-        return lzma.open(path, "rb")
-    return open(path, "rb")
+    return lzma.open(path, "rb") if packing == "xz" else open(path, "rb")
 
 
 class _Opened:
     """An archive that is open in this process."""
 
-    def __init__(self, path: str, packing: Packing):
+    def __init__(self, path: str, packing: Packing) -> None:
         self.file = _unpacked(path, packing)
         self.lock = threading.Lock()
         weakref.finalize(self, self.file.close)
@@ -287,7 +287,10 @@ class MemberReader:
                 header = opened.bytes_at(offset, 30)
                 if header[:4] != b"PK\3\4":
                     raise OSError("damaged in the archive: there is no file at its place")
-                lengths = int.from_bytes(header[26:28], "little"), int.from_bytes(header[28:], "little")
+                lengths = (
+                    int.from_bytes(header[26:28], "little"),
+                    int.from_bytes(header[28:], "little"),
+                )
                 offset += 30 + sum(lengths)
             packed = int(self.packed_sizes[index])
             if packed < 0:

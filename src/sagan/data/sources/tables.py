@@ -17,7 +17,7 @@ MOST_BYTES = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class PictureList:
     """Rows of a list; whether its first row is a heading is for the reader to see."""
 
     name: str
@@ -26,7 +26,7 @@ class Table:
     rows: Sequence[Sequence[object]]
 
 
-def read_table(name: str, content: bytes) -> Table:
+def read_table(name: str, content: bytes) -> PictureList:
     """Reads a list.
 
     Text may be UTF-8 or UTF-16 with a mark, otherwise it is taken for Latin-1; lines may end as on
@@ -73,10 +73,10 @@ def _decoded(content: bytes) -> str:
         return content.decode("latin-1")
 
 
-def _of_text(name: str, text: str) -> Table:
+def _of_text(name: str, text: str) -> PictureList:
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
-        return Table(name=name, columns=(), rows=())
+        return PictureList(name=name, columns=(), rows=())
     # CelebA's lists begin with the number of their rows.
     if len(lines) > 1 and lines[0].strip().isdecimal():
         del lines[0]
@@ -84,31 +84,31 @@ def _of_text(name: str, text: str) -> Table:
     if counts:
         separator = counts.most_common(1)[0][0]
         rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=separator)]
-        return Table(name=name, columns=None, rows=rows)
+        return PictureList(name=name, columns=None, rows=rows)
     rows = [line.split() for line in lines]
     if len(rows) > 1 and len(rows[0]) == len(rows[1]) - 1 > 1:
-        return Table(name=name, columns=("file_name", *rows[0]), rows=rows[1:])
-    return Table(name=name, columns=None, rows=rows)
+        return PictureList(name=name, columns=("file_name", *rows[0]), rows=rows[1:])
+    return PictureList(name=name, columns=None, rows=rows)
 
 
-def _of_json_lines(name: str, text: str) -> Table:
+def _of_json_lines(name: str, text: str) -> PictureList:
     entries = [json.loads(line) for line in text.splitlines() if line.strip()]
     if not all(isinstance(entry, dict) for entry in entries):
         raise ValueError("a line of it is no JSON object")
     columns = tuple(dict.fromkeys(key for entry in entries for key in entry))
-    return Table(
+    return PictureList(
         name=name, columns=columns, rows=[[e.get(key) for key in columns] for e in entries]
     )
 
 
-def _of_pairs(name: str, content: object) -> Table:
+def _of_pairs(name: str, content: object) -> PictureList:
     """StyleGAN's {"labels": [["00000/img.png", 3], ...]}; its labels may be null."""
     if not isinstance(content, dict) or "labels" not in content:
-        return Table(name=name, columns=(), rows=())
+        return PictureList(name=name, columns=(), rows=())
     pairs = content["labels"] or []
     if isinstance(pairs, dict):
         pairs = list(pairs.items())
     is_list = isinstance(pairs, list)
     if not is_list or not all(isinstance(p, list | tuple) and len(p) == 2 for p in pairs):
         raise ValueError('its "labels" are no list of pairs, file name and label')
-    return Table(name=name, columns=("file_name", "label"), rows=pairs)
+    return PictureList(name=name, columns=("file_name", "label"), rows=pairs)
