@@ -304,6 +304,36 @@ def test_an_enormous_header_in_a_small_tar(tmp_path):
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.XHDTYPE])
+@pytest.mark.parametrize("size", [b"-0000001000\0", b"\xff" * 11 + b"\0"])
+def test_a_tar_that_leads_back_ends(tmp_path, kind, size):
+    info = tarfile.TarInfo("1.png")
+    info.type = kind
+    header = bytearray(info.tobuf(tarfile.USTAR_FORMAT))
+    header[124:136] = size
+    header[148:156] = b"%06o\0 " % (sum(header) - sum(header[148:156]) + 8 * ord(" "))
+    fill(tmp_path, ("set.tar", bytes(header) + bytes(2048)))
+    with pytest.raises(SaganError, match=r"damaged or cut off \(.*(negative|enormous|header)"):
+        opened(tmp_path / "set.tar")
+
+
+@pytest.mark.parametrize("layout", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
+def test_tars_of_every_dialect(tmp_path, layout):
+    names = [f"{'long name ' * 9}/{'and longer ' * 6}{number}.png" for number in range(3)]
+    if layout != tarfile.USTAR_FORMAT:
+        names += [f"ж{'even longer ' * 20}.png", f"{'d' * 90}/{'e' * 90}.png"]
+    with tarfile.open(tmp_path / "set.tar", "w", format=layout) as file:
+        for number, name in enumerate(names):
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime = 1000 * number, 0.5
+            file.addfile(info, io.BytesIO(bytes([number]) * info.size))
+    found = opened(tmp_path / "set.tar", labels="none")
+    assert sorted(found.names) == sorted(names)
+    for index, name in enumerate(found.names):
+        number = names.index(name)
+        assert found.read(index, name) == bytes([number]) * 1000 * number
+
+
 def test_a_tar_that_grows_without_measure(tmp_path, monkeypatch):
     monkeypatch.setattr(members, "_ALWAYS_FINE", 2**20)
     fill(tmp_path / "set", ("1.png", bytes(2**22)))

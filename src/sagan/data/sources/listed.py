@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -288,20 +288,26 @@ class _Finder:
         found: dict[str, int | None] = {}
         for path, number in self._by_path.items():
             base = path.rpartition("/")[2]
-            for name in {_without_suffix(path), base, _without_suffix(base)}:
+            for name in (_without_suffix(path), base, _without_suffix(base)):
                 found[name] = None if found.get(name, number) != number else number
         return found
 
     def find(self, text: object) -> int | None:
         path = unicodedata.normalize("NFC", "" if text is None else str(text).strip())
         path = path.replace("\\", "/").removeprefix("./").lstrip("/")
-        if path in self._by_path:
-            return self._by_path[path]
-        base = path.rpartition("/")[2]
-        for name in (base, path, _without_suffix(path), _without_suffix(base)):
-            if name and (number := self._by_other_names.get(name)) is not None:
-                return number
-        return None
+        number = self._by_path.get(path)
+        names = _other_names(path)
+        while number is None and (name := next(names, None)) is not None:
+            number = self._by_other_names.get(name)
+        return number
+
+
+def _other_names(path: str) -> Iterator[str]:
+    base = path.rpartition("/")[2]
+    yield base
+    yield path
+    yield _without_suffix(path)
+    yield _without_suffix(base)
 
 
 def _without_suffix(path: str) -> str:

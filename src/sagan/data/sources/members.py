@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Literal, NamedTuple, cast
+from typing import IO, Literal, NamedTuple, Self, cast
 
 import numpy as np
 
@@ -173,10 +173,12 @@ def _tar_members(
     most = max(_ALWAYS_FINE, _MOST_GROWTH * status.st_size)
     with (
         _unpacked(path, packing) as file,
-        tarfile.open(fileobj=_Headers(file), mode="r:") as archive,
+        tarfile.open(fileobj=_Headers(file), mode="r:", tarinfo=_QuickHeader) as archive,
     ):
         while (info := archive.next()) is not None:
             vars(archive)["members"] = []  # which would hold all of them in memory
+            if info.size < 0:  # which would lead back, for ever
+                raise ValueError("a size in it is negative")
             if packing != "tar" and info.offset_data + info.size > most:
                 raise SaganError(
                     f"{path} would unpack to more than {_MOST_GROWTH} times its size; unpack it "
@@ -191,6 +193,27 @@ def _tar_members(
             else:
                 stamp = (own * _SPREAD + info.offset_data * _SPREAD**2 + info.size) % 2**64
                 yield Member(name, info.offset_data, info.size, -1, -1, stamp)
+
+
+class _QuickHeader(tarfile.TarInfo):
+    """Reads the header of a plain file thrice as fast; leaves all others to Python's own code."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        if len(buf) != 512 or buf[156] not in b"0" or not buf.startswith(b"ustar", 257):
+            return super().frombuf(buf, encoding, errors)
+        try:
+            size, time, checksum = (
+                int(buf[a:b].rstrip(b" \0"), 8) for a, b in ((124, 136), (136, 148), (148, 156))
+            )
+        except ValueError:
+            return super().frombuf(buf, encoding, errors)
+        if sum(buf) - sum(buf[148:156]) + 8 * ord(" ") != checksum:
+            return super().frombuf(buf, encoding, errors)
+        name, prefix = (bytes(buf[a:b]).partition(b"\0")[0] for a, b in ((0, 100), (345, 500)))
+        info = cls((prefix + b"/" + name if prefix else name).decode(encoding, errors))
+        info.size, info.mtime = size, time
+        return info
 
 
 class _Headers(io.RawIOBase):
