@@ -145,6 +145,14 @@ def test_a_list_of_few_pictures_does_not(tmp_path):
     assert len(found.passed_over) == 0
 
 
+def test_a_list_counts_where_its_column_is_chosen(tmp_path):
+    fill(tmp_path, *(f"{kind}/{number}.png" for kind in "ab" for number in range(5)))
+    fill(tmp_path, ("labels.csv", "file,colour\na/1.png,red\nb/2.png,blue\n"))
+    found = catalog_of(tmp_path, label="Colour")
+    assert classes(found) == {"a/1.png": "red", "b/2.png": "blue"}
+    assert len(found.passed_over) == 8
+
+
 def test_names_that_several_pictures_have_are_not_guessed(tmp_path):
     fill(tmp_path, "x/1.png", "y/1.png", "y/2.png", ("labels.csv", "1.png,a\n2.png,b\ny/1.png,c\n"))
     assert classes(catalog_of(tmp_path)) == {"y/1.png": "c", "y/2.png": "b"}

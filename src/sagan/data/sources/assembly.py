@@ -37,7 +37,8 @@ def catalog_of(files: Files, config: DataConfig, beside: Listed | None = None) -
     Their parts and classes come from the folders around them, see
     :func:`sagan.data.sources.layout.layout_of`, and from lists beside them, see
     :func:`sagan.data.sources.listed.read_lists`. In a part of which a list names at least half of
-    the pictures, or where there are no folders of classes, the list counts; elsewhere the folders.
+    the pictures, or where there are no folders of classes, or ``label`` is given, the list counts;
+    elsewhere the folders.
     A part without classes, such as ImageNet's val, has none when it is chosen itself, and is left
     out when all parts are taken together.
 
@@ -60,7 +61,7 @@ def catalog_of(files: Files, config: DataConfig, beside: Listed | None = None) -
     wanted = _wanted(placed.parts, config.split)
     notes = [*found.notes]
     if config.labels == "found":
-        notes += _choose_classes(placed, files, layout, found, wanted)
+        notes += _choose_classes(placed, files, layout, found, wanted, is_chosen=config.label != "")
         _leave_out_unlabelled(placed, config, wanted)
     else:
         placed.classes = [None] * len(pictures)
@@ -125,7 +126,13 @@ def _wanted(parts: tuple[str, ...], split: str) -> set[int]:
 
 
 def _choose_classes(
-    placed: _Placed, files: Files, layout: FolderLayout, found: Listed, wanted: set[int]
+    placed: _Placed,
+    files: Files,
+    layout: FolderLayout,
+    found: Listed,
+    wanted: set[int],
+    *,
+    is_chosen: bool,
 ) -> list[str]:
     """Sets the classes of every part by its list or its folders."""
     notes = []
@@ -140,7 +147,7 @@ def _choose_classes(
         if found.no_classes and not share:
             for i in within:
                 placed.classes[i] = None
-        elif share >= _COVERED or (share and not has_folders):
+        elif share >= _COVERED or (share and (is_chosen or not has_folders)):
             used = True
             for i in within:
                 placed.classes[i] = listed[i]

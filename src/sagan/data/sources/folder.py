@@ -7,6 +7,7 @@ import stat
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from sagan.data.catalog import Catalog, stamp_of
 from sagan.data.sources.assembly import catalog_of
 from sagan.data.sources.judging import Files, ignored
 from sagan.errors import SaganError
+from sagan.system.memory import require_free
 
+_LITTLE = 2**20
 _SPECIAL_FILES = (
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -44,30 +47,32 @@ class _FolderReader:
         return self.root / name
 
 
+class _Folder(NamedTuple):
+    path: str
+    name: str
+    status: os.stat_result
+
+
 def _walked(root: Path) -> Files:
     found: list[tuple[str, int]] = []
     passed_over: list[tuple[str, str]] = []
-    links: deque[tuple[str, str]] = deque([(os.fspath(root), "")])
+    links: deque[_Folder] = deque([_Folder(os.fspath(root), "", os.stat(root))])
     visited: set[tuple[int, int]] = set()
-    above = os.path.realpath(root)
-    while (
-        links
-    ):  # the folder itself first, then what links lead to, so that names are the plain ones
-        path, name = links.popleft()
-        target = os.path.realpath(path)
-        if name and os.path.commonpath([above, target]) == target:
-            passed_over.append((name, "a link that leads back up"))
+    above = Path(os.path.realpath(root))
+    while links:  # the folder itself first, so that what it holds keeps its plain name
+        first = links.popleft()
+        if first.name and above.is_relative_to(os.path.realpath(first.path)):
+            passed_over.append((first.name, "a link that leads back up"))
             continue
-        pending = [(path, name)]
+        pending = [first]
         while pending:
-            here, within = pending.pop()
-            status = os.stat(here)
-            identity = (status.st_dev, status.st_ino)
-            if identity in visited and name:
-                passed_over.append((within, "a link to a folder that was read already"))
+            folder = pending.pop()
+            identity = (folder.status.st_dev, folder.status.st_ino)
+            if identity in visited and first.name:
+                passed_over.append((folder.name, "a link to a folder that was read already"))
                 continue
             visited.add(identity)
-            _read_folder(here, within, found, passed_over, pending, links)
+            _read_folder(folder, found, passed_over, pending, links)
     found.sort()
     names = [name for name, _ in found]
     return Files(
@@ -82,27 +87,29 @@ def _walked(root: Path) -> Files:
 
 
 def _read_folder(
-    here: str,
-    within: str,
+    folder: _Folder,
     found: list[tuple[str, int]],
     passed_over: list[tuple[str, str]],
-    pending: list[tuple[str, str]],
-    links: deque[tuple[str, str]],
+    pending: list[_Folder],
+    links: deque[_Folder],
 ) -> None:
     """Adds the files of one folder, and its sub-folders to those that wait."""
     try:
-        with os.scandir(here) as entries:
+        with os.scandir(folder.path) as entries:
             listed = list(entries)
     except OSError as error:
-        if not within:
+        if not folder.name:
             raise SaganError(
-                f"cannot read {here}: {error.strerror or error}; make it readable or remove it"
+                f"cannot read {folder.path}: {error.strerror or error}; make it readable or "
+                "remove it"
             ) from error
-        passed_over.append((within, f"a folder that cannot be read ({error.strerror or error})"))
+        passed_over.append(
+            (folder.name, f"a folder that cannot be read ({error.strerror or error})")
+        )
         return
-    if not listed and within:
-        passed_over.append((within, "an empty folder"))
-    prefix = f"{within}/" if within else ""
+    if not listed and folder.name:
+        passed_over.append((folder.name, "an empty folder"))
+    prefix = f"{folder.name}/" if folder.name else ""
     for entry in listed:
         name = prefix + entry.name
         if reason := ignored(entry.name):
@@ -118,7 +125,7 @@ def _read_folder(
         if stat.S_ISREG(status.st_mode):
             found.append((name, stamp_of(status)))
         elif stat.S_ISDIR(status.st_mode):
-            (links if entry.is_symlink() else pending).append((entry.path, name))
+            (links if entry.is_symlink() else pending).append(_Folder(entry.path, name, status))
         else:
             kind = next(
                 (words for is_kind, words in _SPECIAL_FILES if is_kind(status.st_mode)), "no file"
@@ -128,4 +135,7 @@ def _read_folder(
 
 def _first_bytes(path: Path, size: int) -> bytes:
     with path.open("rb") as file:
+        if size > _LITTLE:
+            size = min(size, os.fstat(file.fileno()).st_size)
+            require_free(size, str(path), "make it smaller")
         return file.read(size)

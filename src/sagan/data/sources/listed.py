@@ -23,7 +23,14 @@ _TABLES = (".csv", ".tsv", ".txt", ".jsonl")
 _FIRST = ("dataset.json", "metadata.jsonl", "metadata.csv", "val_annotations.txt")
 _BY_NAME = (*_FIRST, "list_attr_celeba", "list_eval_partition", "loc_val_solution.csv")
 _MEANT = ("dataset", "metadata", "label", "class", "annotation", "train")
-_IGNORED_LISTS = ("loc_train_solution", "list_bbox", "list_landmarks", "identity_celeba", "readme")
+_IGNORED_LISTS = (
+    "loc_train_solution",
+    "list_bbox",
+    "list_landmarks",
+    "identity_celeba",
+    "readme",
+    "sample_submission",
+)
 _DEEPEST_LIST = 4
 _MOST_LISTS = 50
 _SAMPLE = 200

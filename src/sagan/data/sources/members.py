@@ -35,6 +35,7 @@ _LONGEST_HEADER = 2**24
 _SPREAD = 0x9E3779B97F4A7C15
 _MOST_GROWTH = 200  # of a whole compressed tar, and of large members of a zip
 _ALWAYS_FINE = 2**32
+_LARGE = 2**24
 _DAMAGE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, tarfile.TarError)
 
 
@@ -140,7 +141,7 @@ def _zip_members(
             if kind not in (0, stat.S_IFREG):
                 passed_over.append((name, "a link or a device in an archive"))
             elif info.file_size > LARGEST_MEMBER or (
-                info.file_size > 2**24 and growth > _MOST_GROWTH
+                info.file_size > _LARGE and growth > _MOST_GROWTH
             ):
                 passed_over.append((name, "too large to be a picture in an archive"))
             elif info.flag_bits & 1:
@@ -289,7 +290,10 @@ class MemberReader:
         Raises:
             OSError: It is damaged.
         """
-        content = self.begin(index, int(self.sizes[index]))
+        size = int(self.sizes[index])
+        if size > _LARGE:
+            require_free(2 * size, f"{name} in its archive", "make it smaller")
+        content = self.begin(index, size)
         checksum = int(self.checksums[index])
         if checksum >= 0 and zlib.crc32(content) != checksum:
             raise OSError("damaged in the archive: its checksum is wrong")
