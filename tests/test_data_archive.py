@@ -341,6 +341,28 @@ def test_a_tar_that_grows_without_measure(tmp_path, monkeypatch):
         opened(packed(tmp_path / "set", "tar.gz"))
 
 
+@pytest.mark.parametrize(
+    ("offset", "value"), [(42, struct.pack("<I", 2**31)), (20, struct.pack("<I", 2**31))]
+)
+def test_a_zip_that_points_beyond_its_end(tmp_path, offset, value):
+    path = packed(fill(tmp_path / "set", "1.png"), "zip")
+    content = bytearray(path.read_bytes())
+    place = content.index(b"PK\1\2") + offset
+    content[place : place + 4] = value
+    path.write_bytes(content)
+    with pytest.raises(SaganError, match="damaged or cut off .*beyond its end"):
+        opened(path)
+
+
+def test_a_zip_with_a_file_without_a_name(tmp_path):
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("x", PICTURE)
+        file.writestr("1.png", PICTURE)
+    path.write_bytes(path.read_bytes().replace(b"x", b"\0"))
+    assert opened(path).names == ["1.png"]
+
+
 def test_an_encrypted_zip(tmp_path):
     path = packed(fill(tmp_path / "set", "1.png"), "zip")
     content = bytearray(path.read_bytes())

@@ -8,6 +8,7 @@ import io
 import lzma
 import os
 import stat
+import struct
 import tarfile
 import threading
 import weakref
@@ -36,7 +37,10 @@ _SPREAD = 0x9E3779B97F4A7C15
 _MOST_GROWTH = 200  # of a whole compressed tar, and of large members of a zip
 _ALWAYS_FINE = 2**32
 _LARGE = 2**24
-_DAMAGE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, tarfile.TarError)
+_DAMAGE = (
+    *(OSError, EOFError, ValueError, LookupError, ArithmeticError, struct.error),
+    *(zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, NotImplementedError),
+)
 
 
 class Member(NamedTuple):
@@ -104,7 +108,7 @@ def members_of(path: Path, packing: Packing, passed_over: list[tuple[str, str]])
                 passed_over.append((member.name, "comes twice in the archive; the last one counts"))
             found[member.name] = member
         return list(found.values())
-    except (zipfile.BadZipFile, NotImplementedError, *_DAMAGE) as error:
+    except _DAMAGE as error:
         if isinstance(error, SaganError):
             raise
         raise _damaged(path, error) from error
@@ -132,10 +136,15 @@ def _zip_members(
     path: Path, packing: Packing, passed_over: list[tuple[str, str]]
 ) -> Iterator[Member]:
     require_free(20 * _directory_size(path), f"the list of files in {path}", "unpack it")
+    end = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
-            if info.is_dir() or (name := _judged_name(info.filename, passed_over)) is None:
+            if not 0 <= info.header_offset + info.compress_size <= end:
+                raise ValueError("a file in it lies beyond its end")
+            if info.filename.endswith("/"):
+                continue
+            if (name := _judged_name(info.filename, passed_over)) is None:
                 continue
             growth = info.file_size / max(1, info.compress_size)
             if kind not in (0, stat.S_IFREG):
