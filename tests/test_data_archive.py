@@ -121,8 +121,8 @@ def test_processes_that_were_forked_do_not_share_a_place_in_the_file(tmp_path):
     folder = fill(tmp_path / "set", *(f"{number}.png" for number in range(9)))
     found = opened(packed(folder, "tar"))
     found.read(0, found.names[0])
-    mine = members._opened(str(tmp_path / "set.tar"), "tar", os.getpid())
-    assert members._opened(str(tmp_path / "set.tar"), "tar", os.getpid() + 1) is not mine
+    mine = members._opened_here(str(tmp_path / "set.tar"), "tar", os.getpid())
+    assert members._opened_here(str(tmp_path / "set.tar"), "tar", os.getpid() + 1) is not mine
 
 
 # --- what is no archive of pictures
@@ -350,7 +350,7 @@ def test_a_zip_that_points_beyond_its_end(tmp_path, offset, value):
     place = content.index(b"PK\1\2") + offset
     content[place : place + 4] = value
     path.write_bytes(content)
-    with pytest.raises(SaganError, match="damaged or cut off .*beyond its end"):
+    with pytest.raises(SaganError, match=r"damaged or cut off .*beyond its end"):
         opened(path)
 
 

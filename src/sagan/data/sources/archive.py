@@ -11,7 +11,7 @@ import numpy as np
 
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog
-from sagan.data.sources.assembly import catalog_of
+from sagan.data.sources.assembly import catalog_of_files
 from sagan.data.sources.judging import PICTURE_SUFFIXES, Files, ignored, suffix_of
 from sagan.data.sources.layout import PARTS, WORDNET
 from sagan.data.sources.listed import Listed
@@ -53,7 +53,9 @@ def picture_archive(path: Path, config: DataConfig) -> Catalog | None:
         return None  # NumPy's .npz
     what = _ARCHIVE_KINDS.get(packing, f"a tar archive compressed by {packing}")
     files = _files_of(path, what, [(path, packing, members)], passed_over)
-    return catalog_of(files, config, _classes_beside(files, config) if packing != "zip" else None)
+    return catalog_of_files(
+        files, config, _classes_beside(files, config) if packing != "zip" else None
+    )
 
 
 def picture_shards(path: Path, config: DataConfig) -> Catalog | None:
@@ -86,7 +88,7 @@ def picture_shards(path: Path, config: DataConfig) -> Catalog | None:
         passed_over += [(_within_shard(member, name, folder), why) for member, why in inside]
         archives.append((shard, packing, members))
     files = _files_of(path, f"{len(archives)} tar archives", archives, passed_over)
-    return catalog_of(files, config, _classes_beside(files, config))
+    return catalog_of_files(files, config, _classes_beside(files, config))
 
 
 def _shards_in(folder: Path) -> list[Path]:

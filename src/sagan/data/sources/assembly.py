@@ -31,7 +31,7 @@ class _Placed:
     reasons: dict[int, str]  # of positions among the pictures that are passed over
 
 
-def catalog_of(files: Files, config: DataConfig, beside: Listed | None = None) -> Catalog:
+def catalog_of_files(files: Files, config: DataConfig, beside: Listed | None = None) -> Catalog:
     """Makes a catalog of the pictures among files.
 
     Their parts and classes come from the folders around them, see

@@ -13,7 +13,7 @@ import numpy as np
 
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, stamp_of
-from sagan.data.sources.assembly import catalog_of
+from sagan.data.sources.assembly import catalog_of_files
 from sagan.data.sources.judging import Files, ignored
 from sagan.errors import SaganError
 from sagan.system.memory import require_free
@@ -28,7 +28,7 @@ _SPECIAL_FILES = (
 
 
 def picture_folder(path: Path, config: DataConfig) -> Catalog | None:
-    """Recognises every folder; see :func:`sagan.data.sources.assembly.catalog_of`.
+    """Recognises every folder; see :func:`sagan.data.sources.assembly.catalog_of_files`.
 
     Links are followed, each folder is read once. Hidden things and those that operating systems
     leave behind are passed over, as are pipes, devices, dead links and what may not be read.
@@ -36,7 +36,7 @@ def picture_folder(path: Path, config: DataConfig) -> Catalog | None:
     Raises:
         SaganError: The folder cannot be read, or the pictures in it cannot be used.
     """
-    return catalog_of(_walked(path), config) if path.is_dir() else None
+    return catalog_of_files(_walked(path), config) if path.is_dir() else None
 
 
 @dataclass(frozen=True)

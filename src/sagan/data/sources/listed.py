@@ -20,8 +20,10 @@ _LABEL_COLUMNS = (
 _PART_COLUMNS = ("split", "partition", "subset", "set", "data set", "dataset")
 _CELEBA_PARTS = {"0": "train", "1": "val", "2": "test"}
 _TABLES = (".csv", ".tsv", ".txt", ".jsonl")
-_FIRST = ("dataset.json", "metadata.jsonl", "metadata.csv", "val_annotations.txt")
-_BY_NAME = (*_FIRST, "list_attr_celeba", "list_eval_partition", "loc_val_solution.csv")
+_BY_NAME = (
+    *("dataset.json", "metadata.jsonl", "metadata.csv", "val_annotations.txt"),
+    *("list_attr_celeba", "list_eval_partition", "loc_val_solution.csv"),
+)
 _MEANT = ("dataset", "metadata", "label", "class", "annotation", "train")
 _IGNORED_LISTS = (
     "loc_train_solution",
@@ -93,7 +95,7 @@ def read_lists(
         folder = name.rpartition("/")[0]
         for place in dict.fromkeys((folder, "")):
             finder = finders.setdefault(place, _Finder(files.names, pictures, place))
-            if _take(found, table, finder, number, config):
+            if _take_list(found, table, finder, number, config):
                 break
     wanted = config.label
     if wanted and config.labels == "found" and not found.class_of:
@@ -122,7 +124,7 @@ def _candidates(files: Files, others: Iterable[int], outer: Sequence[str]) -> li
     return [number for _, number in sorted(ranked)[:_MOST_LISTS]]
 
 
-def _take(
+def _take_list(
     found: Listed, table: PictureList, finder: _Finder, number: int, config: DataConfig
 ) -> bool:
     """Adds what a list says; False if it names none of the pictures."""

@@ -142,9 +142,8 @@ def _zip_members(
             kind = stat.S_IFMT(info.external_attr >> 16)
             if not 0 <= info.header_offset + info.compress_size <= end:
                 raise ValueError("a file in it lies beyond its end")
-            if info.filename.endswith("/"):
-                continue
-            if (name := _judged_name(info.filename, passed_over)) is None:
+            is_folder = info.filename.endswith("/")
+            if is_folder or (name := _judged_name(info.filename, passed_over)) is None:
                 continue
             growth = info.file_size / max(1, info.compress_size)
             if kind not in (0, stat.S_IFREG):
@@ -243,12 +242,6 @@ class _Headers(io.RawIOBase):
     def tell(self) -> int:
         return self._file.tell()
 
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
-
 
 def _unpacked(path: str | Path, packing: Packing) -> IO[bytes]:
     if packing == "gzip":
@@ -273,7 +266,7 @@ class _Opened:
 
 
 @lru_cache(maxsize=16)
-def _opened(path: str, packing: Packing, process: int) -> _Opened:
+def _opened_here(path: str, packing: Packing, process: int) -> _Opened:
     return _Opened(path, packing)
 
 
@@ -316,13 +309,13 @@ class MemberReader:
         """
         path, packing = self.archives[self.archive_of[index]]
         size = min(size, int(self.sizes[index]))
-        opened = _opened(path, packing, os.getpid())
+        opened = _opened_here(path, packing, os.getpid())
         try:
             offset = int(self.offsets[index])
             if packing == "zip":
                 header = opened.bytes_at(offset, 30)
                 if header[:4] != b"PK\3\4":
-                    raise OSError("damaged in the archive: there is no file at its place")
+                    raise ValueError("there is no file at its place")
                 lengths = (
                     int.from_bytes(header[26:28], "little"),
                     int.from_bytes(header[28:], "little"),
@@ -335,8 +328,6 @@ class MemberReader:
                 content = opened.bytes_at(offset, min(packed, size + size // 8 + 4096))
                 content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, max(1, size))
         except _DAMAGE as error:
-            if isinstance(error, OSError) and str(error).startswith("damaged"):
-                raise
             raise OSError(f"damaged in the archive: {error}") from error
         if len(content) < size:
             raise OSError("damaged in the archive: cut off")
