@@ -261,6 +261,21 @@ def test_a_label_without_a_list(tmp_path):
         catalog_of(fill(tmp_path, "1.png"), label="x")
 
 
+def test_a_text_that_happens_to_name_a_picture_is_no_list(tmp_path):
+    fill(tmp_path, *(f"{number}.png" for number in range(30)))
+    fill(tmp_path, ("notes.txt", "1 thing to do\n"), ("sizes.csv", "7,8\n9000,9\n9001,9\n9002,9\n"))
+    fill(tmp_path, ("blob.txt", f"1,{'x' * 200_000}\n"))
+    found = catalog_of(tmp_path)
+    assert (len(found), found.class_names) == (30, ())
+    assert len(found.passed_over) == 3
+
+
+def test_a_list_of_other_pictures_is_told(tmp_path):
+    found = listed(tmp_path, "labels.csv", "file,label\nx.png,cat\ny.png,dog\n")
+    assert (len(found), found.class_names) == (3, ())
+    assert found.notes == ["labels.csv names none of the pictures"]
+
+
 def test_other_tables_change_nothing(tmp_path):
     fill(tmp_path, "a/1.png", "b/2.png", ("prices.csv", "x,y\n3,4\n"), ("notes.txt", "a text\n"))
     found = catalog_of(tmp_path)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, partial
 
 from sagan.config import DataConfig, nearest
-from sagan.data.sources.judging import PICTURE_SUFFIXES, Files, suffix_of
+from sagan.data.sources.finding import PictureFinder
+from sagan.data.sources.judging import Files, suffix_of
 from sagan.data.sources.layout import PARTS
 from sagan.data.sources.tables import MOST_BYTES, PictureList, read_table
 from sagan.errors import SaganError
@@ -34,6 +34,7 @@ _IGNORED_LISTS = (
     "sample_submission",
 )
 _DEEPEST_LIST = 4
+_MOST_BYTES_OF_OTHERS = 2**28  # of tables whose names do not tell that they are lists
 _MOST_LISTS = 50
 _SAMPLE = 200
 
@@ -69,7 +70,8 @@ def read_lists(
 
     dataset.json, metadata.csv or .jsonl, CelebA's lists and those of ImageNet are known by their
     names; any other table counts where it stands beside the pictures or their folders of classes
-    and names them. A column of 1 and -1 becomes the classes "not NAME" and "NAME".
+    and speaks mostly of them, and of more than a few. A column of 1 and -1 becomes the classes
+    "not NAME" and "NAME".
 
     Args:
         files: All files.
@@ -83,20 +85,20 @@ def read_lists(
             and none is chosen, or has labels that are no classes.
     """
     found = Listed()
-    finders: dict[str, _Finder] = {}
+    finder_in = cache(partial(PictureFinder, files.names, pictures))
     for number in _candidates(files, others, outer):
         name = files.names[number]
-        try:
-            table = read_table(name, files.begin(number, MOST_BYTES + 1))
-        except (OSError, SaganError) as error:
-            if config.labels == "found":
-                raise SaganError(f"{error}; or set --data.labels none") from error
+        folder, _, base = name.rpartition("/")
+        is_meant = base.casefold().startswith((*_BY_NAME, *_MEANT))
+        table = _table_in(files, number, is_meant=is_meant, is_needed=config.labels == "found")
+        if table is None:
             continue
-        folder = name.rpartition("/")[0]
         for place in dict.fromkeys((folder, "")):
-            finder = finders.setdefault(place, _Finder(files.names, pictures, place))
-            if _take_list(found, table, finder, number, config):
+            if _take_list(found, table, finder_in(place), number, config, is_meant=is_meant):
                 break
+        else:
+            if is_meant and config.labels == "found" and table.rows:
+                found.notes.append(f"{name} names none of the pictures")
     wanted = config.label
     if wanted and config.labels == "found" and not found.class_of:
         known = ", ".join(found.columns)
@@ -106,6 +108,18 @@ def read_lists(
             f"{there}; choose another --data.label or leave it out"
         )
     return found
+
+
+def _table_in(files: Files, number: int, *, is_meant: bool, is_needed: bool) -> PictureList | None:
+    most = MOST_BYTES if is_meant else _MOST_BYTES_OF_OTHERS
+    try:
+        content = files.begin(number, most + 1)
+        if is_meant or len(content) <= most:
+            return read_table(files.names[number], content)
+    except (OSError, SaganError) as error:
+        if is_meant and is_needed:
+            raise SaganError(f"{error}; or set --data.labels none") from error
+    return None
 
 
 def _candidates(files: Files, others: Iterable[int], outer: Sequence[str]) -> list[int]:
@@ -125,9 +139,15 @@ def _candidates(files: Files, others: Iterable[int], outer: Sequence[str]) -> li
 
 
 def _take_list(
-    found: Listed, table: PictureList, finder: _Finder, number: int, config: DataConfig
+    found: Listed,
+    table: PictureList,
+    finder: PictureFinder,
+    number: int,
+    config: DataConfig,
+    *,
+    is_meant: bool,
 ) -> bool:
-    """Adds what a list says; False if it names none of the pictures."""
+    """Adds what a list says; False if it does not speak of the pictures."""
     base = table.name.rpartition("/")[2].casefold()
     if base == "dataset.json" and table.columns and not table.rows:
         found.used.add(number)
@@ -136,14 +156,13 @@ def _take_list(
     home = _column_of_files(table, finder)
     if home is None:
         return False
-    found.used.add(number)
-    columns, rows = table.columns, table.rows
-    if columns is None:
-        headed = finder.find(_cell_at(rows[0], home)) is None
-        width = max(len(row) for row in rows[:_SAMPLE])
-        columns = tuple(map(str, rows[0] if headed else range(1, width + 1)))
-        rows = rows[1:] if headed else rows
+    columns, rows = _without_heading(table, home, finder)
     numbers = [finder.find(_cell_at(row, home)) for row in rows]
+    named = len(set(numbers) - {None})
+    is_about_others = 2 * named < len(rows) or 10 * named < len(finder)
+    if is_about_others and not is_meant and not config.label:
+        return False
+    found.used.add(number)
     part = next((i for i, c in enumerate(columns) if c.casefold() in _PART_COLUMNS), None)
     if base.startswith("list_eval_partition"):
         part = 1
@@ -163,7 +182,7 @@ def _take_list(
     return True
 
 
-def _column_of_files(table: PictureList, finder: _Finder) -> int | None:
+def _column_of_files(table: PictureList, finder: PictureFinder) -> int | None:
     rows = table.rows[:: max(1, len(table.rows) // _SAMPLE)]
     width = max((len(row) for row in rows), default=0)
     hits = [
@@ -171,6 +190,18 @@ def _column_of_files(table: PictureList, finder: _Finder) -> int | None:
         for column in range(width)
     ]
     return hits.index(max(hits)) if hits and max(hits) else None
+
+
+def _without_heading(
+    table: PictureList, home: int, finder: PictureFinder
+) -> tuple[tuple[str, ...], Sequence[Sequence[object]]]:
+    """Names of the columns, numbers where there is no heading, and the rows below it."""
+    if table.columns is not None:
+        return table.columns, table.rows
+    if finder.find(_cell_at(table.rows[0], home)) is None:
+        return tuple(map(str, table.rows[0])), table.rows[1:]
+    width = max(len(row) for row in table.rows[:_SAMPLE])
+    return tuple(map(str, range(1, width + 1))), table.rows
 
 
 def _column_of_labels(
@@ -278,47 +309,3 @@ def _cell_at(row: Sequence[object], column: int) -> object:
 
 def _is_name(column: str) -> bool:
     return column != "" and not column.startswith("Unnamed:")
-
-
-class _Finder:
-    """Finds pictures by what lists call them: path, or what of it is unique."""
-
-    def __init__(self, names: Sequence[str], pictures: Sequence[int], folder: str) -> None:
-        prefix = f"{folder}/" if folder else ""
-        self._by_path = {
-            unicodedata.normalize("NFC", names[number][len(prefix) :]): number
-            for number in pictures
-            if names[number].startswith(prefix)
-        }
-
-    @cached_property
-    def _by_other_names(self) -> dict[str, int | None]:
-        """By last name, and both without suffix; None where several pictures are called so."""
-        found: dict[str, int | None] = {}
-        for path, number in self._by_path.items():
-            base = path.rpartition("/")[2]
-            for name in (_without_suffix(path), base, _without_suffix(base)):
-                found[name] = None if found.get(name, number) != number else number
-        return found
-
-    def find(self, text: object) -> int | None:
-        path = unicodedata.normalize("NFC", "" if text is None else str(text).strip())
-        path = path.replace("\\", "/").removeprefix("./").lstrip("/")
-        number = self._by_path.get(path)
-        names = _other_names(path)
-        while number is None and (name := next(names, None)) is not None:
-            number = self._by_other_names.get(name)
-        return number
-
-
-def _other_names(path: str) -> Iterator[str]:
-    base = path.rpartition("/")[2]
-    yield base
-    yield path
-    yield _without_suffix(path)
-    yield _without_suffix(base)
-
-
-def _without_suffix(path: str) -> str:
-    suffix = suffix_of(path)
-    return path[: -len(suffix)] if suffix in PICTURE_SUFFIXES else path
