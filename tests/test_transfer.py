@@ -186,7 +186,7 @@ def test_a_file_without_a_discriminator_or_with_one_generator_will_do():
 
 def test_without_spectral_norm_a_weight_is_taken_as_the_model_uses_it():
     given = model("a", "b")
-    plain = {"spectral_norm": False}
+    plain = {"spectral_norm": "none"}
     config = replace(
         tiny(),
         generator=replace(tiny().generator, **plain),
@@ -202,7 +202,7 @@ def test_without_spectral_norm_a_weight_is_taken_as_the_model_uses_it():
 
 def test_where_the_model_has_no_vectors_they_follow_the_weights():
     config = tiny(seed=7)
-    config = replace(config, generator=replace(config.generator, spectral_norm=False))
+    config = replace(config, generator=replace(config.generator, spectral_norm="none"))
     state, _ = begun(model("a", config=config), "a")
     for norm, weight in spectral.spectral_norms(state.generator):
         sigma = torch.linalg.matrix_norm(norm(weight).flatten(1), 2).item()
