@@ -1,0 +1,315 @@
+"""What a source of pictures holds and what will be done to it, before anything is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from sagan.config import DataConfig
+from sagan.data.catalog import Catalog, counted, in_split
+from sagan.data.likeness import copies, lookalikes
+from sagan.data.rules import Rules
+
+SMALL_SHARE = 1 / 8
+"""Below this share of the range of its type, a set of deep pictures would come out nearly black."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reason:
+    """Why some entries of a source are not used."""
+
+    reason: str
+    pictures: int
+    example: str
+    """Name of one of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Sizes as the pictures are shown, each (width, height) in pixels."""
+
+    smallest: tuple[int, int]
+    """By area."""
+    largest: tuple[int, int]
+    most_common: tuple[int, int]
+    most_common_count: int
+    different: int
+    narrowest: float
+    """Least width over height."""
+    widest: float
+    """Greatest width over height."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enlarged:
+    """Pictures that are smaller than wanted."""
+
+    pictures: int
+    most: float
+    """How many times the smallest of them is enlarged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Values:
+    """Values of pictures with 16 bits or fractions."""
+
+    pictures: int
+    lowest: float
+    highest: float
+    top: float
+    """What is shown white: 65,535, 1, or the second number of data.range."""
+    outside: int
+    """Pictures with values outside what is shown from black to white."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alike:
+    """Pictures that are like an earlier one."""
+
+    pictures: int
+    """How many could be left out."""
+    in_other_classes: int
+    """How many of them are of another class than the one that they are like."""
+    example: tuple[str, str]
+    """Names of two pictures; of other classes where there are such."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What was found; counts are of pictures unless they say otherwise."""
+
+    kind: str
+    """Of the source, in words."""
+    source: str
+    parts: Mapping[str, int]
+    """The parts that the source is divided into; empty if it is not."""
+    part: str
+    """Which of them is taken, or "all"; empty if the source is not divided."""
+    found: int
+    """Listed in the part that is taken."""
+    used: int
+    """What there is to learn from, held-out ones included; an animated file may give several."""
+    held_out: int
+    sampled: int
+    """Only so many were looked at; 0 if all were. Classes are counted over all."""
+    classes: Mapping[str, int]
+    """In the order of the labels; empty without classes."""
+    learns_classes: bool
+    sizes: Sizes | None
+    """None where no picture could be read; so are the counts 0."""
+    modes: Mapping[str, int]
+    """How the pixels are stored, in Pillow's words, such as RGB; most first."""
+    profiles: int
+    """With a colour profile other than sRGB."""
+    rotated: int
+    """By their EXIF orientation."""
+    transparent: int
+    animated: int
+    enlarged: Enlarged
+    values: Values | None
+    """None where all pictures have 8 bits."""
+    copies: Alike
+    """Equal pixel by pixel after the rule."""
+    lookalikes: Alike
+    """Nearly equal ones, copies not counted."""
+    skipped: tuple[Reason, ...]
+    """Pictures that cannot be read."""
+    passed_over: tuple[Reason, ...]
+    """What is no picture."""
+    notes: tuple[str, ...]
+    """Of the reader of the source."""
+    rules: Rules
+    size: int
+    """Of the packed pictures in bytes."""
+    seconds: float | None
+    """What packing took, or will take where only some were looked at; None if not known."""
+    fingerprint: str
+    """Of the dataset, as in its checkpoints; empty if it is not known."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; text(survey) in sagan.data.survey_text makes lines of them."""
+        return asdict(self)
+
+
+def survey(
+    whole: Catalog,
+    config: DataConfig,
+    rules: Rules,
+    facts: np.ndarray,
+    entry: np.ndarray,
+    *,
+    digests: np.ndarray | None = None,
+    unreadable: Sequence[tuple[str, str]] = (),
+    held_out: int = 0,
+    is_sample: bool = False,
+    seconds: float | None = None,
+    fingerprint: str = "",
+) -> Survey:
+    """Sums up what is known of a source.
+
+    Args:
+        whole: Of all its parts.
+        config: Says which part is taken.
+        rules: What is done to every picture.
+        facts: ``sagan.data.pixels.FACTS`` (M,), of the pictures that were read.
+        entry: int64 (M,): their numbers in the catalog of the part, ascending; a number is there
+            several times where a file gave several pictures.
+        digests: uint64 (M,) of their pixels; None if they are not known.
+        unreadable: Name and reason of those that cannot be read.
+        held_out: How many of them are kept out of training.
+        is_sample: Only some pictures of the catalog were looked at.
+        seconds: What packing took or will take.
+        fingerprint: Of the dataset.
+    """
+    catalog = in_split(whole, config.split)
+    first = np.unique(entry, return_index=True)[1]  # facts of a file are those of its first picture
+    of_files, numbers = facts[first], entry[first]
+    used = len(catalog) if is_sample else len(entry)
+    counts = _counts(catalog.class_names, catalog.labels if is_sample else catalog.labels[entry])
+    height, width = rules.size or (facts["height"][0], facts["width"][0]) if len(facts) else (0, 0)
+    same = np.arange(len(entry)) if digests is None else copies(digests)
+    return Survey(
+        kind=whole.kind,
+        source=str(whole.root),
+        parts=_counts(whole.splits, whole.split_of),
+        part=_part(whole, config.split),
+        found=len(catalog),
+        used=used,
+        held_out=held_out,
+        sampled=len(numbers) + len(unreadable) if is_sample else 0,
+        classes=counts,
+        learns_classes=config.conditional,
+        sizes=_sizes(of_files),
+        modes=_modes(of_files["mode"]),
+        profiles=int(of_files["profile"].sum()),
+        rotated=int(of_files["rotated"].sum()),
+        transparent=int(of_files["transparent"].sum()),
+        animated=int((of_files["animated"] > 1).sum()),
+        enlarged=_enlarged_by(of_files, rules),
+        values=_values(of_files, rules),
+        copies=_alike(same, entry, catalog),
+        lookalikes=_nearly(facts["hash"][first], same[first] == first, numbers, catalog),
+        skipped=_reasons(unreadable),
+        passed_over=_reasons(whole.passed_over),
+        notes=tuple(whole.notes),
+        rules=rules,
+        size=int(used * rules.channels * height * width),
+        seconds=seconds,
+        fingerprint=fingerprint,
+    )
+
+
+def _part(whole: Catalog, split: str) -> str:
+    if not whole.splits:
+        return ""
+    return split or ("train" if "train" in whole.splits else "all")
+
+
+def _counts(names: Sequence[str], numbers: np.ndarray | None) -> dict[str, int]:
+    if numbers is None or not names:
+        return {}
+    found = np.bincount(numbers, minlength=len(names)).tolist()
+    return dict(zip(names, found, strict=True))
+
+
+def _reasons(pairs: Sequence[tuple[str, str]]) -> tuple[Reason, ...]:
+    return tuple(
+        Reason(reason=reason, pictures=count, example=name)
+        for reason, count, name in counted(pairs)
+    )
+
+
+def _modes(modes: np.ndarray) -> dict[str, int]:
+    names, found = np.unique(modes, return_counts=True)
+    order = np.argsort(-found, kind="stable")
+    return {str(names[place]): int(found[place]) for place in order}
+
+
+def _sizes(facts: np.ndarray) -> Sizes | None:
+    if not len(facts):
+        return None
+    width, height = facts["width"].astype(np.int64), facts["height"].astype(np.int64)
+    kinds, found = np.unique(width << 32 | height, return_counts=True)
+    width, height = kinds >> 32, kinds & (1 << 32) - 1
+    area, ratio = width * height, width / height
+    smallest, largest, common = (
+        (int(width[place]), int(height[place]))
+        for place in (area.argmin(), area.argmax(), found.argmax())
+    )
+    return Sizes(
+        smallest=smallest,
+        largest=largest,
+        most_common=common,
+        most_common_count=int(found.max()),
+        different=len(kinds),
+        narrowest=round(float(ratio.min()), 3),
+        widest=round(float(ratio.max()), 3),
+    )
+
+
+def enlargement(facts: np.ndarray, rules: Rules) -> np.ndarray:
+    """By how much pictures grow where they grow most: float64 (N,); below 1 where they shrink."""
+    if rules.size is None:
+        return np.ones(len(facts))
+    height, width = facts["height"].astype(np.float64), facts["width"].astype(np.float64)
+    if rules.crop == "box":
+        left, top, right, bottom = rules.box
+        height, width = np.full(len(facts), bottom - top), np.full(len(facts), right - left)
+    rows, columns = rules.size[0] / height, rules.size[1] / width
+    return np.minimum(rows, columns) if rules.crop == "pad" else np.maximum(rows, columns)
+
+
+def _enlarged_by(facts: np.ndarray, rules: Rules) -> Enlarged:
+    growth = enlargement(facts, rules)
+    count = int((growth > 1).sum())
+    return Enlarged(pictures=count, most=round(float(growth.max()), 2) if count else 1.0)
+
+
+def _values(facts: np.ndarray, rules: Rules) -> Values | None:
+    deep = facts[np.isfinite(facts["highest"])]
+    if not len(deep):
+        return None
+    are_whole = np.char.startswith(deep["mode"], "I") | np.char.startswith(deep["mode"], "uint")
+    low, top = rules.range or (0.0, 65_535.0 if are_whole.any() else 1.0)
+    outside = (deep["lowest"] < low) | (deep["highest"] > top)
+    return Values(
+        pictures=len(deep),
+        lowest=float(deep["lowest"].min()),
+        highest=float(deep["highest"].max()),
+        top=float(top),
+        outside=int(outside.sum()),
+    )
+
+
+def _alike(like: np.ndarray, entry: np.ndarray, catalog: Catalog) -> Alike:
+    """Sums up pictures (places in ``entry``) that are like an earlier one."""
+    later = np.flatnonzero(like != np.arange(len(like)))
+    later = later[entry[later] != entry[like[later]]]  # pictures of one animated file may be equal
+    if not len(later):
+        return Alike(pictures=0, in_other_classes=0, example=("", ""))
+    labels = catalog.labels[entry]
+    across = later[labels[later] != labels[like[later]]]
+    one = (across if len(across) else later)[0]
+    return Alike(
+        pictures=len(later),
+        in_other_classes=len(across),
+        example=(catalog.names[entry[like[one]]], catalog.names[entry[one]]),
+    )
+
+
+def _nearly(
+    hashes: np.ndarray, originals: np.ndarray, numbers: np.ndarray, catalog: Catalog
+) -> Alike:
+    return _alike(lookalikes(hashes[originals]), numbers[originals], catalog)
+
+
+def sensible_resolution(facts: np.ndarray) -> int:
+    """The largest of 32, 64 and 128 that the shorter side of most pictures reaches."""
+    if not len(facts):
+        return 32
+    median = math.floor(np.median(np.minimum(facts["height"], facts["width"])))
+    return max((side for side in (32, 64, 128) if side <= median), default=32)
