@@ -42,27 +42,34 @@ def _require_sense(flag: str, kind: Any, text: str) -> None:
             raise SaganError(f"{flag} must be a finite number, not {text!r}")
 
 
-def _named_pictures(chosen: str | None) -> str | None:
-    """What stands in the place of a preset, where it is pictures."""
+def named_pictures(chosen: str | None) -> str | None:
+    """What stands in the place of a preset, where it is pictures.
+
+    That is what is no preset and no .toml file, and is there or is written like a place.
+
+    Raises:
+        SaganError: It is a run folder.
+    """
     if chosen is None or chosen in PRESETS:
         return None
     path = Path(chosen).expanduser()
     if (path / "config.toml").exists():
         raise SaganError(f"{chosen} is a run folder; continue it with --run {chosen}")
-    return (
-        chosen if path.is_dir() or (path.is_file() and chosen.endswith(settings.PACKED)) else None
-    )
+    if path.suffix == ".toml" and not path.is_dir():
+        return None
+    is_place = chosen.startswith("hf:") or path.suffix != "" or len(path.parts) > 1
+    return chosen if is_place or path.exists() else None
 
 
 def _note_pictures(name: str, source: str, given: Mapping[str, Sequence[str]]) -> None:
     """Refuses a preset without the pictures it is for; showing its settings is no harm."""
-    if Path(name).is_dir():
-        print(f"note: {name} is the preset; the folder is ./{name}", file=sys.stderr)
+    if Path(name).exists():
+        print(f"note: {name} is the preset; the pictures are ./{name}", file=sys.stderr)
     pictures = PRESETS[name].data
     if not pictures or given["--data.source"]:
         return
     if not given.get("--print-config") and not given.get("--dry-run"):
-        raise SaganError(f"{name} is for {pictures}; give them with --data.source FOLDER")
+        raise SaganError(f"{name} is for {pictures}; give them with --data.source PICTURES")
     print(f"note: {name} is for {pictures}; this is for {source}", file=sys.stderr)
 
 
@@ -77,7 +84,7 @@ def _read_settings(app: App, commands: tuple[str, ...], arguments: ArgumentColle
     given = {argument.name: [token.value for token in argument.tokens] for argument in arguments}
     chosen = next(iter(given["PRESET"]), None)
     begun = Path(given["--run"][0], "config.toml") if given["--run"] else None
-    pictures = _named_pictures(chosen)
+    pictures = named_pictures(chosen)
     if chosen is None and begun is not None and begun.exists():
         base = settings.load_toml(begun)
     elif pictures:

@@ -18,6 +18,7 @@ def train(
     run: Path,
     print_config: Annotated[bool, SWITCH] = False,
     dry_run: Annotated[bool, SWITCH] = False,
+    other_pictures: Annotated[bool, SWITCH] = False,
     config: Annotated[Config, FLAGS] = Config(),
 ) -> None:
     """Train a model in a run folder; the same command again continues exactly where it stopped.
@@ -25,8 +26,9 @@ def train(
     Parameters
     ----------
     preset
-        Name of a preset or path of a .toml file; flags go on top. Without it, the settings of the
-        run folder, or of avatars32 for a new one.
+        Name of a preset, path of a .toml file, or pictures (as for --data.source; the settings
+        are those of avatars32); flags go on top. Without it, the settings of the run folder, or of
+        avatars32 for a new one.
     run
         The run folder: settings, log, samples and checkpoints.
     print_config
@@ -34,6 +36,8 @@ def train(
     dry_run
         Try a few steps, print the operations, memory and time that the run will take, and stop;
         nothing is written to the run folder.
+    other_pictures
+        Use a preset with other pictures than those that it is for.
     """
     if print_config:
         print(settings.to_toml(config), end="")
@@ -45,7 +49,7 @@ def train(
         return
     from sagan.training.run import open_run
 
-    driver = open_run(config, run)
+    driver = open_run(config, run, preset=None if other_pictures else preset)
     if driver.state.step:
         print(f"continuing {run} at step {driver.state.step}", file=sys.stderr)
     outcome = driver.train()

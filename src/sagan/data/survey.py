@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sagan.config import DataConfig
-from sagan.data.catalog import Catalog, counted, in_split
+from sagan.data.catalog import Catalog, counted
 from sagan.data.likeness import copies, lookalikes
 from sagan.data.rules import Rules
 
@@ -61,7 +61,7 @@ class Values:
     lowest: float
     highest: float
     top: float
-    """What is shown white: 65,535, 1, or the second number of data.range."""
+    """What is shown white: 65,535, or the second number of data.range."""
     outside: int
     """Pictures with values outside what is shown from black to white."""
 
@@ -97,14 +97,17 @@ class Survey:
     sampled: int
     """Only so many were looked at; 0 if all were. Classes are counted over all."""
     classes: Mapping[str, int]
-    """In the order of the labels; empty without classes."""
-    learns_classes: bool
+    """In the order of the labels; empty where none are learned."""
+    has_labels_off: bool
+    """Whether classes are left out on purpose, by data.labels."""
     sizes: Sizes | None
     """None where no picture could be read; so are the counts 0."""
     modes: Mapping[str, int]
     """How the pixels are stored, in Pillow's words, such as RGB; most first."""
     profiles: int
     """With a colour profile other than sRGB."""
+    broken_profiles: int
+    """With one that cannot be used and is ignored."""
     rotated: int
     """By their EXIF orientation."""
     transparent: int
@@ -136,12 +139,14 @@ class Survey:
 
 
 def survey(
-    whole: Catalog,
+    catalog: Catalog,
     config: DataConfig,
     rules: Rules,
     facts: np.ndarray,
     entry: np.ndarray,
     *,
+    size: tuple[int, int],
+    parts: Mapping[str, int] | None = None,
     digests: np.ndarray | None = None,
     unreadable: Sequence[tuple[str, str]] = (),
     held_out: int = 0,
@@ -152,12 +157,14 @@ def survey(
     """Sums up what is known of a source.
 
     Args:
-        whole: Of all its parts.
-        config: Says which part is taken.
+        catalog: Of the part that is taken.
+        config: Says which part that is.
         rules: What is done to every picture.
         facts: ``sagan.data.pixels.FACTS`` (M,), of the pictures that were read.
-        entry: int64 (M,): their numbers in the catalog of the part, ascending; a number is there
-            several times where a file gave several pictures.
+        entry: int64 (M,): their numbers in the catalog, ascending; a number is there several times
+            where a file gave several pictures.
+        size: Height and width of the pictures after the rules.
+        parts: Pictures in each part, as :func:`parts_of` counts them.
         digests: uint64 (M,) of their pixels; None if they are not known.
         unreadable: Name and reason of those that cannot be read.
         held_out: How many of them are kept out of training.
@@ -165,48 +172,52 @@ def survey(
         seconds: What packing took or will take.
         fingerprint: Of the dataset.
     """
-    catalog = in_split(whole, config.split)
     first = np.unique(entry, return_index=True)[1]  # facts of a file are those of its first picture
     of_files, numbers = facts[first], entry[first]
     used = len(catalog) if is_sample else len(entry)
-    counts = _counts(catalog.class_names, catalog.labels if is_sample else catalog.labels[entry])
-    height, width = rules.size or (facts["height"][0], facts["width"][0]) if len(facts) else (0, 0)
+    labels = catalog.labels if is_sample else catalog.labels[entry]
     same = np.arange(len(entry)) if digests is None else copies(digests)
     return Survey(
-        kind=whole.kind,
-        source=str(whole.root),
-        parts=_counts(whole.splits, whole.split_of),
-        part=_part(whole, config.split),
+        kind=catalog.kind,
+        source=config.source,
+        parts=dict(parts or {}),
+        part=_part(catalog, config.split),
         found=len(catalog),
         used=used,
         held_out=held_out,
         sampled=len(numbers) + len(unreadable) if is_sample else 0,
-        classes=counts,
-        learns_classes=config.conditional,
+        classes=_counts(catalog.class_names, labels) if config.conditional else {},
+        has_labels_off=not config.conditional,
         sizes=_sizes(of_files),
         modes=_modes(of_files["mode"]),
         profiles=int(of_files["profile"].sum()),
+        broken_profiles=int(of_files["broken_profile"].sum()),
         rotated=int(of_files["rotated"].sum()),
         transparent=int(of_files["transparent"].sum()),
-        animated=int((of_files["animated"] > 1).sum()),
+        animated=int((of_files["frames"] > 1).sum()),
         enlarged=_enlarged_by(of_files, rules),
         values=_values(of_files, rules),
         copies=_alike(same, entry, catalog),
         lookalikes=_nearly(facts["hash"][first], same[first] == first, numbers, catalog),
         skipped=_reasons(unreadable),
-        passed_over=_reasons(whole.passed_over),
-        notes=tuple(whole.notes),
+        passed_over=_reasons(catalog.passed_over),
+        notes=tuple(catalog.notes),
         rules=rules,
-        size=int(used * rules.channels * height * width),
+        size=int(used * rules.channels * size[0] * size[1]),
         seconds=seconds,
         fingerprint=fingerprint,
     )
 
 
-def _part(whole: Catalog, split: str) -> str:
-    if not whole.splits:
+def parts_of(whole: Catalog) -> dict[str, int]:
+    """Counts the pictures in each part of a source that is divided."""
+    return _counts(whole.splits, whole.split_of)
+
+
+def _part(catalog: Catalog, split: str) -> str:
+    if not catalog.splits:
         return ""
-    return split or ("train" if "train" in whole.splits else "all")
+    return split or ("train" if "train" in catalog.splits else "all")
 
 
 def _counts(names: Sequence[str], numbers: np.ndarray | None) -> dict[str, int]:
@@ -273,8 +284,7 @@ def _values(facts: np.ndarray, rules: Rules) -> Values | None:
     deep = facts[np.isfinite(facts["highest"])]
     if not len(deep):
         return None
-    are_whole = np.char.startswith(deep["mode"], "I") | np.char.startswith(deep["mode"], "uint")
-    low, top = rules.range or (0.0, 65_535.0 if are_whole.any() else 1.0)
+    low, top = rules.range or (0, 65_535)
     outside = (deep["lowest"] < low) | (deep["highest"] > top)
     return Values(
         pictures=len(deep),

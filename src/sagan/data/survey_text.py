@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from sagan.data.rules import Rules
 from sagan.data.survey import SMALL_SHARE, Alike, Reason, Survey
+from sagan.errors import printable
 from sagan.system.memory import readable
 from sagan.system.progress import duration
 
@@ -21,6 +22,8 @@ _MODES = {
     "RGBA": "colour with transparency",
     "I;16": "grey of 16 bits",
     "I;16B": "grey of 16 bits",
+    "RGB;16": "colour of 16 bits",
+    "RGBA;16": "transparent colour of 16 bits",
     "I": "grey of 32 bits",
     "F": "grey fractions",
 }
@@ -37,11 +40,15 @@ def text(survey: Survey, *, wide: bool = False) -> str:
     notes = warnings_of(survey)
     if wide:
         rows = [f"{heading:<14}{words}" for heading, words in _table(survey)]
-        return "\n".join([*rows, *(f"note: {note}" for note in notes)])
+        return _lines([*rows, *(f"note: {note}" for note in notes)])
     if len(notes) > _MOST_NOTES:
         more = len(notes) - _MOST_NOTES + 1
         notes = [*notes[: _MOST_NOTES - 1], f"and {more} more; see sagan data {survey.source}"]
-    return "\n".join([*(f"note: {note}" for note in notes), *_short(survey)])
+    return _lines([*(f"note: {note}" for note in notes), *_short(survey)])
+
+
+def _lines(lines: Sequence[str]) -> str:
+    return "\n".join(map(printable, lines))
 
 
 def warnings_of(survey: Survey) -> list[str]:
@@ -65,7 +72,7 @@ def _of_skipped(survey: Survey) -> Iterator[str]:
 
 
 def _of_classes(survey: Survey) -> Iterator[str]:
-    if not survey.learns_classes or not survey.classes:
+    if not survey.classes:
         return
     if len(survey.classes) == 1:
         yield f"all pictures are of one class, {_quoted(next(iter(survey.classes)))}"
@@ -94,7 +101,7 @@ def _of_values(survey: Survey) -> Iterator[str]:
     spread = f"{_number(values.lowest)} to {_number(values.highest)}"
     if values.highest < SMALL_SHARE * values.top:
         top = values.highest
-        if values.top > 1 and top == int(top):
+        if top == int(top):
             top = 2 ** max(1, int(top).bit_length()) - 1  # of the bits in use: 12 give 4095
         yield (
             f"values go from {spread} where {_number(values.top)} is white, so that pictures come"
@@ -109,14 +116,13 @@ def _of_values(survey: Survey) -> Iterator[str]:
 
 
 def _of_copies(survey: Survey) -> Iterator[str]:
-    for alike, words in ((survey.copies, "equal"), (survey.lookalikes, "nearly equal")):
-        if alike.in_other_classes and survey.learns_classes and survey.classes:
-            one, other = map(_quoted, alike.example)
-            count = alike.in_other_classes
-            yield (
-                f"{_pictures(count)} {_be(count)} {words} to one of another class, for example"
-                f" {one} and {other}"
-            )
+    count = survey.copies.in_other_classes
+    if count and survey.classes:
+        one, other = map(_quoted, survey.copies.example)
+        yield (
+            f"{_pictures(count)} {_be(count)} equal to one of another class, for example {one} and"
+            f" {other}"
+        )
 
 
 def _of_sizes(survey: Survey) -> Iterator[str]:
@@ -129,7 +135,7 @@ def _of_sizes(survey: Survey) -> Iterator[str]:
 
 
 def _short(survey: Survey) -> Iterator[str]:
-    part = f", part {survey.part} of {', '.join(survey.parts)}" if survey.parts else ""
+    part = f"; part {survey.part} is taken" if survey.part else ""
     passed = sum(reason.pictures for reason in survey.passed_over)
     other = f"; {passed:,} other files passed over" if passed > 1 else ""
     other = "; 1 other file passed over" if passed == 1 else other
@@ -149,8 +155,7 @@ def _table(survey: Survey) -> Iterator[tuple[str, str]]:
         yield "parts", f"{', '.join(parts)}; {survey.part} is taken (--data.split)"
     yield "pictures", _found_text(survey)
     if survey.classes:
-        unused = "" if survey.learns_classes else "; not learned (--data.labels none)"
-        yield "classes", _classes_text(survey) + unused
+        yield "classes", _classes_text(survey)
     if survey.sampled:
         yield "looked at", f"{survey.sampled:,} of {survey.found:,} pictures, evenly chosen"
     if sizes := survey.sizes:
@@ -159,6 +164,7 @@ def _table(survey: Survey) -> Iterator[tuple[str, str]]:
         yield "pixels", ", ".join(f"{_mode(m)} {n:,}" for m, n in survey.modes.items())
     for heading, count, words in (
         ("profiles", survey.profiles, "converted to sRGB"),
+        ("bad profiles", survey.broken_profiles, "ignored"),
         ("rotated", survey.rotated, "turned upright as their EXIF orientation says"),
         ("transparent", survey.transparent, _transparent_text(survey.rules)),
         ("animated", survey.animated, f"frames taken: {survey.rules.frame}"),
@@ -170,7 +176,7 @@ def _table(survey: Survey) -> Iterator[tuple[str, str]]:
         spread = f"{_number(values.lowest)} to {_number(values.highest)}"
         yield "values", f"{spread} in {_pictures(values.pictures)}; {values.top:,g} is white"
     yield "copies", _alike_text(survey.copies)
-    yield "nearly equal", _alike_text(survey.lookalikes)
+    yield "look alike", _alike_text(survey.lookalikes)
     yield "skipped", _reasons_text(survey.skipped)
     yield "passed over", _reasons_text(survey.passed_over)
     yield "rule", rule_text(survey)
@@ -202,9 +208,7 @@ def _found_text(survey: Survey) -> str:
     if survey.held_out:
         found += f" ({survey.held_out:,} of them held out)"
     if not survey.classes:
-        return f"{found} without classes"
-    if not survey.learns_classes:
-        return f"{found}, classes not learned"
+        return f"{found} without classes{' (--data.labels none)' * survey.has_labels_off}"
     if len(survey.classes) == 1:
         return f"{found} in 1 class"
     smallest, *_, largest = sorted(survey.classes, key=lambda name: survey.classes[name])
@@ -251,7 +255,9 @@ def _alike_text(alike: Alike) -> str:
     if not alike.pictures:
         return "none"
     one, other = map(_quoted, alike.example)
-    return f"{alike.pictures:,}, for example {other} to {one}"
+    across = f" ({alike.in_other_classes:,} of another class)" * bool(alike.in_other_classes)
+    like = "is like an earlier one" if alike.pictures == 1 else "are like an earlier one"
+    return f"{_pictures(alike.pictures)} {like}{across}, for example {other} like {one}"
 
 
 def _reasons_text(reasons: Sequence[Reason]) -> str:
@@ -265,9 +271,9 @@ def _reasons_text(reasons: Sequence[Reason]) -> str:
 def _packed_text(survey: Survey) -> str:
     if survey.seconds is None:
         return readable(survey.size)
-    about = "about " if survey.sampled else ""
-    takes = "will take" if survey.sampled else "took"
-    return f"{readable(survey.size)}; {takes} {about}{duration(survey.seconds)}"
+    time = duration(survey.seconds) if survey.seconds >= 1 else "less than a second"
+    takes = "will take about" if survey.sampled else "took"
+    return f"{readable(survey.size)}; {takes} {time}"
 
 
 def _mode(mode: str) -> str:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from sagan import images
 from sagan.config import Config
-from sagan.config.presets import named_settings
+from sagan.config.presets import PRESETS, named_settings
 from sagan.data import Dataset
+from sagan.data.looking import survey_of
+from sagan.data.survey_text import text
 from sagan.errors import SaganError
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.checkpoint import save as save_checkpoint
@@ -23,7 +25,7 @@ from sagan.system.memory import is_out_of_memory, readable
 from sagan.system.progress import duration
 from sagan.system.signals import interruption
 from sagan.training.footprint import footprint, require_memory
-from sagan.training.preparation import prepare
+from sagan.training.preparation import prepare, require_intended
 from sagan.training.state import TrainingState, new_state, refresh_average
 from sagan.training.watch import DivergedError, EvaluationSchedule, PendingTerms, Progress
 
@@ -46,7 +48,13 @@ Evaluate = Callable[[TrainedGenerator, Dataset], dict[str, float]]
 """(averaged generator, real pictures) -> numbers by name."""
 
 
-def train(config: Config | str | Path, folder: str | Path, *, source: str | None = None) -> Outcome:
+def train(
+    config: Config | str | Path,
+    folder: str | Path,
+    *,
+    source: str | None = None,
+    other_pictures: bool = False,
+) -> Outcome:
     """Trains a model in a run folder; the same call again continues exactly where it stopped.
 
     Args:
@@ -54,9 +62,10 @@ def train(config: Config | str | Path, folder: str | Path, *, source: str | None
         folder: The run folder: settings, log, samples and checkpoints.
         source: The pictures to learn from instead of those that the settings name, as for
             :func:`sagan.open_dataset`.
+        other_pictures: Allow a preset other pictures than those that it is for.
 
     Raises:
-        SaganError: As for :class:`Driver` and :meth:`Driver.train`.
+        SaganError: As for :func:`open_run` and :meth:`Driver.train`.
         KeyboardInterrupt: Ctrl-C; the step was finished and saved.
 
     Example:
@@ -66,15 +75,25 @@ def train(config: Config | str | Path, folder: str | Path, *, source: str | None
     settings = named_settings(config)
     if source is not None:
         settings = replace(settings, data=replace(settings.data, source=source))
-    return open_run(settings, folder).train()
+    preset = config if isinstance(config, str) and not other_pictures else None
+    return open_run(settings, folder, preset=preset).train()
 
 
-def open_run(config: Config, folder: str | Path) -> Driver:
+def open_run(config: Config, folder: str | Path, *, preset: str | None = None) -> Driver:
     """Opens a run with the evaluations that its settings ask for.
 
+    Args:
+        config: The settings.
+        folder: The run folder.
+        preset: Name of the preset that they come from: a new run is refused other pictures than
+            those that it is for.
+
     Raises:
-        SaganError: As for :class:`Driver`, or the evaluation lacks its feature network.
+        SaganError: As for :class:`Driver`, the pictures are others, or the evaluation lacks its
+            feature network.
     """
+    if preset in PRESETS and not Path(folder, "config.toml").exists():
+        require_intended(preset, config.data)
     evaluate = None
     if config.evaluation.interval:
         from sagan.evaluation.periodic import periodic_evaluation
@@ -118,7 +137,7 @@ class Driver:
             )
 
     def begin(self) -> None:
-        """Makes or reopens the run folder, and prints remarks.
+        """Makes or reopens the run folder, and prints remarks and what the pictures are.
 
         What a former run wrote after the step to go on from is dropped from the log, and its
         damaged checkpoints are set aside.
@@ -126,8 +145,16 @@ class Driver:
         for remark in self.config.remarks():
             sys.stderr.write(f"note: {remark}\n")
         self.run.begin()
+        self._tell_pictures()
         self.run.set_aside_after(self.state.step)
         self.run.rewind_log(self.state.step)
+
+    def _tell_pictures(self) -> None:
+        """Prints the survey and keeps it in the run folder, unless it is there already."""
+        if self.dataset.origin and self.run.surveyed() != self.dataset.fingerprint:
+            survey = survey_of(self.dataset, self.config.data)
+            sys.stderr.write(f"{text(survey)}\n")
+            self.run.keep_survey(survey.to_dict())
 
     def _new_state(self) -> TrainingState:
         try:
