@@ -11,9 +11,10 @@ import pytest
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, in_split, labelled
 from sagan.data.likeness import copies, lookalikes
+from sagan.data.looking import sensible_resolution
 from sagan.data.pixels import FACTS
 from sagan.data.rules import rules_of
-from sagan.data.survey import parts_of, sensible_resolution, survey
+from sagan.data.survey import Seen, Special, parts_of, survey
 from sagan.data.survey_text import rule_text, text, warnings_of
 
 
@@ -46,13 +47,20 @@ def catalog_of(classes, **fields):
     return Catalog(**{**given, **fields})
 
 
-def surveyed(whole, facts=None, config=None, *, channels=3, **given):
+def surveyed(whole, facts=None, config=None, *, channels=3, held_out=0, fingerprint="", **given):
     config = config or DataConfig(source="/pictures", resolution=64)
     catalog = in_split(whole, config.split)
     facts = facts_of(len(catalog)) if facts is None else facts
-    entry = given.pop("entry", np.arange(len(facts)))
-    given = {"size": config.size, "parts": parts_of(whole), **given}
-    return survey(catalog, config, rules_of(config, channels), facts, entry, **given)
+    given = {"entry": np.arange(len(facts)), "size": config.size, **given}
+    return survey(
+        catalog,
+        config,
+        rules_of(config, channels),
+        Seen(facts=facts, **given),
+        parts=parts_of(whole),
+        held_out=held_out,
+        fingerprint=fingerprint,
+    )
 
 
 TWO = catalog_of(["cat"] * 20 + ["dog"] * 30)
@@ -129,7 +137,8 @@ def test_the_rule_is_a_sentence(settings, words):
 def test_pictures_as_stored():
     config = DataConfig(resolution=64)
     rules = replace(rules_of(config, 3), size=None)
-    found = survey(TWO, config, rules, facts_of(50), np.arange(50), size=(80, 100))
+    seen = Seen(facts=facts_of(50), entry=np.arange(50), size=(80, 100))
+    found = survey(TWO, config, rules, seen, parts={})
     assert rule_text(found) == "as stored, colour"
     assert found.size == 50 * 3 * 80 * 100
     assert found.enlarged.pictures == 0
@@ -141,10 +150,12 @@ def test_kinds_of_pictures_are_counted():
     facts["mode"][3] = "CMYK"
     facts["profile"][:4] = facts["rotated"][:5] = facts["transparent"][:6] = True
     facts["frames"][:7] = 12
+    facts["broken_profile"][10:12] = True
     found = surveyed(TWO, facts)
     assert found.modes == {"RGB": 46, "L": 3, "CMYK": 1}
-    kinds = (found.profiles, found.rotated, found.transparent, found.animated)
-    assert kinds == (4, 5, 6, 7)
+    assert found.special == Special(
+        profiles=4, broken_profiles=2, rotated=5, transparent=6, animated=7
+    )
     table = text(found, wide=True)
     for words in ("colour 46, grey 3, CMYK 1", "4, converted to sRGB", "5, turned upright"):
         assert words in table
@@ -158,7 +169,7 @@ def test_frames_of_one_file_are_pictures_to_learn_from_but_one_file():
     facts = facts_of(5, frames=[1, 3, 3, 3, 1], hash=[0xF, 0xF00, 0xF00, 0xF00, 0xF0000])
     catalog = catalog_of(["a", "a", "b"])
     found = surveyed(catalog, facts, entry=entry, digests=np.array([1, 2, 2, 2, 3], np.uint64))
-    assert (found.found, found.used, found.animated) == (3, 5, 1)
+    assert (found.found, found.used, found.special.animated) == (3, 5, 1)
     assert found.classes == {"a": 4, "b": 1}
     assert found.modes == {"RGB": 3}
     assert found.copies.pictures == found.lookalikes.pictures == 0

@@ -98,9 +98,9 @@ def data(
             raise SaganError("--cache and --clear-cache look at the cache alone; give nothing else")
         print(_cleared(clear_cache) if clear_cache is not None else _cached())
         return
+    require_range("--sample", sample, 1, _MOST_SAMPLED)
     if output is not None:
         require_output(output, ".png")
-    require_range("--sample", sample, 1, _MOST_SAMPLED)
     from sagan.data.looking import look, prepared
     from sagan.data.survey_text import text
 
@@ -113,8 +113,7 @@ def data(
     else:
         print(text(looked.survey, wide=True))
     if output is not None:
-        path = _save_sheet(looked, output)
-        print(path, file=sys.stderr if json else sys.stdout)
+        print(_save_sheet(looked, output), file=sys.stderr if json else sys.stdout)
 
 
 @app.command
@@ -153,10 +152,10 @@ def _save_sheet(looked: Look, output: Path) -> Path:
     if not len(looked.images):
         raise SaganError("none of these pictures can be read, so that there is no sheet to draw")
     title = f"{looked.survey.source}: {rule_text(looked.survey)}"
-    return save_png(contact_sheet(_rows(looked), columns=_COLUMNS, title=title), output)
+    return save_png(contact_sheet(_sheet_rows(looked), columns=_COLUMNS, title=title), output)
 
 
-def _rows(looked: Look) -> list[tuple[str, str, np.ndarray]]:
+def _sheet_rows(looked: Look) -> list[tuple[str, str, np.ndarray]]:
     """Name, number and pictures of each class, evenly chosen; without classes many pictures."""
     classes = list(looked.survey.classes.items())
     if not classes:
@@ -184,7 +183,7 @@ def _cached() -> str:
     if not packs:
         return f"nothing is packed in {cache_folder()}"
     rows = [("name", "pictures", "height x width", "size", "packed on", "source")]
-    rows += [(one.path.stem[:_NAME], *_described(one)) for one in packs]
+    rows += [(one.path.stem[:_NAME], *_cells_of(one)) for one in packs]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -194,7 +193,7 @@ def _cached() -> str:
     return "\n".join([*map(printable, lines), f"{readable(total)} in {cache_folder()}"])
 
 
-def _described(one: CachedPack) -> tuple[str, ...]:
+def _cells_of(one: CachedPack) -> tuple[str, ...]:
     """Pictures, height x width, size, day and source."""
     from sagan.system.memory import readable
 

@@ -12,18 +12,19 @@ class Intended(NamedTuple):
     """The pictures that a preset is for, as they are distributed."""
 
     name: str
-    count: int
-    """Of training pictures."""
+    pictures: int
+    """To train on."""
     classes: int
     """0 where none are learned."""
 
     def __str__(self) -> str:
         within = f" in {self.classes} classes" if self.classes else ""
-        return f"{self.name}, {self.count:,} pictures{within}"
+        return f"{self.name}, {self.pictures:,} pictures{within}"
 
-    def are(self, count: int, classes: int) -> bool:
+    def are(self, pictures: int, classes: int) -> bool:
         """Whether so many pictures, give or take one in twenty, in so many classes can be these."""
-        return abs(count - self.count) <= self.count / 20 and self.classes in (0, classes)
+        is_near = abs(pictures - self.pictures) <= self.pictures / 20
+        return is_near and self.classes in (0, classes)
 
 
 @dataclass(frozen=True, kw_only=True)

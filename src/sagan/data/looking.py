@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from sagan.data.dataset import Dataset, PictureArray, cache_folder
 from sagan.data.opening import catalog_of, load_dataset
 from sagan.data.pack import found_grey
 from sagan.data.rules import Rules, rules_of
-from sagan.data.survey import Survey, parts_of, sensible_resolution, survey
+from sagan.data.survey import Seen, Survey, parts_of, survey
 from sagan.data.trial import tried
 from sagan.system.memory import readable
 from sagan.system.progress import duration
@@ -52,18 +53,15 @@ def look(config: DataConfig, sample: int | None = None) -> Look:
     if not config.channels and trial.facts["grey"].all():
         rules = replace(rules, channels=1)
         trial = tried(catalog, rules, sample)
-    found = survey(
-        catalog,
-        config,
-        rules,
-        trial.facts,
-        trial.entry,
+    seen = Seen(
+        entry=trial.entry,
+        facts=trial.facts,
         size=config.size,
-        parts=parts_of(whole),
         unreadable=trial.unreadable,
-        is_sample=True,
         seconds=trial.seconds,
+        is_sample=True,
     )
+    found = survey(catalog, config, rules, seen, parts=parts_of(whole))
     return Look(survey=found, images=trial.images, labels=catalog.labels[trial.entry])
 
 
@@ -73,18 +71,22 @@ def survey_of(dataset: Dataset, config: DataConfig) -> Survey:
     assert origin, "pictures that came from a source"
     _, channels, height, width = dataset.images.shape
     is_ready = origin.pack.path == origin.catalog.root  # packed elsewhere, and taken as it is
+    pack = origin.pack
+    seen = Seen(
+        entry=pack.entry,
+        facts=pack.facts,
+        size=(height, width),
+        digests=pack.digests,
+        unreadable=pack.unreadable,
+        seconds=pack.about.get("seconds"),
+    )
     return survey(
         origin.catalog,
         config,
         Rules(size=None, channels=channels) if is_ready else rules_of(config, channels),
-        origin.pack.facts,
-        origin.pack.entry,
-        size=(height, width),
+        seen,
         parts=origin.parts,
-        digests=origin.pack.digests,
-        unreadable=origin.pack.unreadable,
-        held_out=len(origin.pack) - len(dataset),
-        seconds=origin.pack.about.get("seconds"),
+        held_out=len(pack) - len(dataset),
         fingerprint=dataset.fingerprint,
     )
 
@@ -118,3 +120,11 @@ def prepared(config: DataConfig, *, finds_resolution: bool) -> tuple[DataConfig,
         f"packing {len(catalog):,} pictures (once) will take about {duration(trial.seconds)} and "
         f"{readable(trial.size)} in {cache_folder()}"
     )
+
+
+def sensible_resolution(facts: np.ndarray) -> int:
+    """The largest of 32, 64 and 128 that the shorter side of most pictures reaches."""
+    if not len(facts):
+        return 32
+    median = math.floor(np.median(np.minimum(facts["height"], facts["width"])))
+    return max((side for side in (32, 64, 128) if side <= median), default=32)

@@ -79,6 +79,20 @@ class Alike:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Special:
+    """Pictures to which something more is done."""
+
+    profiles: int
+    """With a colour profile other than sRGB."""
+    broken_profiles: int
+    """With one that cannot be used and is ignored."""
+    rotated: int
+    """By their EXIF orientation."""
+    transparent: int
+    animated: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Survey:
     """What was found; counts are of pictures unless they say otherwise."""
 
@@ -104,14 +118,7 @@ class Survey:
     """None where no picture could be read; so are the counts 0."""
     modes: Mapping[str, int]
     """How the pixels are stored, in Pillow's words, such as RGB; most first."""
-    profiles: int
-    """With a colour profile other than sRGB."""
-    broken_profiles: int
-    """With one that cannot be used and is ignored."""
-    rotated: int
-    """By their EXIF orientation."""
-    transparent: int
-    animated: int
+    special: Special
     enlarged: Enlarged
     values: Values | None
     """None where all pictures have 8 bits."""
@@ -138,20 +145,35 @@ class Survey:
         return asdict(self)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Seen:
+    """What is known of the M pictures of a catalog that were read."""
+
+    entry: np.ndarray
+    """int64 (M,): their numbers in the catalog, ascending; a number is there several times where a
+    file gave several pictures."""
+    facts: np.ndarray
+    """``sagan.data.pixels.FACTS`` (M,)."""
+    size: tuple[int, int]
+    """Their height and width after the rules."""
+    digests: np.ndarray | None = None
+    """uint64 (M,) of their pixels; None if they are not known."""
+    unreadable: Sequence[tuple[str, str]] = ()
+    """Name and reason of those that cannot be read."""
+    seconds: float | None = None
+    """What packing took or will take."""
+    is_sample: bool = False
+    """Only some pictures of the catalog were looked at."""
+
+
 def survey(
     catalog: Catalog,
     config: DataConfig,
     rules: Rules,
-    facts: np.ndarray,
-    entry: np.ndarray,
+    seen: Seen,
     *,
-    size: tuple[int, int],
-    parts: Mapping[str, int] | None = None,
-    digests: np.ndarray | None = None,
-    unreadable: Sequence[tuple[str, str]] = (),
+    parts: Mapping[str, int],
     held_out: int = 0,
-    is_sample: bool = False,
-    seconds: float | None = None,
     fingerprint: str = "",
 ) -> Survey:
     """Sums up what is known of a source.
@@ -160,51 +182,40 @@ def survey(
         catalog: Of the part that is taken.
         config: Says which part that is.
         rules: What is done to every picture.
-        facts: ``sagan.data.pixels.FACTS`` (M,), of the pictures that were read.
-        entry: int64 (M,): their numbers in the catalog, ascending; a number is there several times
-            where a file gave several pictures.
-        size: Height and width of the pictures after the rules.
-        parts: Pictures in each part, as :func:`parts_of` counts them.
-        digests: uint64 (M,) of their pixels; None if they are not known.
-        unreadable: Name and reason of those that cannot be read.
-        held_out: How many of them are kept out of training.
-        is_sample: Only some pictures of the catalog were looked at.
-        seconds: What packing took or will take.
+        seen: The pictures that were read.
+        parts: Pictures in each part of the source, as :func:`parts_of` counts them.
+        held_out: How many are kept out of training.
         fingerprint: Of the dataset.
     """
-    first = np.unique(entry, return_index=True)[1]  # facts of a file are those of its first picture
-    of_files, numbers = facts[first], entry[first]
-    used = len(catalog) if is_sample else len(entry)
-    labels = catalog.labels if is_sample else catalog.labels[entry]
-    same = np.arange(len(entry)) if digests is None else copies(digests)
+    first = np.unique(seen.entry, return_index=True)[1]  # facts of a file: of its first picture
+    facts = seen.facts[first]
+    used = len(catalog) if seen.is_sample else len(seen.entry)
+    labels = catalog.labels if seen.is_sample else catalog.labels[seen.entry]
+    equal, alike = _alike(seen, first, catalog)
     return Survey(
         kind=catalog.kind,
         source=config.source,
-        parts=dict(parts or {}),
+        parts=dict(parts),
         part=_part(catalog, config.split),
         found=len(catalog),
         used=used,
         held_out=held_out,
-        sampled=len(numbers) + len(unreadable) if is_sample else 0,
+        sampled=len(facts) + len(seen.unreadable) if seen.is_sample else 0,
         classes=_counts(catalog.class_names, labels) if config.conditional else {},
         has_labels_off=not config.conditional,
-        sizes=_sizes(of_files),
-        modes=_modes(of_files["mode"]),
-        profiles=int(of_files["profile"].sum()),
-        broken_profiles=int(of_files["broken_profile"].sum()),
-        rotated=int(of_files["rotated"].sum()),
-        transparent=int(of_files["transparent"].sum()),
-        animated=int((of_files["frames"] > 1).sum()),
-        enlarged=_enlarged_by(of_files, rules),
-        values=_values(of_files, rules),
-        copies=_alike(same, entry, catalog),
-        lookalikes=_nearly(facts["hash"][first], same[first] == first, numbers, catalog),
-        skipped=_reasons(unreadable),
+        sizes=_sizes(facts),
+        modes=_modes(facts["mode"]),
+        special=_special(facts),
+        enlarged=_enlarged_by(facts, rules),
+        values=_deep_values(facts, rules),
+        copies=equal,
+        lookalikes=alike,
+        skipped=_reasons(seen.unreadable),
         passed_over=_reasons(catalog.passed_over),
         notes=tuple(catalog.notes),
         rules=rules,
-        size=int(used * rules.channels * size[0] * size[1]),
-        seconds=seconds,
+        size=used * rules.channels * math.prod(seen.size),
+        seconds=seen.seconds,
         fingerprint=fingerprint,
     )
 
@@ -238,6 +249,16 @@ def _modes(modes: np.ndarray) -> dict[str, int]:
     names, found = np.unique(modes, return_counts=True)
     order = np.argsort(-found, kind="stable")
     return {str(names[place]): int(found[place]) for place in order}
+
+
+def _special(facts: np.ndarray) -> Special:
+    return Special(
+        profiles=int(facts["profile"].sum()),
+        broken_profiles=int(facts["broken_profile"].sum()),
+        rotated=int(facts["rotated"].sum()),
+        transparent=int(facts["transparent"].sum()),
+        animated=int((facts["frames"] > 1).sum()),
+    )
 
 
 def _sizes(facts: np.ndarray) -> Sizes | None:
@@ -280,7 +301,7 @@ def _enlarged_by(facts: np.ndarray, rules: Rules) -> Enlarged:
     return Enlarged(pictures=count, most=round(float(growth.max()), 2) if count else 1.0)
 
 
-def _values(facts: np.ndarray, rules: Rules) -> Values | None:
+def _deep_values(facts: np.ndarray, rules: Rules) -> Values | None:
     deep = facts[np.isfinite(facts["highest"])]
     if not len(deep):
         return None
@@ -295,31 +316,26 @@ def _values(facts: np.ndarray, rules: Rules) -> Values | None:
     )
 
 
-def _alike(like: np.ndarray, entry: np.ndarray, catalog: Catalog) -> Alike:
-    """Sums up pictures (places in ``entry``) that are like an earlier one."""
+def _alike(seen: Seen, first: np.ndarray, catalog: Catalog) -> tuple[Alike, Alike]:
+    """Copies, and lookalikes among the files (their first pictures) that are no copies."""
+    entry, places = seen.entry, np.arange(len(seen.entry))
+    same = places if seen.digests is None else copies(seen.digests)
+    originals = first[same[first] == first]
+    like = lookalikes(seen.facts["hash"][originals])
+    return _summed_up(same, entry, catalog), _summed_up(like, entry[originals], catalog)
+
+
+def _summed_up(like: np.ndarray, entry: np.ndarray, catalog: Catalog) -> Alike:
+    """Of pictures, places in ``entry``, each like the one whose place ``like`` gives."""
     later = np.flatnonzero(like != np.arange(len(like)))
     later = later[entry[later] != entry[like[later]]]  # pictures of one animated file may be equal
     if not len(later):
         return Alike(pictures=0, in_other_classes=0, example=("", ""))
     labels = catalog.labels[entry]
     across = later[labels[later] != labels[like[later]]]
-    one = (across if len(across) else later)[0]
+    one = int((across if len(across) else later)[0])
     return Alike(
         pictures=len(later),
         in_other_classes=len(across),
-        example=(catalog.names[entry[like[one]]], catalog.names[entry[one]]),
+        example=(catalog.names[int(entry[like[one]])], catalog.names[int(entry[one])]),
     )
-
-
-def _nearly(
-    hashes: np.ndarray, originals: np.ndarray, numbers: np.ndarray, catalog: Catalog
-) -> Alike:
-    return _alike(lookalikes(hashes[originals]), numbers[originals], catalog)
-
-
-def sensible_resolution(facts: np.ndarray) -> int:
-    """The largest of 32, 64 and 128 that the shorter side of most pictures reaches."""
-    if not len(facts):
-        return 32
-    median = math.floor(np.median(np.minimum(facts["height"], facts["width"])))
-    return max((side for side in (32, 64, 128) if side <= median), default=32)

@@ -39,15 +39,15 @@ def text(survey: Survey, *, wide: bool = False) -> str:
     """
     notes = warnings_of(survey)
     if wide:
-        rows = [f"{heading:<14}{words}" for heading, words in _table(survey)]
-        return _lines([*rows, *(f"note: {note}" for note in notes)])
+        rows = [f"{heading:<14}{words}" for heading, words in _survey_rows(survey)]
+        return _joined_lines([*rows, *(f"note: {note}" for note in notes)])
     if len(notes) > _MOST_NOTES:
         more = len(notes) - _MOST_NOTES + 1
         notes = [*notes[: _MOST_NOTES - 1], f"and {more} more; see sagan data {survey.source}"]
-    return _lines([*(f"note: {note}" for note in notes), *_short(survey)])
+    return _joined_lines([*(f"note: {note}" for note in notes), *_short(survey)])
 
 
-def _lines(lines: Sequence[str]) -> str:
+def _joined_lines(lines: Sequence[str]) -> str:
     return "\n".join(map(printable, lines))
 
 
@@ -85,7 +85,7 @@ def _of_classes(survey: Survey) -> Iterator[str]:
     if most > _IMBALANCE * least:
         yield f"{contrast}; --data.order balanced shows every class equally often"
     if len(few) == 1:
-        has = "a single picture" if least == 1 else f"{_pictures(least)}"
+        has = "a single picture" if least == 1 else f"{_number_of(least)}"
         yield f"the class {_quoted(smallest)} has {has}, too little to learn from"
     elif few:
         yield (
@@ -109,7 +109,7 @@ def _of_values(survey: Survey) -> Iterator[str]:
         )
     elif values.outside:
         yield (
-            f"{_pictures(values.outside)} {_have(values.outside)} values outside what is shown"
+            f"{_number_of(values.outside)} {_have(values.outside)} values outside what is shown"
             f" from black to white ({spread} in all, {_number(values.top)} is white);"
             " --data.range states it"
         )
@@ -120,7 +120,7 @@ def _of_copies(survey: Survey) -> Iterator[str]:
     if count and survey.classes:
         one, other = map(_quoted, survey.copies.example)
         yield (
-            f"{_pictures(count)} {_be(count)} equal to one of another class, for example {one} and"
+            f"{_number_of(count)} {_be(count)} equal to one of another class, for example {one} and"
             f" {other}"
         )
 
@@ -142,13 +142,13 @@ def _short(survey: Survey) -> Iterator[str]:
     yield f"pictures: {_found_text(survey)}, from {survey.kind}{part}{other}"
     if survey.sizes:
         grown = survey.enlarged
-        enlarged = f"{_pictures(grown.pictures)} enlarged, up to {grown.most:g} times"
+        enlarged = f"{_number_of(grown.pictures)} enlarged, up to {grown.most:g} times"
         yield f"sizes: {_sizes_text(survey)}; {enlarged if grown.pictures else 'none enlarged'}"
     yield f"rule: {rule_text(survey)}"
     yield f"packed: {_packed_text(survey)}"
 
 
-def _table(survey: Survey) -> Iterator[tuple[str, str]]:
+def _survey_rows(survey: Survey) -> Iterator[tuple[str, str]]:
     yield "source", f"{survey.source}: {survey.kind}"
     if survey.parts:
         parts = [f"{name} {count:,}" for name, count in survey.parts.items()]
@@ -163,18 +163,18 @@ def _table(survey: Survey) -> Iterator[tuple[str, str]]:
         yield "shapes", f"width over height {sizes.narrowest:g} to {sizes.widest:g}"
         yield "pixels", ", ".join(f"{_mode(m)} {n:,}" for m, n in survey.modes.items())
     for heading, count, words in (
-        ("profiles", survey.profiles, "converted to sRGB"),
-        ("bad profiles", survey.broken_profiles, "ignored"),
-        ("rotated", survey.rotated, "turned upright as their EXIF orientation says"),
-        ("transparent", survey.transparent, _transparent_text(survey.rules)),
-        ("animated", survey.animated, f"frames taken: {survey.rules.frame}"),
+        ("profiles", survey.special.profiles, "converted to sRGB"),
+        ("bad profiles", survey.special.broken_profiles, "ignored"),
+        ("rotated", survey.special.rotated, "turned upright as their EXIF orientation says"),
+        ("transparent", survey.special.transparent, _transparent_text(survey.rules)),
+        ("animated", survey.special.animated, f"frames taken: {survey.rules.frame}"),
     ):
         if count:
             yield heading, f"{count:,}, {words}"
     yield "enlarged", _enlarged_text(survey)
     if values := survey.values:
         spread = f"{_number(values.lowest)} to {_number(values.highest)}"
-        yield "values", f"{spread} in {_pictures(values.pictures)}; {values.top:,g} is white"
+        yield "values", f"{spread} in {_number_of(values.pictures)}; {values.top:,g} is white"
     yield "copies", _alike_text(survey.copies)
     yield "look alike", _alike_text(survey.lookalikes)
     yield "skipped", _reasons_text(survey.skipped)
@@ -257,7 +257,7 @@ def _alike_text(alike: Alike) -> str:
     one, other = map(_quoted, alike.example)
     across = f" ({alike.in_other_classes:,} of another class)" * bool(alike.in_other_classes)
     like = "is like an earlier one" if alike.pictures == 1 else "are like an earlier one"
-    return f"{_pictures(alike.pictures)} {like}{across}, for example {other} like {one}"
+    return f"{_number_of(alike.pictures)} {like}{across}, for example {other} like {one}"
 
 
 def _reasons_text(reasons: Sequence[Reason]) -> str:
@@ -288,7 +288,7 @@ def _quoted(name: str) -> str:
     return f"'{name}'"
 
 
-def _pictures(count: int) -> str:
+def _number_of(count: int) -> str:
     return "1 picture" if count == 1 else f"{count:,} pictures"
 
 

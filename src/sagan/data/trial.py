@@ -41,7 +41,7 @@ def tried(catalog: Catalog, rules: Rules, count: int = 64) -> Trial:
     """
     assert rules.size
     places = np.linspace(0, len(catalog) - 1, min(count, len(catalog)))
-    chosen = np.unique(places.astype(np.int64)).tolist()
+    chosen: list[int] = np.unique(places.astype(np.int64)).tolist()
     images, entry, facts, unreadable = [], [], [], []
     begin = time.perf_counter()
     for number in chosen:

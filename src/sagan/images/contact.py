@@ -11,8 +11,8 @@ from sagan.images.figure import INK
 
 LEAST_SIDE = 64
 """Pixels of the shorter side of a picture on the sheet; smaller ones are enlarged."""
-_FAINT = (101, 109, 118)
-_MARGIN, _GAP = 16, 4
+_PALE = (101, 109, 118)
+_MARGIN, _SPACE = 16, 4
 _WIDEST_LABEL = 220
 _NAME_HEIGHT, _REMARK_HEIGHT = 18, 14
 
@@ -33,7 +33,8 @@ def contact_sheet(
     """
     factor = -(-LEAST_SIDE // min(rows[0][2].shape[-2:]))
     blocks = [
-        grid(enlarge(in_colour(pictures), factor), columns, padding=_GAP) for _, _, pictures in rows
+        grid(enlarge(in_colour(pictures), factor), columns, padding=_SPACE)
+        for _, _, pictures in rows
     ]
     names, remarks = font(_NAME_HEIGHT), font(_REMARK_HEIGHT)
     lengths = [names.getlength(name) for name, *_ in rows]
@@ -52,7 +53,7 @@ def contact_sheet(
         shown = _cut_to(name, names, _WIDEST_LABEL)
         draw.text((_MARGIN, middle - 2), shown, fill=INK, font=names, anchor="ls")
         shown = _cut_to(remark, remarks, _WIDEST_LABEL)
-        draw.text((_MARGIN, middle + 4), shown, fill=_FAINT, font=remarks, anchor="lt")
+        draw.text((_MARGIN, middle + 4), shown, fill=_PALE, font=remarks, anchor="lt")
         top += block.shape[1]
     return np.asarray(sheet).transpose(2, 0, 1).copy()
 
