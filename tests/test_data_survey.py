@@ -47,20 +47,12 @@ def catalog_of(classes, **fields):
     return Catalog(**{**given, **fields})
 
 
-def surveyed(whole, facts=None, config=None, *, channels=3, held_out=0, fingerprint="", **given):
+def surveyed(whole, facts=None, config=None, *, channels=3, **given):
     config = config or DataConfig(source="/pictures", resolution=64)
     catalog = in_split(whole, config.split)
     facts = facts_of(len(catalog)) if facts is None else facts
-    given = {"entry": np.arange(len(facts)), "size": config.size, **given}
-    return survey(
-        catalog,
-        config,
-        rules_of(config, channels),
-        Seen(facts=facts, **given),
-        parts=parts_of(whole),
-        held_out=held_out,
-        fingerprint=fingerprint,
-    )
+    seen = Seen(facts=facts, **{"entry": np.arange(len(facts)), "size": config.size, **given})
+    return survey(catalog, config, rules_of(config, channels), seen, parts_of(whole))
 
 
 TWO = catalog_of(["cat"] * 20 + ["dog"] * 30)
@@ -138,7 +130,7 @@ def test_pictures_as_stored():
     config = DataConfig(resolution=64)
     rules = replace(rules_of(config, 3), size=None)
     seen = Seen(facts=facts_of(50), entry=np.arange(50), size=(80, 100))
-    found = survey(TWO, config, rules, seen, parts={})
+    found = survey(TWO, config, rules, seen, {})
     assert rule_text(found) == "as stored, colour"
     assert found.size == 50 * 3 * 80 * 100
     assert found.enlarged.pictures == 0

@@ -61,7 +61,7 @@ def look(config: DataConfig, sample: int | None = None) -> Look:
         seconds=trial.seconds,
         is_sample=True,
     )
-    found = survey(catalog, config, rules, seen, parts=parts_of(whole))
+    found = survey(catalog, config, rules, seen, parts_of(whole))
     return Look(survey=found, images=trial.images, labels=catalog.labels[trial.entry])
 
 
@@ -79,16 +79,11 @@ def survey_of(dataset: Dataset, config: DataConfig) -> Survey:
         digests=pack.digests,
         unreadable=pack.unreadable,
         seconds=pack.about.get("seconds"),
-    )
-    return survey(
-        origin.catalog,
-        config,
-        Rules(size=None, channels=channels) if is_ready else rules_of(config, channels),
-        seen,
-        parts=origin.parts,
         held_out=len(pack) - len(dataset),
         fingerprint=dataset.fingerprint,
     )
+    rules = Rules(size=None, channels=channels) if is_ready else rules_of(config, channels)
+    return survey(origin.catalog, config, rules, seen, origin.parts)
 
 
 def prepared(config: DataConfig, *, finds_resolution: bool) -> tuple[DataConfig, str]:

@@ -164,6 +164,10 @@ class Seen:
     """What packing took or will take."""
     is_sample: bool = False
     """Only some pictures of the catalog were looked at."""
+    held_out: int = 0
+    """How many are kept out of training."""
+    fingerprint: str = ""
+    """Of the dataset."""
 
 
 def survey(
@@ -171,10 +175,7 @@ def survey(
     config: DataConfig,
     rules: Rules,
     seen: Seen,
-    *,
     parts: Mapping[str, int],
-    held_out: int = 0,
-    fingerprint: str = "",
 ) -> Survey:
     """Sums up what is known of a source.
 
@@ -184,8 +185,6 @@ def survey(
         rules: What is done to every picture.
         seen: The pictures that were read.
         parts: Pictures in each part of the source, as :func:`parts_of` counts them.
-        held_out: How many are kept out of training.
-        fingerprint: Of the dataset.
     """
     first = np.unique(seen.entry, return_index=True)[1]  # facts of a file: of its first picture
     facts = seen.facts[first]
@@ -199,7 +198,7 @@ def survey(
         part=_part(catalog, config.split),
         found=len(catalog),
         used=used,
-        held_out=held_out,
+        held_out=seen.held_out,
         sampled=len(facts) + len(seen.unreadable) if seen.is_sample else 0,
         classes=_counts(catalog.class_names, labels) if config.conditional else {},
         has_labels_off=not config.conditional,
@@ -216,7 +215,7 @@ def survey(
         rules=rules,
         size=used * rules.channels * math.prod(seen.size),
         seconds=seen.seconds,
-        fingerprint=fingerprint,
+        fingerprint=seen.fingerprint,
     )
 
 
@@ -322,10 +321,10 @@ def _alike(seen: Seen, first: np.ndarray, catalog: Catalog) -> tuple[Alike, Alik
     same = places if seen.digests is None else copies(seen.digests)
     originals = first[same[first] == first]
     like = lookalikes(seen.facts["hash"][originals])
-    return _summed_up(same, entry, catalog), _summed_up(like, entry[originals], catalog)
+    return _counted_alike(same, entry, catalog), _counted_alike(like, entry[originals], catalog)
 
 
-def _summed_up(like: np.ndarray, entry: np.ndarray, catalog: Catalog) -> Alike:
+def _counted_alike(like: np.ndarray, entry: np.ndarray, catalog: Catalog) -> Alike:
     """Of pictures, places in ``entry``, each like the one whose place ``like`` gives."""
     later = np.flatnonzero(like != np.arange(len(like)))
     later = later[entry[later] != entry[like[later]]]  # pictures of one animated file may be equal
