@@ -48,11 +48,11 @@ def lookalikes(hashes: np.ndarray) -> np.ndarray:
 
 
 def _pairs(hashes: np.ndarray, kept: tuple[int, ...]) -> np.ndarray:
-    """Places (2, P) of hashes that share two pieces and differ in two bits at most."""
+    """Places (2, P) of ascending hashes that share two pieces and differ in two bits at most."""
     key = np.zeros_like(hashes)
     for shift in kept:
         key = (key << np.uint64(16)) | ((hashes >> np.uint64(shift)) & np.uint64(0xFFFF))
-    order = np.lexsort((hashes, key))
+    order = np.argsort(key, kind="stable")
     ordered, key = hashes[order], key[order]
     found = [np.zeros((2, 0), np.int64)]
     for step in range(1, min(_NEIGHBOURS, len(hashes) - 1) + 1):

@@ -175,8 +175,8 @@ def _survey_rows(survey: Survey) -> Iterator[tuple[str, str]]:
     if values := survey.values:
         spread = f"{_number(values.lowest)} to {_number(values.highest)}"
         yield "values", f"{spread} in {_number_of(values.pictures)}; {values.top:,g} is white"
-    yield "copies", _alike_text(survey.copies)
-    yield "look alike", _alike_text(survey.lookalikes)
+    yield "copies", _alike_text(survey.copies, "equal to")
+    yield "look alike", _alike_text(survey.lookalikes, "like")
     yield "skipped", _reasons_text(survey.skipped)
     yield "passed over", _reasons_text(survey.passed_over)
     yield "rule", rule_text(survey)
@@ -251,13 +251,13 @@ def _transparent_text(rules: Rules) -> str:
     return "kept so" if rules.channels == 4 else f"laid on {rules.background}"
 
 
-def _alike_text(alike: Alike) -> str:
+def _alike_text(alike: Alike, words: str) -> str:
     if not alike.pictures:
         return "none"
     one, other = map(_quoted, alike.example)
     across = f" ({alike.in_other_classes:,} of another class)" * bool(alike.in_other_classes)
-    like = "is like an earlier one" if alike.pictures == 1 else "are like an earlier one"
-    return f"{_number_of(alike.pictures)} {like}{across}, for example {other} like {one}"
+    are = f"{_number_of(alike.pictures)} {_be(alike.pictures)} {words} an earlier one"
+    return f"{are}{across}, for example {other} {words} {one}"
 
 
 def _reasons_text(reasons: Sequence[Reason]) -> str:
