@@ -283,6 +283,8 @@ def test_a_preset_refuses_other_pictures_unless_told(
     assert f"{other} has 24 in 3 classes;" in line
     assert "--other-pictures" in line
     assert "avatars is built in" in mistake(capsys, *begin, "avatars")
+    compare = ["ablate", "pets32", "--axis", "attention", "--run", tmp_path / "run", "--points", 1]
+    assert "--other-pictures" in mistake(capsys, *compare, "--data.source", other)
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "cache" / "packs").exists()  # refused before packing
     with pytest.raises(SaganError, match="pets32 is for Pets"):

@@ -102,14 +102,14 @@ def data(
     if output is not None:
         require_output(output, ".png")
     from sagan.data.looking import look, prepared
-    from sagan.data.survey_text import text
+    from sagan.data.survey_text import plain, text
 
     config, note = prepared(data.settings(source), finds_resolution=data.resolution == 0)
     if note and sample is None:
         print(f"note: {note}; --sample 1000 looks at some", file=sys.stderr)
     looked = look(config, sample)
     if json:
-        print(plain_json.dumps(looked.survey.to_dict(), indent=1))
+        print(plain_json.dumps(plain(looked.survey), indent=1))
     else:
         print(text(looked.survey, wide=True))
     if output is not None:

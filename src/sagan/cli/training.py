@@ -66,6 +66,7 @@ def ablate(
     run: Path,
     seeds: str = "0",
     points: int = 6,
+    other_pictures: Annotated[bool, SWITCH] = False,
     config: Annotated[Config, FLAGS] = Config(),
 ) -> None:
     """Repeat the paper's comparisons: train variants of a preset, measure them alike, tabulate.
@@ -87,12 +88,17 @@ def ablate(
         Seeds such as 0 or 0-2; every variant is trained once with each.
     points
         How often each run is measured; evaluation.metrics names what is measured.
+    other_pictures
+        Use a preset with other pictures than those that it is for.
     """
     from sagan.ablation import run_ablation, variants
     from sagan.evaluation.periodic import periodic_evaluation
+    from sagan.training.preparation import require_intended
 
     require_range("--points", points, 1, config.train.steps)
     variants(config, axis)
+    if preset is not None and not other_pictures and not any(run.glob("*/config.toml")):
+        require_intended(preset, config.data)
     evaluate = periodic_evaluation(config.evaluation, config.train.device)
     chosen = parse_seeds(seeds)
     table = run_ablation(config, axis, run, evaluate=evaluate, seeds=chosen, points=points)

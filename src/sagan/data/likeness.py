@@ -28,9 +28,9 @@ def lookalikes(hashes: np.ndarray) -> np.ndarray:
     """Groups pictures whose hashes differ in two bits at most, directly or through others.
 
     A hash of 0, that of a picture that nowhere grows brighter to the right, such as a blank one,
-    says nothing and is passed over. The time grows with N log N: hashes of 64 bits that differ in two have at least
-    two of their four pieces in common, so that only those that share two pieces are compared, and
-    of many that share them the nearest in order.
+    says nothing and is passed over. The time grows with N log N: hashes of 64 bits that differ in
+    two have at least two of their four pieces in common, so that only those that share two pieces
+    are compared, and of many that share them the nearest in order.
 
     Args:
         hashes: uint64 (N,), difference hashes.

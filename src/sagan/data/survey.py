@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -139,10 +138,6 @@ class Survey:
     """What packing took, or will take where only some were looked at; None if not known."""
     fingerprint: str
     """Of the dataset, as in its checkpoints; empty if it is not known."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; text(survey) in sagan.data.survey_text makes lines of them."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

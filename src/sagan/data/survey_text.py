@@ -1,6 +1,8 @@
 """A survey in words: the lines before training, and the table of ``sagan data``."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from sagan.data.rules import Rules
 from sagan.data.survey import SMALL_SHARE, Alike, Reason, Survey
@@ -49,6 +51,11 @@ def text(survey: Survey, *, wide: bool = False) -> str:
 
 def _joined_lines(lines: Sequence[str]) -> str:
     return "\n".join(map(printable, lines))
+
+
+def plain(survey: Survey) -> dict[str, Any]:
+    """A survey as plain values, for JSON; the warnings and the rule also in words."""
+    return {**asdict(survey), "rule": rule_text(survey), "warnings": warnings_of(survey)}
 
 
 def warnings_of(survey: Survey) -> list[str]:

@@ -112,10 +112,14 @@ def prepare(config: Config, folder: str | Path) -> Preparation:
 def require_intended(preset: str, config: DataConfig) -> None:
     """Refuses a preset other pictures than those that it is for, before they are packed.
 
+    Args:
+        preset: Its name; what is none is for all pictures.
+        config: The pictures.
+
     Raises:
         SaganError: They are others, by their number and that of their classes.
     """
-    intended = PRESETS[preset].data
+    intended = PRESETS[preset].data if preset in PRESETS else None
     if intended is None:
         return
     found, are_these = f"{config.source} is built in", False

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from sagan import images
 from sagan.config import Config
-from sagan.config.presets import PRESETS, named_settings
+from sagan.config.presets import named_settings
 from sagan.data import Dataset
 from sagan.data.looking import survey_of
-from sagan.data.survey_text import text
+from sagan.data.survey_text import plain, text
 from sagan.errors import SaganError
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.checkpoint import save as save_checkpoint
@@ -92,7 +92,7 @@ def open_run(config: Config, folder: str | Path, *, preset: str | None = None) -
         SaganError: As for :class:`Driver`, the pictures are others, or the evaluation lacks its
             feature network.
     """
-    if preset in PRESETS and not Path(folder, "config.toml").exists():
+    if preset is not None and not Path(folder, "config.toml").exists():
         require_intended(preset, config.data)
     evaluate = None
     if config.evaluation.interval:
@@ -154,7 +154,7 @@ class Driver:
         if self.dataset.origin and self.run.surveyed() != self.dataset.fingerprint:
             survey = survey_of(self.dataset, self.config.data)
             sys.stderr.write(f"{text(survey)}\n")
-            self.run.keep_survey(survey.to_dict())
+            self.run.keep_survey(plain(survey))
 
     def _new_state(self) -> TrainingState:
         try:
