@@ -136,12 +136,13 @@ def pack(
     require_output(output, ".sagan")
     from sagan.data.looking import prepared
     from sagan.data.opening import load_dataset
-    from sagan.data.pack import write_portable
+    from sagan.data.portable import write_portable
 
     config, note = prepared(data.settings(source), finds_resolution=data.resolution == 0)
     if note:
         print(f"note: {note}", file=sys.stderr)
-    print(write_portable(load_dataset(config), output))
+    write_portable(load_dataset(config), output)
+    print(output)
 
 
 def _save_sheet(looked: Look, output: Path) -> Path:

@@ -26,9 +26,9 @@ def train(
     Parameters
     ----------
     preset
-        Name of a preset, path of a .toml file, or pictures (as for --data.source; the settings
-        are those of avatars32); flags go on top. Without it, the settings of the run folder, or of
-        avatars32 for a new one.
+        Name of a preset, path of a .toml file, or pictures, for which the settings are those of
+        avatars32; flags go on top. Without it, the settings of the run folder, or of avatars32 for
+        a new one.
     run
         The run folder: settings, log, samples and checkpoints.
     print_config
