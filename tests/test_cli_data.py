@@ -116,6 +116,19 @@ def test_a_quick_look_packs_nothing(capsys, tmp_path, picture_folder):
     assert "nothing is packed" in looked(capsys, "--cache")
 
 
+def test_a_sheet_of_a_few_pictures_of_many_classes(capsys, tmp_path):
+    for number in range(40):
+        folder = tmp_path / "pictures" / f"class {number}"
+        folder.mkdir(parents=True)
+        for copy in range(2):
+            Image.new("RGB", (64, 64), (number, copy, 0)).save(folder / f"{copy}.png")
+    sheet = tmp_path / "sheet.png"
+    looked(capsys, tmp_path / "pictures", "--sample", 3, "-o", sheet)
+    assert 3 * 68 < size(sheet)[1] < 5 * 68
+    looked(capsys, tmp_path / "pictures", "-o", sheet)
+    assert 16 * 68 < size(sheet)[1] < 18 * 68
+
+
 def test_size_and_time_are_told_before_packing(capsys, monkeypatch, picture_folder):
     monkeypatch.setattr("sagan.data.looking._WORTH_SAYING", 0)
     assert run("data", picture_folder) == 0

@@ -14,6 +14,7 @@ from sagan.data.catalog import Catalog, labelled
 from sagan.data.looking import look, prepared
 from sagan.data.rules import rules_of
 from sagan.data.trial import tried
+from sagan.errors import SaganError
 
 CONFIG = DataConfig(source="/pictures", resolution=32)
 
@@ -82,6 +83,12 @@ def test_no_picture_at_all():
     assert (len(trial.images), trial.size) == (0, 0)
     broken = tried(catalog_of(lambda number, name: b""), rules_of(CONFIG, 1))
     assert broken.images.shape == (0, 1, 32, 32)
+
+
+def test_a_size_beyond_memory_is_refused_before_it_is_taken():
+    rules = rules_of(replace(CONFIG, resolution=10**7), 3)
+    with pytest.raises(SaganError, match="a smaller --data"):
+        tried(catalog_of(noise), rules, 10)
 
 
 @pytest.mark.parametrize(("read", "channels"), [(noise, 3), (grey, 1)])

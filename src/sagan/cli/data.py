@@ -152,7 +152,7 @@ def _save_sheet(looked: Look, output: Path) -> Path:
 
     if not len(looked.images):
         raise SaganError("none of these pictures can be read, so that there is no sheet to draw")
-    title = f"{looked.survey.source}: {rule_text(looked.survey)}"
+    title = printable(f"{looked.survey.source}: {rule_text(looked.survey)}")
     return save_png(contact_sheet(_sheet_rows(looked), columns=_COLUMNS, title=title), output)
 
 
@@ -162,12 +162,12 @@ def _sheet_rows(looked: Look) -> list[tuple[str, str, np.ndarray]]:
     if not classes:
         return [("", "", looked.images[_evenly(len(looked.images), _MOST_ROWS // 2 * _COLUMNS)])]
     rows = []
-    for number in _evenly(len(classes), _MOST_ROWS):
+    present = np.unique(looked.labels)
+    for number in present[_evenly(len(present), _MOST_ROWS)]:
         name, count = classes[number]
         own = np.flatnonzero(looked.labels == number)
-        if len(own):
-            remark = f"{count:,} pictures" if count != 1 else "1 picture"
-            rows.append((name, remark, looked.images[own[_evenly(len(own), _COLUMNS)]]))
+        remark = f"{count:,} pictures" if count != 1 else "1 picture"
+        rows.append((name, remark, looked.images[own[_evenly(len(own), _COLUMNS)]]))
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 from sagan.data.catalog import Catalog
 from sagan.data.pixels import FACTS, UnreadableError, pixels
 from sagan.data.rules import Rules
+from sagan.system.memory import require_free
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,10 +40,17 @@ def tried(catalog: Catalog, rules: Rules, count: int = 64) -> Trial:
         catalog: The pictures.
         rules: What is done to each; they must say a size.
         count: How many at most; they are evenly spread, so that classes have their shares.
+
+    Raises:
+        SaganError: They would not fit into memory.
     """
     assert rules.size
     places = np.linspace(0, len(catalog) - 1, min(count, len(catalog)))
     chosen: list[int] = np.unique(places.astype(np.int64)).tolist()
+    shape = (rules.channels, *rules.size)
+    need = 2 * len(chosen) * math.prod(shape)
+    remedy = "choose a smaller --data.resolution, or look at fewer"
+    require_free(need, f"{len(chosen):,} pictures of this size", remedy)
     images, entry, facts, unreadable = [], [], [], []
     begin = time.perf_counter()
     for number in chosen:
@@ -55,7 +64,6 @@ def tried(catalog: Catalog, rules: Rules, count: int = 64) -> Trial:
         entry += [number] * len(frames)
         facts += [tuple(found)] * len(frames)
     share = len(chosen) / max(1, len(catalog))
-    shape = (rules.channels, *rules.size)
     pictures = np.stack(images) if images else np.zeros((0, *shape), np.uint8)
     return Trial(
         images=pictures,
