@@ -15,7 +15,7 @@ from sagan.data.looking import sensible_resolution
 from sagan.data.pixels import FACTS
 from sagan.data.rules import rules_of
 from sagan.data.survey import Seen, Special, parts_of, survey
-from sagan.data.survey_text import plain, rule_text, text, warnings_of
+from sagan.data.survey_text import rule_text, survey_as_json, text, warnings_of
 
 
 def facts_of(count, **columns):
@@ -223,7 +223,7 @@ def test_thousand_classes_fit_the_table():
     found = surveyed(catalog_of([f"n{number}" for number in range(1000) for _ in range(2)]))
     row = next(line for line in text(found, wide=True).splitlines() if line.startswith("classes"))
     assert len(row) < 300
-    assert len(plain(found)["classes"]) == 1000
+    assert len(survey_as_json(found)["classes"]) == 1000
 
 
 def test_what_is_skipped_and_passed_over_is_told_with_reasons():
@@ -360,7 +360,7 @@ def test_nothing_readable():
 def test_the_survey_is_json_and_names_cannot_steer_a_terminal():
     catalog = catalog_of(["a"] * 50, passed_over=[("evil\x1b[2J\n.txt", "no picture")])
     found = surveyed(catalog, facts_of(50, lowest=0, highest=9, mode="F"), fingerprint="abc")
-    kept = json.loads(json.dumps(plain(found)))
+    kept = json.loads(json.dumps(survey_as_json(found)))
     assert kept["fingerprint"] == "abc"
     assert kept["sizes"]["smallest"] == [100, 80]
     assert kept["passed_over"][0]["pictures"] == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json as plain_json
+import json as json_text
 import sys
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -102,14 +102,14 @@ def data(
     if output is not None:
         require_output(output, ".png")
     from sagan.data.looking import look, prepared
-    from sagan.data.survey_text import plain, text
+    from sagan.data.survey_text import survey_as_json, text
 
     config, note = prepared(data.settings(source), finds_resolution=data.resolution == 0)
     if note and sample is None:
         print(f"note: {note}; --sample 1000 looks at some", file=sys.stderr)
     looked = look(config, sample)
     if json:
-        print(plain_json.dumps(plain(looked.survey), indent=1))
+        print(json_text.dumps(survey_as_json(looked.survey), indent=1))
     else:
         print(text(looked.survey, wide=True))
     if output is not None:

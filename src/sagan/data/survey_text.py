@@ -53,7 +53,7 @@ def _joined_lines(lines: Sequence[str]) -> str:
     return "\n".join(map(printable, lines))
 
 
-def plain(survey: Survey) -> dict[str, Any]:
+def survey_as_json(survey: Survey) -> dict[str, Any]:
     """A survey as plain values, for JSON; the warnings and the rule also in words."""
     return {**asdict(survey), "rule": rule_text(survey), "warnings": warnings_of(survey)}
 

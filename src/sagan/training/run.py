@@ -15,7 +15,7 @@ from sagan.config import Config
 from sagan.config.presets import named_settings
 from sagan.data import Dataset
 from sagan.data.looking import survey_of
-from sagan.data.survey_text import plain, text
+from sagan.data.survey_text import survey_as_json, text
 from sagan.errors import SaganError
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.checkpoint import save as save_checkpoint
@@ -154,7 +154,7 @@ class Driver:
         if self.dataset.origin and self.run.surveyed() != self.dataset.fingerprint:
             survey = survey_of(self.dataset, self.config.data)
             sys.stderr.write(f"{text(survey)}\n")
-            self.run.keep_survey(plain(survey))
+            self.run.keep_survey(survey_as_json(survey))
 
     def _new_state(self) -> TrainingState:
         try:
