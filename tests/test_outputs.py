@@ -115,14 +115,14 @@ def test_a_preset_comes_before_a_folder_of_its_name(capsys, tmp_path, monkeypatc
     assert run("train", "avatars32", "--run", "run", "--print-config") == 0
     printed = capsys.readouterr()
     assert 'source = "avatars"' in printed.out
-    assert printed.err == "note: avatars32 is the preset; the folder is ./avatars32\n"
+    assert printed.err == "note: avatars32 is the preset; the pictures are ./avatars32\n"
 
 
 @pytest.mark.parametrize("command", [["train"], ["ablate", "--axis", "attention"]])
 @pytest.mark.parametrize("name", [name for name, preset in PRESETS.items() if preset.data])
 def test_a_preset_for_own_pictures_needs_them(capsys, tmp_path, command, name):
     line = mistake(capsys, *command, name, "--run", tmp_path / "run")
-    assert PRESETS[name].data in line
+    assert str(PRESETS[name].data) in line
     assert "--data.source" in line
     assert not (tmp_path / "run").exists()
 

@@ -43,8 +43,14 @@ def _require_sense(flag: str, kind: Any, text: str) -> None:
             raise SaganError(f"{flag} must be a finite number, not {text!r}")
 
 
-def _named_pictures(chosen: str | None) -> str | None:
-    """What stands in the place of a preset, where it is pictures."""
+def named_pictures(chosen: str | None) -> str | None:
+    """What stands in the place of a preset, where it is pictures.
+
+    That is what is no preset and no .toml file, and is there or is written like a place.
+
+    Raises:
+        SaganError: It is a run folder.
+    """
     if chosen is None or chosen in PRESETS:
         return None
     path = Path(chosen).expanduser()
@@ -53,26 +59,27 @@ def _named_pictures(chosen: str | None) -> str | None:
             f"{chosen} is a run folder; continue it with --run {chosen}, or begin another "
             f"run with its weights: --from {chosen} --run NEW"
         )
-    return (
-        chosen if path.is_dir() or (path.is_file() and chosen.endswith(settings.PACKED)) else None
-    )
+    if path.suffix == ".toml" and not path.is_dir():
+        return None
+    is_place = chosen.startswith("hf:") or path.suffix != "" or len(path.parts) > 1
+    return chosen if is_place or path.exists() else None
 
 
 def _note_pictures(name: str, source: str, given: Mapping[str, Sequence[str]]) -> None:
     """Refuses a preset without the pictures it is for; showing its settings is no harm."""
-    if Path(name).is_dir():
-        print(f"note: {name} is the preset; the folder is ./{name}", file=sys.stderr)
+    if Path(name).exists():
+        print(f"note: {name} is the preset; the pictures are ./{name}", file=sys.stderr)
     pictures = PRESETS[name].data
     if not pictures or given["--data.source"]:
         return
     if not given.get("--print-config") and not given.get("--dry-run"):
-        raise SaganError(f"{name} is for {pictures}; give them with --data.source FOLDER")
+        raise SaganError(f"{name} is for {pictures}; give them with --data.source PICTURES")
     print(f"note: {name} is for {pictures}; this is for {source}", file=sys.stderr)
 
 
 def _settings_below_flags(chosen: str | None, given: Mapping[str, Sequence[str]]) -> Config:
     """The settings that a preset, a file, the run or the model to begin from brings along."""
-    pictures = _named_pictures(chosen)
+    pictures = named_pictures(chosen)
     run, model = (next(iter(given.get(flag, ())), None) for flag in ("--run", "--from"))
     if run is not None and model is not None:
         from sagan.training.origin import run_settings
@@ -95,7 +102,7 @@ def _read_settings(app: App, commands: tuple[str, ...], arguments: ArgumentColle
         return
     given = {argument.name: [token.value for token in argument.tokens] for argument in arguments}
     chosen = next(iter(given["PRESET"]), None)
-    if given["--data.source"] and _named_pictures(chosen):
+    if given["--data.source"] and named_pictures(chosen):
         raise SaganError(f"{chosen} and --data.source both name pictures; leave one out")
     base = _settings_below_flags(chosen, given)
     if chosen in PRESETS:

@@ -21,6 +21,7 @@ def train(
     start_from: Annotated[Path | None, Parameter(name="--from")] = None,
     print_config: Annotated[bool, SWITCH] = False,
     dry_run: Annotated[bool, SWITCH] = False,
+    other_pictures: Annotated[bool, SWITCH] = False,
     config: Annotated[Config, FLAGS] = Config(),
 ) -> None:
     """Train a model in a run folder; the same command again continues exactly where it stopped.
@@ -28,8 +29,9 @@ def train(
     Parameters
     ----------
     preset
-        Name of a preset or path of a .toml file; flags go on top. Without it, the settings of the
-        run folder, or of avatars32 for a new one.
+        Name of a preset, path of a .toml file, or pictures, for which the settings are those of
+        avatars32; flags go on top. Without it, the settings of the run folder, or of avatars32 for
+        a new one.
     run
         The run folder: settings, log, samples and checkpoints.
     start_from
@@ -41,6 +43,8 @@ def train(
     dry_run
         Try a few steps, print the operations, memory and time that the run will take, and stop;
         nothing is written to the run folder.
+    other_pictures
+        Use a preset with other pictures than those that it is for.
     """
     if print_config:
         print(settings.to_toml(config), end="")
@@ -52,7 +56,7 @@ def train(
         return
     from sagan.training.run import open_run
 
-    driver = open_run(config, run, start_from)
+    driver = open_run(config, run, start_from, preset=None if other_pictures else preset)
     if driver.state.step:
         print(f"continuing {run} at step {driver.state.step}", file=sys.stderr)
     outcome = driver.train()
@@ -69,6 +73,7 @@ def ablate(
     run: Path,
     seeds: str = "0",
     points: int = 6,
+    other_pictures: Annotated[bool, SWITCH] = False,
     config: Annotated[Config, FLAGS] = Config(),
 ) -> None:
     """Repeat the paper's comparisons: train variants of a preset, measure them alike, tabulate.
@@ -90,12 +95,17 @@ def ablate(
         Seeds such as 0 or 0-2; every variant is trained once with each.
     points
         How often each run is measured; evaluation.metrics names what is measured.
+    other_pictures
+        Use a preset with other pictures than those that it is for.
     """
     from sagan.ablation import run_ablation, variants
     from sagan.evaluation.periodic import periodic_evaluation
+    from sagan.training.preparation import require_intended
 
     require_range("--points", points, 1, config.train.steps)
     variants(config, axis)
+    if preset is not None and not other_pictures and not any(run.glob("*/config.toml")):
+        require_intended(preset, config.data)
     evaluate = periodic_evaluation(config.evaluation, config.train.device)
     chosen = parse_seeds(seeds)
     table = run_ablation(config, axis, run, evaluate=evaluate, seeds=chosen, points=points)

@@ -2,10 +2,29 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sagan.config import Config, from_dict, load_toml, nearest
 from sagan.errors import SaganError
+
+
+class Intended(NamedTuple):
+    """The pictures that a preset is for, as they are distributed."""
+
+    name: str
+    pictures: int
+    """To train on."""
+    classes: int
+    """0 where none are learned."""
+
+    def __str__(self) -> str:
+        within = f" in {self.classes} classes" if self.classes else ""
+        return f"{self.name}, {self.pictures:,} pictures{within}"
+
+    def are(self, pictures: int, classes: int) -> bool:
+        """Whether so many pictures, give or take one in twenty, in so many classes can be these."""
+        is_near = abs(pictures - self.pictures) <= self.pictures / 20
+        return is_near and self.classes in (0, classes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,16 +37,16 @@ class Preset:
     """Where the values come from."""
     published: tuple[str, ...] = ()
     """Numbers to expect, each with where it stands; none where there is none we could check."""
-    data: str = ""
-    """The pictures it is for, which only ``--data.source`` can give; empty: built in."""
+    data: Intended | None = None
+    """The pictures it is for, which only ``--data.source`` can give; None: built in."""
     differs: tuple[str, ...] = ()
     """What the source does and no setting expresses; what holds for all: docs/faithfulness.md."""
     settings: dict[str, Any]
     """What differs from the defaults, which are the authors' values."""
 
 
-_IMAGENET = "ImageNet, 1,281,167 pictures in 1000 classes"
-_CIFAR10 = "CIFAR-10, 50,000 pictures in 10 classes"
+_IMAGENET = Intended("ImageNet", 1_281_167, 1000)
+_CIFAR10 = Intended("CIFAR-10", 50_000, 10)
 _VECTORS = (
     "the discriminator's singular vectors advance at each of its passes; here once before each of"
     " its updates"
@@ -75,9 +94,9 @@ _CIFAR: _Settings = {
 }
 
 
-def _heykeetae(pictures: str, crop: str) -> Preset:
+def _heykeetae(pictures: Intended, crop: str) -> Preset:
     return Preset(
-        title=f"DCGAN-style networks without classes, 64 pixels, for {pictures}",
+        title=f"DCGAN-style networks without classes, 64 pixels, for {pictures.name}",
         source="heykeetae/Self-Attention-GAN: README.md (the command, with the hinge loss),"
         " parameter.py, sagan_models.py, trainer.py, data_loader.py",
         data=pictures,
@@ -247,7 +266,7 @@ PRESETS: dict[str, Preset] = {
         published=(
             "IS 8.34, FID 51.41 at 88,000 steps, against the validation split (logs/TINY_IMAGENET)",
         ),
-        data="Tiny ImageNet, 100,000 pictures in 200 classes",
+        data=Intended("Tiny ImageNet", 100_000, 200),
         differs=(_VECTORS,),
         settings=_joined(
             _STUDIOGAN,
@@ -258,11 +277,11 @@ PRESETS: dict[str, Preset] = {
         ),
     ),
     "celeba64": _heykeetae(
-        "CelebA",
+        Intended("CelebA", 202_599, 0),
         "pictures are cropped to their central 160 x 160 pixels; here to the largest square",
     ),
     "lsun64": _heykeetae(
-        "LSUN church_outdoor_train",
+        Intended("LSUN church_outdoor_train", 126_227, 0),
         "pictures are squeezed to a square; here cropped to the largest",
     ),
 }

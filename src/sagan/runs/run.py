@@ -1,6 +1,7 @@
 """The run folder: its names, its log, its checkpoints.
 
 config.toml                          the settings
+data.json                            what the pictures are
 log.jsonl                            one line per logged step
 samples/step-00001000.png            fixed seeds, one row per class
 checkpoints/step-00001000.safetensors
@@ -89,6 +90,23 @@ class Run:
     def is_begun(self) -> bool:
         """Whether there are settings, which are written first."""
         return self.settings_path.exists()
+
+    def keep_survey(self, survey: Mapping[str, object]) -> None:
+        """Writes down what the pictures are.
+
+        Raises:
+            SaganError: It cannot be written.
+        """
+        with writing(f"to the run folder {self.folder}", "choose another --run or free space"):
+            write_text(self.folder / "data.json", json.dumps(survey, indent=1) + "\n")
+
+    def surveyed(self) -> str:
+        """Fingerprint of the pictures that are written down; empty where there are none."""
+        try:
+            survey = json.loads((self.folder / "data.json").read_bytes())
+            return str(survey["fingerprint"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return ""
 
     @property
     def log_path(self) -> Path:

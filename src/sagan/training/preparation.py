@@ -7,8 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sagan.config import Config
-from sagan.data import Dataset, batch_indices, load_dataset
+from sagan.config import Config, DataConfig
+from sagan.config.presets import PRESETS
+from sagan.data import BUILT_IN, Dataset, batch_indices, load_dataset
+from sagan.data.catalog import in_split
+from sagan.data.opening import catalog_of
 from sagan.errors import SaganError
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.run import Run, checkpoint_files, load_checkpoint
@@ -119,3 +122,30 @@ def prepare(
         memory=memory_of(device),
         origin=origin,
     )
+
+
+def require_intended(preset: str, config: DataConfig) -> None:
+    """Refuses a preset other pictures than those that it is for, before they are packed.
+
+    Args:
+        preset: Its name; what is none is for all pictures.
+        config: The pictures.
+
+    Raises:
+        SaganError: They are others, by their number and that of their classes.
+    """
+    intended = PRESETS[preset].data if preset in PRESETS else None
+    if intended is None:
+        return
+    found, are_these = f"{config.source} is built in", False
+    if config.source not in BUILT_IN:
+        catalog = in_split(catalog_of(config), config.split)
+        count, classes = len(catalog), len(catalog.class_names)
+        are_these = intended.are(count, classes)
+        within = f" in {classes:,} class{'es' * (classes > 1)}" if classes else ""
+        found = f"{config.source} has {count:,}{within}"
+    if not are_these:
+        raise SaganError(
+            f"{preset} is for {intended}, and {found}; add --other-pictures to train on them all "
+            "the same, or give the pictures that it is for"
+        )

@@ -13,6 +13,8 @@ from pathlib import Path
 from sagan import images
 from sagan.config import Config
 from sagan.data import Dataset
+from sagan.data.looking import survey_of
+from sagan.data.survey_text import survey_as_json, text
 from sagan.errors import SaganError
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.checkpoint import save as save_checkpoint
@@ -23,7 +25,7 @@ from sagan.system.progress import duration
 from sagan.system.signals import interruption
 from sagan.training.footprint import footprint, require_memory
 from sagan.training.origin import Beginning, recorded_origin, run_settings
-from sagan.training.preparation import prepare
+from sagan.training.preparation import prepare, require_intended
 from sagan.training.state import TrainingState, new_state, refresh_average
 from sagan.training.watch import DivergedError, EvaluationSchedule, PendingTerms, Progress
 
@@ -52,6 +54,7 @@ def train(
     *,
     source: str | None = None,
     start_from: str | Path | None = None,
+    other_pictures: bool = False,
 ) -> Outcome:
     """Trains a model in a run folder; the same call again continues exactly where it stopped.
 
@@ -64,9 +67,10 @@ def train(
         start_from: A model, as for :func:`sagan.load_generator`, whose weights a new run begins
             with. Unless ``config`` are settings, the networks and the size of the pictures are the
             model's.
+        other_pictures: Allow a preset other pictures than those that it is for.
 
     Raises:
-        SaganError: As for :class:`Driver` and :meth:`Driver.train`.
+        SaganError: As for :func:`open_run` and :meth:`Driver.train`.
         KeyboardInterrupt: Ctrl-C; the step was finished and saved.
 
     Example:
@@ -74,15 +78,31 @@ def train(
         >>> sagan.load_generator("runs/mine").sample(seeds=range(16), labels="cat")
     """
     settings = run_settings(config, folder, source=source, start_from=start_from)
-    return open_run(settings, folder, start_from).train()
+    preset = config if isinstance(config, str) and not other_pictures else None
+    return open_run(settings, folder, start_from, preset=preset).train()
 
 
-def open_run(config: Config, folder: str | Path, start_from: str | Path | None = None) -> Driver:
+def open_run(
+    config: Config,
+    folder: str | Path,
+    start_from: str | Path | None = None,
+    *,
+    preset: str | None = None,
+) -> Driver:
     """Opens a run with the evaluations that its settings ask for.
 
+    Args:
+        config: The settings.
+        folder: The run folder.
+        preset: Name of the preset that they come from: a new run is refused other pictures than
+            those that it is for.
+
     Raises:
-        SaganError: As for :class:`Driver`, or the evaluation lacks its feature network.
+        SaganError: As for :class:`Driver`, the pictures are others, or the evaluation lacks its
+            feature network.
     """
+    if preset is not None and not Path(folder, "config.toml").exists():
+        require_intended(preset, config.data)
     evaluate = None
     if config.evaluation.interval:
         from sagan.evaluation.periodic import periodic_evaluation
@@ -138,7 +158,7 @@ class Driver:
             )
 
     def begin(self) -> None:
-        """Makes or reopens the run folder, and prints remarks.
+        """Makes or reopens the run folder, and prints remarks and what the pictures are.
 
         What a former run wrote after the step to go on from is dropped from the log, and its
         damaged checkpoints are set aside. A run that begins from a model has a checkpoint of step 0
@@ -154,10 +174,18 @@ class Driver:
                 "note: train.freeze_discriminator is for runs that begin --from MODEL\n"
             )
         self.run.begin()
+        self._tell_pictures()
         self.run.set_aside_after(self.state.step)
         self.run.rewind_log(self.state.step)
         if self.beginning is not None:
             save_checkpoint(self._checkpoint(), self.run.checkpoint_path(0))
+
+    def _tell_pictures(self) -> None:
+        """Prints the survey and keeps it in the run folder, unless it is there already."""
+        if self.dataset.origin and self.run.surveyed() != self.dataset.fingerprint:
+            survey = survey_of(self.dataset, self.config.data)
+            sys.stderr.write(f"{text(survey)}\n")
+            self.run.keep_survey(survey_as_json(survey))
 
     def _new_state(self) -> TrainingState:
         try:

@@ -1,0 +1,125 @@
+"""A look at a source before training: at all of its pictures, or quickly at some."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sagan.config import DataConfig
+from sagan.data.catalog import in_split
+from sagan.data.dataset import Dataset, PictureArray, cache_folder
+from sagan.data.opening import catalog_of, load_dataset
+from sagan.data.pack import found_grey
+from sagan.data.rules import Rules, rules_of
+from sagan.data.survey import Seen, Survey, parts_of, survey
+from sagan.data.trial import tried
+from sagan.system.memory import readable
+from sagan.system.progress import duration
+
+_WORTH_SAYING = 10.0  # seconds
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Look:
+    """What was found, with pictures to show."""
+
+    survey: Survey
+    images: PictureArray
+    """uint8 (M, C, H, W), as the network sees them."""
+    labels: np.ndarray
+    """int64 (M,), all 0 without classes."""
+
+
+def look(config: DataConfig, sample: int | None = None) -> Look:
+    """Looks at a source.
+
+    Args:
+        config: The source and what is done to its pictures.
+        sample: Look at so many pictures; None packs all into the cache, where training finds them.
+
+    Raises:
+        SaganError: The source cannot be read.
+    """
+    if sample is None:
+        dataset = load_dataset(config)
+        found = survey_of(dataset, config)
+        return Look(survey=found, images=dataset.images, labels=dataset.labels)
+    whole = catalog_of(config)
+    catalog = in_split(whole, config.split)
+    rules = rules_of(config, config.channels or 3)
+    trial = tried(catalog, rules, sample)
+    if not config.channels and trial.facts["grey"].all():
+        rules = replace(rules, channels=1)
+        trial = tried(catalog, rules, sample)
+    seen = Seen(
+        entry=trial.entry,
+        facts=trial.facts,
+        size=config.size,
+        unreadable=trial.unreadable,
+        seconds=trial.seconds,
+        is_sample=True,
+    )
+    found = survey(catalog, config, rules, seen, parts_of(whole))
+    return Look(survey=found, images=trial.images, labels=catalog.labels[trial.entry])
+
+
+def survey_of(dataset: Dataset, config: DataConfig) -> Survey:
+    """Sums up the source of a dataset that was opened with these settings."""
+    origin = dataset.origin
+    assert origin, "pictures that came from a source"
+    _, channels, height, width = dataset.images.shape
+    is_ready = origin.pack.path == origin.catalog.root  # packed elsewhere, and taken as it is
+    pack = origin.pack
+    seen = Seen(
+        entry=pack.entry,
+        facts=pack.facts,
+        size=(height, width),
+        digests=pack.digests,
+        unreadable=pack.unreadable,
+        seconds=pack.about.get("seconds"),
+        held_out=len(pack) - len(dataset),
+        fingerprint=dataset.fingerprint,
+    )
+    rules = Rules(size=None, channels=channels) if is_ready else rules_of(config, channels)
+    return survey(origin.catalog, config, rules, seen, origin.parts)
+
+
+def prepared(config: DataConfig, *, finds_resolution: bool) -> tuple[DataConfig, str]:
+    """Decides what is open before a look, and estimates what packing will take.
+
+    Args:
+        config: The source and what is done to its pictures.
+        finds_resolution: Whether to choose the resolution: the largest of 32, 64 and 128 that the
+            shorter side of most pictures reaches.
+
+    Returns:
+        The settings, and a line about size and time where packing will take ten seconds or more.
+
+    Raises:
+        SaganError: The source cannot be read.
+    """
+    catalog = in_split(catalog_of(config), config.split)
+    if finds_resolution:
+        facts = tried(catalog, rules_of(replace(config, resolution=32), 3)).facts
+        config = replace(config, resolution=sensible_resolution(facts))
+    rules = rules_of(config, config.channels or 3)
+    for channels in (rules.channels, 1):
+        if found_grey(catalog, replace(rules, channels=channels)) is not None:
+            return config, ""  # it is packed
+    trial = tried(catalog, rules)
+    if trial.seconds < _WORTH_SAYING:
+        return config, ""
+    return config, (
+        f"packing {len(catalog):,} pictures (once) will take about {duration(trial.seconds)} and "
+        f"{readable(trial.size)} in {cache_folder()}"
+    )
+
+
+def sensible_resolution(facts: np.ndarray) -> int:
+    """The largest of 32, 64 and 128 that the shorter side of most pictures reaches."""
+    if not len(facts):
+        return 32
+    median = math.floor(np.median(np.minimum(facts["height"], facts["width"])))
+    return max((side for side in (32, 64, 128) if side <= median), default=32)

@@ -1,0 +1,75 @@
+"""A few pictures of a source, read as all will be: how they look, and how long all will take."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from sagan.data.catalog import Catalog
+from sagan.data.pixels import FACTS, UnreadableError, pixels
+from sagan.data.rules import Rules
+from sagan.system.memory import require_free
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trial:
+    """Pictures of a source, evenly chosen and read as all will be."""
+
+    images: np.ndarray
+    """uint8 (M, C, H, W)."""
+    entry: np.ndarray
+    """int64 (M,): their numbers in the catalog."""
+    facts: np.ndarray
+    """``FACTS`` (M,)."""
+    unreadable: list[tuple[str, str]]
+    """Name and reason of those that cannot be read."""
+    size: int
+    """What all pictures of the catalog will take in bytes."""
+    seconds: float
+    """And in time, on all cores."""
+
+
+def tried(catalog: Catalog, rules: Rules, count: int = 64) -> Trial:
+    """Reads some pictures of a catalog.
+
+    Args:
+        catalog: The pictures.
+        rules: What is done to each; they must say a size.
+        count: How many at most; they are evenly spread, so that classes have their shares.
+
+    Raises:
+        SaganError: They would not fit into memory.
+    """
+    assert rules.size
+    places = np.linspace(0, len(catalog) - 1, min(count, len(catalog)))
+    chosen: list[int] = np.unique(places.astype(np.int64)).tolist()
+    shape = (rules.channels, *rules.size)
+    need = 2 * len(chosen) * math.prod(shape)
+    remedy = "choose a smaller --data.resolution, or look at fewer"
+    require_free(need, f"{len(chosen):,} pictures of this size", remedy)
+    images, entry, facts, unreadable = [], [], [], []
+    begin = time.perf_counter()
+    for number in chosen:
+        name = catalog.names[number]
+        try:
+            frames, found = pixels(catalog.read(number, name), rules, name=name)
+        except UnreadableError as error:
+            unreadable.append((name, str(error)))
+            continue
+        images += frames
+        entry += [number] * len(frames)
+        facts += [tuple(found)] * len(frames)
+    share = len(chosen) / max(1, len(catalog))
+    pictures = np.stack(images) if images else np.zeros((0, *shape), np.uint8)
+    return Trial(
+        images=pictures,
+        entry=np.array(entry, np.int64),
+        facts=np.array(facts, FACTS),
+        unreadable=unreadable,
+        size=round(pictures.nbytes / share) if len(chosen) else 0,
+        seconds=(time.perf_counter() - begin) / (share or 1) / (os.cpu_count() or 1),
+    )
