@@ -44,6 +44,9 @@ class Catalog:
     """The parts that the source is divided into, such as ("train", "val"); () if it is not."""
     split_of: np.ndarray | None = None
     """int64 (N,): number of each picture's part; None where the source is not divided."""
+    images: np.ndarray | None = None
+    """uint8 (N, C, H, W), a memory map, where the source stores its pictures so: if they are
+    wanted so, they are not copied."""
     passed_over: Sequence[tuple[str, str]] = ()
     """What is no picture or cannot be used: name and reason."""
     notes: Sequence[str] = field(default=())
@@ -63,6 +66,10 @@ class Catalog:
         Their classes keep their numbers. The reader still gets the old numbers.
         """
         read, numbers = self.read, chosen
+        images = self.images
+        if images is not None:
+            together = len(chosen) and chosen[-1] - chosen[0] + 1 == len(chosen)
+            images = images[chosen[0] : chosen[-1] + 1] if together else None
         return replace(
             self,
             names=[self.names[number] for number in chosen],
@@ -70,6 +77,7 @@ class Catalog:
             labels=self.labels[chosen],
             split_of=None if self.split_of is None else self.split_of[chosen],
             read=_Renumbered(read, numbers),
+            images=images,
         )
 
 

@@ -16,6 +16,7 @@ from sagan.data.dataset import (
     Dataset,
     cache_file,
     cache_folder,
+    digests_of,
     fingerprint,
     in_parallel,
     read_cached,
@@ -182,7 +183,8 @@ def _pack(
         for picture in in_parallel(read, files, title):
             file.write(picture.data)
         file.flush()
-        mark = fingerprint(np.load(file.name, mmap_mode="r"), labels, class_names)
+        images = np.asarray(np.load(file.name, mmap_mode="r"))
+        mark = fingerprint(images.shape, digests_of(images), labels, class_names)
         file.write(mark.encode())
 
 
