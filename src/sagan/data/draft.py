@@ -48,7 +48,7 @@ class Draft:
         self._kept: list[tuple[str, int, Decoded]] = []
         self._digests: list[np.ndarray] = []
         self._facts: list[np.ndarray] = []
-        self._flushed = time.monotonic()
+        self._begun = self._flushed = time.monotonic()
 
     def add(self, entry: int, name: str, stamp: int, picture: Decoded) -> None:
         """Takes in what became of the next entry of the catalog."""
@@ -129,6 +129,7 @@ class Draft:
             "grey": bool(facts["grey"].all()),
             "unreadable": self.unreadable,
             "shape": shape,
+            "seconds": round(time.monotonic() - self._begun, 1),
             "fingerprint": fingerprint(shape, digests, labels, ()),
         }
         self._writer.finish(arrays, about)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -126,9 +127,17 @@ def unequal(
 _given: tuple[Reader, Rules, Path]  # of a process that decodes
 
 
-def _begin(read: Reader, rules: Rules, notes: Path) -> None:
+def _begin(read: Reader, rules: Rules, notes: Path, parent: int) -> None:
     global _given
     _given = read, rules, notes / str(os.getpid())
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process soon after its parent, which may be killed without a word."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _decode_given(wanted: Sequence[tuple[int, str]]) -> _Portion:
@@ -153,7 +162,7 @@ def _in_processes(
         pool = ProcessPoolExecutor(
             workers,
             initializer=_begin,
-            initargs=(catalog.read, rules, Path(notes)),
+            initargs=(catalog.read, rules, Path(notes), os.getpid()),
             env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
         try:
