@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,11 @@ import numpy as np
 
 from sagan.config import DataConfig, Part, nearest
 from sagan.data.avatars import load_avatars
-from sagan.data.catalog import Catalog, Content, in_split
+from sagan.data.catalog import Catalog, in_split
 from sagan.data.dataset import Dataset, Rows, fingerprint
 from sagan.data.pack import far_apart, found_grey, packed
-from sagan.data.packfile import SUFFIX, Pack, is_intact, open_pack
+from sagan.data.packfile import SUFFIX, Pack, open_pack
+from sagan.data.portable import portable_catalog
 from sagan.data.rules import Rules, rules_of
 from sagan.data.sources import RECOGNISERS
 from sagan.data.workers import decode_one
@@ -112,7 +111,7 @@ def _catalog_of_path(config: DataConfig) -> Catalog:
         )
     try:
         if path.suffix == SUFFIX and path.is_file():
-            return _catalog_of_pack(path)
+            return portable_catalog(path)
         for recognise in RECOGNISERS:
             if (catalog := recognise(path, config)) is not None:
                 return catalog
@@ -141,68 +140,6 @@ def _described(path: Path) -> str:
     return f"a folder with {', '.join(counts)}" if counts else "an empty folder"
 
 
-# --- packed files
-
-
-class _Names(Sequence[str]):
-    """The names of a pack's pictures, which are read when the first is asked for."""
-
-    def __init__(self, pack: Pack) -> None:
-        self._pack = pack
-
-    def __len__(self) -> int:
-        return len(self._pack)
-
-    @cached_property
-    def _names(self) -> list[str]:
-        names, entry = self._pack.names, self._pack.entry.tolist()
-        if len(names) == len(entry):
-            return names
-        return [f"{names[number]}#{row}" for row, number in enumerate(entry)]
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._names[index]
-
-
-@dataclass(frozen=True)
-class _StoredRow:
-    path: Path
-
-    def __call__(self, index: int, name: str) -> Content:
-        return _images_of(self.path)[index].transpose(1, 2, 0)
-
-
-@lru_cache(maxsize=1)
-def _images_of(path: Path) -> np.ndarray:
-    return open_pack(path).images
-
-
-def _catalog_of_pack(path: Path) -> Catalog:
-    pack = open_pack(path)
-    if not is_intact(pack):
-        raise SaganError(
-            f"{path} is damaged: its pictures are not those that were packed; get it anew"
-        )
-    return Catalog(
-        kind="a packed set",
-        root=path,
-        names=_Names(pack),
-        stamps=pack.digests,
-        read=_StoredRow(path),
-        labels=pack.labels,
-        class_names=pack.class_names,
-        images=pack.images,
-    )
-
-
-def _is_ready(catalog: Catalog, config: DataConfig, size: tuple[int, int] | None) -> bool:
-    """Whether a packed file holds the pictures as they are wanted."""
-    if catalog.root.suffix != SUFFIX or catalog.images is None or config.crop == "box":
-        return False
-    _, channels, *shape = catalog.images.shape
-    return config.channels in (0, channels) and size in (None, tuple(shape))
-
-
 # --- from a catalog to a dataset
 
 
@@ -227,6 +164,14 @@ def _opened(config: DataConfig, size: tuple[int, int] | None, part: Part) -> Dat
         fingerprint=fingerprint(images.shape, digests, labels, class_names),
         origin=Origin(catalog=catalog, pack=pack, rows=rows),
     )
+
+
+def _is_ready(catalog: Catalog, config: DataConfig, size: tuple[int, int] | None) -> bool:
+    """Whether a packed file holds the pictures as they are wanted."""
+    if catalog.root.suffix != SUFFIX or catalog.images is None or config.crop == "box":
+        return False
+    _, channels, *shape = catalog.images.shape
+    return config.channels in (0, channels) and size in (None, tuple(shape))
 
 
 def _part_of(catalog: Catalog, config: DataConfig, part: Part) -> Catalog:

@@ -59,6 +59,8 @@ class Pack:
     the seconds that packing took."""
     unreadable: Sequence[tuple[str, str]] = ()
     """Name and reason of the entries without a picture."""
+    is_whole: bool = True
+    """Whether the file has the pictures too; otherwise they are where they came from."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -174,7 +176,20 @@ def is_intact(pack: Pack) -> bool:
         return False
     chosen = np.random.default_rng(0).integers(len(pack), size=_CHECKED)
     rows = np.unique([0, len(pack) - 1, *chosen])
-    return bool((digests_of(pack.images[rows]) == pack.digests[rows]).all())
+    return bool((digests_of(_read(pack, rows)) == pack.digests[rows]).all())
+
+
+def _read(pack: Pack, rows: np.ndarray) -> np.ndarray:
+    """Pictures without the map, around each page of which the system would keep many others."""
+    if not pack.is_whole:
+        return pack.images[rows]
+    shape = pack.images.shape[1:]
+    size, pictures = math.prod(shape), []
+    with pack.path.open("rb") as file:
+        for row in rows.tolist():
+            file.seek(header_size(shape) + row * size)
+            pictures.append(np.frombuffer(file.read(size), np.uint8).reshape(shape))
+    return np.stack(pictures)
 
 
 def _mapped(path: Path, images: np.ndarray | None) -> Pack:
@@ -193,6 +208,7 @@ def _mapped(path: Path, images: np.ndarray | None) -> Pack:
     return Pack(
         path=path,
         images=arrays["images"] if images is None else images,
+        is_whole=images is None,
         entry=arrays["entry"],
         digests=arrays["digests"],
         facts=arrays["facts"],
