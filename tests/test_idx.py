@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sagan.config import DataConfig
-from sagan.data import load_dataset, open_source
+from sagan.data import load_dataset, open_dataset
 from sagan.data.idx import FASHION_NAMES, is_idx, load_idx
 from sagan.errors import SaganError
 
@@ -67,11 +67,11 @@ def test_pictures_that_are_no_squares_are_padded_to_one(folder):
     images = load_idx(folder, 32).images
     np.testing.assert_array_equal(images[:, 1, 6:26, :31], noise(size=(20, 31)))
     with pytest.raises(SaganError, match="are 20 x 31, no squares; give a --resolution"):
-        open_source(str(folder), None)
+        open_dataset(str(folder), None)
 
 
 def test_without_a_resolution_pictures_stay_as_they_are(folder):
-    np.testing.assert_array_equal(open_source(str(folder), None).images[:, 0], noise())
+    np.testing.assert_array_equal(open_dataset(str(folder), None).images[:, 0], noise())
 
 
 def test_without_classes_no_labels_are_needed(folder):
@@ -84,10 +84,10 @@ def test_without_classes_no_labels_are_needed(folder):
 
 def test_the_held_out_split_is_the_other_files(folder):
     with pytest.raises(SaganError, match=r"no t10k-images-idx3-ubyte .*held-out split needs; put"):
-        open_source(str(folder), 32, split="held-out")
+        open_dataset(str(folder), 32, part="held-out")
     (folder / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(noise(3, seed=1))))
     (folder / "t10k-labels-idx1-ubyte").write_bytes(idx(np.array([1, 1, 0], np.uint8)))
-    data = open_source(str(folder), 32, split="held-out")
+    data = open_dataset(str(folder), 32, part="held-out")
     np.testing.assert_array_equal(data.images[:, 0, 2:30, 2:30], noise(3, seed=1))
     assert data.labels.tolist() == [1, 1, 0]
     assert data.fingerprint != load_idx(folder, 32).fingerprint

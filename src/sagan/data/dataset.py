@@ -110,8 +110,8 @@ def fingerprint(
         class_names: One name per label.
     """
     mark = hashlib.sha256(repr((tuple(map(int, shape)), class_names)).encode())
-    mark.update(labels.astype("<i8").data)
-    mark.update(digests.astype("<u8").data)
+    mark.update(np.ascontiguousarray(labels, "<i8").data)
+    mark.update(np.ascontiguousarray(digests, "<u8").data)
     return mark.hexdigest()[:16]
 
 

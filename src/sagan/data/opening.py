@@ -150,9 +150,11 @@ def _opened(config: DataConfig, size: tuple[int, int] | None, part: Part) -> Dat
     if _is_ready(catalog, config, size):
         pack = open_pack(catalog.root)
         pack = replace(pack, entry=np.arange(len(pack)))
+        labels = catalog.labels
     else:
         pack = _packed(catalog, config, size)
-    labels, class_names = catalog.labels[pack.entry], catalog.class_names
+        labels = catalog.labels[pack.entry]
+    class_names = catalog.class_names
     rows = _rows_of(pack, config, part)
     images, digests = pack.images, pack.digests
     if len(rows) < len(pack):

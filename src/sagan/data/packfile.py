@@ -176,10 +176,10 @@ def is_intact(pack: Pack) -> bool:
         return False
     chosen = np.random.default_rng(0).integers(len(pack), size=_CHECKED)
     rows = np.unique([0, len(pack) - 1, *chosen])
-    return bool((digests_of(_read(pack, rows)) == pack.digests[rows]).all())
+    return bool((digests_of(_without_map(pack, rows)) == pack.digests[rows]).all())
 
 
-def _read(pack: Pack, rows: np.ndarray) -> np.ndarray:
+def _without_map(pack: Pack, rows: np.ndarray) -> np.ndarray:
     """Pictures without the map, around each page of which the system would keep many others."""
     if not pack.is_whole:
         return pack.images[rows]

@@ -27,7 +27,7 @@ _MOST_BYTES = 2**24  # and about how much it gives back
 _MOST_PICTURES = 256
 
 
-class Decoded(NamedTuple):
+class Outcome(NamedTuple):
     """What became of one picture."""
 
     frames: np.ndarray
@@ -44,20 +44,20 @@ class _Portion(NamedTuple):
     """Several pictures, as they cross from one process to another."""
 
     counts: list[int]
-    all: Decoded
+    all: Outcome
     reasons: list[str]
 
-    def pictures(self) -> Iterator[Decoded]:
+    def pictures(self) -> Iterator[Outcome]:
         last = 0
         for count, reason in zip(self.counts, self.reasons, strict=True):
             first, last = last, last + count
             frames, digests, facts, _ = self.all
-            yield Decoded(frames[first:last], digests[first:last], facts[first:last], reason)
+            yield Outcome(frames[first:last], digests[first:last], facts[first:last], reason)
 
 
 def decoded(
     catalog: Catalog, numbers: Sequence[int], rules: Rules
-) -> Generator[Decoded, None, None]:
+) -> Generator[Outcome, None, None]:
     """Decodes pictures by their numbers in the catalog; gives them in that order.
 
     Raises:
@@ -79,21 +79,22 @@ def decoded(
             return
 
 
-def decode_one(catalog: Catalog, number: int, rules: Rules) -> Decoded:
+def decode_one(catalog: Catalog, number: int, rules: Rules) -> Outcome:
     """Decodes one picture."""
     portion = _decode(catalog.read, rules, [(number, catalog.names[number])])
     return next(portion.pictures())
 
 
 def _decode(
-    read: Reader, rules: Rules, wanted: Sequence[tuple[int, str]], note: Path | None = None
+    read: Reader, rules: Rules, wanted: Sequence[tuple[int, str]], note: int | None = None
 ) -> _Portion:
     frames: list[np.ndarray] = []
     facts: list[Facts] = []
     counts, reasons = [], []
     for number, name in wanted:
         if note is not None:
-            note.write_text(str(number))
+            os.lseek(note, 0, os.SEEK_SET)
+            os.write(note, f"{number:20}".encode())
         new, reason = [], ""
         try:
             new, fact = pixels(read(number, name), rules, name=name)
@@ -109,7 +110,7 @@ def _decode(
         reasons.append(reason)
     together = np.stack(frames) if frames else np.empty((0, 0, 0, 0), np.uint8)
     return _Portion(
-        counts, Decoded(together, digests_of(together), np.array(facts, FACTS)), reasons
+        counts, Outcome(together, digests_of(together), np.array(facts, FACTS)), reasons
     )
 
 
@@ -124,12 +125,13 @@ def unequal(
     )
 
 
-_given: tuple[Reader, Rules, Path]  # of a process that decodes
+_given: tuple[Reader, Rules, int]  # of a process that decodes; the last is an open file
 
 
 def _begin(read: Reader, rules: Rules, notes: Path, parent: int) -> None:
     global _given
-    _given = read, rules, notes / str(os.getpid())
+    note = os.open(notes / str(os.getpid()), os.O_WRONLY | os.O_CREAT)
+    _given = read, rules, note
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
@@ -147,7 +149,7 @@ def _decode_given(wanted: Sequence[tuple[int, str]]) -> _Portion:
 
 def _in_processes(
     catalog: Catalog, numbers: Sequence[int], rules: Rules, size: int
-) -> Iterator[Decoded]:
+) -> Iterator[Outcome]:
     # Processes of loky are fresh: they share no locks with this one and do not run its script.
     from loky import ProcessPoolExecutor, cpu_count
     from loky.process_executor import BrokenProcessPool
