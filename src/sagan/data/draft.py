@@ -17,7 +17,7 @@ from sagan.data.dataset import digests_of, fingerprint
 from sagan.data.packfile import Pack, PackWriter, header_size, text_of
 from sagan.data.pixels import FACTS
 from sagan.data.rules import Rules
-from sagan.data.workers import Outcome, unequal
+from sagan.data.workers import DecodedPicture, unequal
 from sagan.errors import SaganError
 from sagan.system.memory import readable
 
@@ -45,12 +45,12 @@ class Draft:
         self._shape: tuple[int, ...] = ()
         self._first = ""
         self._entries: list[int] = []
-        self._kept: list[tuple[str, int, Outcome]] = []
+        self._kept: list[tuple[str, int, DecodedPicture]] = []
         self._digests: list[np.ndarray] = []
         self._facts: list[np.ndarray] = []
         self._begun = self._flushed = time.monotonic()
 
-    def add(self, entry: int, name: str, stamp: int, picture: Outcome) -> None:
+    def add(self, entry: int, name: str, stamp: int, picture: DecodedPicture) -> None:
         """Takes in what became of the next entry of the catalog."""
         if picture.reason:
             self.unreadable.append((name, picture.reason))
@@ -188,11 +188,11 @@ class Known:
         """Tells whether a picture is there unchanged."""
         return self._places.get(name, (None,))[0] == stamp
 
-    def take(self, name: str) -> Outcome | None:
+    def take(self, name: str) -> DecodedPicture | None:
         """Reads a picture; None if it is damaged."""
         _, first, count = self._places[name]
         rows = slice(first, first + count)
-        found = Outcome(self._images[rows], self._digests[rows], self._facts[rows])
+        found = DecodedPicture(self._images[rows], self._digests[rows], self._facts[rows])
         intact = (digests_of(found.frames) == found.digests).all()
         return found if intact else None
 

@@ -27,7 +27,7 @@ _MOST_BYTES = 2**24  # and about how much it gives back
 _MOST_PICTURES = 256
 
 
-class Outcome(NamedTuple):
+class DecodedPicture(NamedTuple):
     """What became of one picture."""
 
     frames: np.ndarray
@@ -44,20 +44,20 @@ class _Portion(NamedTuple):
     """Several pictures, as they cross from one process to another."""
 
     counts: list[int]
-    all: Outcome
+    all: DecodedPicture
     reasons: list[str]
 
-    def pictures(self) -> Iterator[Outcome]:
+    def pictures(self) -> Iterator[DecodedPicture]:
         last = 0
         for count, reason in zip(self.counts, self.reasons, strict=True):
             first, last = last, last + count
             frames, digests, facts, _ = self.all
-            yield Outcome(frames[first:last], digests[first:last], facts[first:last], reason)
+            yield DecodedPicture(frames[first:last], digests[first:last], facts[first:last], reason)
 
 
 def decoded(
     catalog: Catalog, numbers: Sequence[int], rules: Rules
-) -> Generator[Outcome, None, None]:
+) -> Generator[DecodedPicture, None, None]:
     """Decodes pictures by their numbers in the catalog; gives them in that order.
 
     Raises:
@@ -79,7 +79,7 @@ def decoded(
             return
 
 
-def decode_one(catalog: Catalog, number: int, rules: Rules) -> Outcome:
+def decode_one(catalog: Catalog, number: int, rules: Rules) -> DecodedPicture:
     """Decodes one picture."""
     portion = _decode(catalog.read, rules, [(number, catalog.names[number])])
     return next(portion.pictures())
@@ -110,7 +110,7 @@ def _decode(
         reasons.append(reason)
     together = np.stack(frames) if frames else np.empty((0, 0, 0, 0), np.uint8)
     return _Portion(
-        counts, Outcome(together, digests_of(together), np.array(facts, FACTS)), reasons
+        counts, DecodedPicture(together, digests_of(together), np.array(facts, FACTS)), reasons
     )
 
 
@@ -149,7 +149,7 @@ def _decode_given(wanted: Sequence[tuple[int, str]]) -> _Portion:
 
 def _in_processes(
     catalog: Catalog, numbers: Sequence[int], rules: Rules, size: int
-) -> Iterator[Outcome]:
+) -> Iterator[DecodedPicture]:
     # Processes of loky are fresh: they share no locks with this one and do not run its script.
     from loky import ProcessPoolExecutor, cpu_count
     from loky.process_executor import BrokenProcessPool
