@@ -113,7 +113,7 @@ def test_pictures_of_several_sizes_need_a_resolution(monkeypatch, tmp_path):
             return tmp_path / f"{name}.png"
 
     source = offered(monkeypatch, tmp_path, coloured(2), names=["a", "b"], read=Files())
-    with pytest.raises(SaganError, match=r"b is 6 x 8, a 8 x 8; give a --resolution"):
+    with pytest.raises(SaganError, match=r"a is 8 x 8, b is 6 x 8; give a --resolution"):
         open_dataset(source)
     assert open_dataset(source, 4).images.shape == (2, 3, 4, 4)
 

@@ -90,7 +90,7 @@ def _decode(
 ) -> _Portion:
     frames: list[np.ndarray] = []
     facts: list[Facts] = []
-    counts, reasons = [], []
+    counts, reasons, first = [], [], ""
     for number, name in wanted:
         if note is not None:
             os.lseek(note, 0, os.SEEK_SET)
@@ -104,7 +104,8 @@ def _decode(
         except OSError as error:
             reason = error.strerror or str(error)
         if frames and new and frames[0].shape != new[0].shape:
-            raise unequal(name, new[0].shape, "others", frames[0].shape)
+            raise unequal(name, new[0].shape, first, frames[0].shape)
+        first = first or (name if new else "")
         frames += new
         counts.append(len(new))
         reasons.append(reason)
@@ -120,8 +121,8 @@ def unequal(
     """The refusal of pictures that were to stay as they are and differ in size."""
     (height, width), (other_height, other_width) = shape[-2:], other_shape[-2:]
     return SaganError(
-        f"the pictures are not of one size: {name} is {width} x {height}, {other} {other_width} x "
-        f"{other_height}; give a --resolution to crop and resize them to"
+        f"the pictures are not of one size: {other} is {other_width} x {other_height}, {name} is "
+        f"{width} x {height}; give a --resolution to crop and resize them to"
     )
 
 

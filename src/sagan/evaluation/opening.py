@@ -65,7 +65,7 @@ def open_pictures(
             f"{subject} is no model; say with --against what to compare it with, or choose "
             f"--metrics {alone}, which needs nothing"
         )
-    judged = open_dataset(subject, selection.resolution)
+    judged = open_dataset(subject, selection.resolution, channels=3)
     resolution, real = judged.images.shape[-1], None
     if selection.against is not None:
         real = _real(subject, selection, None, resolution)
@@ -121,10 +121,10 @@ def _real(
     """The real pictures, of the size of those to judge."""
     side = selection.resolution or resolution
     if selection.against is not None:
-        real = open_dataset(selection.against, side, part=selection.split)
+        real = open_dataset(selection.against, side, part=selection.split, channels=3)
     else:
         assert learned_from is not None
-        real = load_dataset(replace(learned_from, resolution=side), selection.split)
+        real = load_dataset(replace(learned_from, resolution=side, channels=3), selection.split)
     if real.images.shape[-1] != resolution:
         raise SaganError(
             f"the pictures of {subject} are {resolution} pixels wide, the real ones "
