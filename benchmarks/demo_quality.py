@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import sagan
-from sagan.config import Split
+from sagan.config import Part
 from sagan.data.avatars import CLASS_NAMES, load_avatars
 from sagan.evaluation.features import load_extractor
 from sagan.evaluation.metrics import frechet_distance, kernel_distance
@@ -33,7 +33,7 @@ COUNT = 5000
 FAMILIES = ("blue robot", "monster", "robot head", "cat", "person")
 
 
-def balanced(resolution: int, count: int, *, seed: int, split: Split = "train") -> np.ndarray:
+def balanced(resolution: int, count: int, *, seed: int, split: Part = "train") -> np.ndarray:
     """Real pictures, class after class in turn: the label of picture i is i modulo 14."""
     dataset = load_avatars(resolution, 4 * count, split=split, seed=seed)
     rows = [iter(np.flatnonzero(dataset.labels == label)) for label in range(len(CLASS_NAMES))]

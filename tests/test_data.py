@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sagan.config import DataConfig
-from sagan.data import avatars, batch_indices, dataset, load_dataset, open_source
+from sagan.data import avatars, batch_indices, dataset, load_dataset, open_dataset
 from sagan.data.avatars import CLASS_NAMES, CREDITS, FAMILIES, load_avatars
 from sagan.data.folder import load_folder
 from sagan.errors import SaganError
@@ -529,10 +529,12 @@ def test_load_dataset_without_classes():
 
 
 def test_load_dataset_refuses_what_it_lacks(root):
-    with pytest.raises(SaganError, match=r"no folder avatar \(did you mean avatars\?\); give"):
+    with pytest.raises(
+        SaganError, match=r"no folder or file avatar \(did you mean avatars\?\); give"
+    ):
         load_dataset(DataConfig(source="avatar"))
-    with pytest.raises(SaganError, match=r"no held-out split; give a second folder"):
-        open_source(str(root), 128, split="held-out")
+    with pytest.raises(SaganError, match=r"no held-out part; keep one"):
+        open_dataset(str(root), 128, part="held-out")
 
 
 def test_import_is_light():
@@ -546,12 +548,12 @@ def test_import_is_light():
 def test_without_a_resolution_pictures_stay_as_they_are(tmp_path):
     for name, side in (("a", 48), ("b", 48)):
         save_png(np.full((3, side, side), 7, np.uint8), tmp_path / f"{name}.png")
-    assert open_source(str(tmp_path), None).images.shape == (2, 3, 48, 48)
+    assert open_dataset(str(tmp_path), None).images.shape == (2, 3, 48, 48)
     with pytest.raises(SaganError, match="avatars can be had at every resolution; give"):
-        open_source("avatars", None)
+        open_dataset("avatars", None)
     save_png(np.full((3, 48, 32), 7, np.uint8), tmp_path / "c.png")
     with pytest.raises(SaganError, match=r"a.png is 48 x 48, c.png is 32 x 48; give a --resol"):
-        open_source(str(tmp_path), None)
+        open_dataset(str(tmp_path), None)
     (tmp_path / "c.png").write_bytes(b"no picture")
     with pytest.raises(SaganError, match=r"cannot read the picture .*c.png; remove"):
-        open_source(str(tmp_path), None)
+        open_dataset(str(tmp_path), None)

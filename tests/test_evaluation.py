@@ -7,8 +7,8 @@ import torch
 from conftest import tiny
 
 import sagan
-from sagan.data import Dataset, open_source
-from sagan.data.dataset import fingerprint
+from sagan.data import Dataset, open_dataset
+from sagan.data.dataset import digests_of, fingerprint
 from sagan.errors import SaganError
 from sagan.evaluation import comparison, read_record, summary, write_record
 from sagan.evaluation.evaluate import evaluate_model, evaluate_pictures
@@ -33,7 +33,7 @@ def noise(count, *, seed=0, low=0, classes=2, size=32):
         images=images,
         labels=labels,
         class_names=names,
-        fingerprint=fingerprint(images, labels, names),
+        fingerprint=fingerprint(images.shape, digests_of(images), labels, names),
     )
 
 
@@ -248,7 +248,7 @@ def test_a_record_says_everything_a_number_depends_on(extractor, trained_run, pi
         "feature_resize": "none",
         "quantisation": "uint8",
         "resolution": 32,
-        "real": open_source(str(picture_folder), 32).fingerprint,
+        "real": open_dataset(str(picture_folder), 32).fingerprint,
         "real_split": "train",
         "labels": "as frequent as in the real pictures",
         "weights": "raw",
@@ -290,7 +290,7 @@ def test_sides_that_cannot_be_compared_are_refused(trained_run, picture_folder, 
         (real, {}, "is no model; say with --against"),
         (tmp_path / "nothing", {"against": real}, "there is no .*nothing; give a model"),
         (run, {"resolution": 64}, "are 32 pixels wide, the real ones 64"),
-        (run, {"split": "held-out"}, "has no held-out split"),
+        (run, {"split": "held-out"}, "has no held-out part"),
         (run, {"against": "avatar"}, r"did you mean avatars"),
         (run, {"samples": 1}, "samples 1 is out of range"),
         (run, {"repeats": 0}, "repeats 0 is out of range"),

@@ -18,7 +18,7 @@ from test_cli import mistake, pixels, printed_config, run, size
 
 from sagan.config import DataConfig
 from sagan.config.presets import PRESETS
-from sagan.data import load_dataset, open_source
+from sagan.data import load_dataset, open_dataset
 from sagan.errors import SaganError
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.run import checkpoint_files
@@ -57,7 +57,7 @@ def test_an_npz_is_read_back(trained_run, tmp_path):
         assert set(arrays.files) == {"images", "labels", "class_names"}
         np.testing.assert_array_equal(arrays["images"][:66], expected)
         assert arrays["labels"].dtype == np.int64
-    data = open_source(str(path), None)
+    data = open_dataset(str(path), None)
     assert data.images.shape == (132, 3, 32, 32)
     assert data.class_names == ("dark", "light")
     assert data.labels.tolist() == [1] * 66 + [0] * 66
@@ -370,25 +370,25 @@ def test_sizes_are_judged_before_memory_is_taken(tmp_path, monkeypatch):
     little_memory(monkeypatch)
     Image.new("RGB", (2000, 2000)).save(tmp_path / "a.png")
     with pytest.raises(SaganError, match=r"a.png, 4,000,000 pixels, would take .* of memory"):
-        open_source(str(tmp_path), 32)
+        open_dataset(str(tmp_path), 32)
     (tmp_path / "a.png").unlink()
     np.savez_compressed(tmp_path / "a.npz", images=np.zeros((999, 3, 32, 32), np.uint8))
     assert (tmp_path / "a.npz").stat().st_size < 10_000
     with pytest.raises(SaganError, match=r"a.npz, unpacked, would take"):
-        open_source(str(tmp_path / "a.npz"), 32)
+        open_dataset(str(tmp_path / "a.npz"), 32)
     with pytest.raises(SaganError, match="9,999 avatars would take"):
-        open_source("avatars", 32, generated_images=9999)
+        open_dataset("avatars", 32, generated_images=9999)
     header = bytes((0, 0, 8, 3)) + struct.pack(">3I", 2000, 28, 28)
     images = tmp_path / "train-images-idx3-ubyte.gz"
     images.write_bytes(gzip.compress(header + bytes(2000 * 28 * 28)))
     with pytest.raises(SaganError, match=r"ubyte.gz, by its header, would take"):
-        open_source(str(tmp_path), 32)
+        open_dataset(str(tmp_path), 32)
     # More than the header says is not read, less than it says is not waited for.
     for count in (2, 2**30):
         header = bytes((0, 0, 8, 3)) + struct.pack(">3I", count, 28, 28)
         images.write_bytes(gzip.compress(header + bytes(2**23)))
         with pytest.raises(SaganError, match=r"bytes and holds (more|less)"):
-            open_source(str(tmp_path), 32)
+            open_dataset(str(tmp_path), 32)
 
 
 def test_labels_are_bounded(tmp_path):
@@ -401,10 +401,10 @@ def test_labels_are_bounded(tmp_path):
     ):
         np.savez(tmp_path / "a.npz", images=images, labels=labels, **names)
         with pytest.raises(SaganError, match=words):
-            open_source(str(tmp_path / "a.npz"), 32)
+            open_dataset(str(tmp_path / "a.npz"), 32)
     np.savez(tmp_path / "a.npz", images=np.uint8(3))
     with pytest.raises(SaganError, match="holds no pictures"):
-        open_source(str(tmp_path / "a.npz"), 32)
+        open_dataset(str(tmp_path / "a.npz"), 32)
 
 
 def test_an_array_larger_than_its_file_is_refused(tmp_path):
@@ -413,23 +413,23 @@ def test_an_array_larger_than_its_file_is_refused(tmp_path):
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(f, header)
     with pytest.raises(SaganError, match=r"cannot read .*a\.npz"):
-        open_source(str(tmp_path / "a.npz"), 32)
+        open_dataset(str(tmp_path / "a.npz"), 32)
 
 
 def test_pipes_among_pictures_are_no_pictures(tmp_path):
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
     os.mkfifo(tmp_path / "x.jpg")
-    assert len(open_source(str(tmp_path), 32)) == 1
+    assert len(open_dataset(str(tmp_path), 32)) == 1
 
 
 def test_classes_called_by_numbers_come_in_their_order(tmp_path):
     for name in ("10", "2", "0", "1"):
         (tmp_path / name).mkdir()
         Image.new("RGB", (32, 32), (int(name), 0, 0)).save(tmp_path / name / "a.png")
-    data = open_source(str(tmp_path), 32)
+    data = open_dataset(str(tmp_path), 32)
     assert data.class_names == ("0", "1", "2", "10")
     np.testing.assert_array_equal(data.images[:, 0, 0, 0], [0, 1, 10, 2])
     assert data.labels.tolist() == [0, 1, 3, 2]
     (tmp_path / "x").mkdir()
     Image.new("RGB", (32, 32)).save(tmp_path / "x" / "a.png")
-    assert open_source(str(tmp_path), 32).class_names == ("0", "1", "10", "2", "x")
+    assert open_dataset(str(tmp_path), 32).class_names == ("0", "1", "10", "2", "x")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sagan import nn as nn
     from sagan.config import Config as Config
     from sagan.config.presets import preset as preset
-    from sagan.data import open_source as open_dataset
+    from sagan.data import open_dataset as open_dataset
     from sagan.evaluation import metrics as metrics
     from sagan.evaluation.evaluate import evaluate_model as evaluate
     from sagan.sampling.generator import TrainedGenerator as TrainedGenerator
@@ -37,7 +37,7 @@ _HOME = {
     "losses": "sagan.losses",
     "metrics": "sagan.evaluation.metrics",
     "nn": "sagan.nn",
-    "open_dataset": "sagan.data:open_source",
+    "open_dataset": "sagan.data:open_dataset",
     "preset": "sagan.config.presets:preset",
     "train": "sagan.training.run:train",
 }

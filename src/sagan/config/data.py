@@ -56,7 +56,8 @@ class DataConfig:
     order: Order = "shuffled"
     """shuffled: every picture once per epoch; balanced: every class as often as the others."""
     held_out: float = 0.0
-    """Share of each class that is kept out of training, to measure against."""
+    """About this share of the pictures (0 to 1) is kept out of training, to measure against. Equal
+    pictures fall on one side, and none changes sides when others are added."""
     held_out_seed: int = 0
     """Chooses the pictures that are held out."""
     horizontal_flip: bool = False

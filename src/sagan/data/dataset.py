@@ -1,5 +1,7 @@
 """What every source of pictures delivers, the order of batches, and the cache of packed data."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import zipfile
@@ -9,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -18,22 +20,51 @@ from sagan.errors import SaganError
 from sagan.system.files import replacing, writing
 from sagan.system.progress import progress
 
+if TYPE_CHECKING:
+    from sagan.data.opening import Origin
+
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+
+
+class Rows:
+    """Some of the pictures of an array; they are read when they are asked for."""
+
+    def __init__(self, images: np.ndarray, rows: np.ndarray) -> None:
+        """Takes uint8 (N, C, H, W) and the numbers of the chosen ones, int64 (n,)."""
+        self._images, self._rows = images, rows
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, C, H, W)."""
+        return (len(self), *self._images.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        """Reads by a number, a slice or an array of numbers; not by several axes at once."""
+        return self._images[self._rows[index]]
+
+
+PictureArray: TypeAlias = np.ndarray | Rows
+"""uint8 (N, C, H, W)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
     """Labelled pictures of one size."""
 
-    images: np.ndarray
-    """uint8 (N, 3, R, R), C-contiguous; may be a read-only memory map."""
+    images: PictureArray
+    """uint8 (N, C, H, W), C-contiguous; may be a read-only memory map, or chosen rows of one."""
     labels: np.ndarray
     """int64 (N,), values in [0, len(class_names)); all 0 when unconditional."""
     class_names: tuple[str, ...]
     """One name per label; () when unconditional."""
     fingerprint: str
     """16 hex digits that depend on every picture, label and class name."""
+    origin: Origin | None = None
+    """Where the pictures come from; None of those made in memory."""
 
     def __post_init__(self) -> None:
         require_class_names(self.class_names)
@@ -117,16 +148,34 @@ def dataset_of(
     """Makes a dataset of pictures in memory, without labels an unconditional one."""
     if labels is None:
         labels = np.zeros(len(images), np.int64)
-    mark = fingerprint(images, labels, class_names)
+    mark = fingerprint(images.shape, digests_of(images), labels, class_names)
     return Dataset(images=images, labels=labels, class_names=class_names, fingerprint=mark)
 
 
-def fingerprint(images: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]) -> str:
-    """Returns the first 16 hex digits of the SHA-256 of a dataset's content."""
-    digest = hashlib.sha256(repr((images.shape, class_names)).encode())
-    digest.update(labels.astype("<i8").data)
-    digest.update(images.data)
-    return digest.hexdigest()[:16]
+def digests_of(images: PictureArray) -> np.ndarray:
+    """A number of 64 bits for each picture, the BLAKE2b of its pixels: uint64 (N,)."""
+    found = bytearray()
+    for row in range(len(images)):
+        picture = np.ascontiguousarray(images[row])
+        found += hashlib.blake2b(picture.data, digest_size=8).digest()
+    return np.frombuffer(bytes(found), "<u8").astype(np.uint64)
+
+
+def fingerprint(
+    shape: tuple[int, ...], digests: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]
+) -> str:
+    """Returns 16 hex digits for a whole dataset, from the digests of its pictures.
+
+    Args:
+        shape: Of the pictures, (N, C, H, W).
+        digests: uint64 (N,), from :func:`digests_of`.
+        labels: int64 (N,).
+        class_names: One name per label.
+    """
+    mark = hashlib.sha256(repr((tuple(map(int, shape)), class_names)).encode())
+    mark.update(np.ascontiguousarray(labels, "<i8").data)
+    mark.update(np.ascontiguousarray(digests, "<u8").data)
+    return mark.hexdigest()[:16]
 
 
 def batch_indices(length: int, batch_size: int, step: int, seed: int) -> np.ndarray:
@@ -136,8 +185,8 @@ def batch_indices(length: int, batch_size: int, step: int, seed: int) -> np.ndar
     ``length``, ``seed`` and e alone. A batch may straddle two epochs.
 
     Args:
-        length: Pictures in the dataset.
-        batch_size: Pictures in a batch, at most ``length``.
+        length: PictureArray in the dataset.
+        batch_size: PictureArray in a batch, at most ``length``.
         step: Number of the batch, from 0.
         seed: Chooses the order; at least 0.
 

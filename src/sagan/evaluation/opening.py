@@ -1,13 +1,13 @@
 """Opens what is measured: pictures to judge, and the real ones to compare them with."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from sagan.config import DataConfig
-from sagan.data import Dataset, open_source
+from sagan.data import Dataset, load_dataset, open_dataset
 from sagan.errors import SaganError
 from sagan.evaluation.measures import METRICS
 from sagan.evaluation.picture_sets import PictureSet, generated, proportional_labels, stored
@@ -65,7 +65,7 @@ def open_pictures(
             f"{subject} is no model; say with --against what to compare it with, or choose "
             f"--metrics {alone}, which needs nothing"
         )
-    judged = open_source(subject, selection.resolution)
+    judged = open_dataset(subject, selection.resolution, channels=3)
     resolution, real = judged.images.shape[-1], None
     if selection.against is not None:
         real = _real(subject, selection, None, resolution)
@@ -121,16 +121,10 @@ def _real(
     """The real pictures, of the size of those to judge."""
     side = selection.resolution or resolution
     if selection.against is not None:
-        real = open_source(selection.against, side, split=selection.split)
+        real = open_dataset(selection.against, side, part=selection.split, channels=3)
     else:
         assert learned_from is not None
-        real = open_source(
-            learned_from.source,
-            side,
-            conditional=learned_from.conditional,
-            generated_images=learned_from.generated_images,
-            split=selection.split,
-        )
+        real = load_dataset(replace(learned_from, resolution=side, channels=3), selection.split)
     if real.images.shape[-1] != resolution:
         raise SaganError(
             f"the pictures of {subject} are {resolution} pixels wide, the real ones "
@@ -143,8 +137,12 @@ def _remarks(**datasets: Dataset | None) -> list[str]:
     return [
         f"all {name} pictures looked at are grey: three equal channels go into the features"
         for name, dataset in datasets.items()
-        if dataset is not None and (dataset.images[:256] == dataset.images[:256, :1]).all()
+        if dataset is not None and _is_grey(dataset.images[:256])
     ]
+
+
+def _is_grey(images: np.ndarray) -> bool:
+    return bool((images == images[:, :1]).all())
 
 
 def labels_as_in(real: Dataset, generator: TrainedGenerator, count: int) -> tuple[np.ndarray, str]:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sagan.data import Dataset
+from sagan.data.dataset import PictureArray
 from sagan.errors import SaganError
 from sagan.evaluation.arrays import choice
 from sagan.evaluation.metrics import nearest_neighbours
@@ -87,7 +88,7 @@ def find_neighbours(generator: TrainedGenerator, dataset: Dataset) -> Neighbours
     )
 
 
-def _compared(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _compared(images: PictureArray, rows: np.ndarray) -> np.ndarray:
     """The chosen pictures of uint8 (N, 3, R, R) as rows of numbers, averaged down if large."""
     side = images.shape[-1]
     if side <= COMPARED_SIDE:

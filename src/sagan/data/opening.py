@@ -1,0 +1,256 @@
+"""The one door: from the name of a source to pictures that can be learned from."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sagan.config import DataConfig, Part, nearest
+from sagan.data.avatars import load_avatars
+from sagan.data.catalog import Catalog, in_split
+from sagan.data.dataset import Dataset, Rows, fingerprint
+from sagan.data.pack import far_apart, found_grey, packed
+from sagan.data.packfile import SUFFIX, Pack, open_pack
+from sagan.data.portable import portable_catalog
+from sagan.data.rules import Rules, rules_of
+from sagan.data.sources import RECOGNISERS
+from sagan.data.survey import parts_of
+from sagan.data.workers import decode_one
+from sagan.errors import SaganError
+
+BUILT_IN = ("avatars",)
+"""Sources that need no files."""
+HUB = "hf:"
+"""How names of data sets at Hugging Face begin."""
+
+_LOOKED_AT = 64  # pictures that are looked at for colours
+_LISTED = 10_000  # files of a folder that an error message counts
+_OTHER_PARTS = ("val", "valid", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Origin:
+    """Where the pictures of a dataset come from."""
+
+    catalog: Catalog
+    """What was found."""
+    pack: Pack
+    """The pictures in one file; ``pack.entry`` are numbers in the catalog."""
+    rows: np.ndarray
+    """int64: which of the pack's pictures the dataset has."""
+    parts: Mapping[str, int]
+    """Pictures in each part of the source, if it is divided."""
+
+
+def load_dataset(config: DataConfig, part: Part = "train") -> Dataset:
+    """Opens the pictures to train on, or those to measure against.
+
+    Args:
+        config: Source, size and rules. A folder called like a built-in source is ``./avatars``.
+        part: "held-out" gives what ``data.held_out`` keeps from training; without it what the
+            source itself sets apart: its validation or test part where training takes "train", of
+            avatars combinations of parts that "train" never shows.
+
+    Raises:
+        SaganError: There is no such source or part, or the pictures cannot be read or packed.
+    """
+    return _opened(config, config.size, part)
+
+
+def open_dataset(
+    source: str | os.PathLike[str],
+    resolution: int | None = None,
+    *,
+    part: Part = "train",
+    **settings: Any,
+) -> Dataset:
+    """Opens pictures.
+
+    Args:
+        source: A path, "avatars", or hf:NAME of Hugging Face.
+        resolution: Height of the pictures in pixels, and their width without a ``width``; None
+            takes them as they are, if all are of one size.
+        part: As for :func:`load_dataset`.
+        settings: Fields of :class:`sagan.config.DataConfig`.
+
+    Raises:
+        SaganError: As for :func:`load_dataset`.
+    """
+    if resolution is not None:
+        settings["resolution"] = resolution
+    config = DataConfig(source=os.fspath(source), **settings)
+    return _opened(config, None if resolution is None else config.size, part)
+
+
+def catalog_of(config: DataConfig) -> Catalog:
+    """Finds out what a source holds, in all its parts; decodes nothing.
+
+    Raises:
+        SaganError: There is no such source, or it is of no known kind.
+    """
+    if config.source.startswith(HUB):
+        from sagan.data.sources.huggingface import hub_catalog
+
+        catalog = hub_catalog(config.source.removeprefix(HUB), config)
+    else:
+        catalog = _catalog_of_path(config)
+    if not config.conditional:
+        catalog = replace(catalog, labels=np.zeros_like(catalog.labels), class_names=())
+    return catalog
+
+
+def _catalog_of_path(config: DataConfig) -> Catalog:
+    path = Path(config.source).expanduser()
+    if not path.exists():
+        raise SaganError(
+            f"there is no folder or file {config.source}{nearest(config.source, BUILT_IN)}; give a "
+            f"path, {HUB}NAME, or a built-in source: {', '.join(BUILT_IN)}"
+        )
+    try:
+        if path.suffix == SUFFIX and path.is_file():
+            return portable_catalog(path)
+        for recognise in RECOGNISERS:
+            if (catalog := recognise(path, config)) is not None:
+                return catalog
+    except OSError as error:
+        raise SaganError(
+            f"cannot read {error.filename or path}: {error.strerror or error}; make it readable or "
+            "remove it"
+        ) from error
+    raise SaganError(
+        f"{config.source} is {_described(path)}, which holds no pictures that can be read; give a "
+        "folder, an archive or a list of pictures, arrays (.npy, .npz), or a data set as it is "
+        "distributed (docs/data.md lists them)"
+    )
+
+
+def _described(path: Path) -> str:
+    if not path.is_dir():
+        size = path.stat().st_size
+        return f"a file of {size:,} bytes" if path.is_file() else "a device or a pipe"
+    found: Counter[str] = Counter()
+    with os.scandir(path) as entries:
+        for entry in islice(entries, _LISTED):
+            suffix = Path(entry.name).suffix
+            found["sub-folder" if entry.is_dir() else f"{suffix} file".strip()] += 1
+    counts = [f"{n:,} {kind}{'s' if n > 1 else ''}" for kind, n in found.most_common(4)]
+    return f"a folder with {', '.join(counts)}" if counts else "an empty folder"
+
+
+# --- from a catalog to a dataset
+
+
+def _opened(config: DataConfig, size: tuple[int, int] | None, part: Part) -> Dataset:
+    if config.source in BUILT_IN:
+        return _avatars(config, size, part)
+    whole = catalog_of(config)
+    catalog = _part_of(whole, config, part)
+    if _is_ready(catalog, config, size):
+        pack = open_pack(catalog.root)
+        pack = replace(pack, entry=np.arange(len(pack)))
+        labels = catalog.labels
+    else:
+        pack = _packed(catalog, config, size)
+        labels = catalog.labels[pack.entry]
+    class_names = catalog.class_names
+    rows = _rows_of(pack, config, part)
+    images, digests = pack.images, pack.digests
+    if len(rows) < len(pack):
+        images, digests, labels = Rows(images, rows), digests[rows], labels[rows]
+    return Dataset(
+        images=images,
+        labels=labels,
+        class_names=class_names,
+        fingerprint=fingerprint(images.shape, digests, labels, class_names),
+        origin=Origin(catalog=catalog, pack=pack, rows=rows, parts=parts_of(whole)),
+    )
+
+
+def _is_ready(catalog: Catalog, config: DataConfig, size: tuple[int, int] | None) -> bool:
+    """Whether a packed file holds the pictures as they are wanted."""
+    if catalog.root.suffix != SUFFIX or catalog.images is None or config.crop == "box":
+        return False
+    _, channels, *shape = catalog.images.shape
+    return config.channels in (0, channels) and size in (None, tuple(shape))
+
+
+def _part_of(catalog: Catalog, config: DataConfig, part: Part) -> Catalog:
+    """The pictures from which a part is taken: those to train on, or the source's others."""
+    if part == "train" or config.held_out:
+        return in_split(catalog, config.split)
+    if config.split in ("", "train") and "train" in catalog.splits:
+        for name in _OTHER_PARTS:
+            if name in catalog.splits:
+                return in_split(catalog, name)
+    raise SaganError(
+        f"{config.source} has no held-out part; keep one from training with --data.held-out 0.1, "
+        "or give a second folder or file"
+    )
+
+
+def _packed(catalog: Catalog, config: DataConfig, size: tuple[int, int] | None) -> Pack:
+    grey, colour = (replace(rules_of(config, channels), size=size) for channels in (1, 3))
+    if config.channels:
+        rules = replace(rules_of(config, config.channels), size=size)
+    else:
+        is_grey = found_grey(catalog, colour)
+        if is_grey is None:
+            is_grey = found_grey(catalog, grey)
+        if is_grey is None:
+            is_grey = _seems_grey(catalog, colour)
+        rules = grey if is_grey else colour
+    pack = packed(catalog, rules, broken=config.broken)
+    if rules.channels == 1 and not config.channels and not pack.is_grey:
+        pack = packed(catalog, colour, broken=config.broken)
+    return pack
+
+
+def _seems_grey(catalog: Catalog, rules: Rules) -> bool:
+    """Looks at some pictures, as far as the first with a colour."""
+    found = (
+        decode_one(catalog, number, rules).facts for number in far_apart(len(catalog), _LOOKED_AT)
+    )
+    return all(facts["grey"].all() for facts in found)
+
+
+def _rows_of(pack: Pack, config: DataConfig, part: Part) -> np.ndarray:
+    """The pictures of one side of ``data.held_out``.
+
+    A picture's side depends on its pixels and the seed alone: equal pictures are on one side, and
+    none changes sides when others come or go. The frames of an animation follow the first.
+    """
+    rows = np.arange(len(pack))
+    if not config.held_out:
+        return rows
+    first = np.searchsorted(pack.entry, pack.entry)
+    number = pack.digests[first] ^ np.uint64(config.held_out_seed * 0x9E3779B97F4A7C15 % 2**64)
+    for factor in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB):  # the mixing of SplitMix64
+        number = (number ^ (number >> np.uint64(30))) * np.uint64(factor)
+    is_held_out = (number ^ (number >> np.uint64(31))) < np.uint64(int(config.held_out * 2**64))
+    rows = rows[is_held_out == (part == "held-out")]
+    if not len(rows):
+        raise SaganError(
+            f"of {len(pack):,} pictures, a share of {config.held_out:g} leaves none for the part "
+            f"{part}; choose another --data.held-out"
+        )
+    return rows
+
+
+def _avatars(config: DataConfig, size: tuple[int, int] | None, part: Part) -> Dataset:
+    if size is None:
+        raise SaganError(f"{config.source} can be had at every resolution; give a --resolution")
+    if size[0] != size[1] or config.channels not in (0, 3):
+        raise SaganError(
+            f"{config.source} are coloured squares; leave --data.width and --data.channels out, or "
+            "choose another --data.source"
+        )
+    return load_avatars(
+        size[0], config.generated_images, split=part, conditional=config.conditional
+    )

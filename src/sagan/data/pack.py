@@ -1,0 +1,308 @@
+"""Packed pictures in the cache: decoded once, kept up to date, shared by all processes."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sagan.data.catalog import Catalog
+from sagan.data.dataset import cache_folder
+from sagan.data.draft import Draft, Known, known_of_draft, known_of_pack, mark_of
+from sagan.data.packfile import SUFFIX, Pack, about_pack, is_intact, open_pack
+from sagan.data.rules import Rules
+from sagan.data.workers import decode_one, decoded
+from sagan.errors import SaganError, printable
+from sagan.system.files import write_text, writing
+from sagan.system.progress import progress
+
+_PIXELS = 1  # raise it when the same pictures and rules give other pixels
+_DRAFT = ".draft"
+_LIST = ".unreadable.txt"
+_DAYS = 7  # that a draft without a process is kept
+_COMPARED = 8  # pictures, to see whether they stay as they are
+REMEDY = "set SAGAN_CACHE to a folder with free space that you may write"
+
+
+def packed(catalog: Catalog, rules: Rules, *, broken: float) -> Pack:
+    """Packs the pictures of a catalog, or opens them as they were packed before.
+
+    Only pictures that are new or were changed are decoded, also after a sudden end. Where another
+    process packs the same, this one waits for it.
+
+    Args:
+        catalog: The pictures.
+        rules: What is done to them.
+        broken: Share of the pictures that may be unreadable.
+
+    Raises:
+        SaganError: More are unreadable, there are none, the disk is too full, the cache cannot be
+            written, or pictures are to stay as stored and differ in size.
+    """
+    if not len(catalog):
+        raise SaganError(f"{catalog.root} ({catalog.kind}) holds no pictures; give others")
+    path = place_of(catalog, rules)
+    images = catalog.images if stay_where_they_are(catalog, rules) else None
+    pack = fresh_pack(path, catalog, images)
+    if pack is None or _too_many(pack, catalog, broken):
+        with _locked(path):
+            pack = fresh_pack(path, catalog, images)
+            if pack is None or _too_many(pack, catalog, broken):
+                pack = _pack_anew(path, catalog, rules, images)
+    if _too_many(pack, catalog, broken):
+        raise _refusal(pack, catalog, broken)
+    return pack
+
+
+def place_of(catalog: Catalog, rules: Rules) -> Path:
+    """The file in the cache, named by source, parts and rules; labels do not matter."""
+    chosen = [] if catalog.split_of is None else np.unique(catalog.split_of).tolist()
+    parts = [catalog.splits[number] for number in chosen]
+    root = os.path.realpath(catalog.root)
+    key = repr((_PIXELS, root, catalog.kind, parts, rules.text()))
+    name = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:32]
+    return cache_folder() / "packs" / f"{name}{SUFFIX}"
+
+
+def stay_where_they_are(catalog: Catalog, rules: Rules) -> bool:
+    """Tells whether a source stores its pictures just as they are wanted, so that none is copied.
+
+    It compares a few decoded pictures with the stored ones.
+    """
+    images = catalog.images
+    if images is None:
+        return False
+    size = images.shape[-2:] if rules.size is None else rules.size
+    if images.dtype != np.uint8 or images.shape[1:] != (rules.channels, *size):
+        return False
+    for number in far_apart(len(catalog), _COMPARED):
+        frames = decode_one(catalog, number, rules).frames
+        if len(frames) != 1 or not np.array_equal(frames[0], images[number]):
+            return False
+    return True
+
+
+def far_apart(count: int, most: int) -> list[int]:
+    """At most so many numbers below ``count``, far apart from each other."""
+    return sorted({int(n) for n in np.linspace(0, count - 1, min(count, most))})
+
+
+def fresh_pack(path: Path, catalog: Catalog, images: np.ndarray | None = None) -> Pack | None:
+    """Opens a pack of the cache; None where there is none, or another or a damaged one."""
+    try:
+        pack = open_pack(path, images)
+    except SaganError:
+        return None
+    if pack.about.get("catalog") != mark_of(catalog):
+        return None
+    if not is_intact(pack):
+        _tell(f"the packed pictures of {catalog.root} are damaged; packing them again")
+        return None
+    return pack
+
+
+def found_grey(catalog: Catalog, rules: Rules) -> bool | None:
+    """Tells whether the pictures are all grey, where they are packed; None where they are not."""
+    about = about_pack(place_of(catalog, rules))
+    return about.get("grey") if about.get("catalog") == mark_of(catalog) else None
+
+
+def _pack_anew(path: Path, catalog: Catalog, rules: Rules, images: np.ndarray | None) -> Pack:
+    with writing(f"to the cache folder {path.parent}", REMEDY):
+        _sweep(path.parent)
+        left = _largest(drafts_of(path))
+        known = _known(path, left, images)
+        owner = f"{os.getpid()}@{socket.gethostname()}"
+        folder = path.with_name(f"{path.stem}.{time.time_ns()}.{owner}{_DRAFT}")
+        draft = Draft(folder, len(catalog), keeps_pictures=images is None)
+        try:
+            _fill(draft, catalog, rules, known)
+            os.replace(draft.finish(catalog, rules), path)
+        except BaseException:
+            with suppress(OSError):
+                draft.flush()
+            raise
+        finally:
+            draft.close()
+        for done in (*left, folder):
+            shutil.rmtree(done, ignore_errors=True)
+    return open_pack(path, images)
+
+
+def _known(path: Path, drafts: Sequence[Path], images: np.ndarray | None) -> list[Known]:
+    found = [known_of_draft(folder, images) for folder in drafts]
+    with suppress(SaganError):
+        found.append(known_of_pack(open_pack(path, images)))
+    return [known for known in found if known is not None]
+
+
+def _fill(draft: Draft, catalog: Catalog, rules: Rules, known: Sequence[Known]) -> None:
+    stamps = catalog.stamps.tolist()
+    homes = [
+        next((one for one in known if one.has(name, stamp)), None)
+        for name, stamp in zip(catalog.names, stamps, strict=True)
+    ]
+    missing = [number for number, home in enumerate(homes) if home is None]
+    new = decoded(catalog, missing, rules)
+    size = "" if rules.size is None else f" at {rules.size[1]} x {rules.size[0]}"
+    title = f"Packing pictures{size} (once)"
+    with closing(new), progress(title, len(missing)) as advance:
+        for number, (name, stamp, home) in enumerate(
+            zip(catalog.names, stamps, homes, strict=True)
+        ):
+            if home is None:
+                draft.add(number, name, stamp, next(new))
+                advance()
+            else:
+                picture = home.take(name) or decode_one(catalog, number, rules)
+                draft.add(number, name, stamp, picture)
+
+
+# --- too many broken pictures
+
+
+def _too_many(pack: Pack, catalog: Catalog, broken: float) -> bool:
+    return len(pack.unreadable) > broken * len(catalog)
+
+
+def _refusal(pack: Pack, catalog: Catalog, broken: float) -> SaganError:
+    listed = pack.path.with_suffix(_LIST)
+    write_text(listed, "".join(f"{name}\t{reason}\n" for name, reason in pack.unreadable))
+    first = "; ".join(f"{name}: {reason}" for name, reason in pack.unreadable[:3])
+    share = len(pack.unreadable) / len(catalog)
+    return SaganError(
+        f"{len(pack.unreadable):,} of {len(catalog):,} pictures in {catalog.root} cannot be read "
+        f"({first}), and data.broken allows {broken:.4g} of them; {listed} names all: repair or "
+        f"remove them, or pass over them with --data.broken {math.ceil(share * 1000) / 1000:g}"
+    )
+
+
+# --- one process at a time
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    with writing(f"to the cache folder {path.parent}", REMEDY):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The system drops the lock of a process that has ended, however it ended.
+        lock = FileLock(path.with_suffix(".lock"))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            holders = [_holder(draft) for draft in drafts_of(path)[-1:]]
+            _tell(f"another process{''.join(holders)} packs these pictures; waiting for it")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _holder(draft: Path) -> str:
+    process, _, host = draft.name.split(".", 2)[2].removesuffix(_DRAFT).partition("@")
+    return f" ({process} on {host})"
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{printable(line)}\n")
+
+
+# --- what lies in the cache
+
+
+def drafts_of(path: Path) -> list[Path]:
+    """The drafts of a pack that is being made or was given up; the newest last."""
+    return sorted(path.parent.glob(f"{path.stem}.*{_DRAFT}"))
+
+
+def _largest(drafts: Sequence[Path]) -> list[Path]:
+    """The draft to go on from; the others are removed."""
+    chosen = sorted(drafts, key=_bytes_of)[-1:]
+    for draft in drafts:
+        if draft not in chosen:
+            shutil.rmtree(draft, ignore_errors=True)
+    return chosen
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachedPack:
+    """One packed set in the cache folder."""
+
+    path: Path
+    """A file, or the folder of a draft."""
+    size: int
+    """Bytes."""
+    root: str = ""
+    """The source; empty where that is not known."""
+    shape: tuple[int, ...] = ()
+    """(N, C, H, W); () where that is not known."""
+    is_draft: bool = False
+    """Whether it is unfinished."""
+
+
+def cached_packs() -> list[CachedPack]:
+    """Lists the packed sets of the cache folder, those of earlier versions and drafts included."""
+    found = []
+    for path in sorted((cache_folder() / "packs").glob(f"*{SUFFIX}")):
+        about = about_pack(path)
+        root, shape = str(about.get("root", "")), tuple(about.get("shape", ()))
+        found.append(CachedPack(path=path, size=_bytes_of(path), root=root, shape=shape))
+    for path in sorted((cache_folder() / "packs").glob(f"*{_DRAFT}")):
+        found.append(CachedPack(path=path, size=_bytes_of(path), is_draft=True))
+    for path in sorted(cache_folder().glob("folder-*.npy")):
+        found.append(CachedPack(path=path, size=_bytes_of(path)))
+    return found
+
+
+def clear(chosen: Iterable[CachedPack]) -> int:
+    """Removes packed sets from the cache; those that a process is just making stay.
+
+    Returns:
+        Bytes that were freed.
+    """
+    return sum(one.size for one in chosen if _remove(one.path))
+
+
+def _sweep(folder: Path) -> None:
+    """Removes drafts that nobody has gone on with for a week."""
+    oldest = time.time() - 24 * 3600 * _DAYS
+    for draft in folder.glob(f"*{_DRAFT}"):
+        with suppress(OSError):
+            if draft.stat().st_mtime < oldest:
+                _remove(draft)
+
+
+def _remove(path: Path) -> bool:
+    from filelock import FileLock, Timeout
+
+    stem = path.name.partition(".")[0]
+    lock = FileLock(path.with_name(f"{stem}.lock"))
+    try:
+        with lock.acquire(blocking=False):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+                path.with_suffix(_LIST).unlink(missing_ok=True)
+            if len(list(path.parent.glob(f"{stem}.*"))) == 1:
+                Path(lock.lock_file).unlink()
+    except (Timeout, OSError):
+        return False
+    return True
+
+
+def _bytes_of(path: Path) -> int:
+    files = path.iterdir() if path.is_dir() else [path]
+    return sum(file.stat().st_blocks * 512 for file in files)

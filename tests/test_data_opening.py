@@ -1,0 +1,290 @@
+"""The door to all sources: what is opened, which part of it, with how many channels."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import sagan
+from sagan.config import DataConfig
+from sagan.data import catalog_of, load_dataset, opening
+from sagan.data.catalog import Catalog
+from sagan.data.dataset import Rows, dataset_of
+from sagan.data.opening import open_dataset
+from sagan.data.pack import cached_packs
+from sagan.data.packfile import header_size, open_pack
+from sagan.data.portable import write_portable
+from sagan.errors import SaganError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("SAGAN_CACHE", str(folder))
+    return folder
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Reads from one array of pictures (N, H, W, C)."""
+
+    path: Path
+
+    def __call__(self, index, name):
+        return np.load(self.path)[index]
+
+
+def offered(monkeypatch, tmp_path, pictures, **fields):
+    """A source called "set" that is recognised as these pictures."""
+    (tmp_path / "set").mkdir(exist_ok=True)
+    path = tmp_path / "set" / "pictures.npy"
+    np.save(path, pictures)
+    count = len(pictures)
+    catalog = Catalog(
+        **{
+            "kind": "an array",
+            "root": tmp_path / "set",
+            "names": list(map(str, range(count))),
+            "stamps": np.full(count, path.stat().st_mtime_ns, np.uint64),
+            "read": Stored(path),
+            "labels": np.arange(count) % 2,
+            "class_names": ("even", "odd"),
+            **fields,
+        }
+    )
+    monkeypatch.setattr(opening, "RECOGNISERS", (lambda found, config: catalog,))
+    return str(tmp_path / "set")
+
+
+def coloured(count=12, size=(8, 8)):
+    return np.random.default_rng(0).integers(0, 256, (count, *size, 3), dtype=np.uint8)
+
+
+def first_channel_last(images):
+    return np.asarray(images[:]).transpose(0, 2, 3, 1)
+
+
+def test_pictures_labels_and_origin(monkeypatch, tmp_path):
+    pictures = coloured()
+    source = offered(monkeypatch, tmp_path, pictures)
+    data = sagan.open_dataset(Path(source))
+    np.testing.assert_array_equal(first_channel_last(data.images), pictures)
+    assert data.labels.tolist() == [0, 1] * 6
+    assert data.class_names == ("even", "odd")
+    assert data.origin is not None
+    assert data.origin.catalog.kind == "an array"
+    assert data.origin.pack.facts["height"].tolist() == [8] * 12
+    assert data.fingerprint == dataset_of(data.images, data.labels, ("even", "odd")).fingerprint
+    plain = open_dataset(source, labels="none")
+    assert (plain.class_names, plain.labels.any()) == ((), False)
+    assert plain.fingerprint != data.fingerprint
+    assert len(cached_packs()) == 1  # labels are not packed
+    config = DataConfig(source=source, resolution=4, width=16)
+    assert load_dataset(config).images.shape == (12, 3, 4, 16)
+
+
+@pytest.mark.parametrize(("where", "channels"), [((), 1), ((0,), 3), ((150,), 3)])
+def test_channels_are_those_found(monkeypatch, tmp_path, where, channels):
+    pictures = np.repeat(coloured(200)[..., :1], 3, axis=-1)
+    for number in where:
+        pictures[number] = (200, 30, 30)
+    monkeypatch.setattr(opening, "_LOOKED_AT", 2)  # the first and the last
+    source = offered(monkeypatch, tmp_path, pictures)
+    data = open_dataset(source)
+    assert data.images.shape == (200, channels, 8, 8)
+    if channels == 3:
+        np.testing.assert_array_equal(first_channel_last(data.images), pictures)
+    monkeypatch.setattr(opening, "decode_one", None)  # and remembered
+    assert open_dataset(source).fingerprint == data.fingerprint
+    for wanted in (1, 3):
+        assert open_dataset(source, channels=wanted).images.shape[1] == wanted
+
+
+def test_pictures_of_several_sizes_need_a_resolution(monkeypatch, tmp_path):
+    for name, size in (("a", (8, 8)), ("b", (6, 8))):
+        Image.new("RGB", size, "red").save(tmp_path / f"{name}.png")
+
+    @dataclass(frozen=True)
+    class Files:
+        def __call__(self, index, name):
+            return tmp_path / f"{name}.png"
+
+    source = offered(monkeypatch, tmp_path, coloured(2), names=["a", "b"], read=Files())
+    with pytest.raises(SaganError, match=r"a is 8 x 8, b is 6 x 8; give a --resolution"):
+        open_dataset(source)
+    assert open_dataset(source, 4).images.shape == (2, 3, 4, 4)
+
+
+# --- parts
+
+
+def divided(monkeypatch, tmp_path, *names):
+    numbers = np.arange(12) // 6
+    return offered(monkeypatch, tmp_path, coloured(), splits=names, split_of=numbers)
+
+
+def test_the_other_part_of_a_divided_source_is_held_out(monkeypatch, tmp_path):
+    source = divided(monkeypatch, tmp_path, "train", "test")
+    train, other = (open_dataset(source, part=part) for part in ("train", "held-out"))
+    np.testing.assert_array_equal(first_channel_last(train.images), coloured()[:6])
+    np.testing.assert_array_equal(first_channel_last(other.images), coloured()[6:])
+    assert len(open_dataset(source, split="all")) == 12
+    for settings in ({"split": "all"}, {"split": "test"}):
+        with pytest.raises(SaganError, match=r"no held-out part; keep one .*--data\.held-out 0.1"):
+            open_dataset(source, part="held-out", **settings)
+    with pytest.raises(SaganError, match="no held-out part"):
+        open_dataset(divided(monkeypatch, tmp_path, "a", "b"), part="held-out")
+
+
+def test_a_held_out_share_is_stable_and_keeps_equal_pictures_together(monkeypatch, tmp_path):
+    pictures = coloured(1000)
+    pictures[500:] = pictures[:500]
+
+    def both(pictures, **settings):
+        source = offered(monkeypatch, tmp_path, pictures)
+        parts = (
+            open_dataset(source, held_out=0.2, part=p, **settings) for p in ("train", "held-out")
+        )
+        return [(data, {picture.tobytes() for picture in data.images[:]}) for data in parts]
+
+    (train, learned), (other, kept) = both(pictures)
+    assert isinstance(other.images, Rows)
+    assert len(train) + len(other) == 1000
+    assert 120 < len(other) < 280
+    assert not learned & kept
+    for label in (0, 1):
+        assert 50 < (other.labels == label).sum() < 150
+    assert (
+        other.fingerprint
+        == dataset_of(other.images[:], other.labels, other.class_names).fingerprint
+    )
+    (_, fewer), (_, fewer_kept) = both(pictures[:250])
+    assert fewer <= learned
+    assert fewer_kept <= kept
+    assert both(pictures, held_out_seed=1)[1][1] != kept
+
+
+def test_a_share_that_leaves_nothing_is_refused(monkeypatch, tmp_path):
+    source = offered(monkeypatch, tmp_path, coloured(2))
+    with pytest.raises(
+        SaganError, match=r"of 2 pictures, a share of 0\.001 leaves none for the part"
+    ):
+        open_dataset(source, held_out=0.001, part="held-out")
+
+
+def test_chosen_rows_are_read_like_an_array():
+    images, rows = np.arange(60, dtype=np.uint8).reshape(5, 3, 2, 2), np.array([4, 0, 3])
+    chosen = Rows(images, rows)
+    assert chosen.shape == (3, 3, 2, 2)
+    assert len(chosen) == 3
+    for index in (1, slice(0, 2), np.array([2, 2, 0]), np.array([True, False, True])):
+        np.testing.assert_array_equal(chosen[index], images[rows][index])
+
+
+# --- portable files
+
+
+def in_memory(count):
+    images = np.ascontiguousarray(coloured(count).transpose(0, 3, 1, 2))
+    return dataset_of(images, np.arange(count) % 2, ("even", "odd"))
+
+
+def test_a_portable_file_holds_the_same(monkeypatch, tmp_path):
+    source = offered(monkeypatch, tmp_path, coloured())
+    data = open_dataset(source)
+    path = tmp_path / "set.sagan"
+    write_portable(data, path)
+    monkeypatch.setattr(opening, "RECOGNISERS", ())
+    again = open_dataset(path)
+    assert again.fingerprint == data.fingerprint
+    np.testing.assert_array_equal(again.images, data.images)
+    np.testing.assert_array_equal(again.labels, data.labels)
+    assert again.class_names == data.class_names
+    assert again.origin is not None
+    assert list(again.origin.catalog.names) == list(map(str, range(12)))
+    assert again.origin.pack.path == path
+    with np.load(path) as arrays:
+        np.testing.assert_array_equal(arrays["images"], data.images)
+        assert arrays["class_names"].tolist() == ["even", "odd"]
+        np.testing.assert_array_equal(arrays["labels"], data.labels)
+    assert open_dataset(path, 4).images.shape == (12, 3, 4, 4)
+    assert open_dataset(path, channels=1).images.shape == (12, 1, 8, 8)
+    assert len(open_dataset(path, held_out=0.5)) < 12
+
+
+def test_what_is_made_in_memory_and_what_is_chosen_can_be_carried(monkeypatch, tmp_path):
+    source = offered(monkeypatch, tmp_path, coloured(100))
+    for data in (in_memory(30), open_dataset(source, held_out=0.3, part="held-out")):
+        write_portable(data, tmp_path / "set.sagan")
+        again = open_dataset(tmp_path / "set.sagan")
+        assert again.fingerprint == data.fingerprint
+        np.testing.assert_array_equal(again.images, data.images[:])
+
+
+def test_a_damaged_portable_file_is_refused(tmp_path):
+    path = tmp_path / "set.sagan"
+    write_portable(in_memory(30), path)
+    content = path.read_bytes()
+    begin = header_size((3, 8, 8))
+    path.write_bytes(content[:begin] + bytes(30 * 192) + content[begin + 30 * 192 :])
+    with pytest.raises(SaganError, match=r"set.sagan is damaged: its pictures are not those"):
+        open_dataset(path)
+    for wrong in (content[:-30], b"", b"PK", content.replace(b"digests.npy", b"digestz.npy")):
+        path.write_bytes(wrong)
+        with pytest.raises(SaganError, match=r"set.sagan is damaged or no packed set \("):
+            open_dataset(path)
+
+
+def test_labels_of_a_portable_file_are_bounded(tmp_path):
+    path = tmp_path / "set.sagan"
+    data = in_memory(5)
+    write_portable(replace(data, labels=data.labels + 1), path)
+    with pytest.raises(SaganError, match="it has a label without a class"):
+        open_pack(path)
+
+
+# --- faults
+
+
+def test_what_is_there_is_said_where_it_cannot_be_read(monkeypatch, tmp_path):
+    monkeypatch.setattr(opening, "RECOGNISERS", ())
+    folder = tmp_path / "letters"
+    folder.mkdir()
+    with pytest.raises(SaganError, match=r"letters is an empty folder, which holds no pictures"):
+        open_dataset(str(folder))
+    for name in ("a.txt", "b.txt", "c.txt"):
+        (folder / name).write_text("hello")
+    (folder / "more").mkdir()
+    with pytest.raises(SaganError, match=r"a folder with 3 \.txt files, 1 sub-folder, which"):
+        open_dataset(str(folder))
+    with pytest.raises(SaganError, match=r"a\.txt is a file of 5 bytes, which"):
+        open_dataset(str(folder / "a.txt"))
+    os.mkfifo(folder / "x.sagan")
+    with pytest.raises(SaganError, match="a device or a pipe"):
+        open_dataset(str(folder / "x.sagan"))
+    with pytest.raises(SaganError, match=r"no folder or file avatar \(did you mean avatars\?\)"):
+        load_dataset(DataConfig(source="avatar"))
+
+
+def test_a_folder_that_may_not_be_read(monkeypatch, tmp_path):
+    def refuse(path, config):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(opening, "RECOGNISERS", (refuse,))
+    with pytest.raises(SaganError, match=r"cannot read .*: Permission denied; make it readable"):
+        catalog_of(DataConfig(source=str(tmp_path)))
+
+
+def test_avatars_have_every_square_size(monkeypatch):
+    monkeypatch.delenv("SAGAN_CACHE")  # where their parts are kept
+    data = open_dataset("avatars", 32, generated_images=10)
+    assert data.images.shape == (10, 3, 32, 32)
+    assert data.origin is None
+    with pytest.raises(SaganError, match="avatars can be had at every resolution; give"):
+        open_dataset("avatars")
+    for settings in ({"width": 64}, {"channels": 1}):
+        with pytest.raises(SaganError, match="avatars are coloured squares; leave"):
+            open_dataset("avatars", 32, **settings)

@@ -1,0 +1,426 @@
+"""Packed sets: what is decoded again and when, sudden ends, damage, limits."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sagan.data import draft, pack, workers
+from sagan.data.catalog import Catalog
+from sagan.data.dataset import digests_of
+from sagan.data.pack import cached_packs, clear, packed, place_of
+from sagan.data.packfile import PackWriter, header_size, is_intact, open_pack
+from sagan.data.pixels import UnreadableError
+from sagan.data.rules import Rules
+from sagan.errors import SaganError
+
+RULES = Rules(size=(8, 8), channels=3)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("SAGAN_CACHE", str(folder))
+    return folder
+
+
+def picture(name):
+    seed = sum(map(ord, name))
+    return np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Gives a picture that depends on its name; writes down what was read."""
+
+    log: Path
+    seconds: float = 0.0
+    deadly: str = ""
+    broken: tuple[str, ...] = ()
+
+    def __call__(self, index, name):
+        with self.log.open("a") as file:
+            file.write(f"{name}\n")
+        if name == self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if name in self.broken:
+            raise UnreadableError("it is cut off")
+        time.sleep(self.seconds)
+        return picture(name)
+
+
+def read_names(log):
+    found = log.read_text().split() if log.exists() else []
+    log.unlink(missing_ok=True)
+    return found
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "log"
+
+
+def catalog_of_names(log, names, stamps=None, **reading):
+    names = list(names)
+    return Catalog(
+        kind="a list",
+        root=log.parent,
+        names=names,
+        stamps=np.array(stamps or [7] * len(names), np.uint64),
+        read=Reading(log, **reading),
+        labels=np.zeros(len(names), np.int64),
+    )
+
+
+def numbered(count, first=0):
+    return [f"{number:04}" for number in range(first, first + count)]
+
+
+def pixels_of(names):
+    return np.stack([picture(name).transpose(2, 0, 1) for name in names])
+
+
+# --- what is decoded
+
+
+def test_a_second_opening_decodes_nothing(log):
+    catalog = catalog_of_names(log, numbered(5))
+    first = packed(catalog, RULES, broken=0)
+    assert read_names(log) == numbered(5)
+    again = packed(catalog, RULES, broken=0)
+    assert read_names(log) == []
+    for one in (first, again):
+        np.testing.assert_array_equal(one.images, pixels_of(numbered(5)))
+        np.testing.assert_array_equal(one.digests, digests_of(one.images))
+        assert one.entry.tolist() == list(range(5))
+        assert one.names == numbered(5)
+        assert not one.images.flags.writeable
+
+
+def test_only_what_is_new_or_changed_is_decoded(log):
+    packed(catalog_of_names(log, numbered(50)), RULES, broken=0)
+    read_names(log)
+    names = ["0000a", *numbered(50)]
+    more = packed(catalog_of_names(log, names), RULES, broken=0)
+    assert read_names(log) == ["0000a"]
+    np.testing.assert_array_equal(more.images, pixels_of(names))
+    changed = packed(catalog_of_names(log, names[1:], [7] * 49 + [8]), RULES, broken=0)
+    assert read_names(log) == ["0049"]
+    np.testing.assert_array_equal(changed.images, pixels_of(names[1:]))
+    assert len(list(changed.path.parent.glob("*.sagan"))) == 1
+    assert not pack.drafts_of(changed.path)
+
+
+def test_other_rules_and_parts_are_other_packs_and_labels_are_not(log):
+    catalog = catalog_of_names(log, numbered(4))
+    divided = replace(catalog, splits=("a", "b"), split_of=np.array([0, 0, 1, 1]))
+    places = [
+        place_of(catalog, RULES),
+        place_of(catalog, replace(RULES, crop="pad")),
+        place_of(catalog, replace(RULES, size=(8, 16))),
+        place_of(replace(catalog, root=Path("/elsewhere")), RULES),
+        place_of(divided, RULES),
+        place_of(divided.take(np.array([0, 1])), RULES),
+        place_of(divided.take(np.array([2, 3])), RULES),
+    ]
+    assert len(set(places)) == len(places)
+    labelled = replace(catalog, labels=np.ones(4, np.int64), class_names=("x", "y"))
+    assert place_of(labelled, RULES) == places[0]
+
+
+def test_many_pictures_are_decoded_by_other_processes_in_their_order(log, monkeypatch):
+    monkeypatch.setattr(workers, "_TRIAL", 0.0)
+    monkeypatch.setattr(workers, "_WORTH", 0.0)
+    monkeypatch.setattr(workers, "_MOST_PICTURES", 7)
+    names = numbered(60)
+    catalog = catalog_of_names(log, names, broken=("0033",))
+    made = packed(catalog, RULES, broken=0.1)
+    left = [name for name in names if name != "0033"]
+    np.testing.assert_array_equal(made.images, pixels_of(left))
+    assert made.entry.tolist() == [n for n in range(60) if n != 33]
+    assert made.unreadable == [("0033", "it is cut off")]
+    assert sorted(read_names(log)) == names
+
+
+def test_decoding_processes_import_no_torch():
+    code = "import sys, sagan.data.workers; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_pictures_stay_where_they_are_if_they_are_right_already(log, tmp_path):
+    names = numbered(30)
+    np.save(tmp_path / "a.npy", pixels_of(names))
+    images = np.load(tmp_path / "a.npy", mmap_mode="r")
+    catalog = replace(catalog_of_names(log, names), images=images)
+    made = packed(catalog, RULES, broken=0)
+    assert np.shares_memory(made.images, images)
+    assert made.path.stat().st_size < 30 * 192 + 10_000
+    np.testing.assert_array_equal(made.digests, digests_of(images))
+    read_names(log)
+    packed(catalog, RULES, broken=0)
+    assert len(read_names(log)) <= 8  # compared with those that are stored
+    small = packed(catalog, replace(RULES, size=(4, 4)), broken=0)
+    assert small.images.shape == (30, 3, 4, 4)
+    other = replace(catalog, images=images[::-1])  # not what the catalog's reader gives
+    assert not np.shares_memory(packed(other, RULES, broken=0).images, images)
+
+
+# --- sudden ends
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from test_data_pack import RULES, catalog_of_names, numbered, packed
+made = packed(catalog_of_names(Path({log!r}), numbered({count}), **{reading!r}), RULES, broken=0)
+print(len(made))
+"""
+
+
+def start(log, count, **reading):
+    script = SCRIPT.format(
+        tests=str(Path(__file__).parent), log=str(log), count=count, reading=reading
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_until(happened):
+    end = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < end, "nothing happens"
+        time.sleep(0.01)
+
+
+def journalled():
+    journals = list((Path(os.environ["SAGAN_CACHE"]) / "packs").glob("*.draft/journal.jsonl"))
+    return sum(file.stat().st_size for file in journals)
+
+
+def test_after_a_sudden_end_only_the_rest_is_decoded(log):
+    process = start(log, 200, seconds=0.02)
+    wait_until(journalled)
+    process.kill()
+    process.communicate()
+    done = len(read_names(log))
+    assert 0 < done < 200
+    made = packed(catalog_of_names(log, numbered(200)), RULES, broken=0)
+    again = read_names(log)
+    assert 200 - done <= len(again) < 200
+    np.testing.assert_array_equal(made.images, pixels_of(numbered(200)))
+    assert not pack.drafts_of(made.path)
+
+
+def test_what_a_draft_holds_is_checked(log, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(draft.Draft, "finish", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            packed(catalog_of_names(log, numbered(20)), RULES, broken=0)
+    catalog = catalog_of_names(log, numbered(21))
+    (left,) = pack.drafts_of(place_of(catalog, RULES))
+    content = bytearray((left / "pictures").read_bytes())
+    place = header_size((3, 8, 8)) + 4 * 192
+    content[place : place + 192] = bytes(192)
+    (left / "pictures").write_bytes(content)
+    with (left / "journal.jsonl").open("a") as file:
+        file.write('{"names": ["0021"], "sta')
+    read_names(log)
+    made = packed(catalog, RULES, broken=0)
+    assert read_names(log) == ["0004", "0020"]
+    np.testing.assert_array_equal(made.images, pixels_of(numbered(21)))
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def test_old_drafts_without_a_process_are_swept(log, cache):
+    old, young = (cache / "packs" / f"{name}.1.2@host.draft" for name in ("old", "young"))
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+    os.utime(old, (1, 1))
+    packed(catalog_of_names(log, ["a"]), RULES, broken=0)
+    assert not old.exists()
+    assert young.exists()
+
+
+def test_a_second_process_waits_and_then_uses_the_pack(log):
+    first = start(log, 60, seconds=0.02)
+    wait_until(log.exists)
+    second = start(log, 60)
+    outputs = [process.communicate() for process in (first, second)]
+    assert [out for out, _ in outputs] == ["60\n", "60\n"]
+    assert outputs[0][1] == ""
+    assert f"another process ({first.pid} on " in outputs[1][1]
+    assert sorted(read_names(log)) == numbered(60)
+
+
+def test_a_process_that_is_killed_is_reported_with_its_picture(log, monkeypatch):
+    monkeypatch.setattr(workers, "_TRIAL", 0.0)
+    monkeypatch.setattr(workers, "_WORTH", 0.0)
+    monkeypatch.setattr(workers, "_MOST_PICTURES", 1)
+    catalog = catalog_of_names(log, numbered(40), deadly="0030")
+    with pytest.raises(SaganError, match=r"ended a process .* 0030.*; remove or shrink"):
+        packed(catalog, RULES, broken=0)
+    read_names(log)
+    packed(catalog_of_names(log, numbered(40)), RULES, broken=0)
+    assert 10 <= len(read_names(log)) < 40
+
+
+# --- damage
+
+
+def zero(path, first, last):
+    with path.open("r+b") as file:
+        file.seek(first)
+        file.write(bytes(last - first))
+
+
+def test_black_pictures_with_a_good_end_are_noticed(log, capsys):
+    catalog = catalog_of_names(log, numbered(300))
+    made = packed(catalog, RULES, broken=0)
+    expected = made.images.copy()
+    begin = header_size((3, 8, 8))
+    zero(made.path, begin, begin + expected.nbytes)
+    assert not is_intact(open_pack(made.path))
+    read_names(log)
+    again = packed(catalog, RULES, broken=0)
+    assert "are damaged; packing them again" in capsys.readouterr().err
+    np.testing.assert_array_equal(again.images, expected)
+    assert is_intact(again)
+
+
+def test_damaged_numbers_are_noticed(log):
+    made = packed(catalog_of_names(log, numbered(3)), RULES, broken=0)
+    content = made.path.read_bytes()
+    place = content.index(made.digests.tobytes())
+    zero(made.path, place + 8, place + 16)
+    assert not is_intact(open_pack(made.path))
+
+
+@pytest.mark.parametrize("keep", [0, 40, 300, -1, -40])
+def test_a_pack_that_is_cut_off_is_made_anew(log, keep):
+    catalog = catalog_of_names(log, numbered(3))
+    made = packed(catalog, RULES, broken=0)
+    made.path.write_bytes(made.path.read_bytes()[:keep])
+    np.testing.assert_array_equal(packed(catalog, RULES, broken=0).images, pixels_of(numbered(3)))
+
+
+# --- limits
+
+
+def test_some_broken_pictures_are_passed_over_and_more_refused(log, cache):
+    broken = ("0003", "0004")
+    catalog = catalog_of_names(log, numbered(20), broken=broken)
+    with pytest.raises(
+        SaganError, match=r"2 of 20 .* read \(0003: it is cut off; 0004.*broken 0.1"
+    ):
+        packed(catalog, RULES, broken=0.09)
+    (listed,) = (cache / "packs").glob("*.unreadable.txt")
+    assert listed.read_text() == "0003\tit is cut off\n0004\tit is cut off\n"
+    assert read_names(log) == numbered(20)
+    made = packed(catalog, RULES, broken=0.1)
+    assert read_names(log) == []  # nothing that was decoded is thrown away
+    assert made.unreadable == [(name, "it is cut off") for name in broken]
+    assert len(made) == 18
+    with pytest.raises(SaganError, match="2 of 20"):
+        packed(catalog, RULES, broken=0)
+    assert read_names(log) == ["0003", "0004"]
+    mended = catalog_of_names(log, numbered(20), broken=broken[:1])
+    assert len(packed(mended, RULES, broken=0.05)) == 19
+
+
+def test_a_set_without_a_readable_picture_is_refused(log):
+    catalog = catalog_of_names(log, numbered(3), broken=tuple(numbered(3)))
+    with pytest.raises(SaganError, match=r"none of the 3 .* \(0000: it is cut off\); give other"):
+        packed(catalog, RULES, broken=1)
+    with pytest.raises(SaganError, match=r"\(a list\) holds no pictures"):
+        packed(catalog_of_names(log, []), RULES, broken=1)
+
+
+def test_a_full_disk_is_judged_before(log, monkeypatch):
+    usage = shutil.disk_usage("/")._replace(free=2**24 + 1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(SaganError, match=r"40 packed pictures take .* are free in .*; free space"):
+        packed(catalog_of_names(log, numbered(40)), RULES, broken=0)
+    assert read_names(log) == ["0000"]
+
+
+def test_a_cache_that_cannot_be_written(log, tmp_path, monkeypatch):
+    (tmp_path / "blocked").touch()
+    monkeypatch.setenv("SAGAN_CACHE", str(tmp_path / "blocked" / "sagan"))
+    with pytest.raises(SaganError, match=r"cache folder .*blocked.*; set SAGAN_CACHE"):
+        packed(catalog_of_names(log, ["a"]), RULES, broken=0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells")
+def test_opening_reads_almost_nothing(tmp_path):
+    """Of a million pictures, most of them holes in the file."""
+    count, shape = 1_000_000, (3, 8, 8)
+    path = tmp_path / "large.sagan"
+    black = digests_of(np.zeros((1, *shape), np.uint8))
+    with path.open("w+b") as file:
+        writer = PackWriter(file, shape)
+        writer.append(np.zeros((1, *shape), np.uint8))
+        writer._count = count
+        file.truncate(header_size(shape) + count * 192)
+        rows = np.arange(count)
+        arrays = {
+            "labels": rows % 10,
+            "class_names": np.array(list("abcdefghij")),
+            "digests": np.repeat(black, count),
+            "facts": np.zeros(count, draft.FACTS),
+            "entry": rows,
+            "stamps": rows.astype(np.uint64),
+            "names": draft.text_of(numbered(count)),
+        }
+        mark = draft.fingerprint(
+            (count, *shape), arrays["digests"], arrays["labels"], tuple("abcdefghij")
+        )
+        writer.finish(arrays, {"unreadable": [], "fingerprint": mark})
+    code = f"""
+import re, sagan.data
+data = sagan.data.open_dataset({str(path)!r})
+print(len(data), re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    length, kilobytes = map(int, done.stdout.split())
+    assert length == 1_000_000
+    assert kilobytes < 100_000
+
+
+# --- the cache
+
+
+def test_the_cache_is_listed_and_cleared(log, cache):
+    made = packed(catalog_of_names(log, numbered(3)), RULES, broken=0)
+    (cache / "packs" / "x.1.2@host.draft").mkdir()
+    (cache / "folder-0123.npy").write_bytes(b"old")
+    listed = cached_packs()
+    assert [one.shape for one in listed] == [(3, 3, 8, 8), (), ()]
+    assert [one.is_draft for one in listed] == [False, True, False]
+    assert listed[0].path == made.path
+    assert listed[0].root == str(log.parent)
+    assert listed[0].size >= made.path.stat().st_size
+    assert clear(listed) == sum(one.size for one in listed)
+    assert cached_packs() == []
+    assert [path for path in cache.rglob("*") if path.is_file()] == []
+
+
+def test_a_draft_in_the_making_is_not_cleared(log):
+    process = start(log, 200, seconds=0.02)
+    wait_until(journalled)
+    assert clear(cached_packs()) == 0
+    process.kill()
+    process.communicate()
+    assert clear(cached_packs()) > 0
