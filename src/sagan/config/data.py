@@ -5,7 +5,6 @@ from typing import Literal
 
 from sagan.config.checks import checking
 
-RESOLUTIONS = (32, 64, 128, 256)
 PACKED = (".npy", ".npz")
 """Suffixes of packed sets: pictures in one NumPy file."""
 
@@ -77,6 +76,15 @@ class DataConfig:
     def size(self) -> tuple[int, int]:
         """Height and width of the pictures in pixels."""
         return self.resolution, self.width or self.resolution
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the pictures.
+
+        Where the channels are as found, which a run decides when it begins and earlier versions
+        never did, 3.
+        """
+        return self.channels or 3, *self.size
 
     def __post_init__(self) -> None:
         check = checking("data", self)

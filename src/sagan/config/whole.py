@@ -30,7 +30,7 @@ class Config:
                 network.architecture == "residual" or not self.data.conditional,
                 "residual where data.labels is found, since dcgan has no classes",
             )
-            plan(network, self.data.resolution)
+            plan(network, self.data.size)
         check = checking("train", self.train)
         check(
             "compile",

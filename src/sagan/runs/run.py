@@ -33,6 +33,9 @@ class Run:
         config: Must agree with the one the folder was begun with, but for its length, its
             intervals, the device, the evaluations, and where the pictures lie.
 
+    Attributes:
+        config: The same; channels that are left as found are those the folder was begun with.
+
     Raises:
         SaganError: The folder belongs to another config or is no run folder.
     """
@@ -42,7 +45,10 @@ class Run:
         self.config = config
         settings_path = self.folder / "config.toml"
         if settings_path.exists():
-            self.require_same(settings.load_toml(settings_path))
+            begun = settings.load_toml(settings_path)
+            if not config.data.channels:
+                self.config = _with_channels(config, begun)
+            self.require_same(begun)
         elif self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise SaganError(f"{folder} is no run folder and not empty; choose another --run")
 
@@ -53,6 +59,7 @@ class Run:
             SaganError: They differ where a run may not change; names the fields.
         """
         allowed = {name: getattr(self.config.train, name) for name in _MAY_CHANGE}
+        begun = _with_channels(begun, begun)
         begun = replace(
             begun,
             train=replace(begun.train, **allowed),
@@ -118,6 +125,11 @@ class Run:
         files = [p for p in checkpoint_files(self.folder) if p <= self.checkpoint_path(newest)]
         for path in files[: -self.config.train.keep_checkpoints]:
             path.unlink(missing_ok=True)
+
+
+def _with_channels(config: Config, like: Config) -> Config:
+    """The channels of another config; earlier versions, which did not state them, had 3."""
+    return replace(config, data=replace(config.data, channels=like.data.shape[0]))
 
 
 def log_records(folder: str | Path) -> list[dict[str, Any]]:

@@ -61,6 +61,7 @@ def forecast(config: Config, folder: str | Path) -> Forecast:
         SaganError: The settings, the folder, the pictures or the device do not allow the run.
     """
     there = prepare(config, folder)
+    config = there.config
     checkpoint = there.checkpoint()
     need = footprint(config, there.num_classes, bfloat16=there.bfloat16)
     memory = there.memory

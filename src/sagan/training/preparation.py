@@ -1,7 +1,7 @@
 """What a run needs before its first step, opened and checked; nothing is written."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -29,6 +29,7 @@ class Preparation:
     """What a run needs from its surroundings, opened and checked."""
 
     config: Config
+    """With the channels of the pictures, where they were left as found."""
     run: Run
     dataset: Dataset
     device: torch.device
@@ -92,13 +93,14 @@ def prepare(config: Config, folder: str | Path) -> Preparation:
     if config.train.compile:
         require_compiler(device)
     bfloat16 = computes_in_bfloat16(config.train.precision, device)
-    run = Run(folder, config)
+    config = Run(folder, config).config
     dataset = load_dataset(config.data)
+    config = replace(config, data=replace(config.data, channels=dataset.images.shape[1]))
     # Refuses a batch larger than the data.
     batch_indices(len(dataset), config.train.batch_size, 0, config.train.seed)
     return Preparation(
         config=config,
-        run=run,
+        run=Run(folder, config),
         dataset=dataset,
         device=device,
         bfloat16=bfloat16,

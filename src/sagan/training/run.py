@@ -101,10 +101,10 @@ class Driver:
     def __init__(
         self, config: Config, folder: str | Path, evaluate: Evaluate | None = None
     ) -> None:
-        self.config = config
         self.schedule = EvaluationSchedule(config.evaluation, config.train.steps)
         self.evaluate = evaluate
         self.preparation = prepare(config, folder)
+        self.config = self.preparation.config
         self.run = self.preparation.run
         self.dataset = self.preparation.dataset
         self.state = self._new_state()
