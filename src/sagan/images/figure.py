@@ -46,12 +46,11 @@ def attention_figure(
         uint8 (3, H, W).
     """
     assert layers
-    height, width = image.shape[1:]
     lattice = _lattice_columns(points)
     radius = min(DOT, 0.2 / lattice) if lattice else DOT
     side = min(panel, max(panel // 4, 3 * panel // lattice)) if lattice else panel
-    queries = numbered_queries(points, (height, width), radius)
-    shown = numbered_queries(points, (height, width), DOT * (panel / side) ** 0.5)
+    queries = numbered_queries(points, image.shape[1:], radius)
+    shown = numbered_queries(points, image.shape[1:], DOT * (panel / side) ** 0.5)
     style = _Style(panel)
     blocks = []
     for heading, rows in layers.items():
@@ -62,8 +61,9 @@ def attention_figure(
         grid = _cells(seen, lattice, style) if lattice else None
         size = panel
         if grid:  # as high as that
-            size = (grid.height - style.line - 2 * style.frame) * max(height, width) // height
-        first = _Cell(query_panel(image, queries, min(4 * panel, size)), _FAINT, ("query points",))
+            high = grid.height - style.line - 2 * style.frame
+            size = min(4 * panel, high * max(image.shape[1:]) // image.shape[1])
+        first = _Cell(query_panel(image, queries, size), _FAINT, ("query points",))
         if grid:
             block = _beside(_cells([first], 1, style), grid, style.gap)
         else:
