@@ -361,17 +361,17 @@ def config_of(shape, **train):
 def _pictures(tmp_path_factory):
     """Every source is noise of the shape that the config asks for, its channels in its name."""
 
-    def opened(config):
+    def opened(config, *_):
         return noise((int(config.source[-1]), *config.size))
-
-    def found(source, resolution, **_):
-        return next(noise(shape) for shape in SHAPES if source == f"noise{shape[0]}")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAGAN_CACHE", str(tmp_path_factory.mktemp("cache")))
         for module in ("training.preparation", "inspection.statistics", "report.page"):
             patch.setattr(f"sagan.{module}.load_dataset", opened)
-        patch.setattr("sagan.evaluation.opening.open_source", found)
+        patch.setattr(
+            "sagan.evaluation.opening.open_source",
+            lambda source, *_, **__: next(noise(x) for x in SHAPES if source == f"noise{x[0]}"),
+        )
         patch.setattr(
             "sagan.evaluation.evaluate.load_extractor", lambda *_, **__: pooled_extractor()
         )

@@ -31,7 +31,8 @@ class DataConfig:
     label: str = ""
     """Which column or attribute names the class, where a source has several."""
     resolution: int = 128
-    """Height of the pictures in pixels, and width unless data.width says otherwise."""
+    """Height of the pictures in pixels, and width unless data.width says otherwise. The shorter
+    side is 4 to 7 times 4, 8, 16, 32 or 64 (as 32, 48, 64, 96), the other a multiple of that."""
     width: int = 0
     """Width of the pictures in pixels; 0: as the height."""
     channels: int = 0

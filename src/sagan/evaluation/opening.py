@@ -151,12 +151,12 @@ def _remarks(**datasets: Dataset | None) -> list[str]:
     for name, dataset in datasets.items():
         if dataset is None:
             continue
-        colours = dataset.images[:256, :3]
-        if (colours == colours[:, :1]).all():
+        some = dataset.images[:256]
+        if (some[:, :3] == some[:, :1]).all():
             found.append(
                 f"all {name} pictures looked at are grey: three equal channels go into the features"
             )
-        if dataset.images.shape[1] == 4:
+        if some.shape[1] == 4:
             found.append(f"{name} pictures are transparent: features see them over white")
     return found
 

@@ -59,10 +59,7 @@ def attention_figure(
             for query, row in zip(shown, _checked(rows, len(points)), strict=True)
         ]
         grid = _cells(seen, lattice, style) if lattice else None
-        size = panel
-        if grid:  # as high as that
-            high = grid.height - style.line - 2 * style.frame
-            size = min(4 * panel, high * max(image.shape[1:]) // image.shape[1])
+        size = _size_beside(grid, image, style) if grid else panel
         first = _Cell(query_panel(image, queries, size), _FAINT, ("query points",))
         if grid:
             block = _beside(_cells([first], 1, style), grid, style.gap)
@@ -80,6 +77,12 @@ def _checked(rows: np.ndarray, count: int) -> np.ndarray:
     rows = rows.astype(np.float64)
     assert np.allclose(rows.sum(axis=1), 1, atol=0.01), "rows must sum to 1 over the keys"
     return rows
+
+
+def _size_beside(grid: Image.Image, image: np.ndarray, style: "_Style") -> int:
+    """Longer side of a panel as high as a grid of others, at most four times a panel's."""
+    height = grid.height - style.line - 2 * style.frame
+    return min(4 * style.panel, height * max(image.shape[1:]) // image.shape[1])
 
 
 def _lattice_columns(points: Sequence[tuple[int, int]]) -> int:
