@@ -17,6 +17,7 @@ from test_cli import mistake, pixels, run
 
 import sagan
 from sagan import config as settings
+from sagan.ablation import variants
 from sagan.config import DiscriminatorConfig, GeneratorConfig, least_weights, map_sizes, plan
 from sagan.data.dataset import dataset_of
 from sagan.errors import SaganError
@@ -131,6 +132,13 @@ def test_attention_stands_where_keys_can_be_pooled():
     assert plan(replace(config, attention_pooling=False), 28)[1].attention.name == "7"
     with pytest.raises(SaganError, match=r"attention_blocks .* among 1, whose maps can be pooled"):
         plan(replace(config, attention=(), attention_blocks=(2,)), 28)
+
+
+def test_an_ablation_compares_the_maps_that_there_are():
+    config = config_of((3, 48, 72))
+    names = [variant.name for variant in variants(config, "attention")]
+    assert names == ["none", "attention-12", "attention-24", "residual-12", "residual-24"]
+    assert "at 24 x 36 in both" in variants(config, "attention")[2].explanation
 
 
 def test_a_place_is_named_by_its_height():

@@ -38,7 +38,6 @@ from sagan.config.plan import (
     network_shape,
     places,
     plan,
-    size_text,
 )
 from sagan.config.training import (
     EvaluationConfig,
@@ -94,7 +93,6 @@ __all__ = [
     "places",
     "plan",
     "require_class_names",
-    "size_text",
     "to_dict",
     "to_toml",
 ]

@@ -105,16 +105,15 @@ class NetworkShape(TypedDict):
 
 def network_shape(data: DataConfig, num_classes: int) -> NetworkShape:
     """The shape of networks for the pictures of a config."""
-    channels, *size = data.shape
-    return {"resolution": (size[0], size[1]), "channels": channels, "num_classes": num_classes}
+    return {"resolution": data.size, "channels": data.shape[0], "num_classes": num_classes}
 
 
 def both_sides(size: Size) -> tuple[int, int]:
     """Height and width."""
-    return (size, size) if isinstance(size, int) else size
+    return size if isinstance(size, tuple) else (size, size)
 
 
-def size_text(size: Size) -> str:
+def _size_text(size: Size) -> str:
     """A size in words: 32, or 64 x 96."""
     height, width = both_sides(size)
     return str(height) if height == width else f"{height} x {width}"
@@ -201,7 +200,7 @@ def _generator_plan(config: GeneratorConfig, resolution: Size) -> tuple[Stage, .
     checking("generator", config)(
         "channels",
         len(config.channels) in (0, len(maps)),
-        f"{len(maps)} numbers at {size_text(resolution)} pixels: for {height} x {width} and after "
+        f"{len(maps)} numbers at {_size_text(resolution)} pixels: for {height} x {width} and after "
         "every block",
     )
     _require_heights("generator", config, maps[1:] if is_residual else maps)
@@ -210,7 +209,7 @@ def _generator_plan(config: GeneratorConfig, resolution: Size) -> tuple[Stage, .
 
 def _discriminator_plan(config: DiscriminatorConfig, resolution: Size) -> tuple[Stage, ...]:
     check = checking("discriminator", config)
-    maps, pixels = map_sizes(resolution), size_text(resolution)
+    maps, pixels = map_sizes(resolution), _size_text(resolution)
     final = config.final_resolution
     # As many doublings from the first map as from 4.
     kept = (final // 4).bit_length() - 1
@@ -231,7 +230,7 @@ def _discriminator_plan(config: DiscriminatorConfig, resolution: Size) -> tuple[
         "channels",
         len(multiples) >= len(halved),
         f"at least {len(halved)} numbers, one per block, to get from {pixels} to "
-        f"{size_text(halved[-1])}",
+        f"{_size_text(halved[-1])}",
     )
     maps = [*halved, *[halved[-1]] * (len(multiples) - len(halved))]
     possible = [n for n, size in enumerate(maps, 1) if size in _attendable(config, maps)]
