@@ -433,6 +433,7 @@ def test_checkpoints_without_channels_have_three(run_of, tmp_path):
     data = replace(checkpoint.config.data, channels=0)
     path = tmp_path / "old.safetensors"
     checkpoints.save(replace(checkpoint, config=replace(checkpoint.config, data=data)), path)
+    assert checkpoints.load(path).config.data.channels == 3
     assert load_generator(path).sample([0], 0).shape == (1, 3, 32, 48)
     assert load_discriminator(path).channels == 3
 

@@ -47,7 +47,7 @@ class Run:
         if settings_path.exists():
             begun = settings.load_toml(settings_path)
             if not config.data.channels:
-                self.config = _with_channels(config, begun)
+                self.config = config.with_channels(begun.data.shape[0])
             self.require_same(begun)
         elif self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise SaganError(f"{folder} is no run folder and not empty; choose another --run")
@@ -59,7 +59,7 @@ class Run:
             SaganError: They differ where a run may not change; names the fields.
         """
         allowed = {name: getattr(self.config.train, name) for name in _MAY_CHANGE}
-        begun = _with_channels(begun, begun)
+        begun = begun.with_channels(begun.data.shape[0])
         begun = replace(
             begun,
             train=replace(begun.train, **allowed),
@@ -125,11 +125,6 @@ class Run:
         files = [p for p in checkpoint_files(self.folder) if p <= self.checkpoint_path(newest)]
         for path in files[: -self.config.train.keep_checkpoints]:
             path.unlink(missing_ok=True)
-
-
-def _with_channels(config: Config, like: Config) -> Config:
-    """The channels of another config; earlier versions, which did not state them, had 3."""
-    return replace(config, data=replace(config.data, channels=like.data.shape[0]))
 
 
 def log_records(folder: str | Path) -> list[dict[str, Any]]:

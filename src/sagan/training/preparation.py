@@ -1,7 +1,7 @@
 """What a run needs before its first step, opened and checked; nothing is written."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -95,7 +95,7 @@ def prepare(config: Config, folder: str | Path) -> Preparation:
     bfloat16 = computes_in_bfloat16(config.train.precision, device)
     config = Run(folder, config).config
     dataset = load_dataset(config.data)
-    config = replace(config, data=replace(config.data, channels=dataset.images.shape[1]))
+    config = config.with_channels(dataset.images.shape[1])
     # Refuses a batch larger than the data.
     batch_indices(len(dataset), config.train.batch_size, 0, config.train.seed)
     return Preparation(
