@@ -199,10 +199,13 @@ def generator_block(x, labels, block, *, training):
     return h + convolution(upsample(x), part(block, "shortcut"))
 
 
-def generator(state, latents, labels, *, training):
-    """Latents (N, d) and labels (N,), or None without classes, -> pictures in [-1, 1]."""
+def generator(state, latents, labels, *, training, first=(4, 4)):
+    """Latents (N, d) and labels (N,), or None without classes, -> pictures in [-1, 1].
+
+    ``first`` is the height and width of the first map.
+    """
     x = linear(latents, part(state, "linear"))
-    x = x.reshape(len(latents), -1, 4, 4)
+    x = x.reshape(len(latents), -1, *first)
     for block in parts(state, "blocks"):
         x = generator_block(x, labels, block, training=training)
         x = attend(x, state)
@@ -228,16 +231,17 @@ def discriminator_block(x, block, *, first, downsample):
     return average_pool(h) + average_pool(y) if downsample else h + y
 
 
-def discriminator(state, images, labels):
+def discriminator(state, images, labels, *, last=4):
     """Pictures in [-1, 1] and labels (N,), or None without classes, -> logits (N,).
 
     D(x, y) = psi(phi(x)) + <V_y, phi(x)>      (projection, section 3)
 
-    phi sums the last map over its positions, psi is linear, V is a table of a row per class.
+    Maps are halved down to the height ``last``. phi sums the last one over its positions, psi is
+    linear, V is a table of a row per class.
     """
     x = images
     for number, block in enumerate(parts(state, "blocks")):
-        downsample = x.shape[2] > 4
+        downsample = x.shape[2] > last
         x = discriminator_block(x, block, first=number == 0, downsample=downsample)
         if downsample:
             x = attend(x, state)

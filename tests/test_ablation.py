@@ -98,7 +98,7 @@ def test_the_best_on_the_way_is_the_lowest_or_the_highest_as_the_table_says(sett
     monkeypatch.setitem(METRICS, "brightness", brightness)  # begins like another
     names = ("FD (Pooled)", "recall", "ISness (Pooled)", "nearest-neighbour ratio", "unheard of")
     history = {step: dict.fromkeys(names, float(step)) for step in (2, 3, 1)}
-    row = ablation._summary_row(variants(setting, "normalization")[0], [history])
+    row = ablation._summary_row(variants(setting, "normalization")[0], setting.data, [history])
     best = {name: value for name, value in row.items() if name.endswith(", best of all")}
     assert best == {
         "FD (Pooled), best of all": 1,

@@ -170,7 +170,7 @@ def test_refusal_of_the_system_is_one_line(capsys, monkeypatch, trained_run):
         (["--train.steps", "many"], ["many", "whole number"]),
         (["--train.steps", "0"], ["train.steps", "at least 1"]),
         (["--generator.attention", "64"], ["generator.attention", "64", "8, 16, 32"]),
-        (["--data.resolution", "100"], ["data.resolution", "32, 64, 128, 256"]),
+        (["--data.resolution", "100"], ["data.resolution", "96 x 96 or 112 x 112"]),
         (["--train.steps", "1.5"], ["train.steps", "whole number", "1.5"]),
         (["--train.device", "tpu"], ["tpu", "cpu"]),
         (["--train.device", "cpu:"], ["cpu:"]),

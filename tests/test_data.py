@@ -12,9 +12,13 @@ from PIL import Image
 from sagan.config import DataConfig
 from sagan.data import avatars, batch_indices, dataset, load_dataset, open_dataset
 from sagan.data.avatars import CLASS_NAMES, CREDITS, FAMILIES, load_avatars
-from sagan.data.folder import load_folder
 from sagan.errors import SaganError
 from sagan.images import save_png
+
+
+def load_folder(folder, resolution, **settings):
+    return open_dataset(folder, resolution, channels=3, **settings)
+
 
 # --- order
 
@@ -333,7 +337,7 @@ def test_classes_are_sorted_subfolders_and_the_rest_is_ignored(root):
 def test_without_classes_all_pictures_form_one_set(root):
     for name in ("b/2.png", "a/1.png", "loose.png"):
         save(root / name)
-    data = load_folder(root, 8, conditional=False)
+    data = load_folder(root, 8, labels="none")
     assert (len(data), data.class_names, data.labels.tolist()) == (3, (), [0, 0, 0])
 
 
@@ -369,7 +373,7 @@ def test_any_change_packs_anew(root):
     marks.append(load_folder(root, 8).fingerprint)
     save(root / "b" / "1.png", "blue")
     marks.append(load_folder(root, 8).fingerprint)
-    marks.append(load_folder(root, 8, conditional=False).fingerprint)
+    marks.append(load_folder(root, 8, labels="none").fingerprint)
     marks.append(load_folder(root, 16).fingerprint)
     (root / "b").rename(root / "c")
     marks.append(load_folder(root, 8).fingerprint)

@@ -138,18 +138,18 @@ def two_blobs():
 )
 def test_a_blob_looks_at_the_other_where_the_weights_say_so(query, key):
     layer, x = two_blobs()
-    number = query_index(query, 16, 16)
+    number = query_index(query, (16, 16), (16, 16))
     row = explicit_rows(layer, x, np.array([number]))[0, 0]
     column, line = key
     assert np.argmax(row) == line * 8 + column
     assert row.max() > 0.99
-    [(left, top, _)] = attended_regions(row)
+    [(left, top, _)] = attended_regions(row.reshape(8, 8))
     assert (int(left * 8), int(top * 8)) == key
 
 
 def test_the_heat_of_a_blob_is_drawn_over_the_other():
     layer, x = two_blobs()
-    rows = explicit_rows(layer, x, np.array([query_index((2, 2), 16, 16)]))[0]
+    rows = explicit_rows(layer, x, np.array([query_index((2, 2), (16, 16), (16, 16))]))[0]
     figure = attention_figure(np.zeros((3, 16, 16), np.uint8), [(2, 2)], {"": rows}).astype(int)
     panel = figure[:, 24 : 24 + 256, 20 + 264 + 20 + 4 :][:, :, :256]
     bright = (panel[0] > 180) & (panel[1] > 140) & (panel[2] < panel[1] - 40)
@@ -301,7 +301,7 @@ def test_a_network_that_looks_everywhere_alike_has_the_uniform_statistics(poolin
         layer.query.weight.zero_()
     for layer in measure_network(generator, dict.fromkeys((0, 1), torch.randn(3, 16)), "generated"):
         assert set(layer.classes) == {"dark", "light"}
-        assert layer.uniform.keys == layer.place.side**2 // (4 if pooling else 1)
+        assert layer.uniform.keys == layer.place.height * layer.place.width // (4 if pooling else 1)
         assert layer.uniform.entropy == pytest.approx(np.log(layer.uniform.keys))
         for spread in (layer.mean, *layer.classes.values()):
             for name in ("entropy", "distance", "outside"):
@@ -320,7 +320,7 @@ def test_statistics_of_a_class_are_the_mean_over_its_pictures():
 
 def test_statistics_of_a_run_cover_both_networks(trained_run):
     layers = attention_statistics(trained_run, count=3)
-    assert [(x.network, x.place.side, x.pictures) for x in layers] == [
+    assert [(x.network, x.place.height, x.pictures) for x in layers] == [
         ("generator", 16, "generated"),
         ("discriminator", 16, "training"),
     ]

@@ -86,13 +86,13 @@ def attended(network, resolution):
     if network.attention_form == "residual":
         return []
     pools = network.attention_pooling and network.architecture == "residual"
-    sides = sorted(place.side for place in places(plan(network, resolution)).values())
-    return [(side // 2) ** 2 if pools else side**2 for side in sides]
+    found = sorted(places(plan(network, resolution)).values())
+    return [place.height * place.width // (4 if pools else 1) for place in found]
 
 
 def keys_of(config):
     """Network -> number of keys of each of its attention layers."""
-    size = config.data.resolution
+    size = config.data.size
     return {
         "generator": attended(config.generator, size),
         "discriminator": attended(config.discriminator, size),

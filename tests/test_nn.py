@@ -155,8 +155,8 @@ def test_example_in_the_docstring(room, name):
 
 
 def test_what_cannot_be_built_is_named():
-    with pytest.raises(sagan.SaganError, match="resolution = 48"):
-        sagan.nn.make_generator(sagan.config.GeneratorConfig(), resolution=48)
+    with pytest.raises(sagan.SaganError, match="50 x 50 pixels"):
+        sagan.nn.make_generator(sagan.config.GeneratorConfig(), resolution=50)
     with (
         pytest.raises(sagan.SaganError, match="no initialization 'bad'"),
         sagan.nn.initialized_by("bad"),

@@ -46,8 +46,8 @@ def arrays(network, *, vectors=True):
     }
 
 
-def pair(resolution, num_classes, attention):
-    size = {"resolution": resolution, "num_classes": num_classes}
+def pair(resolution, num_classes, attention, channels=3):
+    size = {"resolution": resolution, "num_classes": num_classes, "channels": channels}
     settings = {"base_channels": 8, "attention": attention}
     return (
         drawn(Generator(GeneratorConfig(latent_dim=24, **settings), **size)),
@@ -100,6 +100,22 @@ def test_networks(resolution, num_classes, attention, training):
     logits = discriminator(images, labels)
     assert_agrees(logits, formula.discriminator(arrays(discriminator), expected, rows))
     assert np.ptp(expected) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "first"), [((24, 16), 1, (6, 4)), ((16, 28), 4, (4, 7))]
+)
+def test_networks_for_other_pictures(size, channels, first):
+    generator, discriminator = pair(size, 3, (size[0] // 2,), channels)
+    latents, labels, rows = inputs(3)
+    images = generator(latents, labels)
+    expected = formula.generator(
+        arrays(generator), latents.numpy(), rows, training=True, first=first
+    )
+    assert expected.shape == (3, channels, *size)
+    assert_agrees(images, expected)
+    logits = formula.discriminator(arrays(discriminator), expected, rows, last=first[0])
+    assert_agrees(discriminator(images, labels), logits)
 
 
 def test_networks_with_converged_vectors_divide_by_the_largest_singular_value():

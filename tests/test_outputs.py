@@ -66,7 +66,7 @@ def test_an_npz_is_read_back(trained_run, tmp_path):
 class Plain:
     """A generator that shows its seeds; it remembers how many were asked for at once."""
 
-    latent_dim, resolution = 1, 2
+    latent_dim, channels, size = 1, 3, (2, 2)
 
     def __init__(self, class_names=()):
         self.class_names = class_names

@@ -265,7 +265,7 @@ def test_large_sheets_are_cut(tmp_path):
     first = save_png(sheet, tmp_path / "samples" / "step-00000001.png")
     for step in range(2, 31):
         first.with_name(f"step-{step:08d}.png").symlink_to(first)
-    found = timeline(tmp_path, None, 128)
+    found = timeline(tmp_path, None, (128, 128))
     assert found.cut
     assert found.stored == 30
     assert [found.frames[0].step, found.frames[-1].step] == [1, 30]

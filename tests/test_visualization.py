@@ -6,7 +6,7 @@ from sagan.errors import SaganError
 from sagan.images.batch import Pictures
 from sagan.images.drawing import QUERY_COLOURS
 from sagan.images.figure import attention_figure
-from sagan.images.maps import attended_regions, heat_map
+from sagan.images.maps import attended_regions, heat_map, key_grid
 from sagan.images.queries import choose_query_points, grid_points, query_index
 from sagan.inspection.timeline_figure import Curve, Snapshot, timeline_figure
 from sagan.sampling.attention import Attention
@@ -29,6 +29,10 @@ def planted(*keys, side=SIDE, share=0.9):
     for key, weight in zip(keys, weights / weights.sum(), strict=True):
         row[key] += share * weight
     return row.ravel()
+
+
+def keys(row):
+    return key_grid(row, (1, 1))
 
 
 def uniform(side=SIDE):
@@ -82,18 +86,20 @@ def test_query_points_of_a_constant_picture_are_spread_evenly():
 
 
 def test_query_index_counts_row_by_row():
-    assert query_index((0, 0), 32, 16) == 0
-    assert query_index((31, 0), 32, 16) == 15
-    assert query_index((0, 31), 32, 16) == 240
-    assert query_index((31, 31), 32, 16) == 255
-    assert query_index((5, 2), 32, 16) == query_index((4, 3), 32, 16) == 16 + 2
-    assert query_index((7, 9), 32, 32) == 9 * 32 + 7
+    assert query_index((0, 0), (32, 32), (16, 16)) == 0
+    assert query_index((31, 0), (32, 32), (16, 16)) == 15
+    assert query_index((0, 31), (32, 32), (16, 16)) == 240
+    assert query_index((31, 31), (32, 32), (16, 16)) == 255
+    assert (
+        query_index((5, 2), (32, 32), (16, 16)) == query_index((4, 3), (32, 32), (16, 16)) == 16 + 2
+    )
+    assert query_index((7, 9), (32, 32), (32, 32)) == 9 * 32 + 7
 
 
 @pytest.mark.parametrize("point", [(-1, 0), (0, -1), (32, 0), (0, 32)])
 def test_query_index_refuses_a_point_outside_in_one_line(point):
     with pytest.raises(SaganError) as caught:
-        query_index(point, 32, 16)
+        query_index(point, (32, 32), (16, 16))
     message = str(caught.value)
     assert f"{point[0]},{point[1]}" in message
     assert "between 0 and 31" in message
@@ -103,7 +109,7 @@ def test_query_index_refuses_a_point_outside_in_one_line(point):
 @pytest.mark.parametrize("size", [64, 100, 256])
 @pytest.mark.parametrize("key", [(0, 0), (0, 7), (7, 0), (7, 7), (2, 5)])
 def test_heat_is_greatest_inside_the_block_of_the_most_attended_key(key, size):
-    heat = heat_map(planted(key), size)
+    heat = heat_map(keys(planted(key)), (size, size))
     assert heat.shape == (size, size)
     assert heat.min() >= 0
     assert heat.max() <= 1 + 1e-12
@@ -115,44 +121,45 @@ def test_heat_is_greatest_inside_the_block_of_the_most_attended_key(key, size):
 
 
 def test_heat_of_an_inner_key_is_centred_on_its_block():
-    heat = heat_map(planted((2, 5)), 256) - heat_map(planted((2, 5)), 256).min()
+    heat = heat_map(keys(planted((2, 5))), (256, 256))
+    heat -= heat.min()
     place = np.arange(256) + 0.5
     assert (heat.sum(axis=1) @ place) / heat.sum() == pytest.approx(2.5 * 32)
     assert (heat.sum(axis=0) @ place) / heat.sum() == pytest.approx(5.5 * 32)
 
 
 def test_heat_of_a_uniform_row_is_constant():
-    np.testing.assert_allclose(heat_map(uniform(), 96), 1)
+    np.testing.assert_allclose(heat_map(keys(uniform()), (96, 96)), 1)
 
 
 @pytest.mark.parametrize("key", [(0, 0), (0, 7), (7, 0), (7, 7), (3, 4)])
 def test_an_arrow_ends_in_the_block_of_the_only_attended_key(key):
-    [(x, y, weight)] = attended_regions(planted(key))
+    [(x, y, weight)] = attended_regions(keys(planted(key)))
     assert (int(y * SIDE), int(x * SIDE)) == key
     assert weight == pytest.approx(0.9 + 0.1 / SIDE**2)
 
 
 def test_regions_come_in_order_of_weight_and_are_distinct():
-    regions = attended_regions(planted((1, 1), (6, 6), (1, 2), (1, 6), (6, 1)))
+    regions = attended_regions(keys(planted((1, 1), (6, 6), (1, 2), (1, 6), (6, 1))))
     assert [(int(y * SIDE), int(x * SIDE)) for x, y, _ in regions] == [(1, 1), (6, 6), (1, 6)]
     assert [weight for *_, weight in regions] == sorted((r[2] for r in regions), reverse=True)
 
 
 def test_of_two_peaks_close_together_the_heavier_stays():
-    regions = attended_regions(planted((4, 6), (4, 4), (12, 4), side=16))
+    regions = attended_regions(keys(planted((4, 6), (4, 4), (12, 4), side=16)))
     assert [(int(y * 16), int(x * 16)) for x, y, _ in regions] == [(4, 6), (12, 4)]
 
 
 @pytest.mark.parametrize("side", [4, 8, 16])
 def test_neither_a_uniform_nor_a_barely_uneven_row_has_regions(side):
-    assert attended_regions(uniform(side)) == []
-    assert attended_regions(planted((1, 1), side=side, share=0.5 / side**2)) == []
+    assert attended_regions(keys(uniform(side))) == []
+    assert attended_regions(keys(planted((1, 1), side=side, share=0.5 / side**2))) == []
 
 
 def test_a_far_weaker_region_is_left_out():
     row = np.full(SIDE**2, 0.001)
     row[9], row[54] = 0.8, 0.1
-    assert len(attended_regions(row / row.sum())) == 1
+    assert len(attended_regions(keys(row / row.sum()))) == 1
 
 
 @pytest.mark.parametrize(
@@ -278,7 +285,8 @@ def test_panels_of_a_lattice_lie_as_its_points_do():
 
 @pytest.mark.parametrize(("count", "resolution"), [(1, 32), (4, 32), (3, 32), (32, 32), (5, 64)])
 def test_grid_points_are_evenly_spaced_and_centred(count, resolution):
-    points = grid_points(count, resolution, resolution)
+    size = (resolution, resolution)
+    points = grid_points(count, size, size)
     assert len(set(points)) == count**2
     across = np.array([x for x, _ in points[:count]])
     assert np.ptp(np.diff(across, prepend=across[0] - resolution // count)) <= 1
@@ -291,18 +299,21 @@ def test_grid_points_are_evenly_spaced_and_centred(count, resolution):
 @pytest.mark.parametrize("map_size", [8, 16, 32])
 def test_no_two_points_of_a_grid_share_a_place_of_the_map(map_size):
     for count in range(1, map_size + 1):
-        points = grid_points(count, 32, map_size)
-        assert len({query_index(point, 32, map_size) for point in points}) == count**2
+        points = grid_points(count, (32, 32), (map_size, map_size))
+        assert (
+            len({query_index(point, (32, 32), (map_size, map_size)) for point in points})
+            == count**2
+        )
 
 
 @pytest.mark.parametrize("count", [0, -3, 17])
 def test_a_grid_without_points_or_finer_than_the_map_is_refused(count):
     with pytest.raises(SaganError, match=f"{count} x {count} points .* 16 x 16 .* choose 1 to 16"):
-        grid_points(count, 32, 16)
+        grid_points(count, (32, 32), (16, 16))
 
 
 def snapshots(count, *sides, pictures=("generated",)):
-    places = tuple(Place(side=side) for side in sides)
+    places = tuple(Place(height=side, width=side) for side in sides)
     return [
         Snapshot(
             step=100 * (i + 1),

@@ -10,7 +10,7 @@ def random_rows(map_size, pictures=2):
 
 
 def spread_of(rows, map_size, **weights):
-    return attention_spread(lambda queries: rows[:, queries], map_size, **weights)
+    return attention_spread(lambda queries: rows[:, queries], (map_size, map_size), **weights)
 
 
 def one_hot(key_of, map_size, pooled=2):
@@ -27,7 +27,7 @@ def one_hot(key_of, map_size, pooled=2):
 def test_uniform_rows_give_the_uniform_reference(map_size, cells):
     keys = map_size**2 // cells
     spread = spread_of(np.full((3, map_size**2, keys), 1 / keys), map_size)
-    reference = uniform_spread(map_size, keys)
+    reference = uniform_spread((map_size, map_size), keys)
     assert spread.keys == reference.keys == keys
     assert spread.entropy == pytest.approx(np.log(keys))
     assert spread.effective_keys == pytest.approx(keys)
@@ -37,14 +37,14 @@ def test_uniform_rows_give_the_uniform_reference(map_size, cells):
 
 def test_uniform_attention_reaches_the_mean_distance_of_two_points_of_a_square():
     for keys in (32**2, 64**2):
-        assert uniform_spread(64, keys).distance == pytest.approx(0.5214, abs=2e-3)
+        assert uniform_spread((64, 64), keys).distance == pytest.approx(0.5214, abs=2e-3)
 
 
 def test_uniform_attention_outside_is_the_area_outside():
     centre = np.arange(16) + 0.5
     inside = np.minimum(16, centre + 4) - np.maximum(0, centre - 4)
     for keys in (64, 256):
-        outside = uniform_spread(16, keys).outside
+        outside = uniform_spread((16, 16), keys).outside
         assert outside == pytest.approx(1 - (inside.mean() / 16) ** 2)
 
 

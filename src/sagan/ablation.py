@@ -12,7 +12,14 @@ from typing import Literal
 import numpy as np
 
 from sagan import config as settings
-from sagan.config import AttentionForm, Config, NormalizedLayers
+from sagan.config import (
+    AttentionForm,
+    Config,
+    DataConfig,
+    NormalizedLayers,
+    map_sizes,
+    network_shape,
+)
 from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.evaluation.measures import metric_of
@@ -28,7 +35,7 @@ MetricsByStep = dict[int, dict[str, float]]
 """Step -> numbers by name."""
 
 PLACES = (8, 16, 32, 64)
-"""Resolutions of the paper's Table 1."""
+"""Resolutions of the paper's Table 1, where the first map is 4 x 4."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,8 @@ def variants(config: Config, axis: Axis) -> tuple[Variant, ...]:
     """What the paper compares, around given settings.
 
     ``attention``: none; attention at each of 8, 16, 32 and 64 pixels that both networks have; a
-    residual block of equal size at the same places (Table 1). ``normalization``: spectral norm in
+    residual block of equal size at the same places (Table 1); of pictures whose side is no power of
+    2, the maps after as many doublings. ``normalization``: spectral norm in
     the discriminator only, in both networks, and in both with two learning rates (Figure 3); one
     rate is the generator's, two are the settings' own or, where those are equal, half and twice
     as much, the paper's 1 to 4.
@@ -58,20 +66,22 @@ def variants(config: Config, axis: Axis) -> tuple[Variant, ...]:
 
 
 def _attention_axis(config: Config) -> tuple[Variant, ...]:
-    def changed(form: AttentionForm, *places: int) -> Config:
-        both = {"attention": places, "attention_form": form}
+    def changed(form: AttentionForm, *heights: int) -> Config:
+        both = {"attention": heights, "attention_form": form}
         generator = replace(config.generator, **both)
         discriminator = replace(config.discriminator, attention_blocks=(), **both)
         return replace(config, generator=generator, discriminator=discriminator)
 
     lowest = max(8, config.discriminator.final_resolution)
-    places = [place for place in PLACES if lowest <= place <= config.data.resolution // 2]
+    maps = map_sizes(config.data.size)
+    doublings = {4 << number: size for number, size in enumerate(maps[:-1])}
+    places = [doublings[place] for place in PLACES if lowest <= place and place in doublings]
     forms: dict[AttentionForm, str] = {"attention": "self-attention", "residual": "residual block"}
     found = [Variant("none", "no attention", changed("attention"))]
     for form, words in forms.items():
-        for place in places:
-            explanation = f"{words} at {place} x {place} in both networks"
-            found.append(Variant(f"{form}-{place}", explanation, changed(form, place)))
+        for height, width in places:
+            explanation = f"{words} at {height} x {width} in both networks"
+            found.append(Variant(f"{form}-{height}", explanation, changed(form, height)))
     return tuple(found)
 
 
@@ -138,7 +148,8 @@ def run_ablation(
         )
         run_folder = folder / f"{variant.name}-seed{seed}"
         histories.setdefault(variant.name, []).append(_history(run_config, run_folder, evaluate))
-    rows = [_summary_row(variant, histories[variant.name]) for variant in chosen]
+    begun = settings.load_toml(folder / f"{chosen[0].name}-seed{seeds[0]}" / "config.toml").data
+    rows = [_summary_row(variant, begun, histories[variant.name]) for variant in chosen]
     return _write(folder, rows, histories)
 
 
@@ -176,11 +187,13 @@ def _read_history(folder: Path) -> MetricsByStep:
     }
 
 
-def _summary_row(variant: Variant, histories: Sequence[MetricsByStep]) -> dict[str, str | float]:
+def _summary_row(
+    variant: Variant, data: DataConfig, histories: Sequence[MetricsByStep]
+) -> dict[str, str | float]:
     """Numbers at the end, mean and standard deviation over the seeds, and the best on the way."""
-    size = {"resolution": variant.config.data.resolution, "num_classes": 0}
-    generator = make_generator(variant.config.generator, **size)
-    discriminator = make_discriminator(variant.config.discriminator, **size)
+    shape = network_shape(data, 0)
+    generator = make_generator(variant.config.generator, **shape)
+    discriminator = make_discriminator(variant.config.discriminator, **shape)
     row: dict[str, str | float] = {"variant": variant.name, "what": variant.explanation}
     for name, network in (("G", generator), ("D", discriminator)):
         count = sum(parameter.numel() for parameter in network.parameters())

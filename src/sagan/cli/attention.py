@@ -42,9 +42,10 @@ class Question:
     """A query point in pixels, as x,y from the upper left; repeat the flag for several. Chosen
     automatically by default."""
     grid: int | None = None
-    """Ask at N x N evenly spaced points; N is at most the side of the smallest attention map."""
+    """Ask at N x N evenly spaced points; N is at most the shorter side of the smallest attention
+    map."""
     resolution: int | None = None
-    """Which attention layers, by the side of their maps; all by default."""
+    """Which attention layers, by the height of their maps; all by default."""
     statistics: Annotated[bool, SWITCH] = False
     """Print entropy, distance and long-range share of the attention, per layer and class."""
     samples: int | None = None
@@ -75,8 +76,8 @@ class Question:
         from sagan.images.queries import grid_points
 
         if self.grid is not None:
-            smallest = min(place.side for place in model.attention_layers(self.resolution))
-            return grid_points(self.grid, model.resolution, smallest)
+            smallest = min(model.attention_layers(self.resolution))
+            return grid_points(self.grid, model.size, (smallest.height, smallest.width))
         return [parse_point(point) for point in self.at]
 
 

@@ -37,7 +37,7 @@ class Choice:
     """Cut the noise off at this many standard deviations: fewer surprises, less variety."""
     scale: int | None = None
     """Enlarge every pixel this many times; by default pictures are enlarged in a film only, to
-    128 pixels at least."""
+    a height of 128 pixels at least."""
 
     def __post_init__(self) -> None:
         require_range("--scale", self.scale, 1)
@@ -155,7 +155,7 @@ def _walks(
     scale: int,
     is_streamed: bool,
 ) -> Sequence[np.ndarray]:
-    """One walk per class or per seed, each uint8 (T, 3, R, R)."""
+    """One walk per class or per seed, each uint8 (T, C, H, W)."""
     from sagan.sampling.generator import shown_classes
     from sagan.sampling.interpolation import class_path, latent_path
     from sagan.system.memory import require_free
@@ -166,8 +166,10 @@ def _walks(
     count = len(seeds) if through == "classes" else len(labels) or 1
     pictures = frames * len(seeds) * (len(labels) or 1)
     # A sheet is held at once, and so are the frames of a film but for an MP4's.
-    held = 12 * ((generator.resolution + 2) * scale) ** 2 * (count if is_streamed else pictures)
-    size = held + pictures * (3 * generator.resolution**2 + 16 * generator.latent_dim)
+    height, width = generator.size
+    cell = generator.channels * (height + 2) * (width + 2)
+    held = 4 * cell * scale**2 * (count if is_streamed else pictures)
+    size = held + pictures * (cell + 16 * generator.latent_dim)
     require_free(size, "these pictures", "give fewer --frames or --seeds, or a smaller --scale")
     path = {"frames": frames, "loop": route.loop, "truncation": choice.truncation}
     if through == "latents":

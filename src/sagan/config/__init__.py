@@ -7,7 +7,6 @@ weights, which they do not have; a preset holds only what differs. Nothing here 
 from sagan.config.checks import nearest, require_class_names
 from sagan.config.data import (
     PACKED,
-    RESOLUTIONS,
     Augmentation,
     Crop,
     DataConfig,
@@ -29,7 +28,18 @@ from sagan.config.networks import (
     Upsampling,
 )
 from sagan.config.plain import differences, from_dict, load_toml, to_dict, to_toml
-from sagan.config.plan import Place, Stage, least_weights, places, plan
+from sagan.config.plan import (
+    NetworkShape,
+    Place,
+    Size,
+    Stage,
+    both_sides,
+    least_weights,
+    map_sizes,
+    network_shape,
+    places,
+    plan,
+)
 from sagan.config.training import (
     EvaluationConfig,
     FakeLabels,
@@ -45,7 +55,6 @@ from sagan.config.whole import Config
 __all__ = [
     "PACKED",
     "RESIDUAL_ONLY",
-    "RESOLUTIONS",
     "Architecture",
     "AttentionForm",
     "Augmentation",
@@ -62,6 +71,7 @@ __all__ = [
     "Labels",
     "LossConfig",
     "LossName",
+    "NetworkShape",
     "NormalizedLayers",
     "OptimizerConfig",
     "Order",
@@ -70,14 +80,18 @@ __all__ = [
     "PowerIteration",
     "Precision",
     "ShortcutInput",
+    "Size",
     "Stage",
     "TrainConfig",
     "Upsampling",
+    "both_sides",
     "differences",
     "from_dict",
     "least_weights",
     "load_toml",
+    "map_sizes",
     "nearest",
+    "network_shape",
     "places",
     "plan",
     "require_class_names",

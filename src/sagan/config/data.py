@@ -5,7 +5,6 @@ from typing import Literal
 
 from sagan.config.checks import checking
 
-RESOLUTIONS = (32, 64, 128, 256)
 PACKED = (".npy", ".npz")
 """Suffixes of packed sets: pictures in one NumPy file."""
 
@@ -32,7 +31,8 @@ class DataConfig:
     label: str = ""
     """Which column or attribute names the class, where a source has several."""
     resolution: int = 128
-    """Height of the pictures in pixels, and width unless data.width says otherwise."""
+    """Height of the pictures in pixels, and width unless data.width says otherwise. The shorter
+    side is 4 to 7 times 4, 8, 16, 32 or 64 (as 32, 48, 64, 96), the other a multiple of that."""
     width: int = 0
     """Width of the pictures in pixels; 0: as the height."""
     channels: int = 0
@@ -78,6 +78,15 @@ class DataConfig:
     def size(self) -> tuple[int, int]:
         """Height and width of the pictures in pixels."""
         return self.resolution, self.width or self.resolution
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the pictures.
+
+        Where the channels are as found, which a run decides when it begins and earlier versions
+        never did, 3.
+        """
+        return self.channels or 3, *self.size
 
     def __post_init__(self) -> None:
         check = checking("data", self)

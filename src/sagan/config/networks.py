@@ -24,11 +24,13 @@ class GeneratorConfig:
     base_channels: int = 64
     """Channels at the full resolution; smaller maps have 2, 4, 8, 16 times as many."""
     channels: tuple[int, ...] = ()
-    """Channels of each map from 4 x 4 on, as multiples of base_channels; empty: by resolution."""
+    """Channels of each map from the smallest on, as multiples of base_channels; empty: by
+    resolution."""
     latent_dim: int = 128
     """Length of the noise vector z, drawn from N(0, I)."""
     attention: tuple[int, ...] = (32,)
-    """Map sizes (pixels) at which to insert self-attention. Repeat the flag."""
+    """Maps, named by their height, at which to insert self-attention: 16, or 12 where pictures have
+    48 pixels. Repeat the flag."""
     attention_form: AttentionForm = "attention"
     """What to insert: attention, or for comparison a residual block with as many parameters."""
     attention_value_divisor: int = 2
@@ -73,9 +75,11 @@ class DiscriminatorConfig:
     channels: tuple[int, ...] = ()
     """Channels after each block, as multiples of base_channels; empty: by resolution."""
     final_resolution: int = 4
-    """Size of the smallest map (pixels); blocks after it keep the size."""
+    """Size of the smallest map (pixels), 4, 8 or 16; blocks after it keep the size. Where the
+    pictures' side is no power of 2, the map after as many halvings: 6, 12 or 24 of 48 pixels."""
     attention: tuple[int, ...] = (32,)
-    """Map sizes (pixels) at which to insert self-attention. Repeat the flag."""
+    """Maps, named by their height, at which to insert self-attention: 16, or 12 where pictures have
+    48 pixels. Repeat the flag."""
     attention_blocks: tuple[int, ...] = ()
     """Instead of map sizes: the blocks, from 1, after which to insert self-attention, for where
     several have one map size (BigGAN-PyTorch at 32 pixels: after each). Repeat the flag."""

@@ -1,6 +1,6 @@
 """All settings of a run together, checked against each other."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from sagan.config.checks import checking, require_finite
 from sagan.config.data import DataConfig
@@ -30,7 +30,7 @@ class Config:
                 network.architecture == "residual" or not self.data.conditional,
                 "residual where data.labels is found, since dcgan has no classes",
             )
-            plan(network, self.data.resolution)
+            plan(network, self.data.size)
         check = checking("train", self.train)
         blocks = len(plan(self.discriminator, self.data.resolution))
         check(
@@ -48,6 +48,10 @@ class Config:
             self.train.accumulate == 1 or not self.loss.lecam,
             "1 with loss.lecam, whose averages move with whole batches",
         )
+
+    def with_channels(self, channels: int) -> "Config":
+        """The same with the channels of the pictures decided."""
+        return replace(self, data=replace(self.data, channels=channels))
 
     def remarks(self) -> list[str]:
         """What is allowed, but should be done knowingly; a line each."""

@@ -79,7 +79,7 @@ class Dataset:
         return counts / len(self)
 
     @cached_property
-    def _decks(self) -> list["_Deck"]:
+    def _decks(self) -> list[_Deck]:
         """The pictures of every class that has some."""
         by_class = np.argsort(self.labels, kind="stable")
         labels, first = np.unique(self.labels[by_class], return_index=True)

@@ -21,7 +21,7 @@ from sagan.evaluation.picture_sets import PictureSet
 from sagan.evaluation.record import Record, Value
 from sagan.evaluation.reference import Reference, reference_of
 from sagan.evaluation.selection import Selection
-from sagan.images import grid
+from sagan.images import as_rgb, grid
 from sagan.system.files import write_text
 
 
@@ -138,7 +138,7 @@ def _neighbour_sheet(
     pairs = sorted(found.neighbours, key=lambda pair: pair[2])
     above = [judged.read(row, row + 1) for row, _, _ in pairs]
     below = [real.read(row, row + 1) for _, row, _ in pairs]
-    return grid(np.concatenate(above + below), len(pairs))
+    return grid(np.concatenate([as_rgb(picture) for picture in above + below]), len(pairs))
 
 
 def _numbered_as(class_names: Sequence[str], pictures: PictureSet) -> np.ndarray:

@@ -10,6 +10,7 @@ from sagan.data.dataset import cache_folder
 from sagan.errors import SaganError
 from sagan.evaluation.features import FeatureExtractor
 from sagan.evaluation.picture_sets import PictureSet
+from sagan.images import as_rgb
 from sagan.system.progress import progress
 
 EXTRACTION_BATCH_SIZE = 128
@@ -67,7 +68,7 @@ def features_of(pictures: PictureSet, extractor: FeatureExtractor, title: str) -
 
 
 def _rows(extractor: FeatureExtractor, images: np.ndarray, start: int) -> np.ndarray:
-    rows = torch.cat(extractor(torch.from_numpy(images)), dim=1).cpu()
+    rows = torch.cat(extractor(torch.from_numpy(as_rgb(images))), dim=1).cpu()
     bad = ~rows.isfinite().all(dim=1)
     if bad.any():
         raise SaganError(

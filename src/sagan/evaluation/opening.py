@@ -65,14 +65,14 @@ def open_pictures(
             f"{subject} is no model; say with --against what to compare it with, or choose "
             f"--metrics {alone}, which needs nothing"
         )
-    judged = open_dataset(subject, selection.resolution, channels=3)
-    resolution, real = judged.images.shape[-1], None
+    judged = open_dataset(subject, selection.resolution)
+    size, real = judged.images.shape[2:], None
     if selection.against is not None:
-        real = _real(subject, selection, None, resolution)
+        real = _real(subject, selection, None, size)
     return EvaluationPictures(
         identity={"kind": "pictures", "path": subject, "step": None},
         protocol={
-            "resolution": resolution,
+            "resolution": _resolution(size),
             "real": None if real is None else real.fingerprint,
             "real_split": None if real is None else selection.split,
             "labels": "as stored",
@@ -94,13 +94,13 @@ def _model_pictures(subject: str, selection: Selection, device: str) -> Evaluati
         raise SaganError(f"{subject} holds one set of weights only; leave --raw out")
     generator = generator_of(checkpoint, "generator" if raw else averaged_part(checkpoint))
     generator.to(pick_device(device))
-    real = _real(subject, selection, checkpoint.config.data, generator.resolution)
+    real = _real(subject, selection, checkpoint.config.data, generator.size)
     labels, rule = labels_as_in(real, generator, selection.samples)
     firsts = [repeat * SEEDS_PER_REPEAT for repeat in range(selection.repeats)]
     return EvaluationPictures(
         identity={"kind": "generator", "path": subject, "step": checkpoint.step},
         protocol={
-            "resolution": generator.resolution,
+            "resolution": _resolution(generator.size),
             "real": real.fingerprint,
             "real_split": selection.split,
             "labels": rule,
@@ -116,33 +116,45 @@ def _model_pictures(subject: str, selection: Selection, device: str) -> Evaluati
 
 
 def _real(
-    subject: str, selection: Selection, learned_from: DataConfig | None, resolution: int
+    subject: str, selection: Selection, learned_from: DataConfig | None, size: tuple[int, ...]
 ) -> Dataset:
     """The real pictures, of the size of those to judge."""
-    side = selection.resolution or resolution
+    height = selection.resolution or size[0]
+    width = height * size[1] // size[0]
     if selection.against is not None:
-        real = open_dataset(selection.against, side, part=selection.split, channels=3)
+        real = open_dataset(selection.against, height, width=width, part=selection.split)
     else:
         assert learned_from is not None
-        real = load_dataset(replace(learned_from, resolution=side, channels=3), selection.split)
-    if real.images.shape[-1] != resolution:
+        asked = replace(learned_from, resolution=height, width=width)
+        real = load_dataset(asked, selection.split)
+    found = real.images.shape[2:]
+    if found != size:
         raise SaganError(
-            f"the pictures of {subject} are {resolution} pixels wide, the real ones "
-            f"{real.images.shape[-1]}; leave --resolution out"
+            f"the pictures of {subject} are {_resolution(size)} pixels wide, the real ones "
+            f"{_resolution(found)}; leave --resolution out"
         )
     return real
 
 
+def _resolution(size: tuple[int, ...]) -> Setting:
+    """A height and a width as a record states them: one number, or 64 x 96."""
+    height, width = size
+    return height if height == width else f"{height} x {width}"
+
+
 def _remarks(**datasets: Dataset | None) -> list[str]:
-    return [
-        f"all {name} pictures looked at are grey: three equal channels go into the features"
-        for name, dataset in datasets.items()
-        if dataset is not None and _is_grey(dataset.images[:256])
-    ]
-
-
-def _is_grey(images: np.ndarray) -> bool:
-    return bool((images == images[:, :1]).all())
+    found = []
+    for name, dataset in datasets.items():
+        if dataset is None:
+            continue
+        some = dataset.images[:256]
+        if (some[:, :3] == some[:, :1]).all():
+            found.append(
+                f"all {name} pictures looked at are grey: three equal channels go into the features"
+            )
+        if some.shape[1] == 4:
+            found.append(f"{name} pictures are transparent: features see them over white")
+    return found
 
 
 def labels_as_in(real: Dataset, generator: TrainedGenerator, count: int) -> tuple[np.ndarray, str]:

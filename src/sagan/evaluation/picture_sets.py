@@ -22,7 +22,7 @@ class PictureSet:
     class_names: tuple[str, ...]
     """One name per label; () without classes."""
     read: Callable[[int, int], np.ndarray]
-    """(start, stop) -> uint8 (stop - start, 3, R, R)."""
+    """(start, stop) -> uint8 (stop - start, C, H, W)."""
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -37,12 +37,12 @@ def grid(images: np.ndarray, columns: int, *, padding: int = 2) -> np.ndarray:
     """Lays pictures out row by row.
 
     Args:
-        images: uint8 (N, 3, H, W), N >= 1.
+        images: uint8 (N, C, H, W), N >= 1.
         columns: Pictures in a row; the last row may stay incomplete.
         padding: White pixels between pictures and around the grid.
 
     Returns:
-        uint8 (3, rows * (H + padding) + padding, columns * (W + padding) + padding).
+        uint8 (C, rows * (H + padding) + padding, columns * (W + padding) + padding).
     """
     count, channels, height, width = images.shape
     rows = -(-count // columns)
@@ -60,15 +60,41 @@ def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
     return image.repeat(factor, axis=-2).repeat(factor, axis=-1)
 
 
+def as_rgb(images: np.ndarray) -> np.ndarray:
+    """Pictures as they are seen: grey in three equal channels, transparent ones over white.
+
+    Args:
+        images: uint8 (..., C, H, W) with 1, 3 or 4 channels.
+
+    Returns:
+        uint8 (..., 3, H, W), the same array where it has these channels.
+    """
+    channels = images.shape[-3]
+    if channels == 3:
+        return images
+    if channels == 1:
+        return images.repeat(3, axis=-3)
+    colours, opacity = images[..., :3, :, :].astype(np.uint16), images[..., 3:, :, :]
+    return ((colours * opacity + 255 * (255 - opacity.astype(np.uint16)) + 127) // 255).astype(
+        np.uint8
+    )
+
+
+def image_of(picture: np.ndarray) -> Image.Image:
+    """Turns a uint8 (C, H, W) picture into one of Pillow's: L, RGB or RGBA."""
+    pixels = picture[0] if len(picture) == 1 else picture.transpose(1, 2, 0)
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
 def png_bytes(image: np.ndarray) -> bytes:
-    """Turns a uint8 (3, H, W) picture into the contents of a PNG file."""
+    """Turns a uint8 (C, H, W) picture of 1, 3 or 4 channels into the contents of a PNG file."""
     file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(file, format="PNG")
+    image_of(image).save(file, format="PNG")
     return file.getvalue()
 
 
 def save_png(image: np.ndarray, path: str | Path, *, flush: bool = True) -> Path:
-    """Writes a uint8 (3, H, W) picture as PNG and returns the path.
+    """Writes a uint8 (C, H, W) picture of 1, 3 or 4 channels as PNG and returns the path.
 
     Args:
         image: The picture.

@@ -16,13 +16,13 @@ _SHOWN_SIDE = 64  # smaller pictures are enlarged there
 
 
 class Pictures(np.ndarray):
-    """uint8 (N, 3, H, W); a notebook shows the first 64 as a grid.
+    """uint8 (N, C, H, W), C being 1, 3 or 4; a notebook shows the first 64 as a grid.
 
     What is cut out of pictures and has their form, such as ``pictures[:4]``, is pictures too;
     arithmetic and NumPy's functions give plain arrays.
 
     Args:
-        pictures: uint8 (N, 3, H, W), not copied.
+        pictures: uint8 (N, C, H, W), not copied.
 
     Raises:
         SaganError: It is no such array.
@@ -32,12 +32,13 @@ class Pictures(np.ndarray):
         """Checks the array and views it as pictures."""
         if not _are_pictures(pictures):
             raise SaganError(
-                f"{pictures.dtype} {pictures.shape} are no pictures; they are uint8 (N, 3, H, W)"
+                f"{pictures.dtype} {pictures.shape} are no pictures; they are uint8 (N, C, H, W) "
+                "with 1, 3 or 4 channels"
             )
         return pictures.view(cls)
 
     def grid(self, columns: int = 8) -> np.ndarray:
-        """Lays the pictures out row by row: uint8 (3, H, W)."""
+        """Lays the pictures out row by row: uint8 (C, H, W)."""
         if not len(self):
             raise SaganError("there is no picture to show")
         return grid(_as_array(self), max(1, min(columns, len(self))))
@@ -54,7 +55,7 @@ class Pictures(np.ndarray):
     def _repr_png_(self) -> bytes | None:
         if not (_are_pictures(self) and len(self)):
             return None
-        factor = -(-_SHOWN_SIDE // self.shape[-1])
+        factor = -(-_SHOWN_SIDE // min(self.shape[2:]))
         return png_bytes(enlarge(self[:_SHOWN].grid(), factor))
 
     def __repr__(self) -> str:
@@ -82,7 +83,7 @@ def _are_pictures(value: Any) -> bool:
         isinstance(value, np.ndarray)
         and value.dtype == np.uint8
         and value.ndim == 4
-        and value.shape[1] == 3
+        and value.shape[1] in (1, 3, 4)
     )
 
 

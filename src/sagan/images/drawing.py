@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from sagan.images.maps import Region, attended_regions, heat_map
+from sagan.images import as_rgb
+from sagan.images.maps import Region, attended_regions, heat_map, key_grid
 
 Colour = tuple[int, int, int]
 
@@ -29,7 +30,7 @@ QUERY_COLOURS: tuple[Colour, ...] = (
 _HEAT = ((101, 18, 118), (188, 55, 84), (249, 142, 9), (252, 255, 164))
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 DOT = 0.036
-"""Radius of a dot in 0..1 of a panel."""
+"""Radius of a dot in 0..1 of a panel's longer side."""
 _SUPERSAMPLING = 3
 
 
@@ -41,16 +42,17 @@ class Query(NamedTuple):
     number: str
     colour: Colour
     radius: float
-    """Of the dot, in 0..1 of the picture."""
+    """Of the dot, in 0..1 of the picture's longer side."""
 
 
 def numbered_queries(
-    points: Sequence[tuple[int, int]], resolution: int, radius: float
+    points: Sequence[tuple[int, int]], size: tuple[int, int], radius: float
 ) -> list[Query]:
-    """Gives every point (x, y) in pixels its number and its colour."""
+    """Gives every point (x, y) of a picture of some height and width its number and its colour."""
+    height, width = size
     return [
         Query(
-            ((x + 0.5) / resolution, (y + 0.5) / resolution),
+            ((x + 0.5) / width, (y + 0.5) / height),
             str(index + 1),
             QUERY_COLOURS[index % len(QUERY_COLOURS)],
             radius,
@@ -60,14 +62,16 @@ def numbered_queries(
 
 
 def query_panel(image: np.ndarray, queries: Sequence[Query], size: int) -> Image.Image:
-    """The picture, uint8 (3, R, R), with a dot on every query; ``size`` pixels wide."""
-    return _marked(_enlarged(image.transpose(1, 2, 0), size), queries)
+    """The picture, uint8 (C, H, W), with a dot on every query; its longer side has ``size``."""
+    return _marked(_enlarged(image, size), queries)
 
 
 def attention_panel(image: np.ndarray, query: Query, row: np.ndarray, size: int) -> Image.Image:
     """The picture in grey under the heat of one query's row (K,), with arrows to its regions."""
-    dimmed = 16 + 0.4 * _enlarged(image.transpose(1, 2, 0), size) @ _LUMINANCE[:, None]
-    return _marked(glowing(dimmed, heat_map(row, size)), [query], attended_regions(row))
+    keys = key_grid(row, image.shape[1:])
+    dimmed = 16 + 0.4 * _enlarged(image, size) @ _LUMINANCE[:, None]
+    heat = heat_map(keys, dimmed.shape[:2])
+    return _marked(glowing(dimmed, heat), [query], attended_regions(keys))
 
 
 def glowing(ground: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -83,9 +87,12 @@ def font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _enlarged(pixels: np.ndarray, side: int) -> np.ndarray:
-    nearest = np.arange(side) * len(pixels) // side
-    return pixels[nearest[:, None], nearest]
+def _enlarged(image: np.ndarray, longer: int) -> np.ndarray:
+    """(C, H, W) -> (height, width, 3), the longer side in ``longer`` pixels."""
+    sides = image.shape[1:]
+    rows, columns = (np.arange(max(1, round(side * longer / max(sides)))) for side in sides)
+    nearest = rows * sides[0] // len(rows), columns * sides[1] // len(columns)
+    return as_rgb(image).transpose(1, 2, 0)[nearest[0][:, None], nearest[1]]
 
 
 def _marked(
@@ -93,21 +100,20 @@ def _marked(
 ) -> Image.Image:
     """Draws the dots of the queries and arrows from the first one to the regions."""
     picture = Image.fromarray(pixels)
-    side = picture.width * _SUPERSAMPLING
-    marks = Image.new("RGBA", (side, side))
+    marks = Image.new("RGBA", [side * _SUPERSAMPLING for side in picture.size])
     draw = ImageDraw.Draw(marks)
     for x, y, weight in reversed(regions):
-        _draw_arrow(draw, side, queries[0], (x, y), weight / regions[0][2])
+        _draw_arrow(draw, marks.size, queries[0], (x, y), weight / regions[0][2])
     for query in queries:
-        _draw_dot(draw, side, query)
+        _draw_dot(draw, marks.size, query)
     marks = marks.resize(picture.size, Image.Resampling.BOX)
     picture.paste(marks, mask=marks)
     return picture
 
 
-def _draw_dot(draw: ImageDraw.ImageDraw, side: int, query: Query) -> None:
-    x, y = query.centre[0] * side, query.centre[1] * side
-    radius = query.radius * side
+def _draw_dot(draw: ImageDraw.ImageDraw, size: tuple[int, int], query: Query) -> None:
+    x, y = query.centre[0] * size[0], query.centre[1] * size[1]
+    radius = query.radius * max(size)
     draw.circle((x, y), 1.2 * radius, fill="white")
     draw.circle((x, y), radius, fill=query.colour)
     ink = "black" if _LUMINANCE @ query.colour > 140 else "white"
@@ -116,10 +122,14 @@ def _draw_dot(draw: ImageDraw.ImageDraw, side: int, query: Query) -> None:
 
 
 def _draw_arrow(
-    draw: ImageDraw.ImageDraw, side: int, query: Query, end: tuple[float, float], strength: float
+    draw: ImageDraw.ImageDraw,
+    size: tuple[int, int],
+    query: Query,
+    end: tuple[float, float],
+    strength: float,
 ) -> None:
     """Draws an arrow whose tip is ``end``, unless the query's own dot reaches there."""
-    tail, tip = np.array(query.centre) * side, np.array(end) * side
+    side, tail, tip = max(size), np.array(query.centre) * size, np.array(end) * size
     length = math.dist(tail, tip)
     if length < 2 * query.radius * side:
         return

@@ -1,6 +1,5 @@
 """The figure: one picture, its query points, and a block of panels per attention layer."""
 
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -35,23 +34,23 @@ def attention_figure(
     Points that form a lattice, row by row, get panels that lie as the points do.
 
     Args:
-        image: uint8 (3, R, R).
+        image: uint8 (C, H, W) with 1, 3 or 4 channels.
         points: Q query points (x, y) in pixels.
-        layers: Heading -> (Q, K) attention weights over K = k * k pooled keys. Key (i, j) covers
-            the pixel rows from i * R/k and the columns from j * R/k. Each row sums to 1.
-        panel: Side of a panel in pixels; those of a lattice are smaller.
+        layers: Heading -> (Q, K) attention weights over K = k * l keys, a grid with the picture's
+            proportions. Key (i, j) covers the pixel rows from i * H/k and the columns from
+            j * W/l. Each row sums to 1.
+        panel: Longer side of a panel in pixels; those of a lattice are smaller.
         caption: A line above the panels.
 
     Returns:
         uint8 (3, H, W).
     """
-    assert image.shape == (3, image.shape[-1], image.shape[-1])
     assert layers
     lattice = _lattice_columns(points)
     radius = min(DOT, 0.2 / lattice) if lattice else DOT
     side = min(panel, max(panel // 4, 3 * panel // lattice)) if lattice else panel
-    queries = numbered_queries(points, image.shape[-1], radius)
-    shown = numbered_queries(points, image.shape[-1], DOT * (panel / side) ** 0.5)
+    queries = numbered_queries(points, image.shape[1:], radius)
+    shown = numbered_queries(points, image.shape[1:], DOT * (panel / side) ** 0.5)
     style = _Style(panel)
     blocks = []
     for heading, rows in layers.items():
@@ -60,7 +59,7 @@ def attention_figure(
             for query, row in zip(shown, _checked(rows, len(points)), strict=True)
         ]
         grid = _cells(seen, lattice, style) if lattice else None
-        size = min(4 * panel, grid.height - style.line - 2 * style.frame) if grid else panel
+        size = _size_beside(grid, image, style) if grid else panel
         first = _Cell(query_panel(image, queries, size), _FAINT, ("query points",))
         if grid:
             block = _beside(_cells([first], 1, style), grid, style.gap)
@@ -75,10 +74,15 @@ def attention_figure(
 def _checked(rows: np.ndarray, count: int) -> np.ndarray:
     assert rows.ndim == 2
     assert len(rows) == count > 0
-    assert math.isqrt(rows.shape[1]) ** 2 == rows.shape[1], "the key grid must be square"
     rows = rows.astype(np.float64)
     assert np.allclose(rows.sum(axis=1), 1, atol=0.01), "rows must sum to 1 over the keys"
     return rows
+
+
+def _size_beside(grid: Image.Image, image: np.ndarray, style: "_Style") -> int:
+    """Longer side of a panel as high as a grid of others, at most four times a panel's."""
+    height = grid.height - style.line - 2 * style.frame
+    return min(4 * style.panel, height * max(image.shape[1:]) // image.shape[1])
 
 
 def _lattice_columns(points: Sequence[tuple[int, int]]) -> int:
@@ -112,21 +116,22 @@ class _Cell(NamedTuple):
 
 def _cells(cells: list[_Cell], columns: int, style: _Style) -> Image.Image:
     """Framed panels in rows, each with its label below."""
-    framed = cells[0].picture.width + 2 * style.frame
-    gap = style.gap if framed >= style.panel else style.gap // 3
-    small = font(17 * style.panel / 256 * (1 if framed >= style.panel else 0.8))
-    shown = [next((x for x in c.labels if small.getlength(x) <= framed), "") for c in cells]
+    width, height = (side + 2 * style.frame for side in cells[0].picture.size)
+    is_large = max(width, height) >= style.panel
+    gap = style.gap if is_large else style.gap // 3
+    small = font(17 * style.panel / 256 * (1 if is_large else 0.8))
+    shown = [next((x for x in c.labels if small.getlength(x) <= width), "") for c in cells]
     line = style.line if any(shown) else 0
     rows = -(-len(cells) // columns)
-    size = (columns * (framed + gap) - gap, rows * (framed + line + gap) - gap)
+    size = (columns * (width + gap) - gap, rows * (height + line + gap) - gap)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     for index, (cell, label) in enumerate(zip(cells, shown, strict=True)):
-        x = index % columns * (framed + gap)
-        y = index // columns * (framed + line + gap)
-        sheet.paste(cell.frame, (x, y, x + framed, y + framed))
+        x = index % columns * (width + gap)
+        y = index // columns * (height + line + gap)
+        sheet.paste(cell.frame, (x, y, x + width, y + height))
         sheet.paste(cell.picture, (x + style.frame, y + style.frame))
-        middle = (x + framed / 2, y + framed + 0.55 * line)
+        middle = (x + width / 2, y + height + 0.55 * line)
         draw.text(middle, label, fill=INK, font=small, anchor="mm")
     return sheet
 

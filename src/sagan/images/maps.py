@@ -7,42 +7,66 @@ import numpy as np
 Region = tuple[float, float, float]
 
 
-def attended_regions(row: np.ndarray) -> list[Region]:
+def key_grid(row: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Lays a row of the attention matrix out over the picture, whose proportions its keys have.
+
+    Args:
+        row: (K,) attention weights, row by row.
+        size: Height and width of the picture, or of one of its maps.
+
+    Returns:
+        (rows, columns), K numbers in all.
+    """
+    height, width = size
+    rows = math.isqrt(row.size * height // width)
+    columns = math.isqrt(row.size * width // height)
+    assert (rows * columns, rows * width) == (row.size, columns * height), (row.size, size)
+    return row.reshape(rows, columns)
+
+
+def attended_regions(keys: np.ndarray) -> list[Region]:
     """Finds the distinct places one query looks at most, three at most.
 
     A region is a key that no neighbour exceeds, with more than twice the uniform weight and a
-    third of the row maximum; of two closer than a fifth of the picture the heavier stays.
+    third of the maximum; of two closer than a fifth of the picture's longer side the heavier stays.
 
     Args:
-        row: (K,) attention weights on the square key grid, summing to 1.
+        keys: Attention weights of one query, (rows, columns), summing to 1.
 
     Returns:
         (x, y, weight) in descending weight; x and y of the key's centre in 0..1 of the picture.
     """
-    side = math.isqrt(row.size)
-    keys = row.reshape(side, side)
+    rows, columns = keys.shape
+    longer, row = max(rows, columns), keys.flatten()
     padded = np.pad(keys, 1, mode="edge")
     around = np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).max(axis=(2, 3))
     peaks = np.flatnonzero((keys >= around) & (keys > max(2 / row.size, row.max() / 3)))
     regions: list[Region] = []
     for peak in peaks[np.argsort(-row[peaks], kind="stable")]:
-        x, y = (peak % side + 0.5) / side, (peak // side + 0.5) / side
-        if all(math.dist((x, y), other[:2]) > max(0.2, 1.5 / side) for other in regions):
+        x, y = (peak % columns + 0.5) / columns, (peak // columns + 0.5) / rows
+        apart = [
+            math.hypot((x - left) * columns, (y - top) * rows) / longer for left, top, _ in regions
+        ]
+        if all(distance > max(0.2, 1.5 / longer) for distance in apart):
             regions.append((float(x), float(y), float(row[peak])))
     return regions[:3]
 
 
-def heat_map(row: np.ndarray, size: int) -> np.ndarray:
-    """Enlarges a row's key grid to a picture, bilinear between the centres of the keys' blocks.
+def heat_map(keys: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Enlarges a grid of keys to a picture, bilinear between the centres of the keys' blocks.
 
     Args:
-        row: (K,) attention weights on the square key grid.
-        size: Side of the result in pixels.
+        keys: Attention weights of one query, (rows, columns).
+        size: Height and width of the result in pixels.
 
     Returns:
-        (size, size) in 0..1, where 1 is the row maximum; constant beyond the outermost centres.
+        Of that size, in 0..1, where 1 is the maximum; constant beyond the outermost centres.
     """
-    side = math.isqrt(row.size)
-    place = np.clip((np.arange(size) + 0.5) * side / size - 0.5, 0, side - 1)
-    spread = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(side)))  # (size, side)
-    return spread @ (row / row.max()).reshape(side, side) @ spread.T
+    down, across = (_spread(*sides) for sides in zip(keys.shape, size, strict=True))
+    return down @ (keys / keys.max()) @ across.T
+
+
+def _spread(cells: int, pixels: int) -> np.ndarray:
+    """How much of each cell every pixel along one side takes: (pixels, cells)."""
+    place = np.clip((np.arange(pixels) + 0.5) * cells / pixels - 0.5, 0, cells - 1)
+    return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(cells)))

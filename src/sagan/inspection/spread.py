@@ -1,10 +1,12 @@
 """How far and how widely attention reaches, as numbers."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+
+from sagan.images.maps import key_grid
 
 NEIGHBOURHOOD = 8
 """Side of the neighbourhood of a query, in cells of the query grid."""
@@ -19,7 +21,7 @@ class Spread:
     entropy: float
     """In nats: 0 where one key has all the attention, ln K where all K keys have the same."""
     distance: float
-    """From the query's centre to the keys', weighted; 1 is the side of the picture."""
+    """From the query's centre to the keys', weighted; 1 is the longer side of the picture."""
     outside: float
     """Share of the attention outside the 8 x 8 cells around the query, 0..1."""
 
@@ -30,7 +32,10 @@ class Spread:
 
 
 def attention_spread(
-    rows_of: Callable[[np.ndarray], np.ndarray], map_size: int, *, weights: int = 2**21
+    rows_of: Callable[[np.ndarray], np.ndarray],
+    map_size: tuple[int, int],
+    *,
+    weights: int = 2**21,
 ) -> Spread:
     """Measures the rows of all queries of a map, some at a time.
 
@@ -40,13 +45,13 @@ def attention_spread(
 
     Args:
         rows_of: Turns numbers of queries, int64 (Q,), into their attention weights (N, Q, K) of N
-            pictures over K keys, row by row on a square grid; each row sums to 1.
-        map_size: Side of the query grid in cells.
+            pictures over K keys, row by row on a grid of the map's proportions; each row sums to 1.
+        map_size: Height and width of the query grid in cells.
         weights: Held at a time, about.
     """
-    queries = np.arange(map_size**2)
+    queries = np.arange(math.prod(map_size))
     first = rows_of(queries[:1])
-    keys, chunk = first.shape[2], max(1, weights // first.size)
+    keys, chunk = key_grid(first[0, 0], map_size).shape, max(1, weights // first.size)
     distances, outside = _key_distances(map_size, keys), _shares_outside(map_size, keys)
     total = np.zeros(3)
     for some in np.split(queries, range(chunk, len(queries), chunk)):
@@ -58,35 +63,38 @@ def attention_spread(
             np.einsum("nqk,qk->", rows, outside[some]) / len(rows),
         )
     entropy, distance, share = (total / len(queries)).tolist()
-    return Spread(keys=keys, entropy=max(entropy, 0.0), distance=distance, outside=share)
+    return Spread(keys=math.prod(keys), entropy=max(entropy, 0.0), distance=distance, outside=share)
 
 
-def uniform_spread(map_size: int, keys: int) -> Spread:
+def uniform_spread(map_size: tuple[int, int], keys: int) -> Spread:
     """What attention that weighs all keys alike would give."""
     return attention_spread(lambda queries: np.full((1, len(queries), keys), 1 / keys), map_size)
 
 
-def _key_distances(map_size: int, keys: int) -> np.ndarray:
-    """(queries, keys), in sides of the picture."""
-    side = math.isqrt(keys)
-    query = (np.arange(map_size) + 0.5) / map_size
-    key = (np.arange(side) + 0.5) / side
-    apart = (query[:, None] - key) ** 2  # along one axis
-    return np.sqrt(_both_axes(apart, np.add))
+def _key_distances(map_size: tuple[int, int], keys: tuple[int, ...]) -> np.ndarray:
+    """(queries, keys), in longer sides of the picture; ``keys`` are rows and columns."""
+
+    def apart(cells: int, keys: int) -> np.ndarray:  # along one axis, in cells of the map
+        query, key = np.arange(cells) + 0.5, (np.arange(keys) + 0.5) * cells / keys
+        return ((query[:, None] - key) / max(map_size)) ** 2
+
+    return np.sqrt(_both_axes(map(apart, map_size, keys), np.add))
 
 
-def _shares_outside(map_size: int, keys: int) -> np.ndarray:
+def _shares_outside(map_size: tuple[int, int], keys: tuple[int, ...]) -> np.ndarray:
     """(queries, keys): part of a key's cells that lies outside the query's neighbourhood."""
-    width = map_size / math.isqrt(keys)
-    centre = np.arange(map_size)[:, None] + 0.5
-    left = np.arange(math.isqrt(keys)) * width
-    reach = NEIGHBOURHOOD / 2
-    inside = np.minimum(left + width, centre + reach) - np.maximum(left, centre - reach)
-    return 1 - _both_axes(np.clip(inside, 0, width) / width, np.multiply)
+
+    def inside(cells: int, keys: int) -> np.ndarray:  # along one axis
+        width, reach = cells / keys, NEIGHBOURHOOD / 2
+        centre, left = np.arange(cells)[:, None] + 0.5, np.arange(keys) * width
+        shared = np.minimum(left + width, centre + reach) - np.maximum(left, centre - reach)
+        return np.clip(shared, 0, width) / width
+
+    return 1 - _both_axes(map(inside, map_size, keys), np.multiply)
 
 
-def _both_axes(along: np.ndarray, combine: np.ufunc) -> np.ndarray:
-    """(cells, keys) along one axis -> (cells * cells, keys * keys), row by row."""
-    cells, keys = along.shape
-    both = combine(along[:, None, :, None], along[None, :, None, :])  # (y, x, key y, key x)
-    return both.reshape(cells * cells, keys * keys)
+def _both_axes(along: Iterable[np.ndarray], combine: np.ufunc) -> np.ndarray:
+    """(cells, keys) along each axis -> (all cells, all keys), row by row."""
+    down, across = along
+    both = combine(down[:, None, :, None], across[None, :, None, :])  # (y, x, key y, key x)
+    return both.reshape(len(down) * len(across), -1)

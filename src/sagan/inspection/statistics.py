@@ -33,7 +33,7 @@ _BATCH = 16
 _LARGEST_COMPOSED = 64  # side of avatars composed as often as for training, within seconds
 
 Inputs = Mapping[int, Tensor]
-"""Label -> latents (N, latent_dim), or images (N, 3, R, R) in [-1, 1]."""
+"""Label -> latents (N, latent_dim), or images (N, C, H, W) in [-1, 1]."""
 
 
 class ShownImages(NamedTuple):
@@ -180,7 +180,7 @@ def measure_network(
                 place=place,
                 pictures=pictures,
                 count=max(map(len, inputs.values())),
-                uniform=uniform_spread(place.side, mean.keys),
+                uniform=uniform_spread((place.height, place.width), mean.keys),
                 mean=mean,
                 classes=classes,
             )
@@ -199,7 +199,7 @@ def _class_spreads(
             model(batch, torch.full((len(batch),), label))
         for place, attention in layers.items():
             rows_of = partial(explicit_rows, attention, seen[place])
-            parts[place].append(attention_spread(rows_of, place.side))
+            parts[place].append(attention_spread(rows_of, (place.height, place.width)))
     sizes = [len(batch) for batch in batches]
     return {place: _mean(spreads, sizes) for place, spreads in parts.items()}
 
@@ -231,8 +231,8 @@ def statistics_table(layers: Sequence[LayerStatistics]) -> str:
         blocks.append("\n".join(lines))
     legend = (
         "entropy in nats; keys: as many with equal weights have that entropy; distance from query "
-        "to\nkey in sides of the picture; outside: attention beyond the 8 x 8 places around the "
-        "query"
+        "to\nkey in (longer) sides of the picture; outside: attention beyond the 8 x 8 places "
+        "around the query"
     )
     return "\n\n".join([*blocks, legend])
 
@@ -250,4 +250,4 @@ def _plain(value: LayerStatistics | Spread | Place) -> object:
         case Spread():
             return {**vars(value), "effective_keys": value.effective_keys}
         case _:
-            return {**vars(value), "resolution": value.place.side}
+            return {**vars(value), "resolution": value.place.height}

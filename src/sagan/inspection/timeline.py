@@ -68,7 +68,7 @@ def attention_timeline(
     networks = networks_of(last, layer)
     number = 0 if label is None else label_number(label, last.class_names)
     if point is not None:
-        query_index(point, last.config.data.resolution, last.config.data.resolution)
+        query_index(point, last.config.data.size, last.config.data.size)
     words = ", ".join([*last.class_names[number : number + 1], f"seed {seed}"])
     return timeline_figure(
         _gammas(folder, networks, layer),

@@ -148,7 +148,7 @@ def _draw_strips(axes: np.ndarray, snapshots: Sequence[Snapshot]) -> None:
 def _panels(name: str, found: Attention) -> Iterator[tuple[str, str, "Image"]]:
     """The picture and its maps, each with the words beside it and below it."""
     [picture], [[(x, y)]] = found.pictures, found.points
-    [query] = numbered_queries([(x, y)], picture.shape[-1], _DOT)
+    [query] = numbered_queries([(x, y)], picture.shape[1:], _DOT)
     query = query._replace(number="")
     yield f"{name},\npoint {x},{y}", "", query_panel(picture, [query], _PANEL)
     for place in found.places:

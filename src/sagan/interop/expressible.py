@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from sagan.config import DiscriminatorConfig, GeneratorConfig
+from sagan.config import DataConfig, DiscriminatorConfig, GeneratorConfig
 from sagan.errors import SaganError
 from sagan.interop.names import Layout, Role
 from sagan.interop.recognition import final_resolution
@@ -22,6 +22,25 @@ _PLANS: Mapping[tuple[str, Role], Mapping[int, tuple[int, ...]]] = {
     ("studiogan", "generator"): {32: (4, 4, 4, 4), 64: (16, 8, 4, 2, 1), **_WIDEST_FIRST},
     ("studiogan", "discriminator"): {32: (2, 2, 2, 2), **_DEEPEST},
 }
+
+
+_RESOLUTIONS = (32, 64, 128, 256)
+
+
+def square_resolution(data: DataConfig, layout: Layout) -> int:
+    """The side of the pictures.
+
+    Raises:
+        SaganError: They have a size or channels for which no other repository has networks.
+    """
+    channels, height, width = data.shape
+    if channels != 3 or height != width or height not in _RESOLUTIONS:
+        raise SaganError(
+            f"{layout.repository} has no networks for pictures of {height} x {width} pixels with "
+            f"{channels} channel{'s' * (channels != 1)}; its have 3 channels and are squares of "
+            f"{', '.join(map(str, _RESOLUTIONS))} pixels"
+        )
+    return height
 
 
 def require_expressible(

@@ -9,7 +9,11 @@ from torch.nn import functional as F
 
 from sagan.config import GeneratorConfig, places, plan
 from sagan.errors import SaganError
-from sagan.interop.expressible import require_expressible, require_unit_tables
+from sagan.interop.expressible import (
+    require_expressible,
+    require_unit_tables,
+    square_resolution,
+)
 from sagan.interop.names import AJBROCK, HOOK, LAYOUTS, Layout, NormNames, Role
 from sagan.interop.reading import reverse_colours
 from sagan.interop.recognition import Structure, structure_of
@@ -76,7 +80,7 @@ def foreign_state(checkpoint: Checkpoint, layout: Layout, role: Role) -> dict[st
     Raises:
         SaganError: The repository has no network that computes the same; says why.
     """
-    resolution = checkpoint.config.data.resolution
+    resolution = square_resolution(checkpoint.config.data, layout)
     config = getattr(checkpoint.config, role)
     tensors = _with_plain_tables(checkpoint.parts[role])
     classes = len(checkpoint.class_names)

@@ -46,13 +46,17 @@ def augment(images: Tensor, chosen: tuple[Augmentation, ...], random: torch.Gene
 def colour(images: Tensor, random: torch.Generator) -> Tensor:
     """Brightness by up to 0.5, saturation by a factor of 0 to 2, contrast by 0.5 to 1.5.
 
+    Of four channels the last, transparency, stays as it is.
+
     Source: Zhao et al. 2020, their code's brightness, saturation and contrast.
     """
+    images, transparency = images[:, :3], images[:, 3:]
     images = images + _uniform(images, -0.5, 0.5, random)
     grey = images.mean(dim=1, keepdim=True)
     images = grey + (images - grey) * _uniform(images, 0, 2, random)
     level = images.mean(dim=(1, 2, 3), keepdim=True)
-    return level + (images - level) * _uniform(images, 0.5, 1.5, random)
+    images = level + (images - level) * _uniform(images, 0.5, 1.5, random)
+    return torch.cat([images, transparency], dim=1) if transparency.shape[1] else images
 
 
 def translation(images: Tensor, random: torch.Generator) -> Tensor:

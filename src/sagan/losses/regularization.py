@@ -17,7 +17,7 @@ from sagan.system.randomness import Purpose, generator_at
 from sagan.system.transfer import send
 
 LogitFunction = Callable[[Tensor, Tensor], Tensor]
-"""Images (N, 3, R, R) and labels (N,) -> logits (N,), each of its own picture alone."""
+"""Images (N, C, H, W) and labels (N,) -> logits (N,), each of its own picture alone."""
 
 
 def image_gradients(discriminator: LogitFunction, images: Tensor, labels: Tensor) -> Tensor:
@@ -25,11 +25,11 @@ def image_gradients(discriminator: LogitFunction, images: Tensor, labels: Tensor
 
     Args:
         discriminator: Images and labels -> logits.
-        images: (N, 3, R, R).
+        images: (N, C, H, W).
         labels: (N,).
 
     Returns:
-        (N, 3 R R).
+        (N, C H W).
     """
     images = images.detach().requires_grad_()
     with sdpa_kernel(SDPBackend.MATH):
@@ -43,7 +43,7 @@ def zero_centred_penalty(discriminator: LogitFunction, images: Tensor, labels: T
 
     Args:
         discriminator: Images and labels -> logits.
-        images: (N, 3, R, R).
+        images: (N, C, H, W).
         labels: (N,).
 
     Returns:
@@ -72,8 +72,8 @@ def gradient_penalty(
 
     Args:
         discriminator: Images and labels -> logits.
-        real_images: (N, 3, R, R).
-        fake_images: (N, 3, R, R).
+        real_images: (N, C, H, W).
+        fake_images: (N, C, H, W).
         labels: Of the real pictures, (N,); the points between take them too.
         random: On the CPU.
 
@@ -181,7 +181,7 @@ class Regularizers:
             update: Number of the update, from 0.
             portion: Of its batch, from 0.
             discriminator: Images and labels -> logits.
-            images: As the discriminator sees them, real ones first, (2N, 3, R, R).
+            images: As the discriminator sees them, real ones first, (2N, C, H, W).
             labels: (2N,).
             logits: (2N,), with their graph.
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sagan.config import DiscriminatorConfig, GeneratorConfig, plan
+from sagan.config import DiscriminatorConfig, GeneratorConfig, Size, both_sides, plan
 from sagan.errors import SaganError
 from sagan.nn.blocks import AttentionLayers
 from sagan.nn.convolution import CHANNELS_LAST
@@ -28,33 +28,37 @@ _unpooled_attention = partial(SelfAttention2d, value_divisor=1, pooling=False, p
 
 
 class TransposedConv2d(SpectralLayer):
-    """Transposed 4x4 convolution that doubles height and width, or makes 4x4 pixels of one.
+    """Transposed 4x4 convolution that doubles height and width, or makes the first map of a pixel.
 
-    The weight is (in, out, 4, 4), and so is what the spectral norm sees.
+    The weight is (in, out, 4, 4), for a first map its size, and so is what the spectral norm sees.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, first: bool = False) -> None:
-        super().__init__(in_channels, out_channels, 4, 4, memory_order=CHANNELS_LAST)
+    def __init__(
+        self, in_channels: int, out_channels: int, *, first: tuple[int, int] | None = None
+    ) -> None:
+        super().__init__(in_channels, out_channels, *(first or (4, 4)), memory_order=CHANNELS_LAST)
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.stride, self.padding = (1, 0) if first else (2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in, H, W) -> (N, out, 2H, 2W), or (N, in, 1, 1) -> (N, out, 4, 4)."""
+        """(N, in, H, W) -> (N, out, 2H, 2W), or (N, in, 1, 1) -> the first map."""
         return F.conv_transpose2d(
             x, self.kernel, self.bias, stride=self.stride, padding=self.padding
         )
 
 
 class StridedConv2d(SpectralLayer):
-    """4x4 convolution that halves height and width, or makes one pixel of 4x4."""
+    """4x4 convolution that halves height and width, or makes one pixel of the last map."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, last: bool = False) -> None:
-        super().__init__(out_channels, in_channels, 4, 4, memory_order=CHANNELS_LAST)
+    def __init__(
+        self, in_channels: int, out_channels: int, *, last: tuple[int, int] | None = None
+    ) -> None:
+        super().__init__(out_channels, in_channels, *(last or (4, 4)), memory_order=CHANNELS_LAST)
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.stride, self.padding = (1, 0) if last else (2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in, H, W) -> (N, out, H/2, W/2), or (N, in, 4, 4) -> (N, out, 1, 1)."""
+        """(N, in, H, W) -> (N, out, H/2, W/2), or the last map -> (N, out, 1, 1)."""
         return F.conv2d(x, self.kernel, self.bias, stride=self.stride, padding=self.padding)
 
 
@@ -62,7 +66,12 @@ class GeneratorLayer(nn.Module):
     """Transposed convolution, batch norm, ReLU."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, config: GeneratorConfig, *, first: bool
+        self,
+        in_channels: int,
+        out_channels: int,
+        config: GeneratorConfig,
+        *,
+        first: tuple[int, int] | None,
     ) -> None:
         super().__init__()
         self.conv = TransposedConv2d(in_channels, out_channels, first=first)
@@ -71,7 +80,7 @@ class GeneratorLayer(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in, H, W) -> (N, out, 2H, 2W)."""
+        """(N, in, H, W) -> (N, out, 2H, 2W), or as :class:`TransposedConv2d`."""
         return F.relu_(self.norm(self.conv(x)))
 
 
@@ -90,31 +99,40 @@ class DCGANGenerator(nn.Module):
         torch.Size([4, 3, 32, 32])
     """
 
-    def __init__(self, config: GeneratorConfig, *, resolution: int, num_classes: int = 0) -> None:
+    def __init__(
+        self,
+        config: GeneratorConfig,
+        *,
+        resolution: Size,
+        num_classes: int = 0,
+        channels: int = 3,
+    ) -> None:
         super().__init__()
         _require_no_classes(num_classes)
         self.latent_dim = config.latent_dim
         self.num_classes = num_classes
-        self.resolution = resolution
+        self.channels = channels
+        self.size = both_sides(resolution)
         stages = plan(config, resolution)
-        channels = [config.latent_dim, *(stage.channels for stage in stages)]
+        first_map = (stages[0].height, stages[0].width)
+        widths = [config.latent_dim, *(stage.channels for stage in stages)]
         with initialized_by(config.initialization):
             self.layers = nn.ModuleList(
-                GeneratorLayer(before, after, config, first=i == 0)
-                for i, (before, after) in enumerate(pairwise(channels))
+                GeneratorLayer(before, after, config, first=first_map if i == 0 else None)
+                for i, (before, after) in enumerate(pairwise(widths))
             )
             self.attention = AttentionLayers(stages, _unpooled_attention)
-            self.out = TransposedConv2d(channels[-1], 3)
+            self.out = TransposedConv2d(widths[-1], channels)
         attach_chosen(config, self.layers, self.attention)
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(N, latent_dim) from N(0, I) -> (N, 3, R, R) in [-1, 1]; labels are not read."""
+        """(N, latent_dim) from N(0, I) -> (N, C, H, W) in [-1, 1]; labels are not read."""
         x = latents[:, :, None, None].contiguous(
             memory_format=torch.channels_last
         )  # (N, latent_dim, 1, 1)
         for i, layer in enumerate(self.layers):
             x = self.attention.after(i, layer(x))  # (N, out, 4, 4), then (N, out, 2H, 2W)
-        return F.tanh(self.out(x))  # (N, 3, R, R)
+        return F.tanh(self.out(x))  # (N, C, H, W)
 
 
 class DCGANDiscriminator(nn.Module):
@@ -133,24 +151,31 @@ class DCGANDiscriminator(nn.Module):
     """
 
     def __init__(
-        self, config: DiscriminatorConfig, *, resolution: int, num_classes: int = 0
+        self,
+        config: DiscriminatorConfig,
+        *,
+        resolution: Size,
+        num_classes: int = 0,
+        channels: int = 3,
     ) -> None:
         super().__init__()
         _require_no_classes(num_classes)
         self.num_classes = num_classes
-        self.resolution = resolution
+        self.channels = channels
+        self.size = both_sides(resolution)
         stages = plan(config, resolution)
-        channels = [3, *(stage.channels for stage in stages)]
+        last_map = (stages[-1].height, stages[-1].width)
+        widths = [channels, *(stage.channels for stage in stages)]
         with initialized_by(config.initialization):
             self.layers = nn.ModuleList(
-                StridedConv2d(before, after) for before, after in pairwise(channels)
+                StridedConv2d(before, after) for before, after in pairwise(widths)
             )
             self.attention = AttentionLayers(stages, _unpooled_attention)
-            self.out = StridedConv2d(channels[-1], 1, last=True)
+            self.out = StridedConv2d(widths[-1], 1, last=last_map)
         attach_chosen(config, self.layers, self.attention)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(N, 3, R, R) in [-1, 1] -> logits (N,), high for real; labels are not read."""
+        """(N, C, H, W) in [-1, 1] -> logits (N,), high for real; labels are not read."""
         x = images.contiguous(memory_format=torch.channels_last)
         for i, layer in enumerate(self.layers):
             x = self.attention.after(i, F.leaky_relu_(layer(x), LEAK))  # (N, out, H/2, W/2)

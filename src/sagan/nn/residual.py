@@ -1,5 +1,6 @@
 """The two residual networks, whole."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -8,7 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sagan.config import DiscriminatorConfig, GeneratorConfig, least_weights, plan
+from sagan.config import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    Size,
+    both_sides,
+    least_weights,
+    plan,
+)
 from sagan.nn.blocks import (
     AttentionLayers,
     DiscriminatorBlock,
@@ -34,8 +42,10 @@ class Generator(nn.Module):
 
     Args:
         config: Widths, places of attention, normalisation.
-        resolution: Side of the pictures, 32, 64, 128 or 256.
+        resolution: Height and width of the pictures, or one number for both, such as 32, 48 or
+            (64, 96); :func:`sagan.nn.plan` says which are possible.
         num_classes: 0 for a network without classes.
+        channels: Of the pictures: 1, 3 or 4.
 
     Source: SAGAN paper, section 4; released code ``generator.py``.
 
@@ -46,15 +56,24 @@ class Generator(nn.Module):
         torch.Size([4, 3, 32, 32])
     """
 
-    def __init__(self, config: GeneratorConfig, *, resolution: int, num_classes: int = 0) -> None:
+    def __init__(
+        self,
+        config: GeneratorConfig,
+        *,
+        resolution: Size,
+        num_classes: int = 0,
+        channels: int = 3,
+    ) -> None:
         super().__init__()
         self.latent_dim = config.latent_dim
         self.num_classes = num_classes
-        self.resolution = resolution
+        self.channels = channels
+        self.size = both_sides(resolution)
         stages = plan(config, resolution)
-        channels = [stage.channels for stage in stages]
+        self.first_map = (stages[0].height, stages[0].width)
+        widths = [stage.channels for stage in stages]
         with initialized_by(config.initialization):
-            self.linear = Linear(config.latent_dim, channels[0] * 4 * 4)
+            self.linear = Linear(config.latent_dim, widths[0] * math.prod(self.first_map))
             self.blocks = nn.ModuleList(
                 GeneratorBlock(
                     before,
@@ -65,13 +84,13 @@ class Generator(nn.Module):
                     class_tables=config.class_tables,
                     upsampling=config.upsampling,
                 )
-                for before, after in pairwise(channels)
+                for before, after in pairwise(widths)
             )
             self.attention = AttentionLayers(stages[1:], _attention(config))
             self.norm = ConditionalBatchNorm2d(
-                channels[-1], 0, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum
+                widths[-1], 0, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum
             )
-            self.out = Conv2d(channels[-1], 3, 3)
+            self.out = Conv2d(widths[-1], channels, 3)
         attach_chosen(config, self, self.attention)
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -83,17 +102,17 @@ class Generator(nn.Module):
                 the classes; None where there are no classes.
 
         Returns:
-            (N, 3, R, R) in [-1, 1].
+            (N, C, H, W) in [-1, 1].
 
         Raises:
             SaganError: There are classes and no labels.
         """
         require_labels(labels, self.num_classes)
-        x = self.linear(latents).unflatten(1, (-1, 4, 4))  # (N, 16ch, 4, 4)
+        x = self.linear(latents).unflatten(1, (-1, *self.first_map))  # (N, 16ch, 4, 4)
         x = x.contiguous(memory_format=torch.channels_last)
         for i, block in enumerate(self.blocks):
             x = self.attention.after(i, block(x, labels))  # (N, out, 2H, 2W)
-        return F.tanh(self.out(F.relu_(self.norm(x))))  # (N, 3, R, R)
+        return F.tanh(self.out(F.relu_(self.norm(x))))  # (N, C, H, W)
 
 
 class Discriminator(nn.Module):
@@ -103,8 +122,9 @@ class Discriminator(nn.Module):
 
     Args:
         config: Widths, places of attention, normalisation.
-        resolution: Side of the pictures, 32, 64, 128 or 256.
+        resolution: As for :class:`Generator`.
         num_classes: 0 for a network without classes, which has no projection.
+        channels: Of the pictures: 1, 3 or 4.
 
     Source: SAGAN paper, section 4; Miyato and Koyama 2018 for the projection; released code
     ``discriminator.py``.
@@ -117,36 +137,42 @@ class Discriminator(nn.Module):
     """
 
     def __init__(
-        self, config: DiscriminatorConfig, *, resolution: int, num_classes: int = 0
+        self,
+        config: DiscriminatorConfig,
+        *,
+        resolution: Size,
+        num_classes: int = 0,
+        channels: int = 3,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.resolution = resolution
+        self.channels = channels
+        self.size = both_sides(resolution)
         stages = plan(config, resolution)
-        channels = [3, *(stage.channels for stage in stages)]
-        sides = [resolution, *(stage.side for stage in stages)]
+        widths = [channels, *(stage.channels for stage in stages)]
+        heights = [self.size[0], *(stage.height for stage in stages)]
         with initialized_by(config.initialization):
             self.blocks = nn.ModuleList(
                 DiscriminatorBlock(
                     before,
                     after,
-                    downsample=sides[i + 1] < sides[i],
+                    downsample=heights[i + 1] < heights[i],
                     first=i == 0,
                     hidden_channels=config.hidden_channels,
                     shortcut_input=config.shortcut_input,
                 )
-                for i, (before, after) in enumerate(pairwise(channels))
+                for i, (before, after) in enumerate(pairwise(widths))
             )
             self.attention = AttentionLayers(stages, _attention(config))
-            self.linear = Linear(channels[-1], 1)
-            self.embedding = Embedding(num_classes, channels[-1]) if num_classes else None
+            self.linear = Linear(widths[-1], 1)
+            self.embedding = Embedding(num_classes, widths[-1]) if num_classes else None
         attach_chosen(config, self, self.attention)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Judges every picture.
 
         Args:
-            images: (N, 3, R, R) in [-1, 1].
+            images: (N, C, H, W) in [-1, 1].
             labels: As for :meth:`Generator.forward`.
 
         Returns:
@@ -181,7 +207,7 @@ _TOO_LARGE = ("the network", "choose smaller base_channels or channels")
 
 
 def make_generator(
-    config: GeneratorConfig, *, resolution: int, num_classes: int = 0
+    config: GeneratorConfig, *, resolution: Size, num_classes: int = 0, channels: int = 3
 ) -> AnyGenerator:
     """Builds the generator that the settings describe, of either architecture.
 
@@ -197,11 +223,11 @@ def make_generator(
     """
     require_free(4 * least_weights(config, resolution, num_classes), *_TOO_LARGE)
     network = {"residual": Generator, "dcgan": DCGANGenerator}[config.architecture]
-    return network(config, resolution=resolution, num_classes=num_classes)
+    return network(config, resolution=resolution, num_classes=num_classes, channels=channels)
 
 
 def make_discriminator(
-    config: DiscriminatorConfig, *, resolution: int, num_classes: int = 0
+    config: DiscriminatorConfig, *, resolution: Size, num_classes: int = 0, channels: int = 3
 ) -> AnyDiscriminator:
     """Builds the discriminator that the settings describe, of either architecture.
 
@@ -217,4 +243,4 @@ def make_discriminator(
     """
     require_free(4 * least_weights(config, resolution, num_classes), *_TOO_LARGE)
     network = {"residual": Discriminator, "dcgan": DCGANDiscriminator}[config.architecture]
-    return network(config, resolution=resolution, num_classes=num_classes)
+    return network(config, resolution=resolution, num_classes=num_classes, channels=channels)

@@ -16,7 +16,9 @@ SEARCHED = 20_000  # training pictures at most
 PROBES = 256  # generated and real pictures whose nearest neighbour is measured
 SHOWN = 12
 CLOSEST = 3
-COMPARED_SIDE = 32  # pixels; larger pictures are averaged down to it before they are compared
+COMPARED_SIDE = 32
+"""Pixels. Before they are compared, pictures whose shorter side has twice as many or more are
+averaged down, by a power of 2, to between once and twice as many."""
 
 
 class Match(NamedTuple):
@@ -44,7 +46,8 @@ class Neighbours(NamedTuple):
     probes: int
     searched: int
     total: int
-    compared_side: int
+    compared_size: tuple[int, int]
+    """Height and width of the pictures as they were compared."""
 
 
 def find_neighbours(generator: TrainedGenerator, dataset: Dataset) -> Neighbours:
@@ -58,6 +61,8 @@ def find_neighbours(generator: TrainedGenerator, dataset: Dataset) -> Neighbours
     if len(dataset) <= CLOSEST:
         raise SaganError(f"{len(dataset)} training pictures are too few to compare with")
     rows = choice(np.arange(len(dataset)), SEARCHED)
+    if dataset.images.shape[1:] != (generator.channels, *generator.size):
+        raise SaganError("the training pictures have another size or other channels than the model")
     real = _compared(dataset.images, rows)
     probes = np.random.default_rng(1).permutation(len(rows))[:PROBES]
     between_real, _ = nearest_neighbours(real[probes], real, 2)
@@ -84,18 +89,27 @@ def find_neighbours(generator: TrainedGenerator, dataset: Dataset) -> Neighbours
         probes=PROBES,
         searched=len(rows),
         total=len(dataset),
-        compared_side=min(generator.resolution, COMPARED_SIDE),
+        compared_size=_compared_size(generator.size),
     )
 
 
 def _compared(images: PictureArray, rows: np.ndarray) -> np.ndarray:
-    """The chosen pictures of uint8 (N, 3, R, R) as rows of numbers, averaged down if large."""
-    side = images.shape[-1]
-    if side <= COMPARED_SIDE:
+    """The chosen pictures of uint8 (N, C, H, W) as rows of numbers, averaged down if large."""
+    channels, *size = images.shape[1:]
+    height, width = _compared_size((size[0], size[1]))
+    block = size[0] // height
+    if block == 1:
         return images[rows].reshape(len(rows), -1)
-    block = side // COMPARED_SIDE
-    small = np.empty((len(rows), 3, COMPARED_SIDE, COMPARED_SIDE), np.float32)
+    small = np.empty((len(rows), channels, height, width), np.float32)
     for place, row in enumerate(rows):
-        blocks = images[row].reshape(3, COMPARED_SIDE, block, COMPARED_SIDE, block)
+        blocks = images[row].reshape(channels, height, block, width, block)
         small[place] = blocks.mean(axis=(2, 4))
     return small.reshape(len(rows), -1)
+
+
+def _compared_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Both sides halved as long as the shorter one has twice :data:`COMPARED_SIDE` or more."""
+    height, width = size
+    while min(height, width) >= 2 * COMPARED_SIDE:
+        height, width = height // 2, width // 2
+    return height, width

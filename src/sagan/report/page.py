@@ -137,7 +137,7 @@ def _facts(material: Material) -> dict[str, Any]:
     growth = "Gamma, entropy and the map of one point, checkpoint by checkpoint"
     makers: dict[str, Callable[[], Any]] = {
         "newest": lambda: sheets.newest_sheet(drawing()),
-        "timeline": lambda: sheets.timeline(folder, material.generator, config.data.resolution),
+        "timeline": lambda: sheets.timeline(folder, material.generator, config.data.size),
         "charts": lambda: draw_charts(history),
         "attention": lambda: sheets.attention_figures(drawing()),
         "attention_real": lambda: sheets.attention_to_real(load_discriminator(folder), pictures()),

@@ -11,7 +11,7 @@ from PIL import Image
 
 from sagan.data import Dataset
 from sagan.errors import SaganError
-from sagan.images import png_bytes
+from sagan.images import as_rgb, png_bytes
 from sagan.sampling.generator import (
     TrainedDiscriminator,
     TrainedGenerator,
@@ -67,7 +67,7 @@ class Timeline(NamedTuple):
 
 
 def embedded(image: np.ndarray, description: str, png: bytes = b"") -> Picture:
-    """Puts a uint8 (3, H, W) picture into the page; ``png`` may hold the same, in motion."""
+    """Puts a uint8 (C, H, W) picture into the page; ``png`` may hold the same, in motion."""
     encoded = base64.b64encode(png or png_bytes(image)).decode()
     height, width = image.shape[1:]
     return Picture(f"data:image/png;base64,{encoded}", width, height, description)
@@ -75,15 +75,17 @@ def embedded(image: np.ndarray, description: str, png: bytes = b"") -> Picture:
 
 def newest_sheet(generator: TrainedGenerator) -> Sheet:
     """A row of pictures per class, the same seeds in every row."""
-    columns = min(max(SHEET_WIDTH // generator.resolution, 2), 12)
+    columns = min(max(SHEET_WIDTH // generator.size[1], 2), 12)
     names = _row_names(generator)
     rows = f"; the rows are {', '.join(names)}" if names else ""
     description = f"Generated pictures, {columns} in each row{rows}"
     return Sheet(embedded(class_sheet(generator, columns), description), names)
 
 
-def timeline(folder: Path, generator: TrainedGenerator | None, resolution: int) -> Timeline:
+def timeline(folder: Path, generator: TrainedGenerator | None, size: tuple[int, int]) -> Timeline:
     """The sheets that training left in ``samples``, evenly chosen and cut to a bearable size.
+
+    ``size`` is the height and width of a picture.
 
     Raises:
         SaganError: There is none.
@@ -92,16 +94,17 @@ def timeline(folder: Path, generator: TrainedGenerator | None, resolution: int) 
     if not paths:
         raise SaganError("training has left no sheet of pictures yet")
     frames, cut = [], False
+    row, column = (side + _GAP for side in size)
     for path in spread(paths, FRAMES):
         image = _read_sheet(path)
-        shown = _cut(image, resolution + _GAP)
+        shown = _cut(image, row, column)
         cut |= shown.shape != image.shape
         step = int(re.sub(r"\D", "", path.stem))
         picture = embedded(shown, f"Pictures of fixed seeds at step {step:,}")
         frames.append(TimelineFrame(step, picture))
-    rows = _row_names(generator) if generator is not None else ()
-    shown_rows = (frames[-1].picture.height - _GAP) // (resolution + _GAP)
-    return Timeline(tuple(frames), rows[:shown_rows], cut, len(paths))
+    names = _row_names(generator) if generator is not None else ()
+    shown_rows = (frames[-1].picture.height - _GAP) // row
+    return Timeline(tuple(frames), names[:shown_rows], cut, len(paths))
 
 
 def attention_figures(generator: TrainedGenerator) -> list[Picture]:
@@ -146,16 +149,17 @@ def _row_names(generator: TrainedGenerator) -> tuple[str, ...]:
 def _read_sheet(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+            colours = image.convert("RGBA" if image.has_transparency_data else "RGB")
+            return as_rgb(np.asarray(colours).transpose(2, 0, 1))
     except OSError as error:
         raise SaganError(f"cannot read {path}: {error}; delete it") from error
 
 
-def _cut(image: np.ndarray, pitch: int) -> np.ndarray:
+def _cut(image: np.ndarray, row: int, column: int) -> np.ndarray:
     """Leaves columns out, then rows, until few enough pixels are left."""
     _, height, width = image.shape
-    while height * width > FRAME_PIXELS and width > FEWEST_COLUMNS * pitch + _GAP:
-        width -= pitch
-    while height * width > FRAME_PIXELS and height > pitch + _GAP:
-        height -= pitch
+    while height * width > FRAME_PIXELS and width > FEWEST_COLUMNS * column + _GAP:
+        width -= column
+    while height * width > FRAME_PIXELS and height > row + _GAP:
+        height -= row
     return image[:, :height, :width]

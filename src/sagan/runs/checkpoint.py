@@ -77,7 +77,7 @@ class DamagedError(SaganError):
 
 
 def load(path: str | Path) -> Checkpoint:
-    """Reads a checkpoint file.
+    """Reads a checkpoint file; one that does not state the channels of the pictures has 3.
 
     Raises:
         DamagedError: The file is cut off or garbled.
@@ -95,8 +95,9 @@ def load(path: str | Path) -> Checkpoint:
             for key in file.keys():  # noqa: SIM118
                 part, _, name = key.partition(".")
                 parts.setdefault(part, {})[name] = file.get_tensor(key)
+        config = settings.from_dict(header["config"])
         return Checkpoint(
-            config=settings.from_dict(header["config"]),
+            config=config.with_channels(config.data.shape[0]),
             class_names=settings.require_class_names(header["class_names"]),
             step=header["step"],
             parts=parts,

@@ -34,6 +34,9 @@ class Run:
         config: Must agree with the one the folder was begun with, but for its length, its
             intervals, the device, the evaluations, and where the pictures lie.
 
+    Attributes:
+        config: The same; channels that are left as found are those the folder was begun with.
+
     Raises:
         SaganError: The folder belongs to another config or is no run folder.
     """
@@ -42,7 +45,10 @@ class Run:
         self.folder = Path(folder)
         self.config = config
         if self.is_begun:
-            self.require_same(settings.load_toml(self.settings_path))
+            begun = settings.load_toml(self.settings_path)
+            if not config.data.channels:
+                self.config = config.with_channels(begun.data.shape[0])
+            self.require_same(begun)
         elif self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise SaganError(f"{folder} is no run folder and not empty; choose another --run")
 
@@ -53,6 +59,7 @@ class Run:
             SaganError: They differ where a run may not change; names the fields.
         """
         allowed = {name: getattr(self.config.train, name) for name in _MAY_CHANGE}
+        begun = begun.with_channels(begun.data.shape[0])
         begun = replace(
             begun,
             train=replace(begun.train, **allowed),

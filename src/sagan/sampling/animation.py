@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from sagan.errors import SaganError
+from sagan.images import as_rgb, image_of
 from sagan.system.files import replacing, writing
 
 FASTEST = {".mp4": 100, ".gif": 50, ".apng": 100}
@@ -23,8 +24,9 @@ def save_animation(
     """Writes frames as a file that plays in every browser, and returns its path.
 
     Args:
-        frames: uint8 (T, 3, H, W), or anything that gives T >= 1 frames (3, H, W) one by one. An
-            MP4 needs even sides; where one is odd, its last line is doubled.
+        frames: uint8 (T, C, H, W), or anything that gives T >= 1 frames (C, H, W) one by one. An
+            MP4 needs even sides; where one is odd, its last line is doubled. An APNG keeps grey and
+            transparency; the others show grey as colours, and pictures over white.
         path: Its suffix decides: ``.mp4`` (H.264; small, slightly lossy), ``.gif`` (256 colours in
             all) or ``.apng`` (exact). GIF and APNG repeat for ever.
         frames_per_second: From 0.1 to 100, for a GIF to 50.
@@ -37,8 +39,7 @@ def save_animation(
     require_format(path, frames_per_second)
     write = {".mp4": _write_mp4, ".gif": _write_gif, ".apng": _write_apng}[path.suffix.lower()]
     with writing(path), replacing(path) as draft:
-        pixels = (_fitting(frame, path).transpose(1, 2, 0) for frame in frames)
-        write(pixels, draft, frames_per_second)
+        write((_fitting(frame, path) for frame in frames), draft, frames_per_second)
     return path
 
 
@@ -88,7 +89,7 @@ def _write_mp4(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:
         stream = container.add_stream(
             "libx264", rate=Fraction(rate).limit_denominator(1000), options=options
         )
-        for pixels in frames:
+        for pixels in (as_rgb(frame).transpose(1, 2, 0) for frame in frames):
             odd = [(0, side % 2) for side in pixels.shape[:2]]
             frame = av.VideoFrame.from_ndarray(
                 np.pad(pixels, [*odd, (0, 0)], mode="edge"), format="rgb24"
@@ -104,7 +105,7 @@ def _write_mp4(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:
 
 def _write_gif(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:
     """One palette for all frames, without dither: neither colours nor grain flicker."""
-    pictures = _images(frames)
+    pictures = [image_of(as_rgb(frame)) for frame in frames]
     some = pictures[:: -(-len(pictures) // 24)]
     pixels = np.concatenate([np.asarray(picture).reshape(-1, 3) for picture in some])
     pixels = pixels[:: 1 + len(pixels) // 100_000][None]
@@ -116,11 +117,7 @@ def _write_gif(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:
 
 
 def _write_apng(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:
-    _save(_images(frames), path, "PNG", 1000 / rate)
-
-
-def _images(frames: Iterable[np.ndarray]) -> list[Image.Image]:
-    return [Image.fromarray(np.ascontiguousarray(pixels)) for pixels in frames]
+    _save([image_of(frame) for frame in frames], path, "PNG", 1000 / rate)
 
 
 def _save(pictures: list[Image.Image], path: Path, kind: str, duration: float | list[int]) -> None:

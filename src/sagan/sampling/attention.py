@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from math import isqrt
 from operator import index
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from sagan.errors import SaganError
 from sagan.images import png_bytes, save_png, to_uint8
 from sagan.images.batch import Pictures
 from sagan.images.figure import attention_figure
+from sagan.images.maps import key_grid
 from sagan.images.queries import choose_query_points, query_index
 from sagan.nn.layers import SelfAttention2d
 from sagan.sampling.network import TrainedNetwork
@@ -30,13 +30,13 @@ class Attention:
     """Where points of pictures look, layer by layer; a notebook shows it as a figure.
 
     Rows are queries, the points asked about; columns are keys, the places looked at, row by row on
-    a square grid over the picture.
+    a grid over the picture that has its proportions (:func:`sagan.images.maps.key_grid`).
     """
 
     network: str
     """generator or discriminator."""
     pictures: Pictures
-    """uint8 (N, 3, R, R)."""
+    """uint8 (N, C, H, W)."""
     names: tuple[str, ...]
     """Of each picture, for its title; "" for nothing."""
     points: tuple[tuple[tuple[int, int], ...], ...]
@@ -59,10 +59,11 @@ class Attention:
         layers = {}
         for place in self.places:
             rows = self.rows[place.name][number]
-            block = self.pictures.shape[-1] // isqrt(rows.shape[-1])
+            size = self.pictures.shape[2:]
+            keys = key_grid(rows[0], size).shape
             heading = (
-                f"Attention at {place}: each of {place.side**2} places looks at "
-                f"{rows.shape[-1]} blocks of {block} x {block} pixels"
+                f"Attention at {place}: each of {place.height * place.width} places looks at "
+                f"{rows.shape[-1]} blocks of {size[0] // keys[0]} x {size[1] // keys[1]} pixels"
             )
             layers[heading] = rows
         words = f"What the {self.network} looks at", self.names[number]
@@ -88,7 +89,7 @@ class Attention:
 
 @contextmanager
 def captured_inputs(layers: Mapping[Place, SelfAttention2d]) -> Iterator[dict[Place, Tensor]]:
-    """Keeps what attention layers are given in the passes within: place -> (N, C, S, S)."""
+    """Keeps what attention layers are given in the passes within: place -> (N, C, H, W)."""
     seen: dict[Place, Tensor] = {}
 
     def keep(place: Place, _: object, given: tuple[Tensor]) -> None:
@@ -106,7 +107,7 @@ def captured_inputs(layers: Mapping[Place, SelfAttention2d]) -> Iterator[dict[Pl
 
 @torch.inference_mode()
 def explicit_rows(layer: SelfAttention2d, x: Tensor, queries: np.ndarray) -> np.ndarray:
-    """The attention weights of queries (Q,) for a layer's input (N, C, S, S): (N, Q, keys).
+    """The attention weights of queries (Q,) for a layer's input (N, C, H, W): (N, Q, keys).
 
     Raises:
         SaganError: A weight is not finite.
@@ -131,7 +132,7 @@ def observe(
 
     Args:
         model: A generator or a discriminator.
-        inputs: Latents (N, latent_dim) or images (N, 3, R, R) in [-1, 1], N >= 1.
+        inputs: Latents (N, latent_dim) or images (N, C, H, W) in [-1, 1], N >= 1.
         labels: int64 (N,).
         names: What each picture is called in its title, "" for nothing.
         at: Pixels (x, y); none chooses five salient ones of each picture.
@@ -155,7 +156,8 @@ def observe(
         pictures.append(picture)
         points.append(given or tuple(choose_query_points(picture)))
         for place, attention in layers.items():
-            queries = [query_index(point, model.resolution, place.side) for point in points[-1]]
+            cells = place.height, place.width
+            queries = [query_index(point, model.size, cells) for point in points[-1]]
             rows = explicit_rows(attention, seen[place], np.array(queries))
             found[place.name].append(rows[0])
     return Attention(

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sagan.config import network_shape
 from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.images import grid, to_float, to_uint8
@@ -43,7 +44,7 @@ class TrainedGenerator(TrainedNetwork):
         self.latent_dim = generator.latent_dim
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(N, latent_dim) and labels -> (N, 3, R, R) in [-1, 1].
+        """(N, latent_dim) and labels -> (N, C, H, W) in [-1, 1].
 
         Args:
             latents: Drawn from N(0, I).
@@ -73,7 +74,7 @@ class TrainedGenerator(TrainedNetwork):
             truncation: See :func:`draw_latents`.
 
         Returns:
-            uint8 (N, 3, R, R), an array that a notebook shows as a grid.
+            uint8 (N, C, H, W), an array that a notebook shows as a grid.
 
         Raises:
             SaganError: A class is unknown (lists the known ones), counts differ, or a number is out
@@ -84,7 +85,7 @@ class TrainedGenerator(TrainedNetwork):
 
     @torch.inference_mode()
     def pictures(self, latents: Tensor, labels: Tensor) -> Pictures:
-        """As :meth:`forward`, in portions and for any number of latents: uint8 (N, 3, R, R)."""
+        """As :meth:`forward`, in portions and for any number of latents: uint8 (N, C, H, W)."""
         portions = torch.arange(len(latents)).split(BATCH_SIZE)
         drawn = [to_uint8(self(latents[rows], labels[rows])).cpu() for rows in portions]
         return Pictures(torch.cat(drawn).numpy())
@@ -141,7 +142,7 @@ class TrainedDiscriminator(TrainedNetwork):
     kind = "discriminator"
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(N, 3, R, R) in [-1, 1] and labels -> logits (N,), high for real.
+        """(N, C, H, W) in [-1, 1] and labels -> logits (N,), high for real.
 
         Args:
             images: Of the generator's range; :func:`sagan.images.to_float` makes them.
@@ -157,11 +158,11 @@ class TrainedDiscriminator(TrainedNetwork):
         return self.network(self._placed(images), self._labels(labels, images.shape[0]))
 
     def _require_images(self, images: Tensor) -> None:
-        wanted = (3, self.resolution, self.resolution)
+        wanted = (self.channels, *self.size)
         if images.ndim != 4 or images.shape[1:] != wanted:
             raise SaganError(
                 f"the pictures have the shape {tuple(images.shape)}; this discriminator judges "
-                f"(N, 3, {self.resolution}, {self.resolution})"
+                f"(N, {', '.join(map(str, wanted))})"
             )
         if not images.numel():
             return
@@ -187,7 +188,7 @@ class TrainedDiscriminator(TrainedNetwork):
         The attention depends on the picture alone; the label only enters the verdict, after it.
 
         Args:
-            pictures: uint8 (N, 3, R, R), or one (3, R, R).
+            pictures: uint8 (N, C, H, W), or one (C, H, W).
             labels: Class names or numbers, for the titles.
             at: As for :meth:`TrainedGenerator.attention`.
             layer: As there.
@@ -231,7 +232,8 @@ def generator_of(checkpoint: Checkpoint, part: str | None = None) -> TrainedGene
     Raises:
         SaganError: The part is absent or does not fit.
     """
-    generator = make_generator(checkpoint.config.generator, **_size(checkpoint))
+    shape = network_shape(checkpoint.config.data, len(checkpoint.class_names))
+    generator = make_generator(checkpoint.config.generator, **shape)
     restore_network(generator, checkpoint.parts, part or averaged_part(checkpoint))
     return TrainedGenerator(generator, checkpoint.class_names)
 
@@ -258,16 +260,10 @@ def discriminator_of(checkpoint: Checkpoint) -> TrainedDiscriminator:
     Raises:
         SaganError: It is absent or does not fit.
     """
-    discriminator = make_discriminator(checkpoint.config.discriminator, **_size(checkpoint))
+    shape = network_shape(checkpoint.config.data, len(checkpoint.class_names))
+    discriminator = make_discriminator(checkpoint.config.discriminator, **shape)
     restore_network(discriminator, checkpoint.parts, "discriminator")
     return TrainedDiscriminator(discriminator, checkpoint.class_names)
-
-
-def _size(checkpoint: Checkpoint) -> dict[str, int]:
-    return {
-        "resolution": checkpoint.config.data.resolution,
-        "num_classes": len(checkpoint.class_names),
-    }
 
 
 def averaged_part(checkpoint: Checkpoint) -> str:
@@ -293,7 +289,7 @@ def shown_classes(generator: TrainedGenerator) -> list[int]:
 
 
 def class_sheet(generator: TrainedGenerator, columns: int) -> np.ndarray:
-    """A grid of pictures, one row per class, the same seeds in every row: uint8 (3, H, W).
+    """A grid of pictures, one row per class, the same seeds in every row: uint8 (C, H, W).
 
     Of more than 16 classes it shows 16 evenly spaced ones; without classes it is a square of
     different seeds.

@@ -60,7 +60,7 @@ def latent_path(
         truncation: As for sampling.
 
     Returns:
-        uint8 (T, 3, R, R).
+        uint8 (T, C, H, W).
 
     Raises:
         SaganError: Fewer than two seeds, or a number or class is out of range.
@@ -94,7 +94,7 @@ def class_path(
         truncation: As for sampling.
 
     Returns:
-        uint8 (T, 3, R, R).
+        uint8 (T, C, H, W).
 
     Raises:
         SaganError: As for :func:`latent_path`, or the generator is unconditional.

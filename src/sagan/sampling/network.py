@@ -24,7 +24,9 @@ class TrainedNetwork(nn.Module):
     Attributes:
         network: The folded network.
         class_names: () without classes.
-        resolution: Side of the pictures in pixels.
+        channels: Of the pictures: 1, 3 or 4.
+        size: Height and width of the pictures in pixels.
+        resolution: Their height.
     """
 
     kind: ClassVar[str]
@@ -37,13 +39,17 @@ class TrainedNetwork(nn.Module):
         self._parameter_count = sum(parameter.numel() for parameter in network.parameters())
         self.network = fold(network)
         self.class_names = tuple(class_names)
-        self.resolution = network.resolution
+        self.channels = network.channels
+        self.size = network.size
+        self.resolution = network.size[0]
 
     def __repr__(self) -> str:
         count = len(self.class_names)
         attention = ", ".join(map(str, self._attention())) or "none"
+        height, width = self.size
+        colours = {1: "grey, ", 3: "", 4: "with transparency, "}[self.channels]
         return (
-            f"{type(self).__name__}({self.resolution} x {self.resolution} pixels, "
+            f"{type(self).__name__}({height} x {width} pixels, {colours}"
             f"{count or 'no'} class{'es' * (count != 1)}, {self._parameter_count:,} parameters, "
             f"attention: {attention})"
         )
@@ -55,7 +61,7 @@ class TrainedNetwork(nn.Module):
 
     def _attention(self, layer: int | str | None = None) -> dict[Place, SelfAttention2d]:
         places = sorted(place for place in self.network.attention.places if place)
-        meant = [place for place in places if layer is None or layer in (place.side, place.name)]
+        meant = [place for place in places if layer is None or layer in (place.height, place.name)]
         layers = {place: self.network.attention[place.name] for place in meant}
         return {k: layer for k, layer in layers.items() if isinstance(layer, SelfAttention2d)}
 
@@ -67,7 +73,7 @@ class TrainedNetwork(nn.Module):
         """The attention layers by place, coarse to fine.
 
         Args:
-            layer: Only those at maps of this side, such as 8, or the one of this name, such as
+            layer: Only those at maps of this height, such as 8, or the one of this name, such as
                 "8-2"; None takes all.
 
         Raises:

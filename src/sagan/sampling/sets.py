@@ -1,5 +1,6 @@
 """Sets of generated pictures on the disk, of any number: a file each, or all in one."""
 
+import math
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,12 @@ class SampleSet(NamedTuple):
     """Every pixel is repeated so many times in both directions."""
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a picture as it is written."""
+        height, width = self.generator.size
+        return self.generator.channels, self.scale * height, self.scale * width
+
+    @property
     def numbers(self) -> list[int]:
         """The labels as numbers of classes.
 
@@ -35,9 +42,10 @@ class SampleSet(NamedTuple):
         return [int(self.generator.label_numbers(label, 1)[0]) for label in self.labels]
 
     def batches(self) -> Iterator[tuple[int, Sequence[int], np.ndarray]]:
-        """Number of a class, some seeds, and their pictures, uint8 (N, 3, R, R); shows a bar."""
-        numbers, side = self.numbers, self.scale * self.generator.resolution
-        require_free(12 * BATCH_SIZE * side**2, "a batch", "give a smaller --scale")
+        """Number of a class, some seeds, and their pictures, uint8 (N, C, H, W); shows a bar."""
+        numbers = self.numbers
+        size = 4 * BATCH_SIZE * math.prod(self.shape)
+        require_free(size, "a batch", "give a smaller --scale")
         with progress("pictures", len(numbers) * len(self.seeds)) as advance:
             for number in numbers:
                 for start in range(0, len(self.seeds), BATCH_SIZE):
@@ -49,7 +57,7 @@ class SampleSet(NamedTuple):
 
 
 def grid_of(pictures: SampleSet, columns: int) -> np.ndarray:
-    """Lays pictures out, every class beginning a new row: uint8 (3, H, W).
+    """Lays pictures out, every class beginning a new row: uint8 (C, H, W).
 
     Raises:
         SaganError: A class is unknown, a seed is out of range, or the grid would not fit into
@@ -58,8 +66,9 @@ def grid_of(pictures: SampleSet, columns: int) -> np.ndarray:
     columns = min(columns, len(pictures.seeds))
     missing = -len(pictures.seeds) % columns
     cells = len(pictures.labels) * (len(pictures.seeds) + missing)
-    side, scale = pictures.generator.resolution + 2, pictures.scale
-    size = cells * 3 * side**2 * (2 + 4 * scale**2)
+    height, width = pictures.generator.size
+    values, scale = pictures.generator.channels * (height + 2) * (width + 2), pictures.scale
+    size = cells * values * (2 + 4 * scale**2)
     require_free(size, "the grid", "give fewer --seeds, a smaller --scale, or a folder to write to")
     rows = []
     for label in pictures.labels:
@@ -86,15 +95,15 @@ def save_folder(pictures: SampleSet, folder: str | Path) -> None:
 def save_packed(pictures: SampleSet, path: str | Path) -> None:
     """Writes one .npz of arrays, as metric tools and ``sagan evaluate`` read it.
 
-    It holds ``images``, uint8 (N, 3, R, R), and where there are classes ``labels``, int64 (N,), and
+    It holds ``images``, uint8 (N, C, H, W), and where there are classes ``labels``, int64 (N,), and
     ``class_names``.
 
     Raises:
         SaganError: As for :func:`save_folder`.
         OSError: The file cannot be written.
     """
-    numbers, side = pictures.numbers, pictures.generator.resolution * pictures.scale
-    shape = (len(numbers) * len(pictures.seeds), 3, side, side)
+    numbers = pictures.numbers
+    shape = (len(numbers) * len(pictures.seeds), *pictures.shape)
     with replacing(Path(path)) as draft, zipfile.ZipFile(draft, "w") as archive:
         with archive.open("images.npy", "w", force_zip64=True) as file:
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}

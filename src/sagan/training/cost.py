@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sagan.config import Config
+from sagan.config import Config, network_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,10 +25,10 @@ def parameters(config: Config, num_classes: int) -> tuple[int, int]:
 
     from sagan.nn.residual import make_discriminator, make_generator
 
-    size = {"resolution": config.data.resolution, "num_classes": num_classes}
+    shape = network_shape(config.data, num_classes)
     with FakeTensorMode(), torch.random.fork_rng(devices=[]):
-        generator = make_generator(config.generator, **size)
-        discriminator = make_discriminator(config.discriminator, **size)
+        generator = make_generator(config.generator, **shape)
+        discriminator = make_discriminator(config.discriminator, **shape)
     return (
         sum(parameter.numel() for parameter in generator.parameters()),
         sum(parameter.numel() for parameter in discriminator.parameters()),
@@ -50,13 +50,10 @@ def multiply_accumulates(config: Config) -> int:
 
     train, batch = config.train, config.train.batch_size
     # Two classes stand for any number: a lookup multiplies nothing.
-    size = {
-        "resolution": config.data.resolution,
-        "num_classes": 2 if config.data.conditional else 0,
-    }
+    shape = network_shape(config.data, 2 if config.data.conditional else 0)
     with FakeTensorMode(allow_non_fake_inputs=True), sdpa_kernel(SDPBackend.MATH):
-        generator = make_generator(config.generator, **size)
-        discriminator = make_discriminator(config.discriminator, **size)
+        generator = make_generator(config.generator, **shape)
+        discriminator = make_discriminator(config.discriminator, **shape)
         latents = torch.empty(batch, config.generator.latent_dim)
         labels = torch.zeros(batch, dtype=torch.int64)
         with torch.no_grad():

@@ -22,14 +22,14 @@ class Reals:
     """Real pictures of one discriminator update, as they are stored."""
 
     images: Tensor
-    """uint8 (N, 3, R, R)."""
+    """uint8 (N, C, H, W)."""
     labels: Tensor
     """(N,)."""
     flipped: Tensor | None
     """Which to mirror, bool (N, 1, 1, 1)."""
 
     def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Moves the batch, scales it to [-1, 1], mirrors: float (N, 3, R, R) and (N,)."""
+        """Moves the batch, scales it to [-1, 1], mirrors: float (N, C, H, W) and (N,)."""
         images = to_float(send(self.images, device))
         if self.flipped is not None:
             images = torch.where(send(self.flipped, device), images.flip(3), images)

@@ -4,6 +4,7 @@ The loop itself runs, both updates with everything that belongs to them, on tens
 shape and a device but no memory, while the bytes that they would occupy are added up.
 """
 
+import math
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -129,11 +130,11 @@ def upper_bound(config: Config, state_bytes: int) -> int:
     """
     networks = (config.generator, config.discriminator)
     width = max(net.base_channels * max(net.channels, default=1) for net in networks)
-    features = 200 * config.data.resolution**2 * width
+    features = 200 * math.prod(config.data.size) * width
     maps = 0
     if config.loss.penalizes_gradients:
-        stages = [stage for net in networks for stage in plan(net, config.data.resolution)]
-        maps = sum(20 * place.side**4 for place in places(stages).values())
+        stages = [stage for net in networks for stage in plan(net, config.data.size)]
+        maps = sum(20 * (place.height * place.width) ** 2 for place in places(stages).values())
     return 15 * state_bytes + 4 * config.train.batch_size * (features + maps)
 
 
@@ -160,9 +161,9 @@ def require_memory(
 
 def _stand_in(config: Config, num_classes: int) -> Dataset:
     """As many black pictures as the batches need, in the memory of one pixel."""
-    count, side = 2 * config.train.batch_size, config.data.resolution
+    count = 2 * config.train.batch_size
     return Dataset(
-        images=np.broadcast_to(np.uint8(0), (count, 3, side, side)),
+        images=np.broadcast_to(np.uint8(0), (count, *config.data.shape)),
         labels=np.zeros(count, dtype=np.int64),
         class_names=tuple(map(str, range(num_classes))),
         fingerprint="",

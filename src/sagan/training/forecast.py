@@ -67,6 +67,7 @@ def forecast(config: Config, folder: str | Path, start_from: str | Path | None =
             run.
     """
     there = prepare(config, folder, start_from)
+    config = there.config
     checkpoint = there.checkpoint()
     if there.origin:  # refuses a model that does not fit
         state = new_state(config, there.num_classes, there.device)

@@ -33,6 +33,7 @@ class Preparation:
     """What a run needs from its surroundings, opened and checked."""
 
     config: Config
+    """With the channels of the pictures, where they were left as found."""
     run: Run
     dataset: Dataset
     device: torch.device
@@ -110,12 +111,14 @@ def prepare(
     bfloat16 = computes_in_bfloat16(config.train.precision, device)
     run = Run(folder, config)
     origin = origin_of(run, start_from)
+    config = run.config
     dataset = load_dataset(config.data)
+    config = config.with_channels(dataset.images.shape[1])
     # Refuses a batch larger than the data.
     batch_indices(len(dataset), config.train.batch_size, 0, config.train.seed)
     return Preparation(
         config=config,
-        run=run,
+        run=Run(folder, config),
         dataset=dataset,
         device=device,
         bfloat16=bfloat16,

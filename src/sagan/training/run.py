@@ -137,10 +137,10 @@ class Driver:
         evaluate: Evaluate | None = None,
         start_from: str | Path | None = None,
     ) -> None:
-        self.config = config
         self.schedule = EvaluationSchedule(config.evaluation, config.train.steps)
         self.evaluate = evaluate
         self.preparation = prepare(config, folder, start_from)
+        self.config = self.preparation.config
         self.run = self.preparation.run
         self.dataset = self.preparation.dataset
         self.state = self._new_state()

@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from sagan.config import Config, OptimizerConfig, least_weights
+from sagan.config import Config, OptimizerConfig, least_weights, network_shape
 from sagan.losses.regularization import new_logit_averages
 from sagan.nn import spectral
 from sagan.nn.averaging import measure_batch_statistics
@@ -175,17 +175,18 @@ def new_state(config: Config, num_classes: int, device: torch.device) -> Trainin
     Raises:
         SaganError: Weights and moments would not fit into memory.
     """
-    size = {"resolution": config.data.resolution, "num_classes": num_classes}
-    weights = [least_weights(net, **size) for net in (config.generator, config.discriminator)]
+    shape = network_shape(config.data, num_classes)
+    networks = (config.generator, config.discriminator)
+    weights = [least_weights(network, shape["resolution"], num_classes) for network in networks]
     if device.type == "cpu":
         size_there = 4 * (2 * weights[0] + weights[1])
         require_free(size_there, "the networks", "choose smaller base_channels or channels")
     with torch.random.fork_rng(devices=[]):
         seed = generator_at(config.train.seed, 0, Purpose.INITIALIZATION).initial_seed()
         torch.default_generator.manual_seed(seed)
-        generator = _moved(make_generator(config.generator, **size), device)
-        discriminator = _moved(make_discriminator(config.discriminator, **size), device)
-        generator_ema = _moved(make_generator(config.generator, **size), device)
+        generator = _moved(make_generator(config.generator, **shape), device)
+        discriminator = _moved(make_discriminator(config.discriminator, **shape), device)
+        generator_ema = _moved(make_generator(config.generator, **shape), device)
     generator_ema.load_state_dict(generator.state_dict())
     generator_ema.requires_grad_(False).eval()
     for part in first_parts(discriminator, config.train.freeze_discriminator):

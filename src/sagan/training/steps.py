@@ -25,7 +25,7 @@ from sagan.training.draws import Draws, StepInputs, Update
 from sagan.training.state import TrainingState, apply_gradients
 
 Labelled = tuple[Tensor, Tensor]
-"""Pictures (N, 3, R, R) in [-1, 1] and their labels (N,), a portion of a batch."""
+"""Pictures (N, C, H, W) in [-1, 1] and their labels (N,), a portion of a batch."""
 Terms = dict[str, Tensor]
 """Terms of a loss by name: scalars on the device, without graph."""
 
