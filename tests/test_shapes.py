@@ -125,16 +125,25 @@ def test_the_discriminator_stops_after_as_many_halvings(final, smallest):
     assert channels == [stage.channels for stage in plan(config, 64)]
 
 
+@pytest.mark.parametrize(("size", "place"), [(32, (16, 16)), (48, (24, 24)), ((80, 64), (20, 16))])
+def test_one_setting_fits_pictures_of_every_size(size, place):
+    for config in (GeneratorConfig(attention=(16,)), DiscriminatorConfig(attention=(16,))):
+        found = [(s.height, s.width) for s in plan(config, size) if s.attention is not None]
+        assert found == [place]
+        by_height = replace(config, attention=(place[0],))
+        assert plan(by_height, size) == plan(config, size)
+
+
 def test_attention_stands_where_keys_can_be_pooled():
     config = DiscriminatorConfig(attention=(7,))
-    with pytest.raises(SaganError, match=r"discriminator\.attention = 7 .* among 14"):
+    with pytest.raises(SaganError, match=r"discriminator\.attention = 7 .* among 8 \(14 x 14\)"):
         plan(config, 28)
     assert plan(replace(config, attention_pooling=False), 28)[1].attention.name == "7"
     with pytest.raises(SaganError, match=r"attention_blocks .* among 1, whose maps can be pooled"):
         plan(replace(config, attention=(), attention_blocks=(2,)), 28)
 
 
-def test_an_ablation_compares_the_maps_that_there_are():
+def test_an_ablation_compares_the_maps_that_there_are(config_of):
     config = config_of((3, 48, 72))
     names = [variant.name for variant in variants(config, "attention")]
     assert names == ["none", "attention-12", "attention-24", "residual-12", "residual-24"]
@@ -348,38 +357,10 @@ def noise(shape, count=8):
     return dataset_of(images, np.arange(count) % 2, ("even", "odd"))
 
 
-def config_of(shape, **train):
-    channels, height, width = shape
-    config = tiny(steps=2, sample_interval=1, checkpoint_interval=1, **train)
-    place = (attended(shape[1:])[0],)
-    return replace(
-        config,
-        data=replace(
-            config.data,
-            source=f"noise{channels}",
-            resolution=height,
-            width=width % height and width,
-        ),
-        generator=replace(config.generator, attention=place),
-        discriminator=replace(config.discriminator, attention=place),
-    )
-
-
 @pytest.fixture(scope="module", autouse=True)
-def _pictures(tmp_path_factory):
-    """Every source is noise of the shape that the config asks for, its channels in its name."""
-
-    def opened(config, *_):
-        return noise((int(config.source[-1]), *config.size))
-
+def _surroundings(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAGAN_CACHE", str(tmp_path_factory.mktemp("cache")))
-        for module in ("training.preparation", "inspection.statistics", "report.page"):
-            patch.setattr(f"sagan.{module}.load_dataset", opened)
-        patch.setattr(
-            "sagan.evaluation.opening.open_source",
-            lambda source, *_, **__: next(noise(x) for x in SHAPES if source == f"noise{x[0]}"),
-        )
         patch.setattr(
             "sagan.evaluation.evaluate.load_extractor", lambda *_, **__: pooled_extractor()
         )
@@ -387,7 +368,45 @@ def _pictures(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run_of(tmp_path_factory):
+def file_of(tmp_path_factory):
+    """Shape -> a file of noise of that shape."""
+
+    @cache
+    def written(shape):
+        path = tmp_path_factory.mktemp("pictures") / "noise.npz"
+        found = noise(shape)
+        np.savez(path, images=found.images, labels=found.labels, class_names=found.class_names)
+        return path
+
+    return written
+
+
+@pytest.fixture(scope="module")
+def config_of(file_of):
+    """Shape -> settings; channels are left as found, but for those with transparency."""
+
+    def chosen(shape, **train):
+        channels, height, width = shape
+        config = tiny(steps=2, sample_interval=1, checkpoint_interval=1, **train)
+        place = (attended(shape[1:])[0],)
+        return replace(
+            config,
+            data=replace(
+                config.data,
+                source=str(file_of(shape)),
+                resolution=height,
+                width=width % height and width,
+                channels=4 if channels == 4 else 0,
+            ),
+            generator=replace(config.generator, attention=place),
+            discriminator=replace(config.discriminator, attention=place),
+        )
+
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def run_of(config_of, tmp_path_factory):
     """Shape -> a finished run of two steps."""
 
     @cache
@@ -400,7 +419,7 @@ def run_of(tmp_path_factory):
 
 
 @shapes
-def test_a_run_continues_exactly(run_of, shape, tmp_path):
+def test_a_run_continues_exactly(run_of, config_of, shape, tmp_path):
     shutil.copytree(run_of(shape), tmp_path / "run")
     again = replace(config_of(shape), train=replace(config_of(shape).train, steps=3))
     Driver(again, tmp_path / "run").train()
@@ -416,11 +435,11 @@ def test_a_run_continues_exactly(run_of, shape, tmp_path):
 
 
 @shapes
-def test_a_run_keeps_the_channels_it_found(run_of, shape):
+def test_a_run_keeps_the_channels_it_found(run_of, config_of, shape):
     folder = run_of(shape)
     begun = settings.load_toml(folder / "config.toml")
     assert begun.data.channels == shape[0]
-    assert Driver(config_of(shape), folder).state.step == 2  # 0, as found, is no other setting
+    assert Driver(config_of(shape), folder).state.step == 2  # as found is no other setting
     other = config_of(shape)
     other = replace(other, data=replace(other.data, channels=1 if shape[0] != 1 else 3))
     with pytest.raises(SaganError, match=r"data\.channels"):
@@ -538,10 +557,8 @@ def test_evaluate(run_of, shape, tmp_path):
     assert any("transparent" in note for note in record["notes"]) == (shape[0] == 4)
     with Image.open(output.with_suffix(".png")) as sheet:
         assert sheet.mode == "RGB"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sagan.evaluation.opening.open_source", lambda *_, **__: noise((3, 32, 32)))
-        with pytest.raises(SaganError, match=f"are {sides} pixels wide, the real ones 32"):
-            sagan.evaluate(run_of(shape), metrics="fd", samples=4, repeats=1)
+    with pytest.raises(SaganError, match=f"are {sides} pixels wide, the real ones 20"):
+        sagan.evaluate(run_of(shape), metrics="fd", samples=4, repeats=1, resolution=20)
 
 
 @shapes
@@ -594,7 +611,7 @@ def test_models_name_their_shape(run_of, shape):
         assert ("grey" in repr(model)) == (shape[0] == 1)
 
 
-def test_memory_of_a_step_is_told():
+def test_memory_of_a_step_is_told(config_of):
     config = config_of((4, 48, 32))
     config = replace(config, data=replace(config.data, channels=4))
     size = 4 * sum(parameters(config, 2))
@@ -602,7 +619,7 @@ def test_memory_of_a_step_is_told():
 
 
 @shapes
-def test_penalties_and_augmentation_train(shape, tmp_path):
+def test_penalties_and_augmentation_train(config_of, shape, tmp_path):
     config = config_of(shape)
     config = replace(
         config,

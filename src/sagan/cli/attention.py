@@ -163,7 +163,7 @@ def _observed(model: Path, question: Question) -> Attention:
         at, seed = question.points(generator), question.seed or 0
         return generator.attention(seed, label, at=at, layer=layer, truncation=question.truncation)
     judge = load_discriminator(model)
-    rules = Rules(size=(judge.resolution, judge.resolution), channels=3)
+    rules = Rules(size=judge.size, channels=judge.channels)
     pictures = np.stack([read_pixels(path, rules) for path in question.picture])
     names = [printable(path.name) for path in question.picture]
     return judge.attention(pictures, label, at=question.points(judge), layer=layer, names=names)

@@ -203,8 +203,9 @@ def _generator_plan(config: GeneratorConfig, resolution: Size) -> tuple[Stage, .
         f"{len(maps)} numbers at {_size_text(resolution)} pixels: for {height} x {width} and after "
         "every block",
     )
-    _require_heights("generator", config, maps[1:] if is_residual else maps)
-    return _stages("generator", config, maps, config.channels or default)
+    possible = _attendable(config, maps[1:] if is_residual else maps)
+    heights = _attended_heights("generator", config.attention, possible, height)
+    return _stages("generator", config, maps, config.channels or default, heights)
 
 
 def _discriminator_plan(config: DiscriminatorConfig, resolution: Size) -> tuple[Stage, ...]:
@@ -242,8 +243,10 @@ def _discriminator_plan(config: DiscriminatorConfig, resolution: Size) -> tuple[
         if len(possible) == len(maps)
         else f"different numbers among {', '.join(map(str, possible))}, whose maps can be pooled",
     )
-    _require_heights("discriminator", config, halved[::-1])
-    return _stages("discriminator", config, maps, multiples, blocks)
+    heights = _attended_heights(
+        "discriminator", config.attention, _attendable(config, halved[::-1]), halved[-1][0] >> kept
+    )
+    return _stages("discriminator", config, maps, multiples, heights, blocks)
 
 
 def _stages(
@@ -251,13 +254,14 @@ def _stages(
     config: GeneratorConfig | DiscriminatorConfig,
     maps: Sequence[tuple[int, int]],
     multiples: Sequence[int],
+    attended_heights: set[int],
     attention_blocks: Iterable[int] = (),
 ) -> tuple[Stage, ...]:
     stages = []
     for number, (size, multiple) in enumerate(zip(maps, multiples, strict=True), 1):
         height, width = size
         channels, nth = config.base_channels * multiple, maps[:number].count(size)
-        attends = number in attention_blocks or (nth == 1 and height in config.attention)
+        attends = number in attention_blocks or (nth == 1 and height in attended_heights)
         checking(network, config)(
             "base_channels",
             channels >= LEAST_CHANNELS or not attends,
@@ -299,17 +303,23 @@ def _attendable(
     return [(h, w) for h, w in maps if not (pools and (h % 2 or w % 2))]
 
 
-def _require_heights(
-    network: str,
-    config: GeneratorConfig | DiscriminatorConfig,
-    maps: Sequence[tuple[int, int]],
-) -> None:
-    possible = [height for height, _ in _attendable(config, maps)]
-    for height in config.attention:
+def _attended_heights(
+    network: str, attention: Iterable[int], possible: Sequence[tuple[int, int]], first: int
+) -> set[int]:
+    """The heights of the maps that a setting names.
+
+    It names them by their heights, or by those that they have where the first map is 4 high: 16
+    names the map of 24 cells where pictures of 48 pixels begin with 6 x 6. So the same settings fit
+    pictures of every size.
+    """
+    heights = {height: height for height, _ in possible}
+    alike = {4 * height // first: height for height in heights}
+    names = [str(h) if h == a else f"{a} ({h} x {w})" for a, (h, w) in zip(alike, possible)]
+    for name in attention:
         require(
-            height in possible,
+            name in heights or name in alike,
             f"{network}.attention",
-            height,
-            f"among {', '.join(map(str, possible))}, where a block ends in a map that attention"
-            " can pool",
+            name,
+            f"among {', '.join(names)}, where a block ends in a map that attention can pool",
         )
+    return {heights.get(name, alike.get(name, name)) for name in attention}
