@@ -246,7 +246,7 @@ def test_links_and_paths_in_an_archive_lead_nowhere(tmp_path):
         enormous = tarfile.TarInfo("../../data_batch_1")
         enormous.size = 2**40
         file.addfile(enormous)
-    with pytest.raises(SaganError, match="is cut off; fetch it anew"):
+    with pytest.raises(SaganError, match=r"cut off.*; fetch it anew"):
         cifar(path, CONFIG)
 
 
@@ -255,9 +255,9 @@ def test_an_enormous_header_takes_no_memory(tmp_path):
     with tarfile.open(path, "w:gz", format=tarfile.USTAR_FORMAT) as file:
         file.addfile(tarfile.TarInfo("cifar-10-batches-py/readme"), io.BytesIO())
         header = tarfile.TarInfo("long")
-        header.type, header.size = tarfile.XHDTYPE, 2**22
-        file.addfile(header, io.BytesIO(bytes(2**22)))
-    with pytest.raises(SaganError, match="an enormous header"):
+        header.type, header.size = tarfile.XHDTYPE, 2**25
+        file.addfile(header, io.BytesIO(bytes(2**25)))
+    with pytest.raises(SaganError, match="a header of it is enormous"):
         cifar(path, CONFIG)
 
 

@@ -314,7 +314,9 @@ def _attended_heights(
     """
     heights = {height: height for height, _ in possible}
     alike = {4 * height // first: height for height in heights}
-    names = [str(h) if h == a else f"{a} ({h} x {w})" for a, (h, w) in zip(alike, possible)]
+    names = [
+        str(h) if h == a else f"{a} ({h} x {w})" for a, (h, w) in zip(alike, possible, strict=False)
+    ]
     for name in attention:
         require(
             name in heights or name in alike,

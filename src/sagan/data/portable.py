@@ -12,11 +12,11 @@ import numpy as np
 
 from sagan.data.catalog import Catalog, Content
 from sagan.data.dataset import Dataset, digests_of, fingerprint
-from sagan.data.draft import require_space
 from sagan.data.packfile import Pack, PackWriter, is_intact, open_pack, text_of
 from sagan.data.pixels import FACTS
 from sagan.errors import SaganError
 from sagan.system.files import replacing, writing
+from sagan.system.memory import require_space
 
 _BLOCK = 2**24  # bytes that are copied at once
 

@@ -17,6 +17,7 @@ import numpy as np
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, labelled, stamp_of
 from sagan.data.sources.bundles import few
+from sagan.data.sources.damage import reading
 from sagan.errors import SaganError
 
 if TYPE_CHECKING:
@@ -58,13 +59,10 @@ def lmdb_folders(path: Path, config: DataConfig) -> Catalog | None:
     keys: list[bytes] = []
     ends: list[int] = []
     passed_over: list[tuple[str, str]] = []
-    try:
+    with reading(path, lmdb.Error):
         for environment in environments:
-            found = _keys(environment, passed_over)
-            keys += found
+            keys += _keys(environment, passed_over)
             ends.append(len(keys))
-    except (lmdb.Error, OSError) as error:
-        raise SaganError(f"cannot read {path} ({error}); fetch it anew") from error
     if not keys:
         raise SaganError(f"{path} holds no pictures; fetch it anew")
     return _lmdb_catalog(path, config, environments, keys, ends, passed_over)
@@ -175,17 +173,14 @@ def _stated_entries(path: Path) -> int:
 
     One that is shorter than it says is refused: reading beyond its end would end the process.
     """
-    try:
-        with path.open("rb") as file:
-            pages = [file.read(_META.size)]
-            page_size = _META.unpack(pages[0])[4]
-            if not 256 <= page_size <= 2**16:
-                raise ValueError("its page size is impossible")
-            file.seek(page_size)
-            pages.append(file.read(_META.size))
+    with reading(path), path.open("rb") as file:
+        pages = [file.read(_META.size)]
+        page_size = _META.unpack(pages[0])[4]
+        if not 256 <= page_size <= 2**16:
+            raise ValueError("its page size is impossible")
+        file.seek(page_size)
+        pages.append(file.read(_META.size))
         metas = [_META.unpack(page) for page in pages]
-    except (OSError, ValueError, struct.error) as error:
-        raise SaganError(f"cannot read {path} ({error}); fetch it anew") from error
     if any(meta[0] != _MAGIC_NUMBER for meta in metas):
         raise SaganError(f"{path} is no LMDB file of this kind of machine; fetch it anew")
     newest = max(metas, key=lambda meta: meta[-1])
