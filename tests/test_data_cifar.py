@@ -137,7 +137,7 @@ def test_cifar_10_binary(tmp_path):
 def test_cifar_100_has_two_sets_of_classes(hundred, tmp_path):
     found = cifar(hundred, CONFIG)
     assert (found.class_names, found.labels.tolist()) == (("apple", "cup"), [0, 1, 0, 1])
-    assert found.notes == ["classes without pictures are left out: bee (1)"]
+    assert found.notes == ["classes without pictures are left out: bee"]
     coarse = cifar(hundred, DataConfig(label="coarse"))
     assert (coarse.class_names, coarse.labels.tolist()) == (("x", "y"), [1, 0, 1, 0])
     with pytest.raises(SaganError, match=r"has no label 'colour'; --data\.label is fine or coarse"):

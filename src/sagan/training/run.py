@@ -94,6 +94,7 @@ def open_run(
     Args:
         config: The settings.
         folder: The run folder.
+        start_from: The model whose weights a new run begins with.
         preset: Name of the preset that they come from: a new run is refused other pictures than
             those that it is for.
 

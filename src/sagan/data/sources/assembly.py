@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sagan.config import DataConfig
-from sagan.data.catalog import Catalog, labelled
+from sagan.data.catalog import Catalog, labelled, part_taken
 from sagan.data.sources.judging import Files, judged, no_picture, no_pictures_in
 from sagan.data.sources.layout import WORDNET, FolderLayout, folders_above, homes_of, layout_of
 from sagan.data.sources.listed import Listed, read_lists
@@ -120,9 +120,10 @@ def _placed(
 
 def _wanted(parts: tuple[str, ...], split: str) -> set[int]:
     """Numbers of the parts that the user takes; 0 stands for all where nothing is divided."""
-    if not parts or split == "all" or (split == "" and "train" not in parts):
+    taken = part_taken(parts, split)
+    if not parts or taken == "all":
         return set(range(max(1, len(parts))))
-    return {number for number, part in enumerate(parts) if part == (split or "train")}
+    return {number for number, part in enumerate(parts) if part == taken}
 
 
 def _choose_classes(
