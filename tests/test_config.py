@@ -29,7 +29,10 @@ def test_toml_file(tmp_path):
         ({"train": {"precision": "float16"}}, ["train.precision", "bfloat16"]),
         ({"train": {"ema_decay": 1.0}}, ["train.ema_decay", "below 1"]),
         ({"data": {"resolution": 100}}, ["data.resolution", "100 x 100", "96 x 96 or 112 x 112"]),
-        ({"data": {"resolution": 48}}, ["generator.attention", "32", "12, 24, 48"]),
+        (
+            {"data": {"resolution": 48}},
+            ["discriminator.attention", "32", "16 (24 x 24)"],
+        ),
         ({"generator": {"base_channels": 1}}, ["generator.base_channels", "at least 2", "32 x 32"]),
         ({"generator": {"base_channels": 0}}, ["generator.base_channels", "at least 1"]),
         ({"generator": {"attention": [24]}}, ["generator.attention", "24", "8, 16, 32"]),

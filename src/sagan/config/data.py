@@ -88,6 +88,8 @@ class DataConfig:
         return self.channels or 3, *self.size
 
     def __post_init__(self) -> None:
+        if self.width == self.resolution:  # one setting, however it is written
+            object.__setattr__(self, "width", 0)
         check = checking("data", self)
         check("source", self.source != "", "a path or a name")
         check("resolution", self.resolution >= 1, "at least 1")

@@ -29,8 +29,8 @@ class GeneratorConfig:
     latent_dim: int = 128
     """Length of the noise vector z, drawn from N(0, I)."""
     attention: tuple[int, ...] = (32,)
-    """Maps at which to insert self-attention, named by their height in cells. Where pictures
-    are 48 high, 16 and 24 both name the map of 24, as 16 does if they are 32. Repeat the flag."""
+    """Maps at which to insert self-attention, named by their height in cells. For pictures of 48
+    pixels 24 and 16 name the same map, so that one setting fits all sizes. Repeat the flag."""
     attention_form: AttentionForm = "attention"
     """What to insert: attention, or for comparison a residual block with as many parameters."""
     attention_value_divisor: int = 2
@@ -78,8 +78,8 @@ class DiscriminatorConfig:
     """Size of the smallest map (pixels), 4, 8 or 16; blocks after it keep the size. Where the
     pictures' side is no power of 2, the map after as many halvings: 6, 12 or 24 of 48 pixels."""
     attention: tuple[int, ...] = (32,)
-    """Maps at which to insert self-attention, named by their height in cells. Where pictures
-    are 48 high, 16 and 24 both name the map of 24, as 16 does if they are 32. Repeat the flag."""
+    """Maps at which to insert self-attention, named by their height in cells. For pictures of 48
+    pixels 24 and 16 name the same map, so that one setting fits all sizes. Repeat the flag."""
     attention_blocks: tuple[int, ...] = ()
     """Instead of map sizes: the blocks, from 1, after which to insert self-attention, for where
     several have one map size (BigGAN-PyTorch at 32 pixels: after each). Repeat the flag."""

@@ -315,7 +315,8 @@ def _attended_heights(
     heights = {height: height for height, _ in possible}
     alike = {4 * height // first: height for height in heights}
     names = [
-        str(h) if h == a else f"{a} ({h} x {w})" for a, (h, w) in zip(alike, possible, strict=False)
+        str(height) if height == name else f"{name} ({height} x {width})"
+        for name, (height, width) in zip(alike, possible, strict=True)
     ]
     for name in attention:
         require(

@@ -224,10 +224,8 @@ def _require_same_model(run: Run, recorded: dict[str, Any], model: str | Path) -
     way_on = f"leave --from out to continue {run.folder}, or choose another --run"
     if not recorded:
         raise SaganError(f"{run.folder} was not begun from a model; {way_on}")
-    if (
-        recorded["model"] != _absolute(model)
-        and recorded["sha256"] != _starting_model(model).digest
-    ):
+    is_named = recorded["model"] == _absolute(model)
+    if not is_named and recorded["sha256"] != _starting_model(model).digest:
         raise SaganError(f"{run.folder} begins from {recorded['model']}, not {model}; {way_on}")
 
 
