@@ -36,29 +36,23 @@ class StoredArray(Protocol):
     @property
     def path(self) -> Path:
         """The file."""
-        ...
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the array."""
-        ...
 
     @property
     def dtype(self) -> str:
         """As NumPy writes it: "|u1", ">f4"."""
-        ...
 
     def mapped(self) -> Any:
         """Opens it: what is indexed by the number of a picture."""
-        ...
 
     def whole(self) -> np.ndarray:
         """Reads it into memory."""
-        ...
 
     def sample(self) -> np.ndarray:
         """Reads some pictures."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

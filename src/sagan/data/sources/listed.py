@@ -86,29 +86,29 @@ def read_lists(
         only: Name of the one list that is read, whatever it speaks of.
 
     Raises:
-        SaganError: A list cannot be read, has several columns of which none is called like a label
-            and none is chosen, or has labels that are no classes.
+        SaganError: A list cannot be read, does not tell which column is the class, or has labels
+            that are no classes.
     """
     found = Listed()
     finder_in = cache(partial(PictureFinder, files.names, pictures))
-    candidates = _candidates(files, others, outer)
-    for number in [files.names.index(only)] if only else candidates:
+    meant = [files.names.index(only)] if only else _candidates(files, others, outer)
+    for number in meant:
         name = files.names[number]
         folder, _, base = name.rpartition("/")
         is_meant = only != "" or base.casefold().startswith((*_BY_NAME, *_MEANT))
         table = _table_in(files, number, is_meant=is_meant, is_needed=config.labels == "found")
         if table is None:
             continue
-        for place in dict.fromkeys((folder, "")):
-            if _take_list(found, table, finder_in(place), number, config, is_meant=is_meant):
-                break
-        else:
-            if is_meant and config.labels == "found" and table.rows:
-                found.notes.append(f"{name} names none of the pictures")
+        is_taken = any(
+            _take_list(found, table, finder_in(place), number, config, is_meant=is_meant)
+            for place in dict.fromkeys((folder, ""))
+        )
+        if not is_taken and is_meant and config.labels == "found" and table.rows:
+            found.notes.append(f"{name} names none of the pictures")
     if only and not found.named:
         raise SaganError(
             f"{files.root / only} names none of the {len(pictures):,} pictures in its folder; give "
-            "a list with the names of files, or the folder itself"
+            "one that does, or the folder itself"
         )
     if config.label and config.labels == "found" and not found.class_of:
         raise _no_such_labels(files, found, config.label)
