@@ -72,10 +72,9 @@ def read_lists(
 ) -> Listed:
     """Reads the lists among files that are no pictures.
 
-    dataset.json, metadata.csv or .jsonl, CelebA's lists and those of ImageNet are known by their
-    names; any other table counts where it stands beside the pictures or their folders of classes
-    and speaks mostly of them, and of more than a few. A column of 1 and -1 becomes the classes
-    "not NAME" and "NAME".
+    Lists of StyleGAN, Hugging Face, CelebA and ImageNet are known by their names; any other table
+    counts where it stands beside the pictures or their folders of classes and speaks mostly of
+    them, and not of a few. A column of 1 and -1 becomes the classes "not NAME" and "NAME".
 
     Args:
         files: All files.
