@@ -157,3 +157,11 @@ def test_settings_of_earlier_versions_are_understood():
     assert config.data.labels == "none"
     assert config.generator.spectral_norm == "all"
     assert config.discriminator.spectral_norm == "none"
+
+
+def test_the_width_of_squares_is_one_setting_however_it_is_written():
+    plain, twice = (
+        settings.from_dict({"data": {"resolution": 64, "width": width}}) for width in (0, 64)
+    )
+    assert plain == twice
+    assert settings.from_dict({"data": {"resolution": 64, "width": 96}}).data.size == (64, 96)

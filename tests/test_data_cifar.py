@@ -137,7 +137,7 @@ def test_cifar_10_binary(tmp_path):
 def test_cifar_100_has_two_sets_of_classes(hundred, tmp_path):
     found = cifar(hundred, CONFIG)
     assert (found.class_names, found.labels.tolist()) == (("apple", "cup"), [0, 1, 0, 1])
-    assert found.notes == ["classes without pictures are left out: bee (1)"]
+    assert found.notes == ["classes without pictures are left out: bee"]
     coarse = cifar(hundred, DataConfig(label="coarse"))
     assert (coarse.class_names, coarse.labels.tolist()) == (("x", "y"), [1, 0, 1, 0])
     with pytest.raises(SaganError, match=r"has no label 'colour'; --data\.label is fine or coarse"):
@@ -246,7 +246,7 @@ def test_links_and_paths_in_an_archive_lead_nowhere(tmp_path):
         enormous = tarfile.TarInfo("../../data_batch_1")
         enormous.size = 2**40
         file.addfile(enormous)
-    with pytest.raises(SaganError, match="is cut off; fetch it anew"):
+    with pytest.raises(SaganError, match=r"cut off.*; fetch it anew"):
         cifar(path, CONFIG)
 
 
@@ -255,9 +255,9 @@ def test_an_enormous_header_takes_no_memory(tmp_path):
     with tarfile.open(path, "w:gz", format=tarfile.USTAR_FORMAT) as file:
         file.addfile(tarfile.TarInfo("cifar-10-batches-py/readme"), io.BytesIO())
         header = tarfile.TarInfo("long")
-        header.type, header.size = tarfile.XHDTYPE, 2**22
-        file.addfile(header, io.BytesIO(bytes(2**22)))
-    with pytest.raises(SaganError, match="an enormous header"):
+        header.type, header.size = tarfile.XHDTYPE, 2**25
+        file.addfile(header, io.BytesIO(bytes(2**25)))
+    with pytest.raises(SaganError, match="a header of it is enormous"):
         cifar(path, CONFIG)
 
 

@@ -5,7 +5,9 @@ import json
 import pytest
 from test_data_folders import catalog_of, classes, fill, parts, reasons
 
+from sagan.config import DataConfig
 from sagan.data.catalog import in_split
+from sagan.data.sources.folder import picture_list
 from sagan.errors import SaganError
 
 PETS = {"1.png": "cat", "2.png": "dog", "3.png": "cat"}
@@ -281,3 +283,38 @@ def test_other_tables_change_nothing(tmp_path):
     found = catalog_of(tmp_path)
     assert found.class_names == ("a", "b")
     assert set(reasons(found).values()) == {"no picture (.csv)", "no picture (.txt)"}
+
+
+# --- the list itself as the source
+
+
+def of_list(path, **settings):
+    found = picture_list(path, DataConfig(source=str(path), **settings))
+    assert found is not None
+    return found
+
+
+def test_a_list_is_a_source_of_the_pictures_that_it_names(tmp_path):
+    fill(tmp_path, "a/1.png", "a/2.png", "b/3.png", "b/other.png")
+    fill(tmp_path, ("labels.csv", "file,label\na/1.png,cat\na/2.png,dog\nb/3.png,cat\n"))
+    fill(tmp_path, ("metadata.csv", "file_name,label\na/1.png,wrong\n"))
+    found = of_list(tmp_path / "labels.csv")
+    assert classes(found) == {"a/1.png": "cat", "a/2.png": "dog", "b/3.png": "cat"}
+    assert found.root == tmp_path
+    assert reasons(found)["b/other.png"] == "not in labels.csv"
+    plain = of_list(tmp_path / "labels.csv", labels="none")
+    assert (len(plain), plain.class_names) == (3, ())
+
+
+def test_a_list_without_classes_leaves_them_to_the_folders(tmp_path):
+    fill(tmp_path, "a/1.png", "b/2.png", "b/3.png", ("some.txt", "a/1.png\nb/3.png\n"))
+    assert classes(of_list(tmp_path / "some.txt")) == {"a/1.png": "a", "b/3.png": "b"}
+
+
+def test_a_list_of_other_files_is_no_source(tmp_path):
+    fill(tmp_path, "1.png", ("labels.csv", "file,label\nx.png,cat\n"))
+    with pytest.raises(SaganError, match=r"labels.csv names none of the 1 pictures in its folder"):
+        of_list(tmp_path / "labels.csv")
+    fill(tmp_path, ("notes.json", "[1, 2]"))
+    with pytest.raises(SaganError, match="names none"):
+        of_list(tmp_path / "notes.json")

@@ -139,6 +139,48 @@ def test_the_other_part_of_a_divided_source_is_held_out(monkeypatch, tmp_path):
         open_dataset(divided(monkeypatch, tmp_path, "a", "b"), part="held-out")
 
 
+def saved(path, seed):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def test_a_held_out_part_without_labels_has_no_classes(tmp_path):
+    for number, name in enumerate(("train/cat/1.png", "train/dog/2.png", "val/3.png", "val/4.png")):
+        saved(tmp_path / "set" / name, number)
+    train, other = (open_dataset(tmp_path / "set", part=part) for part in ("train", "held-out"))
+    assert (train.class_names, train.labels.tolist()) == (("cat", "dog"), [0, 1])
+    assert (len(other), other.class_names) == (2, ())
+
+
+def test_classes_of_the_test_part_alone_are_none_to_learn(tmp_path):
+    for number, name in enumerate(
+        ("train/b/1.png", "train/d/2.png", "test/a/3.png", "test/d/4.png")
+    ):
+        saved(tmp_path / "set" / name, number)
+    train, other = (open_dataset(tmp_path / "set", part=part) for part in ("train", "held-out"))
+    assert (train.class_names, train.labels.tolist()) == (("b", "d"), [0, 1])
+    assert train.origin is not None
+    assert train.origin.catalog.notes == ["classes without pictures in train are left out: a"]
+    assert [other.class_names[label] for label in other.labels] == ["a", "d"]
+    assert len(open_dataset(tmp_path / "set", split="all").class_names) == 3
+
+
+def test_a_damaged_source_is_no_broken_picture(monkeypatch, tmp_path):
+    @dataclass(frozen=True)
+    class Damaged:
+        def __call__(self, index, name):
+            if index == 5:
+                raise SaganError("the file is cut off; fetch it anew")
+            return np.full((8, 8), index, np.uint8)
+
+    source = offered(monkeypatch, tmp_path, coloured(), read=Damaged())
+    for settings in ({"broken": 1.0}, {"broken": 1.0, "channels": 1}):
+        with pytest.raises(SaganError, match=r"^the file is cut off; fetch it anew$"):
+            open_dataset(source, **settings)
+    assert cached_packs() == [] or cached_packs()[0].is_draft
+
+
 def test_a_held_out_share_is_stable_and_keeps_equal_pictures_together(monkeypatch, tmp_path):
     pictures = coloured(1000)
     pictures[500:] = pictures[:500]

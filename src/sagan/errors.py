@@ -1,7 +1,9 @@
 """Errors meant for the person at the keyboard."""
 
 import re
+from collections.abc import Sequence
 
+_MOST_NAMED = 5
 _UNSEEN = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -13,6 +15,12 @@ class SaganError(ValueError):
 
     def __str__(self) -> str:
         return printable(super().__str__())
+
+
+def enumerated(names: Sequence[str]) -> str:
+    """The first few of many names: "a, b, c, d, e and 3 more"; "none" if there are none."""
+    shown, more = ", ".join(names[:_MOST_NAMED]) or "none", len(names) - _MOST_NAMED
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def printable(text: str) -> str:

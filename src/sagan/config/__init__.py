@@ -10,7 +10,6 @@ from sagan.config.data import (
     Augmentation,
     Crop,
     DataConfig,
-    Labels,
     Order,
     Part,
 )
@@ -68,7 +67,6 @@ __all__ = [
     "GeneratorConfig",
     "HiddenChannels",
     "Initialization",
-    "Labels",
     "LossConfig",
     "LossName",
     "NetworkShape",

@@ -11,7 +11,6 @@ PACKED = (".npy", ".npz")
 Part = Literal["train", "held-out"]
 Augmentation = Literal["colour", "translation", "cutout"]
 Crop = Literal["centre", "random", "pad", "stretch", "box"]
-Labels = Literal["found", "none"]
 Order = Literal["shuffled", "balanced"]
 
 
@@ -26,7 +25,7 @@ class DataConfig:
     split: str = ""
     """Which part of a source that comes divided, such as train, val, test or all; empty: train
     where there is one."""
-    labels: Labels = "found"
+    labels: Literal["found", "none"] = "found"
     """found: learn the classes that the source has, if any; none: one model of all pictures."""
     label: str = ""
     """Which column or attribute names the class, where a source has several."""
@@ -89,6 +88,8 @@ class DataConfig:
         return self.channels or 3, *self.size
 
     def __post_init__(self) -> None:
+        if self.width == self.resolution:  # one setting, however it is written
+            object.__setattr__(self, "width", 0)
         check = checking("data", self)
         check("source", self.source != "", "a path or a name")
         check("resolution", self.resolution >= 1, "at least 1")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, overload
 
 import numpy as np
 
 from sagan.config import require_class_names
-from sagan.errors import SaganError
+from sagan.errors import SaganError, enumerated
 
 Content: TypeAlias = Path | bytes | np.ndarray
 """One picture as a source has it: a file, the bytes of one, or pixels as (H, W) or (H, W, C)."""
@@ -116,6 +117,24 @@ def labelled(
     return np.array([label_of[name] for name in plain], np.int64), tuple(class_names)
 
 
+class MadeNames(Sequence[str], ABC):
+    """Names of pictures that are made when they are asked for."""
+
+    @abstractmethod
+    def name_of(self, number: int) -> str:
+        """The name of a picture, by its number from 0."""
+
+    @overload
+    def __getitem__(self, key: int) -> str: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[str]: ...
+    def __getitem__(self, key: int | slice) -> str | list[str]:
+        numbers = range(len(self))[key]
+        if isinstance(numbers, int):
+            return self.name_of(numbers)
+        return [self.name_of(number) for number in numbers]
+
+
 def natural(name: str) -> tuple[object, ...]:
     """A key that sorts numbers within names by their value: a2 before a10."""
     pieces = re.split(r"(\d+)", name)
@@ -131,32 +150,50 @@ def stamp_of(status: os.stat_result) -> int:
     return number
 
 
+def part_taken(splits: Sequence[str], split: str) -> str:
+    """Name of the part that is taken: the chosen one, else train where there is one, else "all"."""
+    return split or ("train" if "train" in splits else "all")
+
+
 def in_split(catalog: Catalog, split: str) -> Catalog:
     """Returns the pictures of one part of a divided source.
 
+    Its classes are those of train, so that their numbers are the same in all parts, and its own.
+
     Args:
         catalog: Of the whole source.
-        split: Name of the part, or "all"; empty takes train where there is one, otherwise all.
+        split: As for :func:`part_taken`.
 
     Raises:
         SaganError: There is no such part; names those there are.
     """
+    part = part_taken(catalog.splits, split)
+    if part == "all":
+        return catalog
     if not catalog.splits:
-        if split in ("", "all"):
-            return catalog
         raise SaganError(
             f"{catalog.root} is not divided, so that it has no part {split!r}; leave --data.split "
             "out"
         )
-    if split == "all" or (split == "" and "train" not in catalog.splits):
-        return catalog
-    wanted = split or "train"
-    if wanted not in catalog.splits:
+    if part not in catalog.splits:
         raise SaganError(
-            f"{catalog.root} has no part {wanted!r}; it has {', '.join(catalog.splits)}, or all"
+            f"{catalog.root} has no part {part!r}; it has {', '.join(catalog.splits)}, or all"
         )
     assert catalog.split_of is not None
-    return catalog.take(np.flatnonzero(catalog.split_of == catalog.splits.index(wanted)))
+    known = [catalog.splits.index(name) for name in {part, "train"} & {*catalog.splits}]
+    present = np.unique(catalog.labels[np.isin(catalog.split_of, known)])
+    taken = catalog.take(np.flatnonzero(catalog.split_of == catalog.splits.index(part)))
+    absent = sorted(set(range(len(taken.class_names))) - set(present.tolist()))
+    if not absent:
+        return taken
+    told = f"classes without pictures in {part} are left out: "
+    told += enumerated([taken.class_names[label] for label in absent])
+    return replace(
+        taken,
+        labels=np.searchsorted(present, taken.labels),
+        class_names=tuple(taken.class_names[label] for label in present),
+        notes=[*taken.notes, told],
+    )
 
 
 def counted(reasons: Iterable[tuple[str, str]]) -> list[tuple[str, int, str]]:

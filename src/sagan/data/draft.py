@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from sagan.data.pixels import FACTS
 from sagan.data.rules import Rules
 from sagan.data.workers import DecodedPicture, unequal
 from sagan.errors import SaganError
-from sagan.system.memory import readable
+from sagan.system.memory import require_space
 
 _FLUSH_SECONDS = 1.0  # of work that a sudden end may cost
 _FILE = "pictures"
@@ -147,20 +146,6 @@ def mark_of(catalog: Catalog) -> str:
     mark = hashlib.blake2b(text_of(catalog.names).data, digest_size=16)
     mark.update(catalog.stamps.astype("<u8").data)
     return mark.hexdigest()
-
-
-def require_space(folder: Path, size: int, what: str) -> None:
-    """Judges a size before the disk is filled.
-
-    Raises:
-        SaganError: The disk has less, or would have almost nothing left.
-    """
-    free = shutil.disk_usage(folder).free
-    if 1.02 * size + 2**24 > free:
-        raise SaganError(
-            f"{what} take {readable(size)} and {readable(free)} are free in {folder}; free space "
-            "(sagan data --cache lists packed pictures), or set SAGAN_CACHE to a folder elsewhere"
-        )
 
 
 class Known:

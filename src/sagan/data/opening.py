@@ -14,7 +14,7 @@ import numpy as np
 
 from sagan.config import DataConfig, Part, nearest
 from sagan.data.avatars import load_avatars
-from sagan.data.catalog import Catalog, in_split
+from sagan.data.catalog import Catalog, in_split, part_taken
 from sagan.data.dataset import Dataset, Rows, fingerprint
 from sagan.data.pack import far_apart, found_grey, packed
 from sagan.data.packfile import SUFFIX, Pack, open_pack
@@ -185,10 +185,9 @@ def _part_of(catalog: Catalog, config: DataConfig, part: Part) -> Catalog:
     """The pictures from which a part is taken: those to train on, or the source's others."""
     if part == "train" or config.held_out:
         return in_split(catalog, config.split)
-    if config.split in ("", "train") and "train" in catalog.splits:
-        for name in _OTHER_PARTS:
-            if name in catalog.splits:
-                return in_split(catalog, name)
+    others = [name for name in _OTHER_PARTS if name in catalog.splits]
+    if others and part_taken(catalog.splits, config.split) == "train":
+        return in_split(catalog_of(replace(config, split=others[0])), others[0])
     raise SaganError(
         f"{config.source} has no held-out part; keep one from training with --data.held-out 0.1, "
         "or give a second folder or file"

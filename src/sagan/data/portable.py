@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from sagan.data.catalog import Catalog, Content
+from sagan.data.catalog import Catalog, Content, MadeNames
 from sagan.data.dataset import Dataset, digests_of, fingerprint
-from sagan.data.draft import require_space
 from sagan.data.packfile import Pack, PackWriter, is_intact, open_pack, text_of
 from sagan.data.pixels import FACTS
 from sagan.errors import SaganError
 from sagan.system.files import replacing, writing
+from sagan.system.memory import require_space
 
 _BLOCK = 2**24  # bytes that are copied at once
 
@@ -76,7 +74,7 @@ def _known_of(dataset: Dataset, digests: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-class _Names(Sequence[str]):
+class _Names(MadeNames):
     """The names of a pack's pictures, which are read when the first is asked for."""
 
     def __init__(self, pack: Pack) -> None:
@@ -90,8 +88,8 @@ class _Names(Sequence[str]):
         names = self._pack.names
         return names if len(names) == len(self) else list(map(str, range(len(self))))
 
-    def __getitem__(self, index: Any) -> Any:
-        return self._names[index]
+    def name_of(self, number: int) -> str:
+        return self._names[number]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sagan.config import DataConfig
-from sagan.data.catalog import Catalog, counted
+from sagan.data.catalog import Catalog, counted, part_taken
 from sagan.data.likeness import copies, lookalikes
 from sagan.data.rules import Rules
 
@@ -190,7 +190,7 @@ def survey(
         kind=catalog.kind,
         source=config.source,
         parts=dict(parts),
-        part=_part(catalog, config.split),
+        part=part_taken(catalog.splits, config.split) if catalog.splits else "",
         found=len(catalog),
         used=used,
         held_out=seen.held_out,
@@ -217,12 +217,6 @@ def survey(
 def parts_of(whole: Catalog) -> dict[str, int]:
     """Counts the pictures in each part of a source that is divided."""
     return _counts(whole.splits, whole.split_of)
-
-
-def _part(catalog: Catalog, split: str) -> str:
-    if not catalog.splits:
-        return ""
-    return split or ("train" if "train" in catalog.splits else "all")
 
 
 def _counts(names: Sequence[str], numbers: np.ndarray | None) -> dict[str, int]:

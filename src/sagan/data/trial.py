@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from sagan.data.catalog import Catalog
-from sagan.data.pixels import FACTS, UnreadableError, pixels
+from sagan.data.pixels import FACTS
 from sagan.data.rules import Rules
+from sagan.data.workers import decode_one
 from sagan.system.memory import require_free
 
 
@@ -54,21 +55,19 @@ def tried(catalog: Catalog, rules: Rules, count: int = 64) -> Trial:
     images, entry, facts, unreadable = [], [], [], []
     begin = time.perf_counter()
     for number in chosen:
-        name = catalog.names[number]
-        try:
-            frames, found = pixels(catalog.read(number, name), rules, name=name)
-        except UnreadableError as error:
-            unreadable.append((name, str(error)))
+        picture = decode_one(catalog, number, rules)
+        if picture.reason:
+            unreadable.append((catalog.names[number], picture.reason))
             continue
-        images += frames
-        entry += [number] * len(frames)
-        facts += [tuple(found)] * len(frames)
+        images.append(picture.frames)
+        entry += [number] * len(picture.frames)
+        facts.append(picture.facts)
     share = len(chosen) / max(1, len(catalog))
-    pictures = np.stack(images) if images else np.zeros((0, *shape), np.uint8)
+    pictures = np.concatenate([np.zeros((0, *shape), np.uint8), *images])
     return Trial(
         images=pictures,
         entry=np.array(entry, np.int64),
-        facts=np.array(facts, FACTS),
+        facts=np.concatenate([np.zeros(0, FACTS), *facts]),
         unreadable=unreadable,
         size=round(pictures.nbytes / share) if len(chosen) else 0,
         seconds=(time.perf_counter() - begin) / (share or 1) / (os.cpu_count() or 1),

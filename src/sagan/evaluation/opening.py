@@ -111,8 +111,17 @@ def _model_pictures(subject: str, selection: Selection, device: str) -> Evaluati
         sets=[generated(generator, labels, first, truncation) for first in firsts],
         seeds=[f"{first}-{first + selection.samples - 1}" for first in firsts],
         real=stored(real, selection.real_samples),
-        notes=_remarks(real=real),
+        notes=[*_remarks(real=real), *_classless(real, generator)],
     )
+
+
+def _classless(real: Dataset, generator: TrainedGenerator) -> list[str]:
+    if not generator.class_names or set(generator.class_names) & set(real.class_names):
+        return []
+    return [
+        "the real pictures have none of the model's classes: all classes are drawn alike, and "
+        "nothing is measured by class"
+    ]
 
 
 def _real(

@@ -3,11 +3,13 @@
 from sagan.config import DiscriminatorConfig, GeneratorConfig
 from sagan.errors import SaganError
 from sagan.interop.names import NormNames, Role
-from sagan.interop.reader import Reader, channel_plan
+from sagan.interop.reader import TensorReader, channel_plan
 from sagan.interop.recognition import numbers
 
 
-def read_dcgan(reader: Reader, role: Role) -> tuple[GeneratorConfig | DiscriminatorConfig, int]:
+def read_dcgan(
+    reader: TensorReader, role: Role
+) -> tuple[GeneratorConfig | DiscriminatorConfig, int]:
     """Takes the tensors, and finds the settings and the resolution.
 
     Raises:
@@ -28,7 +30,7 @@ def read_dcgan(reader: Reader, role: Role) -> tuple[GeneratorConfig | Discrimina
     return _configure(reader, role, count, sides), 4 << count
 
 
-def _read_layers(reader: Reader, role: Role, count: int, sides: tuple[int, int]) -> None:
+def _read_layers(reader: TensorReader, role: Role, count: int, sides: tuple[int, int]) -> None:
     layout, names = reader.layout, reader.layout.names(role)
     for number in range(count):
         path = names.block.format(n=number + 1)
@@ -45,7 +47,7 @@ def _read_layers(reader: Reader, role: Role, count: int, sides: tuple[int, int])
 
 
 def _configure(
-    reader: Reader, role: Role, count: int, sides: tuple[int, int]
+    reader: TensorReader, role: Role, count: int, sides: tuple[int, int]
 ) -> GeneratorConfig | DiscriminatorConfig:
     inner = ".conv" if role == "generator" else ""
     widths = [reader.state[f"layers.{i}{inner}.bias"].numel() for i in range(count)]

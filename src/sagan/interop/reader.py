@@ -13,7 +13,7 @@ from sagan.interop.names import Kind, Layout, NormNames, WeightForm
 
 
 @dataclass
-class Reader:
+class TensorReader:
     """Takes tensors out of a foreign network and remembers where each of ours comes from."""
 
     layout: Layout

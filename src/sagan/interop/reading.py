@@ -17,7 +17,7 @@ from sagan.errors import SaganError
 from sagan.interop.foreign_files import ForeignNetwork
 from sagan.interop.heykeetae import read_dcgan
 from sagan.interop.names import Layout, NormNames, Role
-from sagan.interop.reader import Reader, channel_plan
+from sagan.interop.reader import TensorReader, channel_plan
 from sagan.interop.recognition import Structure, place_names, structure
 from sagan.nn.residual import make_discriminator, make_generator
 
@@ -70,7 +70,7 @@ def convert_network(
     layout = replace(layout, **{k: v for k, v in vars(choices).items() if v is not None})
     if choices.batch_norm_eps is not None:
         layout = replace(layout, batch_norm_eps_with_normalised_tables=None)
-    reader = Reader(layout, network)
+    reader = TensorReader(layout, network)
     read = read_dcgan if layout.architecture == "dcgan" else _read_residual
     config, resolution = read(reader, role)
     config = _fit(reader, config, resolution)
@@ -89,7 +89,7 @@ def convert_network(
     )
 
 
-def _read_residual(reader: Reader, role: Role) -> tuple[NetworkConfig, int]:
+def _read_residual(reader: TensorReader, role: Role) -> tuple[NetworkConfig, int]:
     found = structure(reader.layout, role, reader.network)
     if role == "generator":
         return _read_generator(reader, found), 4 << len(found.blocks)
@@ -97,7 +97,7 @@ def _read_residual(reader: Reader, role: Role) -> tuple[NetworkConfig, int]:
     return _read_discriminator(reader, found, resolution), resolution
 
 
-def _finish(reader: Reader) -> None:
+def _finish(reader: TensorReader) -> None:
     """Checks that nothing is missing or left, and that each layer's bias fits its weight."""
     reader.finish()
     for name, bias in reader.state.items():
@@ -109,7 +109,7 @@ def _finish(reader: Reader) -> None:
             )
 
 
-def _read_blocks(reader: Reader, found: Structure, role: Role, places: list[str]) -> None:
+def _read_blocks(reader: TensorReader, found: Structure, role: Role, places: list[str]) -> None:
     layout, names = reader.layout, reader.layout.names(role)
     for number, path in enumerate(found.blocks):
         for ours, theirs in zip(("conv1", "conv2", "shortcut"), names.convolutions, strict=True):
@@ -125,7 +125,7 @@ def _read_blocks(reader: Reader, found: Structure, role: Role, places: list[str]
         reader.number(f"attention.{place}.gamma", layout.join(path, names.gamma))
 
 
-def _read_generator(reader: Reader, found: Structure) -> GeneratorConfig:
+def _read_generator(reader: TensorReader, found: Structure) -> GeneratorConfig:
     layout, names, state = reader.layout, reader.layout.generator, reader.state
     reader.weight("linear", names.linear.format(last=found.last), "linear")
     if layout.name == "tensorflow":
@@ -163,7 +163,9 @@ def _read_generator(reader: Reader, found: Structure) -> GeneratorConfig:
     )
 
 
-def _read_discriminator(reader: Reader, found: Structure, resolution: int) -> DiscriminatorConfig:
+def _read_discriminator(
+    reader: TensorReader, found: Structure, resolution: int
+) -> DiscriminatorConfig:
     layout, names = reader.layout, reader.layout.discriminator
     attention, places = place_names(resolution, [block for block, _ in found.attention])
     _read_blocks(reader, found, "discriminator", places)
@@ -185,7 +187,7 @@ def _read_discriminator(reader: Reader, found: Structure, resolution: int) -> Di
     )
 
 
-def _widths(reader: Reader, found: Structure, part: str) -> list[int]:
+def _widths(reader: TensorReader, found: Structure, part: str) -> list[int]:
     return [reader.state[f"blocks.{i}.{part}.bias"].numel() for i in range(len(found.blocks))]
 
 
@@ -197,7 +199,7 @@ def _channels_first(state: dict[str, Tensor]) -> None:
             state[name] = rows.movedim(2, 0).flatten(0, 2).contiguous()
 
 
-def _fit(reader: Reader, config: NetworkConfig, resolution: int) -> NetworkConfig:
+def _fit(reader: TensorReader, config: NetworkConfig, resolution: int) -> NetworkConfig:
     """Compares names and shapes with our network's; without singular vectors, no spectral norm."""
     state = reader.state
     bare = replace(config, spectral_norm="none")

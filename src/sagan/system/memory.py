@@ -1,8 +1,9 @@
-"""How much memory a device has and how much is free; which errors mean that it is full."""
+"""How much memory a device has and how much is free, as on the disk; what means that it is full."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,26 @@ def require_free(size: float, what: str, remedy: str) -> None:
         raise SaganError(
             f"{what} would take {readable(size)} of memory and {readable(memory.available)} are "
             f"free; {remedy}"
+        )
+
+
+def require_space(folder: Path, size: int, what: str) -> None:
+    """Judges a size before the disk is filled.
+
+    Args:
+        folder: Where it is to be, which need not be there yet.
+        size: Bytes.
+        what: For the message.
+
+    Raises:
+        SaganError: The disk has less, or would have almost nothing left.
+    """
+    free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
+    if 1.02 * size + 2**24 > free:
+        raise SaganError(
+            f"{what} would take {readable(size)} and {readable(free)} are free in {folder}; free "
+            "space (sagan data --cache lists packed pictures), or set SAGAN_CACHE to a folder "
+            "elsewhere"
         )
 
 

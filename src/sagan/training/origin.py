@@ -27,7 +27,7 @@ _OF_TRAINING = ("horizontal_flip", "augment")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
+class StartingModel:
     """A model that a run begins from, read."""
 
     model: str
@@ -59,7 +59,7 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class Beginning:
-    """Where a run comes from, as its folder records it; the first four as of :class:`Origin`."""
+    """Where a run comes from, as its folder records it; see :class:`StartingModel`."""
 
     model: str
     file: str
@@ -83,7 +83,7 @@ class Beginning:
             write_text(run.folder / RECORD, json.dumps(asdict(self), indent=1) + "\n")
 
 
-def origin_of(run: Run, model: str | Path | None) -> Origin | None:
+def origin_of(run: Run, model: str | Path | None) -> StartingModel | None:
     """Reads the model that a run begins from.
 
     Args:
@@ -104,7 +104,7 @@ def origin_of(run: Run, model: str | Path | None) -> Origin | None:
         _require_same_model(run, recorded, model)
     if checkpoint_files(run.folder):
         return None
-    origin = _opened(recorded["model"] if model is None else model)
+    origin = _starting_model(recorded["model"] if model is None else model)
     if model is None and origin.digest != recorded["sha256"]:
         raise SaganError(
             f"{origin.file}, which {run.folder} begins from, is no longer what it was; give "
@@ -224,15 +224,16 @@ def _require_same_model(run: Run, recorded: dict[str, Any], model: str | Path) -
     way_on = f"leave --from out to continue {run.folder}, or choose another --run"
     if not recorded:
         raise SaganError(f"{run.folder} was not begun from a model; {way_on}")
-    if recorded["model"] != _absolute(model) and recorded["sha256"] != _opened(model).digest:
+    is_named = recorded["model"] == _absolute(model)
+    if not is_named and recorded["sha256"] != _starting_model(model).digest:
         raise SaganError(f"{run.folder} begins from {recorded['model']}, not {model}; {way_on}")
 
 
-def _opened(model: str | Path) -> Origin:
+def _starting_model(model: str | Path) -> StartingModel:
     checkpoint, file = _checkpoint(model)
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    return Origin(model=_absolute(model), file=file, digest=digest, checkpoint=checkpoint)
+    return StartingModel(model=_absolute(model), file=file, digest=digest, checkpoint=checkpoint)
 
 
 def _checkpoint(model: str | Path) -> tuple[Checkpoint, Path]:

@@ -24,7 +24,7 @@ from sagan.system.device import (
 )
 from sagan.system.memory import Memory, memory_of
 from sagan.training.loop import train_steps
-from sagan.training.origin import Origin, origin_of
+from sagan.training.origin import StartingModel, origin_of
 from sagan.training.state import TrainingState
 
 
@@ -41,7 +41,7 @@ class Preparation:
     """Whether forward passes compute in bfloat16."""
     memory: Memory | None
     """None where the device does not say."""
-    origin: Origin | None = None
+    origin: StartingModel | None = None
     """The model whose weights the run begins with; None if it draws its own, or goes on."""
 
     @property

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from sagan import images
@@ -256,7 +256,7 @@ class Driver:
         terms = self._read(pending)
         progress.advance(terms)
         if logs:
-            self.run.log({"step": step, **terms[-1], **self._gammas(), **progress.rate()})
+            self.run.log({"step": step, **terms[-1], **self.state.gammas(), **progress.rate()})
 
     def _outputs_due(self, *, ends: bool) -> dict[str, bool]:
         """What :meth:`save` has to write after a step."""
@@ -307,14 +307,6 @@ class Driver:
     def _lower_rates(self) -> str:
         return f"to get past it, lower the learning rates in {self.run.another}"
 
-    def _gammas(self) -> dict[str, float]:
-        """The scale gamma of every attention layer."""
-        return {
-            f"{network}_gamma_{place}": layer.gamma.item()
-            for network in ("generator", "discriminator")
-            for place, layer in getattr(self.state, network).attention.items()
-        }
-
     def save(self, *, samples: bool, checkpoint: bool, evaluation: bool = False) -> None:
         """Writes what is asked for with a fresh average: a sample grid, a checkpoint, numbers.
 
@@ -334,27 +326,8 @@ class Driver:
             images.save_png(class_sheet(generator, columns=8), self.run.sample_path(step))
             self.run.log({"step": step, "variety": round(variety(generator, self.dataset), 4)})
         if evaluation and self.evaluate is not None:
-            self._measure(generator, self.evaluate)
-
-    def _measure(self, generator: TrainedGenerator, evaluate: Evaluate) -> None:
-        step = self.state.step
-        try:
-            with self.schedule.timed():
-                measured = evaluate(generator, self.dataset)
-        except Exception as error:
-            warnings.warn(
-                f"evaluation at step {step} failed, training goes on: {error}",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-            self.run.log({"step": step, "evaluation_error": str(error)})
-            return
-        seconds = self.schedule.last_duration
-        self.run.log(
-            {"step": step, "evaluation": measured, "evaluation_seconds": round(seconds, 1)}
-        )
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in measured.items())
-        sys.stderr.write(f"step {step}: {shown} ({seconds:.0f} s)\n")
+            measure = partial(self.evaluate, generator, self.dataset)
+            self.run.log(self.schedule.measured(step, measure))
 
     def _checkpoint(self) -> Checkpoint:
         parts = self.state.parts()

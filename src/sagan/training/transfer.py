@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from sagan.errors import SaganError
+from sagan.errors import SaganError, enumerated
 from sagan.nn.layers import ConditionalBatchNorm2d, Embedding
 from sagan.nn.spectral import SpectralLayer
 from sagan.runs.checkpoint import Checkpoint
@@ -21,7 +21,6 @@ LEAST_SHARE = 0.5
 POWER_ITERATIONS = 20
 """Of the singular vectors of a weight that is no longer the model's."""
 _SPECTRAL = ".spectral_norm."
-_MOST_NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +49,13 @@ class Transfer:
         elif self.model_classes and not classes:
             found.append(f"no classes: the mean of the model's {len(self.model_classes)} is taken")
         elif classes:
-            found.append(f"classes that the model knows: {_listed(self.known_classes)}")
+            found.append(f"classes that the model knows: {enumerated(self.known_classes)}")
         if self.new_classes and self.model_classes:
-            found.append(f"new, at the mean of the model's classes: {_listed(self.new_classes)}")
+            found.append(f"new, at the mean of the model's classes: {enumerated(self.new_classes)}")
         if self.not_taken:
-            found.append(f"not taken: {_listed(self.not_taken)}")
+            found.append(f"not taken: {enumerated(self.not_taken)}")
         if self.fresh:
-            found.append(f"as drawn: {_listed(self.fresh)}")
+            found.append(f"as drawn: {enumerated(self.fresh)}")
         return found
 
 
@@ -231,9 +230,3 @@ def _summed(
         known_classes=tuple(name for name, row in pairs if row is not None),
         new_classes=tuple(name for name, row in pairs if row is None),
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    shown = ", ".join(names[:_MOST_NAMED]) or "none"
-    return f"{shown} and {more} more" if more > 0 else shown

@@ -3,10 +3,11 @@
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -186,6 +187,24 @@ class EvaluationSchedule:
         elapsed = time.monotonic() - self._begin
         fits = self._spent + self.last_duration <= self._config.time_share * elapsed
         return step == self._last_step or (self._is_waiting and fits)
+
+    def measured(self, step: int, measure: Callable[[], dict[str, float]]) -> dict[str, Any]:
+        """Evaluates and tells the numbers, or, as a warning, what failed.
+
+        Returns:
+            The record for the log.
+        """
+        try:
+            with self.timed():
+                numbers = measure()
+        except Exception as error:
+            told = f"evaluation at step {step} failed, training goes on: {error}"
+            warnings.warn(told, RuntimeWarning, stacklevel=3)
+            return {"step": step, "evaluation_error": str(error)}
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        sys.stderr.write(f"step {step}: {shown} ({self.last_duration:.0f} s)\n")
+        seconds = round(self.last_duration, 1)
+        return {"step": step, "evaluation": numbers, "evaluation_seconds": seconds}
 
     @contextmanager
     def timed(self) -> Iterator[None]:

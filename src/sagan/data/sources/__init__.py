@@ -10,7 +10,7 @@ from sagan.data.catalog import Catalog
 from sagan.data.sources.archive import picture_archive, picture_shards
 from sagan.data.sources.arrays import arrays
 from sagan.data.sources.cifar import cifar
-from sagan.data.sources.folder import picture_folder
+from sagan.data.sources.folder import picture_folder, picture_list
 from sagan.data.sources.hdf5 import hdf5
 from sagan.data.sources.huggingface import huggingface
 from sagan.data.sources.idx import idx
@@ -30,6 +30,7 @@ RECOGNISERS: tuple[Recogniser, ...] = (
     huggingface,
     picture_shards,
     picture_archive,
+    picture_list,
     picture_folder,
 )
 """Asked in this order."""

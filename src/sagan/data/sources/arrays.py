@@ -12,15 +12,16 @@ import numpy as np
 
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog
-from sagan.data.sources.blocks import DAMAGES, Block, require_possible
+from sagan.data.sources.blocks import Block, require_possible
 from sagan.data.sources.bundles import few
+from sagan.data.sources.damage import reading
 from sagan.data.sources.named import catalog_of_named, meaning
 from sagan.errors import SaganError
 
 _NPY_MAGIC = b"\x93NUMPY"
 _MOST_ARRAYS = 1000
 _MOST_FILES = 64
-_HEADER_FAULTS = (*DAMAGES, SyntaxError, tokenize.TokenError, RecursionError, MemoryError)
+_REMEDY = "give a .npy or .npz of arrays"
 
 
 def arrays(path: Path, config: DataConfig) -> Catalog | None:
@@ -45,7 +46,7 @@ def _blocks(path: Path) -> dict[str, Block] | None:
         return _folder(path)
     if not path.is_file():
         return None
-    try:
+    with reading(path, SyntaxError, tokenize.TokenError, remedy=_REMEDY):
         with path.open("rb") as file:
             start = file.read(30)
             name = file.read(struct.unpack("<H", start[26:28])[0]) if len(start) == 30 else b""
@@ -53,12 +54,8 @@ def _blocks(path: Path) -> dict[str, Block] | None:
             return {"images": npy_block(path)}
         if start.startswith(b"PK") and (path.suffix == ".npz" or name.endswith(b".npy")):
             return _npz(path)
-    except SaganError:
-        raise
-    except _HEADER_FAULTS as error:
-        raise SaganError(f"cannot read {path} ({error}); give a .npy or .npz of arrays") from error
     if path.suffix in (".npy", ".npz"):
-        raise SaganError(f"cannot read {path}: it is no NumPy file; give a .npy or .npz of arrays")
+        raise SaganError(f"cannot read {path}: it is no NumPy file; {_REMEDY}")
     return None
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sagan.config import DataConfig
-from sagan.data.catalog import Catalog, labelled
+from sagan.data.catalog import Catalog, labelled, part_taken
 from sagan.data.sources.judging import Files, judged, no_picture, no_pictures_in
 from sagan.data.sources.layout import WORDNET, FolderLayout, folders_above, homes_of, layout_of
 from sagan.data.sources.listed import Listed, read_lists
@@ -31,7 +31,9 @@ class _Placed:
     reasons: dict[int, str]  # of positions among the pictures that are passed over
 
 
-def catalog_of_files(files: Files, config: DataConfig, beside: Listed | None = None) -> Catalog:
+def catalog_of_files(
+    files: Files, config: DataConfig, beside: Listed | None = None, only: str = ""
+) -> Catalog:
     """Makes a catalog of the pictures among files.
 
     Their parts and classes come from the folders around them, see
@@ -46,6 +48,8 @@ def catalog_of_files(files: Files, config: DataConfig, beside: Listed | None = N
         files: All that is there.
         config: ``split``, ``labels`` and ``label`` are used.
         beside: Classes that are known already.
+        only: Name of the one list that counts, in the root, if the user named it: pictures that it
+            does not name are left out.
 
     Raises:
         SaganError: There are no pictures, folders and loose pictures stand side by side, or a list
@@ -56,12 +60,16 @@ def catalog_of_files(files: Files, config: DataConfig, beside: Listed | None = N
         raise no_pictures_in(files, others)
     homes, home_of = homes_of(files.names[number] for number in pictures)
     layout = layout_of(homes, _name_of(files))
-    found = beside or read_lists(files, pictures, others, layout.outer, config)
+    found = beside or read_lists(files, pictures, others, layout.outer, config, only)
     placed = _placed(pictures, homes, home_of, layout, found)
+    if only:
+        absent = (i for i, number in enumerate(pictures) if number not in found.named)
+        placed.reasons.update(dict.fromkeys(absent, f"not in {only}"))
     wanted = _wanted(placed.parts, config.split)
     notes = [*found.notes]
     if config.labels == "found":
-        notes += _choose_classes(placed, files, layout, found, wanted, is_chosen=config.label != "")
+        is_chosen = bool(config.label or only)
+        notes += _choose_classes(placed, files, layout, found, wanted, is_chosen=is_chosen)
         _leave_out_unlabelled(placed, config, wanted)
     else:
         placed.classes = [None] * len(pictures)
@@ -120,9 +128,10 @@ def _placed(
 
 def _wanted(parts: tuple[str, ...], split: str) -> set[int]:
     """Numbers of the parts that the user takes; 0 stands for all where nothing is divided."""
-    if not parts or split == "all" or (split == "" and "train" not in parts):
+    taken = part_taken(parts, split)
+    if not parts or taken == "all":
         return set(range(max(1, len(parts))))
-    return {number for number, part in enumerate(parts) if part == (split or "train")}
+    return {number for number, part in enumerate(parts) if part == taken}
 
 
 def _choose_classes(
@@ -152,7 +161,7 @@ def _choose_classes(
             for i in within:
                 placed.classes[i] = listed[i]
                 if listed[i] is None:
-                    placed.reasons[i] = f"without a label in {lists}"
+                    placed.reasons.setdefault(i, f"without a label in {lists}")
             if has_folders:
                 notes.append(f"classes are those of {lists}, not the folders")
         else:

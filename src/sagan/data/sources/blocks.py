@@ -7,7 +7,6 @@ import hashlib
 import math
 import os
 import zipfile
-import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,16 +19,15 @@ import numpy as np
 
 from sagan.data.catalog import stamp_of
 from sagan.data.dataset import cache_file, cache_folder
+from sagan.data.sources.damage import reading
 from sagan.data.sources.forms import Form
 from sagan.errors import SaganError
-from sagan.system.memory import readable, require_free
+from sagan.system.memory import readable, require_free, require_space
 
 _STRONGEST_DEFLATE = 1032
 """Bytes that one byte of deflate can stand for, at most."""
 _SAMPLED = 64
 _COPIED = 2**20
-DAMAGES = (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, NotImplementedError)
-"""What reading a damaged file may raise."""
 
 
 class StoredArray(Protocol):
@@ -38,29 +36,23 @@ class StoredArray(Protocol):
     @property
     def path(self) -> Path:
         """The file."""
-        ...
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the array."""
-        ...
 
     @property
     def dtype(self) -> str:
         """As NumPy writes it: "|u1", ">f4"."""
-        ...
 
     def mapped(self) -> Any:
         """Opens it: what is indexed by the number of a picture."""
-        ...
 
     def whole(self) -> np.ndarray:
         """Reads it into memory."""
-        ...
 
     def sample(self) -> np.ndarray:
         """Reads some pictures."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +87,7 @@ class Block:
         shape = self.shape
         if self.skipped:
             shape = (shape[0], self.skipped + math.prod(shape[1:]))
-        with _reading(self.path):
+        with reading(self.path):
             offset = 0 if self.packing else self.offset
             found = np.memmap(path, np.dtype(self.dtype), "r", offset, shape, self.order)
             return found[:, self.skipped :].reshape(self.shape) if self.skipped else found
@@ -130,7 +122,7 @@ class Block:
         return np.frombuffer(content, np.dtype(self.dtype))
 
     def _first(self, size: int) -> bytes:
-        with _reading(self.path), self._opened() as file:
+        with reading(self.path), self._opened() as file:
             content = file.read(size)
         if len(content) < size:
             raise SaganError(f"{self.path} is cut off; fetch it anew")
@@ -157,7 +149,7 @@ class Block:
         name = hashlib.sha256(mark.encode()).hexdigest()[:16]
         target = cache_folder() / "unpacked" / f"{name}.array"
         if not (target.exists() and target.stat().st_size == self.size):
-            _require_room(target.parent, self.size, f"{self.path}, unpacked,")
+            require_space(target.parent, self.size, f"{self.path}, unpacked,")
             with cache_file(target) as draft, self._opened() as file:
                 self._copy(file, draft)
         return target
@@ -165,42 +157,22 @@ class Block:
     def _copy(self, file: Any, draft: IO[bytes]) -> None:
         left = self.size
         while left:
-            with _reading(self.path):
+            with reading(self.path):
                 content = file.read(min(left, _COPIED))
             if not content:
                 raise SaganError(f"{self.path} is cut off; fetch it anew")
             draft.write(content)
             left -= len(content)
-        with _reading(self.path):
+        with reading(self.path):
             if file.read(1):  # also compares the checksum, at the end
                 raise SaganError(f"{self.path} holds more than it says; fetch it anew")
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except SaganError:
-        raise
-    except DAMAGES as error:
-        raise SaganError(f"cannot read {path} ({error}); fetch it anew") from error
-
-
-def _require_room(folder: Path, size: int, what: str) -> None:
-    """Judges a size before the disk is filled.
-
-    Raises:
-        SaganError: There is less free space where the folder is or will be.
-    """
-    import shutil
-
-    place = next(p for p in (folder, *folder.parents) if p.exists())
-    free = shutil.disk_usage(place).free
-    if size > free:
-        raise SaganError(
-            f"{what} would take {readable(size)} in {folder} and {readable(free)} are free; free "
-            "space there, or set SAGAN_CACHE to a folder that has it"
-        )
+def size_in_gzip(path: Path) -> int:
+    """The bytes that a gzip file unpacks to, modulo 2^32, as it states at its end."""
+    with path.open("rb") as file:
+        file.seek(-4, os.SEEK_END)
+        return int.from_bytes(file.read(4), "little")
 
 
 def require_possible(path: Path, size: int, packed_size: int) -> None:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import os
-import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from sagan.data.catalog import stamp_of
-from sagan.data.sources.blocks import DAMAGES, Block, require_possible
+from sagan.data.sources.blocks import Block, require_possible, size_in_gzip
+from sagan.data.sources.damage import reading
+from sagan.data.sources.members import first_folder, packing_of, walk_tar
 from sagan.errors import SaganError
 from sagan.system.memory import require_free
 
 FEW = 1000
 """Entries of a folder or an archive that are looked at; a data set as distributed has fewer."""
-
-_START = 2**16
 
 
 def few(folder: Path) -> list[Path]:
@@ -43,12 +40,9 @@ class Stretch(NamedTuple):
             SaganError: There are too many, or they cannot be read.
         """
         require_free(self.size, str(self.path), "free memory")
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self.offset)
-                return file.read(self.size)
-        except OSError as error:
-            raise SaganError(f"cannot read {self.path} ({error}); fetch it anew") from error
+        with reading(self.path), self.path.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
 
     def lines(self) -> list[str]:
         """Reads a short text as its lines, without empty ones.
@@ -62,7 +56,7 @@ class Stretch(NamedTuple):
 
 
 def bundled(
-    path: Path, folders: Iterable[str], is_one: Callable[[set[str]], bool]
+    path: Path, folders: Collection[str], is_one: Callable[[set[str]], bool]
 ) -> dict[str, Stretch] | None:
     """Finds the files of a data set in a folder, in one of its usual folders there, or in a tar.
 
@@ -86,9 +80,7 @@ def bundled(
                 if is_one({file.name for file in files}):
                     return {file.name: _whole_file(file) for file in files}
         return None
-    if not path.is_file() or _first_folder(path) not in folders:
-        return None
-    found = _members(path)
+    found = _in_archive(path, folders) if path.is_file() else {}
     return found if is_one(set(found)) else None
 
 
@@ -97,52 +89,21 @@ def _whole_file(path: Path) -> Stretch:
     return Stretch(path, 0, status.st_size, stamp_of(status))
 
 
-def _is_gzip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == b"\x1f\x8b"
-
-
-def _first_folder(path: Path) -> str:
-    """The folder that a tar begins with; "" where the file is no tar."""
-    try:
-        with (gzip.open if _is_gzip(path) else open)(path, "rb") as file:
-            start = io.BytesIO(file.read(8 * tarfile.BLOCKSIZE))
-        with tarfile.open(fileobj=start, mode="r:") as archive:
-            member = archive.next()
-    except (*DAMAGES, tarfile.TarError):
-        return ""
-    return member.name.removeprefix("./").partition("/")[0] if member else ""
-
-
-class _TarHeaders(io.FileIO):
-    """A tar of which no more is read at a time than an honest header takes."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size is None or not 0 <= size <= _START:
-            raise ValueError("an enormous header")
-        return super().read(size) or b""
-
-
-def _members(path: Path) -> dict[str, Stretch]:
-    tar = path
-    if _is_gzip(path):
-        with path.open("rb") as file:
-            file.seek(-4, os.SEEK_END)
-            size = int.from_bytes(file.read(4), "little")
+def _in_archive(path: Path, folders: Collection[str]) -> dict[str, Stretch]:
+    """The files of a tar that begins with one of these folders, unpacked where it is compressed."""
+    packing = packing_of(path)
+    if packing not in ("tar", "gzip") or first_folder(path, packing) not in folders:
+        return {}
+    tar, stamp = path, stamp_of(path.stat())
+    if packing == "gzip":
+        size = size_in_gzip(path)
         require_possible(path, size, path.stat().st_size)
         tar = Block(path=path, shape=(size,), dtype="|u1", packing="gzip").unpacked()
-    stamp, end = stamp_of(path.stat()), tar.stat().st_size
     found = {}
-    try:
-        with _TarHeaders(tar) as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            for member in islice(archive, FEW):
-                if member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse():
-                    stretch = Stretch(tar, member.offset_data, member.size, stamp)
-                    if stretch.offset + stretch.size > end:
-                        raise SaganError(f"{path} is cut off; fetch it anew")
-                    found[member.name.rpartition("/")[2]] = stretch
-    except (*DAMAGES, tarfile.TarError) as error:
-        if isinstance(error, SaganError):
-            raise
-        raise SaganError(f"cannot read {path} ({error}); fetch it anew") from error
+    with reading(path):
+        for member in islice(walk_tar(tar, "tar", []), FEW):
+            if member.offset + member.size > tar.stat().st_size:
+                raise SaganError(f"{path} is cut off; fetch it anew")
+            name = member.name.rpartition("/")[2]
+            found[name] = Stretch(tar, member.offset, member.size, stamp)
     return found

@@ -14,7 +14,8 @@ import numpy as np
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, stamp_of
 from sagan.data.sources.assembly import catalog_of_files
-from sagan.data.sources.judging import Files, ignored
+from sagan.data.sources.judging import Files, ignored, suffix_of
+from sagan.data.sources.listed import TABLES
 from sagan.errors import SaganError
 from sagan.system.memory import require_free
 
@@ -37,6 +38,20 @@ def picture_folder(path: Path, config: DataConfig) -> Catalog | None:
         SaganError: The folder cannot be read, or the pictures in it cannot be used.
     """
     return catalog_of_files(_walked(path), config) if path.is_dir() else None
+
+
+def picture_list(path: Path, config: DataConfig) -> Catalog | None:
+    """Recognises a list of pictures, such as labels.csv, that lie in its folder or below.
+
+    Only those that it names are taken, and only its classes count.
+
+    Raises:
+        SaganError: It cannot be read or names no pictures, or as for :func:`picture_folder`.
+    """
+    is_list = suffix_of(path.name) in (*TABLES, ".json") and not ignored(path.name)
+    if not path.is_file() or not is_list:
+        return None
+    return catalog_of_files(_walked(path.absolute().parent), config, only=path.name)
 
 
 @dataclass(frozen=True)

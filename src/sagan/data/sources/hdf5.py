@@ -11,6 +11,7 @@ import numpy as np
 
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog
+from sagan.data.sources.damage import reading
 from sagan.data.sources.named import catalog_of_named
 from sagan.errors import SaganError
 from sagan.system.memory import require_free
@@ -40,7 +41,7 @@ def hdf5(path: Path, config: DataConfig) -> Catalog | None:
         import h5py
     except ImportError as error:
         raise SaganError(f'{path} is HDF5; to read it, pip install "sagan[hdf5]"') from error
-    try:
+    with reading(path):
         with _hdf5_file(path) as file:
             if len(file) > _MOST_NAMES:
                 raise SaganError(f"{path} holds {len(file):,} arrays; give pictures as one array")
@@ -52,10 +53,6 @@ def hdf5(path: Path, config: DataConfig) -> Catalog | None:
             ]
             held = {name: _array_in(path, name, file[name]) for name in names}
         return catalog_of_named("an HDF5 file", path, held, config)
-    except SaganError:
-        raise
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
-        raise SaganError(f"cannot read {path} ({error}); fetch it anew") from error
 
 
 def _is_hdf5(path: Path) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import os
 import re
 import struct
 from collections import defaultdict
@@ -16,8 +15,9 @@ import numpy as np
 
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, stamp_of
-from sagan.data.sources.blocks import DAMAGES, Block, BlockReader, require_possible
+from sagan.data.sources.blocks import Block, BlockReader, require_possible, size_in_gzip
 from sagan.data.sources.bundles import few
+from sagan.data.sources.damage import reading
 from sagan.data.sources.forms import Form
 from sagan.data.sources.portions import Portion, catalog_of_portions
 from sagan.errors import SaganError
@@ -145,22 +145,16 @@ def _chosen(path: Path, pairs: list[_Pair], config: DataConfig) -> list[_Pair]:
 
 def _idx_block(path: Path, *, dimensions: int) -> Block:
     """Where the array of an IDX file lies: a magic number, the sizes big-endian, then the bytes."""
-    try:
-        is_packed = path.suffix == ".gz"
+    is_packed = path.suffix == ".gz"
+    with reading(path):
         with (gzip.open if is_packed else open)(path, "rb") as file:
             shape = _shape(path, file.read(4 + 4 * dimensions), dimensions)
         offset = 4 + 4 * dimensions
         expected, size = offset + math.prod(shape), path.stat().st_size
         if is_packed:
             require_possible(path, expected, size)
-            with path.open("rb") as file:
-                file.seek(-4, os.SEEK_END)
-                size = int.from_bytes(file.read(4), "little")  # of what comes out, modulo 2^32
+            size = size_in_gzip(path)
             expected %= 2**32
-    except DAMAGES as error:
-        if isinstance(error, SaganError):
-            raise
-        raise SaganError(f"cannot read {path} ({error}); fetch it anew") from error
     if size != expected:
         sizes = " x ".join(map(str, shape))
         held = "more" if size > expected else "less"

@@ -19,7 +19,8 @@ _LABEL_COLUMNS = (
 )
 _PART_COLUMNS = ("split", "partition", "subset", "set", "data set", "dataset")
 _CELEBA_PARTS = {"0": "train", "1": "val", "2": "test"}
-_TABLES = (".csv", ".tsv", ".txt", ".jsonl")
+TABLES = (".csv", ".tsv", ".txt", ".jsonl")
+"""How lists of pictures are called."""
 _BY_NAME = (
     *("dataset.json", "metadata.jsonl", "metadata.csv", "val_annotations.txt"),
     *("list_attr_celeba", "list_eval_partition", "loc_val_solution.csv"),
@@ -49,6 +50,8 @@ class Listed:
     """Of the classes, where the list has one."""
     lists: list[str] = field(default_factory=list)
     """Names of the lists that state classes."""
+    named: set[int] = field(default_factory=set)
+    """Numbers of the pictures that are in a list."""
     used: set[int] = field(default_factory=set)
     """Numbers of the files that were read as lists."""
     passed_over: list[tuple[str, str]] = field(default_factory=list)
@@ -65,13 +68,13 @@ def read_lists(
     others: Iterable[int],
     outer: Sequence[str],
     config: DataConfig,
+    only: str = "",
 ) -> Listed:
     """Reads the lists among files that are no pictures.
 
-    dataset.json, metadata.csv or .jsonl, CelebA's lists and those of ImageNet are known by their
-    names; any other table counts where it stands beside the pictures or their folders of classes
-    and speaks mostly of them, and of more than a few. A column of 1 and -1 becomes the classes
-    "not NAME" and "NAME".
+    Lists of StyleGAN, Hugging Face, CelebA and ImageNet are known by their names; any other table
+    counts where it stands beside the pictures or their folders of classes and speaks mostly of
+    them, and not of a few. A column of 1 and -1 becomes the classes "not NAME" and "NAME".
 
     Args:
         files: All files.
@@ -79,35 +82,45 @@ def read_lists(
         others: Those of the other files.
         outer: Folders in which any table may be a list.
         config: ``labels`` and ``label`` are used.
+        only: Name of the one list that is read, whatever it speaks of.
 
     Raises:
-        SaganError: A list cannot be read, has several columns of which none is called like a label
-            and none is chosen, or has labels that are no classes.
+        SaganError: A list cannot be read, does not tell which column is the class, or has labels
+            that are no classes.
     """
     found = Listed()
     finder_in = cache(partial(PictureFinder, files.names, pictures))
-    for number in _candidates(files, others, outer):
+    meant = [files.names.index(only)] if only else _candidates(files, others, outer)
+    for number in meant:
         name = files.names[number]
         folder, _, base = name.rpartition("/")
-        is_meant = base.casefold().startswith((*_BY_NAME, *_MEANT))
+        is_meant = only != "" or base.casefold().startswith((*_BY_NAME, *_MEANT))
         table = _table_in(files, number, is_meant=is_meant, is_needed=config.labels == "found")
         if table is None:
             continue
-        for place in dict.fromkeys((folder, "")):
-            if _take_list(found, table, finder_in(place), number, config, is_meant=is_meant):
-                break
-        else:
-            if is_meant and config.labels == "found" and table.rows:
-                found.notes.append(f"{name} names none of the pictures")
-    wanted = config.label
-    if wanted and config.labels == "found" and not found.class_of:
-        known = ", ".join(found.columns)
-        there = f"the lists there have {known}" if known else "no list of labels is there"
-        raise SaganError(
-            f"{files.root} has no labels called {wanted!r}{nearest(wanted, found.columns)}; "
-            f"{there}; choose another --data.label or leave it out"
+        is_taken = any(
+            _take_list(found, table, finder_in(place), number, config, is_meant=is_meant)
+            for place in dict.fromkeys((folder, ""))
         )
+        if not is_taken and is_meant and config.labels == "found" and table.rows:
+            found.notes.append(f"{name} names none of the pictures")
+    if only and not found.named:
+        raise SaganError(
+            f"{files.root / only} names none of the {len(pictures):,} pictures in its folder; give "
+            "one that does, or the folder itself"
+        )
+    if config.label and config.labels == "found" and not found.class_of:
+        raise _no_such_labels(files, found, config.label)
     return found
+
+
+def _no_such_labels(files: Files, found: Listed, wanted: str) -> SaganError:
+    known = ", ".join(found.columns)
+    there = f"the lists there have {known}" if known else "no list of labels is there"
+    return SaganError(
+        f"{files.root} has no labels called {wanted!r}{nearest(wanted, found.columns)}; "
+        f"{there}; choose another --data.label or leave it out"
+    )
 
 
 def _table_in(files: Files, number: int, *, is_meant: bool, is_needed: bool) -> PictureList | None:
@@ -132,7 +145,7 @@ def _candidates(files: Files, others: Iterable[int], outer: Sequence[str]) -> li
             (i for i, start in enumerate(_BY_NAME) if base.startswith(start)), len(_BY_NAME)
         )
         is_known = rank < len(_BY_NAME) and folder.count("/") < _DEEPEST_LIST
-        is_table = suffix_of(base) in _TABLES and folder in places
+        is_table = suffix_of(base) in TABLES and folder in places
         if is_known or (is_table and not base.startswith(_IGNORED_LISTS)):
             ranked.append((rank, number))
     return [number for _, number in sorted(ranked)[:_MOST_LISTS]]
@@ -163,6 +176,7 @@ def _take_list(
     if is_about_others and not is_meant and not config.label:
         return False
     found.used.add(number)
+    found.named.update(number for number in numbers if number is not None)
     part = next((i for i, c in enumerate(columns) if c.casefold() in _PART_COLUMNS), None)
     if base.startswith("list_eval_partition"):
         part = 1

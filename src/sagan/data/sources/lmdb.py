@@ -7,16 +7,18 @@ import struct
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sagan.config import DataConfig
-from sagan.data.catalog import Catalog, labelled, stamp_of
+from sagan.data.catalog import Catalog, MadeNames, labelled, stamp_of
 from sagan.data.sources.bundles import few
+from sagan.data.sources.damage import reading
+from sagan.data.sources.portions import Portion, catalog_of_portions
 from sagan.errors import SaganError
 
 if TYPE_CHECKING:
@@ -58,13 +60,10 @@ def lmdb_folders(path: Path, config: DataConfig) -> Catalog | None:
     keys: list[bytes] = []
     ends: list[int] = []
     passed_over: list[tuple[str, str]] = []
-    try:
+    with reading(path, lmdb.Error):
         for environment in environments:
-            found = _keys(environment, passed_over)
-            keys += found
+            keys += _keys(environment, passed_over)
             ends.append(len(keys))
-    except (lmdb.Error, OSError) as error:
-        raise SaganError(f"cannot read {path} ({error}); fetch it anew") from error
     if not keys:
         raise SaganError(f"{path} holds no pictures; fetch it anew")
     return _lmdb_catalog(path, config, environments, keys, ends, passed_over)
@@ -78,30 +77,32 @@ def _lmdb_catalog(
     ends: list[int],
     passed_over: list[tuple[str, str]],
 ) -> Catalog:
-    counts = np.diff([0, *ends])
-    categories = [environment.category for environment in environments]
-    is_divided = config.conditional and len(set(categories)) > 1
-    label_of, class_names = labelled(categories if is_divided else [None] * len(categories))
-    parts = [environment.split for environment in environments]
-    splits = tuple(sorted({part for part in parts if part}, key=("train val test").index))
-    is_split = len(splits) > 0 and all(parts)
+    label_of, class_names = labelled([environment.category for environment in environments])
+    is_split = all(environment.split for environment in environments)
     prefixes = [f"{e.path.name}/" if len(environments) > 1 else "" for e in environments]
-    stamps = [stamp_of((environment.path / _DATA_FILE).stat()) for environment in environments]
-    return Catalog(
-        kind="LMDB" if len(environments) == 1 else f"{len(environments)} LMDB folders",
-        root=path,
-        names=KeyNames(prefixes, ends, keys),
-        stamps=np.repeat(np.array(stamps, np.uint64), counts),
-        read=LmdbReader(tuple(e.path for e in environments), prefixes, ends),
-        labels=np.repeat(label_of, counts),
+    portions = [
+        Portion(
+            environment.split if is_split else "",
+            count,
+            stamp_of((environment.path / _DATA_FILE).stat()),
+            np.broadcast_to(label, count) if len(class_names) > 1 else None,
+        )
+        for environment, count, label in zip(
+            environments, np.diff([0, *ends]).tolist(), label_of, strict=True
+        )
+    ]
+    catalog = catalog_of_portions(
+        "LMDB" if len(environments) == 1 else f"{len(environments)} LMDB folders",
+        path,
+        portions,
+        LmdbReader(tuple(e.path for e in environments), prefixes, ends),
+        config,
         class_names=class_names,
-        splits=splits if is_split else (),
-        split_of=np.repeat([splits.index(p) for p in parts], counts) if is_split else None,
-        passed_over=passed_over,
     )
+    return replace(catalog, names=KeyNames(prefixes, ends, keys), passed_over=passed_over)
 
 
-class KeyNames(Sequence[str]):
+class KeyNames(MadeNames):
     """Names of pictures made of their keys, when they are asked for."""
 
     def __init__(self, prefixes: Sequence[str], ends: Sequence[int], keys: Sequence[bytes]) -> None:
@@ -112,15 +113,9 @@ class KeyNames(Sequence[str]):
     def __len__(self) -> int:
         return len(self._keys)
 
-    @overload
-    def __getitem__(self, key: int) -> str: ...
-    @overload
-    def __getitem__(self, key: slice) -> list[str]: ...
-    def __getitem__(self, key: int | slice) -> str | list[str]:
-        if isinstance(key, slice):
-            return [self[number] for number in range(*key.indices(len(self)))]
-        index = range(len(self))[key]
-        return self._prefixes[bisect_right(self._ends, index)] + key_name(self._keys[index])
+    def name_of(self, number: int) -> str:
+        """Its folder, if there are several, and its key."""
+        return self._prefixes[bisect_right(self._ends, number)] + key_name(self._keys[number])
 
 
 _BY_DIGITS = "0x"
@@ -175,17 +170,14 @@ def _stated_entries(path: Path) -> int:
 
     One that is shorter than it says is refused: reading beyond its end would end the process.
     """
-    try:
-        with path.open("rb") as file:
-            pages = [file.read(_META.size)]
-            page_size = _META.unpack(pages[0])[4]
-            if not 256 <= page_size <= 2**16:
-                raise ValueError("its page size is impossible")
-            file.seek(page_size)
-            pages.append(file.read(_META.size))
+    with reading(path), path.open("rb") as file:
+        pages = [file.read(_META.size)]
+        page_size = _META.unpack(pages[0])[4]
+        if not 256 <= page_size <= 2**16:
+            raise ValueError("its page size is impossible")
+        file.seek(page_size)
+        pages.append(file.read(_META.size))
         metas = [_META.unpack(page) for page in pages]
-    except (OSError, ValueError, struct.error) as error:
-        raise SaganError(f"cannot read {path} ({error}); fetch it anew") from error
     if any(meta[0] != _MAGIC_NUMBER for meta in metas):
         raise SaganError(f"{path} is no LMDB file of this kind of machine; fetch it anew")
     newest = max(metas, key=lambda meta: meta[-1])

@@ -8,7 +8,6 @@ import io
 import lzma
 import os
 import stat
-import struct
 import tarfile
 import threading
 import weakref
@@ -22,6 +21,7 @@ from typing import IO, Literal, NamedTuple, Self, cast
 
 import numpy as np
 
+from sagan.data.sources.damage import DAMAGES, reading
 from sagan.data.sources.judging import ignored
 from sagan.errors import SaganError
 from sagan.system.memory import require_free
@@ -37,10 +37,6 @@ _SPREAD = 0x9E3779B97F4A7C15
 _MOST_GROWTH = 200  # of a whole compressed tar, and of large members of a zip
 _ALWAYS_FINE = 2**32
 _LARGE = 2**24
-_DAMAGE = (
-    *(OSError, EOFError, ValueError, LookupError, ArithmeticError, struct.error),
-    *(zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, NotImplementedError),
-)
 
 
 class Member(NamedTuple):
@@ -76,11 +72,8 @@ def packing_of(path: Path) -> Packing | None:
     packings: dict[bytes, Packing] = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
     for magic, packing in packings.items():
         if head.startswith(magic):
-            try:
-                with _unpacked(path, packing) as file:
-                    return packing if _is_tar(file.read(512)) else None
-            except _DAMAGE as error:
-                raise _damaged(path, error) from error
+            with reading(path), _unpacked(path, packing) as file:
+                return packing if _is_tar(file.read(512)) else None
     return "tar" if _is_tar(head) else None
 
 
@@ -100,23 +93,14 @@ def members_of(path: Path, packing: Packing, passed_over: list[tuple[str, str]])
     Raises:
         SaganError: The archive is damaged, encrypted, or would unpack to much more than its size.
     """
-    try:
-        walk = _zip_members if packing == "zip" else _tar_members
-        found: dict[str, Member] = {}
+    walk = _zip_members if packing == "zip" else walk_tar
+    found: dict[str, Member] = {}
+    with reading(path):
         for member in walk(path, packing, passed_over):
             if found.pop(member.name, None):
                 passed_over.append((member.name, "comes twice in the archive; the last one counts"))
             found[member.name] = member
-        return list(found.values())
-    except _DAMAGE as error:
-        if isinstance(error, SaganError):
-            raise
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: BaseException) -> SaganError:
-    reason = str(error).partition("\n")[0] or type(error).__name__
-    return SaganError(f"the archive {path} is damaged or cut off ({reason}); fetch it anew")
+    return list(found.values())
 
 
 def _judged_name(name: str, passed_over: list[tuple[str, str]]) -> str | None:
@@ -174,9 +158,19 @@ def _directory_size(path: Path) -> int:
     return min(stated, size)
 
 
-def _tar_members(
-    path: Path, packing: Packing, passed_over: list[tuple[str, str]]
-) -> Iterator[Member]:
+def first_folder(path: Path, packing: Packing) -> str:
+    """The outermost folder of the first file in a tar; empty where there is none."""
+    with reading(path):
+        member = next(walk_tar(path, packing, []), None)
+    return member.name.partition("/")[0] if member else ""
+
+
+def walk_tar(path: Path, packing: Packing, passed_over: list[tuple[str, str]]) -> Iterator[Member]:
+    """Gives the files of a tar in its order, as :func:`members_of` lists them.
+
+    Raises:
+        SaganError: It would unpack to much more than its size.
+    """
     status = path.stat()
     own = status.st_size * _SPREAD + status.st_mtime_ns
     most = max(_ALWAYS_FINE, _MOST_GROWTH * status.st_size)
@@ -327,7 +321,7 @@ class MemberReader:
             else:
                 content = opened.bytes_at(offset, min(packed, size + size // 8 + 4096))
                 content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, max(1, size))
-        except _DAMAGE as error:
+        except DAMAGES as error:
             raise OSError(f"damaged in the archive: {error}") from error
         if len(content) < size:
             raise OSError("damaged in the archive: cut off")

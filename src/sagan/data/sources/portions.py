@@ -6,15 +6,12 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
 from sagan.config import DataConfig
-from sagan.data.catalog import Catalog, Reader, labelled
-from sagan.errors import SaganError
-
-_MOST_NAMED = 5
+from sagan.data.catalog import Catalog, MadeNames, Reader, labelled, part_taken
+from sagan.errors import SaganError, enumerated
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +27,7 @@ class Portion:
     """(N,) or (N, 1) numbers or texts, or one-hot (N, K)."""
 
 
-class NumberedNames(Sequence[str]):
+class NumberedNames(MadeNames):
     """Names of pictures that have none: "train/00017" is number 17 of a part."""
 
     def __init__(self, portions: Sequence[tuple[str, int]]) -> None:
@@ -46,18 +43,12 @@ class NumberedNames(Sequence[str]):
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    @overload
-    def __getitem__(self, key: int) -> str: ...
-    @overload
-    def __getitem__(self, key: slice) -> list[str]: ...
-    def __getitem__(self, key: int | slice) -> str | list[str]:
-        if isinstance(key, slice):
-            return [self[number] for number in range(*key.indices(len(self)))]
-        index = range(len(self))[key]
-        run = int(np.searchsorted(self._starts, index, side="right")) - 1
+    def name_of(self, number: int) -> str:
+        """Its part and its number there."""
+        run = int(np.searchsorted(self._starts, number, side="right")) - 1
         prefix, first = self._runs[run]
         width = len(str(self._prefixes[prefix] - 1))
-        return f"{prefix}{first + index - int(self._starts[run]):0{width}}"
+        return f"{prefix}{first + number - int(self._starts[run]):0{width}}"
 
 
 def catalog_of_portions(
@@ -90,8 +81,8 @@ def catalog_of_portions(
     splits = tuple(dict.fromkeys(portion.split for portion in portions if portion.split))
     told = list(notes)
     with_classes, chosen = _with_classes(portions, splits, config, told)
-    names = NumberedNames([(portion.split, portion.count) for portion in portions])
     counts = [portion.count for portion in portions]
+    names = NumberedNames([(portion.split, portion.count) for portion in portions])
     labels = np.zeros(len(names), np.int64)
     found: tuple[str, ...] = ()
     if with_classes:
@@ -124,7 +115,7 @@ def _with_classes(
     bare = {portion.split for portion in portions if portion.labels is None}
     if not bare:
         return True, everything
-    wanted = config.split or ("train" if "train" in splits else "all")
+    wanted = part_taken(splits, config.split)
     named = ", ".join(sorted(bare))
     if wanted in bare or wanted == "all":
         told.append(f"the part {named} has no labels, so that no classes are learned")
@@ -199,8 +190,7 @@ def _classes(
         )
     unused = sorted(set(range(len(class_names))) - set(numbers.tolist()))
     if unused := [number for number in unused if class_names[number]]:
-        some = ", ".join(class_names[number] for number in unused[:_MOST_NAMED])
-        more = ", ..." if len(unused) > _MOST_NAMED else ""
-        told.append(f"classes without pictures are left out: {some}{more} ({len(unused):,})")
+        names = enumerated([class_names[number] for number in unused])
+        told.append(f"classes without pictures are left out: {names}")
     named = [str(class_names[number]) for number in numbers]
     return labels, tuple(unicodedata.normalize("NFC", name) for name in named)

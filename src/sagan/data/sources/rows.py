@@ -6,8 +6,7 @@ import hashlib
 import json
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, stamp_of
+from sagan.data.sources.damage import reading
 from sagan.data.sources.portions import Portion, catalog_of_portions
 from sagan.errors import SaganError
 from sagan.system.memory import require_free
@@ -48,7 +48,7 @@ class TableFile:
         import pyarrow
         from pyarrow import parquet
 
-        with _reading_rows(self.place):
+        with reading(self.place):
             if self.kind == "arrow":
                 source = pyarrow.memory_map(self.place)
                 is_file = source.read(6) == b"ARROW1"
@@ -68,19 +68,6 @@ class TableFile:
         if "://" in self.place:
             return int.from_bytes(hashlib.sha256(self.place.encode()).digest()[:8], "big")
         return stamp_of(os.stat(self.place))
-
-
-@contextmanager
-def _reading_rows(place: str) -> Iterator[None]:
-    import pyarrow
-
-    try:
-        yield
-    except SaganError:
-        raise
-    except (pyarrow.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
-        reason = str(error).partition("\n")[0]
-        raise SaganError(f"cannot read {place} ({reason}); fetch it anew") from error
 
 
 def catalog_of_tables(
@@ -107,14 +94,14 @@ def catalog_of_tables(
     """
     first = files[0].opened()
     notes: list[str] = []
-    with _reading_rows(files[0].place):
+    with reading(files[0].place):
         schema = _schema(first)
         features = stated or _features(schema)
         picture = _picture_column(root, schema, features, notes)
         label = _label_column(root, schema, features, config, notes) if config.conditional else None
     portions, ends = [], []
     for file in files:
-        with _reading_rows(file.place):
+        with reading(file.place):
             rows = file.opened()
             ends.append(_row_ends(rows))
             labels = _labels_in(rows, label) if label else None
@@ -254,7 +241,7 @@ class TableReader:
         row = index - (self._ends[number - 1] if number else 0)
         group = bisect_right(self._group_ends[number], row)
         first = self._group_ends[number][group - 1] if group else 0
-        with _reading_rows(self._files[number].place):
+        with reading(self._files[number].place):
             if self._group[0] != (number, group):
                 self._group = (number, group), self._read(number, group)
             value = self._group[1][row - first].as_py()
