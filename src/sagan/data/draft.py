@@ -63,10 +63,11 @@ class Draft:
         if not len(entries):
             return
         shape = portion.frames.shape[1:]
+        name = names[int(entries[0])]
         if self._writer is None:
-            self._begin(names[entries[0]], shape)
+            self._begin(name, shape)
         if shape != self._shape:
-            raise unequal(names[entries[0]], shape, self._first, self._shape)
+            raise unequal(name, shape, self._first, self._shape)
         if self._keeps_pictures and self._writer is not None:
             self._writer.append(portion.frames)
         counts = counts[counts > 0]
