@@ -1,16 +1,19 @@
 """Packed sets: what is decoded again and when, sudden ends, damage, limits."""
 
+import io
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sagan.data import draft, pack, workers
 from sagan.data.catalog import Catalog
@@ -118,6 +121,54 @@ def test_only_what_is_new_or_changed_is_decoded(log):
     assert not pack.drafts_of(changed.path)
 
 
+def test_new_pictures_may_lie_anywhere(log):
+    packed(catalog_of_names(log, numbered(90)[::3]), RULES, broken=0)
+    read_names(log)
+    names = numbered(90)
+    more = packed(catalog_of_names(log, names), RULES, broken=0)
+    assert read_names(log) == [name for number, name in enumerate(names) if number % 3]
+    np.testing.assert_array_equal(more.images, pixels_of(names))
+    other = names[40:] + names[:40]  # in another order
+    turned = packed(catalog_of_names(log, other), RULES, broken=0)
+    assert read_names(log) == []
+    np.testing.assert_array_equal(turned.images, pixels_of(other))
+
+
+def test_a_damaged_picture_is_not_copied(log):
+    made = packed(catalog_of_names(log, numbered(50)), RULES, broken=0)
+    begin = header_size((3, 8, 8))
+    zero(made.path, begin + 20 * 192, begin + 21 * 192)
+    read_names(log)
+    more = packed(catalog_of_names(log, numbered(51)), RULES, broken=0)
+    assert sorted(read_names(log)) == ["0020", "0050"]
+    np.testing.assert_array_equal(more.images, pixels_of(numbered(51)))
+
+
+@dataclass(frozen=True)
+class Animations:
+    """Gives as many frames of one level each as the name says."""
+
+    def __call__(self, index, name):
+        stream = io.BytesIO()
+        frames = [Image.new("L", (8, 8), 10 * number) for number in range(int(name))]
+        frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:])
+        return stream.getvalue()
+
+
+def test_the_frames_of_an_animation_stay_together(log):
+    rules = Rules(size=(8, 8), channels=1, frame="all")
+    for names in (["2", "4"], ["1", "2", "3", "4"]):
+        catalog = replace(catalog_of_names(log, names), read=Animations())
+        made = packed(catalog, rules, broken=0)
+        counts = [int(name) for name in names]
+        assert made.entry.tolist() == np.repeat(range(len(names)), counts).tolist()
+        levels = [10 * number for count in counts for number in range(count)]
+        assert made.images[:, 0, 0, 0].tolist() == levels
+        assert made.facts["frames"].tolist() == np.repeat(counts, counts).tolist()
+        with zipfile.ZipFile(made.path) as archive:  # whether there are as many as was expected
+            assert archive.testzip() is None
+
+
 def test_other_rules_and_parts_are_other_packs_and_labels_are_not(log):
     catalog = catalog_of_names(log, numbered(4))
     divided = replace(catalog, splits=("a", "b"), split_of=np.array([0, 0, 1, 1]))
@@ -147,6 +198,24 @@ def test_many_pictures_are_decoded_by_other_processes_in_their_order(log, monkey
     assert made.entry.tolist() == [n for n in range(60) if n != 33]
     assert made.unreadable == [("0033", "it is cut off")]
     assert sorted(read_names(log)) == names
+
+
+@dataclass(frozen=True)
+class SlowAtFirst:
+    """Unpacks a file, one would think, as it gives the first picture."""
+
+    def __call__(self, index, name):
+        if index == 0:
+            time.sleep(0.5)
+        return picture("same")
+
+
+def test_a_slow_first_picture_does_not_count_for_all(log):
+    catalog = replace(catalog_of_names(log, numbered(2000)), read=SlowAtFirst())
+    portions = [len(portion.counts) for portion in workers.decoded(catalog, range(2000), RULES)]
+    assert portions[0] == 1
+    assert len(portions) < 30
+    assert sum(portions) == 2000
 
 
 def test_decoding_processes_import_no_torch():
@@ -180,7 +249,8 @@ SCRIPT = """
 import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from test_data_pack import RULES, catalog_of_names, numbered, packed
+from test_data_pack import RULES, catalog_of_names, draft, numbered, packed
+draft._FLUSH_SECONDS = 0.05
 made = packed(catalog_of_names(Path({log!r}), numbered({count}), **{reading!r}), RULES, broken=0)
 print(len(made))
 """
@@ -210,6 +280,7 @@ def journalled():
 def test_after_a_sudden_end_only_the_rest_is_decoded(log):
     process = start(log, 200, seconds=0.02)
     wait_until(journalled)
+    assert clear(cached_packs()) == 0  # it is in the making
     process.kill()
     process.communicate()
     done = len(read_names(log))
@@ -254,14 +325,13 @@ def test_old_drafts_without_a_process_are_swept(log, cache):
     assert young.exists()
 
 
-def test_a_second_process_waits_and_then_uses_the_pack(log):
+def test_a_second_process_waits_and_then_uses_the_pack(log, capsys):
     first = start(log, 60, seconds=0.02)
     wait_until(log.exists)
-    second = start(log, 60)
-    outputs = [process.communicate() for process in (first, second)]
-    assert [out for out, _ in outputs] == ["60\n", "60\n"]
-    assert outputs[0][1] == ""
-    assert f"another process ({first.pid} on " in outputs[1][1]
+    made = packed(catalog_of_names(log, numbered(60)), RULES, broken=0)
+    assert f"another process ({first.pid} on " in capsys.readouterr().err
+    assert first.communicate() == ("60\n", "")
+    assert len(made) == 60
     assert sorted(read_names(log)) == numbered(60)
 
 
@@ -415,12 +485,3 @@ def test_the_cache_is_listed_and_cleared(log, cache):
     assert clear(listed) == sum(one.size for one in listed)
     assert cached_packs() == []
     assert [path for path in cache.rglob("*") if path.is_file()] == []
-
-
-def test_a_draft_in_the_making_is_not_cleared(log):
-    process = start(log, 200, seconds=0.02)
-    wait_until(journalled)
-    assert clear(cached_packs()) == 0
-    process.kill()
-    process.communicate()
-    assert clear(cached_packs()) > 0

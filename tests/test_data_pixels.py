@@ -15,7 +15,8 @@ from PIL import Image, ImageCms
 from PIL.Image import Resampling, Transpose
 
 from sagan.data import colour, cropping, picture_files
-from sagan.data.facts import difference_hash
+from sagan.data import pixels as pixels_module
+from sagan.data.facts import difference_hashes
 from sagan.data.pixels import FACTS, Facts, UnreadableError, examine, pixels, read_pixels
 from sagan.data.rules import Rules
 from sagan.errors import SaganError
@@ -780,11 +781,40 @@ def test_pictures_that_look_alike_have_like_hashes():
         assert (mark ^ one(encoded(other, "JPEG", quality=80))[1].hash).bit_count() <= 6
     mirrored = image.transpose(Transpose.FLIP_LEFT_RIGHT)
     assert (mark ^ one(encoded(mirrored))[1].hash).bit_count() > 16
-    rising = Image.fromarray(np.tile(np.arange(9, dtype=np.uint8), (8, 1)))
-    assert difference_hash(rising.point(lambda level: 20 * level)) == 2**64 - 1
+    rising = np.tile(20 * np.arange(9, dtype=np.uint8), (8, 1))
     levels = noise(8, 9, 1) // 2 * 2
     bits = "".join("01"[a < b] for row in levels.tolist() for a, b in pairwise(row))
-    assert difference_hash(Image.fromarray(levels)) == int(bits, 2)
+    hashes = difference_hashes(np.stack([rising, levels])[:, None])
+    assert hashes.tolist() == [2**64 - 1, int(bits, 2)]
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (90, 91), (8, 4)])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_hashes_are_those_of_pillows_box_filter(shape, mode):
+    small = [Image.fromarray(noise(5, 5, 4, seed)).convert(mode) for seed in range(30)]
+    pictures = [picture.resize(shape, Resampling.BICUBIC) for picture in small]
+    together = np.stack([np.atleast_3d(np.asarray(picture)) for picture in pictures])
+    hashes = difference_hashes(together.transpose(0, 3, 1, 2))
+    for picture, found in zip(pictures, hashes.tolist(), strict=True):
+        white = Image.new("RGBA", picture.size, "white")
+        flat = Image.alpha_composite(white, picture.convert("RGBA")).convert("L")
+        levels = np.asarray(flat.resize((9, 8), Resampling.BOX)) >> 1
+        bits = "".join("01"[a < b] for row in levels.tolist() for a, b in pairwise(row))
+        assert (found ^ int(bits, 2)).bit_count() <= 8  # rounded elsewhere
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("crop", ["centre", "random", "pad", "stretch"])
+def test_arrays_that_are_right_already_skip_pillow(channels, crop, monkeypatch):
+    grey = np.repeat(noise(12, 20, 1)[..., None], 3, axis=2)
+    arrays = [noise(12, 20, 1), noise(12, 20, 1)[..., None], grey, noise(12, 20)]
+    wanted = [rules(12, 20, channels, crop=crop), Rules(size=None, channels=channels, crop=crop)]
+    found = [one(values, rule) for values in arrays for rule in wanted]
+    monkeypatch.setattr(pixels_module, "_is_as_wanted", lambda *_: False)
+    plain = [one(values, rule) for values in arrays for rule in wanted]
+    for (picture, facts), (expected, expected_facts) in zip(found, plain, strict=True):
+        np.testing.assert_array_equal(picture, expected)
+        assert repr(facts) == repr(expected_facts)
 
 
 def test_facts_of_a_header_are_those_of_the_picture():

@@ -30,6 +30,7 @@ _PIXELS = 1  # raise it when the same pictures and rules give other pixels
 _DRAFT = ".draft"
 _LIST = ".unreadable.txt"
 _DAYS = 7  # that a draft without a process is kept
+_TOGETHER = 1024  # pictures that are copied at once
 _COMPARED = 8  # pictures, to see whether they stay as they are
 REMEDY = "set SAGAN_CACHE to a folder with free space that you may write"
 
@@ -124,10 +125,10 @@ def _pack_anew(path: Path, catalog: Catalog, rules: Rules, images: np.ndarray | 
         known = _known(path, left, images)
         owner = f"{os.getpid()}@{socket.gethostname()}"
         folder = path.with_name(f"{path.stem}.{time.time_ns()}.{owner}{_DRAFT}")
-        draft = Draft(folder, len(catalog), keeps_pictures=images is None)
+        draft = Draft(folder, catalog, keeps_pictures=images is None)
         try:
             _fill(draft, catalog, rules, known)
-            os.replace(draft.finish(catalog, rules), path)
+            os.replace(draft.finish(rules), path)
         except BaseException:
             with suppress(OSError):
                 draft.flush()
@@ -147,25 +148,51 @@ def _known(path: Path, drafts: Sequence[Path], images: np.ndarray | None) -> lis
 
 
 def _fill(draft: Draft, catalog: Catalog, rules: Rules, known: Sequence[Known]) -> None:
-    stamps = catalog.stamps.tolist()
-    homes = [
-        next((one for one in known if one.has(name, stamp)), None)
-        for name, stamp in zip(catalog.names, stamps, strict=True)
-    ]
-    missing = [number for number, home in enumerate(homes) if home is None]
-    new = decoded(catalog, missing, rules)
+    homes, places = np.full((2, len(catalog)), -1)
+    for number, one in enumerate(known):
+        found = one.places(catalog)
+        chosen = (homes < 0) & (found >= 0)
+        homes[chosen], places[chosen] = number, found[chosen]
+    missing = np.flatnonzero(homes < 0).tolist()
     size = "" if rules.size is None else f" at {rules.size[1]} x {rules.size[0]}"
     title = f"Packing pictures{size} (once)"
-    with closing(new), progress(title, len(missing)) as advance:
-        for number, (name, stamp, home) in enumerate(
-            zip(catalog.names, stamps, homes, strict=True)
-        ):
-            if home is None:
-                draft.add(number, name, stamp, next(new))
-                advance()
-            else:
-                picture = home.take(name) or decode_one(catalog, number, rules)
-                draft.add(number, name, stamp, picture)
+    with closing(decoded(catalog, missing, rules)) as new, progress(title, len(missing)) as advance:
+        rest = None
+        for begin, end in _runs(homes, places):
+            if homes[begin] >= 0:
+                home, place = known[homes[begin]], int(places[begin])
+                _copy(draft, catalog, rules, home, place, range(begin, end))
+                continue
+            while begin < end:
+                portion = rest if rest and rest.counts else next(new)
+                count = min(end - begin, len(portion.counts))
+                draft.add(begin, portion.part(0, count))
+                rest = portion.part(count, len(portion.counts))
+                begin += count
+                advance(count)
+
+
+def _runs(homes: np.ndarray, places: np.ndarray) -> Iterator[tuple[int, int]]:
+    """First entry and end of what is missing, or lies in one place in the same order."""
+    follows = (homes[1:] == homes[:-1]) & ((homes[1:] < 0) | (np.diff(places) == 1))
+    ends = [*(np.flatnonzero(~follows) + 1).tolist(), len(homes)]
+    return zip([0, *ends[:-1]], ends, strict=True)
+
+
+def _copy(
+    draft: Draft, catalog: Catalog, rules: Rules, home: Known, place: int, entries: range
+) -> None:
+    """Takes over what was decoded before; what is damaged is decoded again."""
+    for begin in entries[::_TOGETHER]:
+        some = entries[begin - entries.start :][:_TOGETHER]
+        portion, intact = home.take(place + begin - entries.start, len(some))
+        if intact.all():
+            draft.add(begin, portion)
+            continue
+        for number, is_whole in enumerate(intact.tolist()):
+            entry = begin + number
+            one = portion.part(number, number + 1) if is_whole else None
+            draft.add(entry, one or decode_one(catalog, entry, rules))
 
 
 # --- too many broken pictures

@@ -79,23 +79,31 @@ class Pack:
 class PackWriter:
     """Writes a pack; nothing can be read from it before :meth:`finish`."""
 
-    def __init__(self, file: BinaryIO, shape: tuple[int, ...]) -> None:
-        """Begins a pack of pictures of one shape (C, H, W) in an empty file, open to read too."""
-        self._file, self._shape, self._count = file, shape, 0
+    def __init__(self, file: BinaryIO, shape: tuple[int, ...], expected: int = 0) -> None:
+        """Begins a pack of pictures of one shape (C, H, W) in an empty file, open to read too.
+
+        If there will be as many as expected, they need not be read again for the checksum.
+        """
+        self._file, self._shape, self._count, self._expected = file, shape, 0, expected
+        self._crc = zlib.crc32(_numpy_header((expected, *shape)))
         file.write(bytes(header_size(shape)))
 
     def append(self, pictures: np.ndarray) -> None:
         """Adds uint8 (n, C, H, W)."""
-        self._file.write(np.ascontiguousarray(pictures).data)
+        data = np.ascontiguousarray(pictures).data.cast("B")
+        self._crc = zlib.crc32(data, self._crc)
+        self._file.write(data)
         self._count += len(pictures)
 
     def finish(self, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
         """Adds everything else and the table of contents."""
         numpy_header = _numpy_header((self._count, *self._shape))
-        crc = zlib.crc32(numpy_header)
-        self._file.seek(header_size(self._shape))
-        while block := self._file.read(2**22):
-            crc = zlib.crc32(block, crc)
+        crc = self._crc
+        if self._count != self._expected:
+            crc = zlib.crc32(numpy_header)
+            self._file.seek(header_size(self._shape))
+            while block := self._file.read(2**22):
+                crc = zlib.crc32(block, crc)
         info = _member(len(numpy_header) + self._count * math.prod(self._shape), crc)
         self._file.seek(0)
         self._file.write(info.FileHeader(zip64=True) + numpy_header)

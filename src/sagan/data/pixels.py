@@ -33,7 +33,7 @@ from sagan.data.decoding import (
     mode_of,
     require_shape,
 )
-from sagan.data.facts import FACTS, Facts, difference_hash
+from sagan.data.facts import FACTS, Facts, difference_hashes
 from sagan.data.picture_files import (
     UnreadableError,
     chosen_frames,
@@ -50,7 +50,15 @@ from sagan.errors import SaganError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["FACTS", "Facts", "UnreadableError", "examine", "pixels", "read_pixels"]
+__all__ = [
+    "FACTS",
+    "Facts",
+    "UnreadableError",
+    "examine",
+    "pixels",
+    "read_pixels",
+    "unhashed_pixels",
+]
 
 
 def pixels(content: Content, rules: Rules, *, name: str) -> tuple[list[np.ndarray], Facts]:
@@ -74,6 +82,12 @@ def pixels(content: Content, rules: Rules, *, name: str) -> tuple[list[np.ndarra
         UnreadableError: It cannot be used; says why.
         SaganError: There is no such background.
     """
+    pictures, facts = unhashed_pixels(content, rules, name=name)
+    return pictures, facts._replace(hash=int(difference_hashes(pictures[0][None])[0]))
+
+
+def unhashed_pixels(content: Content, rules: Rules, *, name: str) -> tuple[list[np.ndarray], Facts]:
+    """Does what :func:`pixels` does, but leaves the hash 0: of many it is faster found at once."""
     background_of(rules.background)
     with _refusing():
         return _frames(content, rules, name)
@@ -171,6 +185,8 @@ def _facts_of_header(
 
 def _frames(content: Content, rules: Rules, name: str) -> tuple[list[np.ndarray], Facts]:
     if isinstance(content, np.ndarray):
+        if _is_as_wanted(content, rules):
+            return [_planes(content, rules)], _facts_of_array(content)
         results = [_shaped(decoded_array(content, rules), rules, name)]
     else:
         with stream_of(content) as stream:
@@ -182,6 +198,27 @@ def _frames(content: Content, rules: Rules, name: str) -> tuple[list[np.ndarray]
             ]
     pictures, facts = zip(*results, strict=True)
     return list(pictures), facts[0] if len(facts) == 1 else _summed_up(facts)
+
+
+def _is_as_wanted(values: np.ndarray, rules: Rules) -> bool:
+    """Whether an array has the pixels already, at most once for each channel."""
+    if values.dtype != np.uint8 or values.ndim not in (2, 3) or not values.size:
+        return False
+    channels = values.shape[2] if values.ndim == 3 else 1
+    has_size = rules.size in (None, values.shape[:2]) and rules.crop != "box"
+    return has_size and channels in (1, 3) and channels <= rules.channels < 4
+
+
+def _planes(values: np.ndarray, rules: Rules) -> np.ndarray:
+    planes = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
+    return np.ascontiguousarray(np.broadcast_to(planes, (rules.channels, *planes.shape[1:])))
+
+
+def _facts_of_array(values: np.ndarray) -> Facts:
+    height, width = values.shape[:2]
+    is_grey_kind = values.size == height * width
+    grey = is_grey_kind or is_grey(values.tobytes(), 3)
+    return _facts_of_header(height, width, mode_of(values), NO_PROFILE, False, grey=grey)
 
 
 def _summed_up(facts: Sequence[Facts]) -> Facts:
@@ -227,7 +264,7 @@ def _shaped(decoded: Decoded, rules: Rules, name: str) -> tuple[np.ndarray, Fact
         decoded.lowest,
         decoded.highest,
         grey,
-        difference_hash(image),
+        0,
     )
     return np.ascontiguousarray(picture.transpose(2, 0, 1)), facts
 

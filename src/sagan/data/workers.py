@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,103 +17,112 @@ import numpy as np
 
 from sagan.data.catalog import Catalog, Reader
 from sagan.data.dataset import digests_of
-from sagan.data.pixels import FACTS, Facts, UnreadableError, pixels
+from sagan.data.facts import FACTS, Facts, difference_hashes
+from sagan.data.pixels import UnreadableError, unhashed_pixels
 from sagan.data.rules import Rules
 from sagan.errors import SaganError
 
-_TRIAL = 0.25  # seconds of work in this process, to learn how long the rest will take
-_WORTH = 1.5  # seconds of work that processes are started for
+_TRIAL = 0.1  # seconds of work in this process, to learn how long the rest will take
+_WORTH = 1.0  # seconds of work that processes are started for
 _PORTION = 0.2  # seconds of work that a process gets at a time
 _MOST_BYTES = 2**24  # and about how much it gives back
-_MOST_PICTURES = 256
+_MOST_PICTURES = 1024
+_MOST_ASIDE = 12  # portions that this process decodes while others start
 
 
-class DecodedPicture(NamedTuple):
-    """What became of one picture."""
+class Portion(NamedTuple):
+    """What became of some pictures that follow each other."""
 
+    counts: list[int]
+    """Frames of each; 0 where it cannot be read."""
     frames: np.ndarray
-    """uint8 (n, C, H, W); n is 0 where it cannot be read."""
+    """uint8 (n, C, H, W), of all together."""
     digests: np.ndarray
     """uint64 (n,)."""
     facts: np.ndarray
     """``FACTS`` (n,)."""
-    reason: str = ""
-    """Why it cannot be read."""
+    reasons: list[tuple[int, str]]
+    """Place among these pictures, and why it cannot be read."""
+
+    def part(self, first: int, last: int) -> Portion:
+        """Returns some of the pictures, by their places."""
+        rows = slice(sum(self.counts[:first]), sum(self.counts[:last]))
+        return Portion(
+            self.counts[first:last],
+            self.frames[rows],
+            self.digests[rows],
+            self.facts[rows],
+            [(place - first, reason) for place, reason in self.reasons if first <= place < last],
+        )
 
 
-class _Portion(NamedTuple):
-    """Several pictures, as they cross from one process to another."""
-
-    counts: list[int]
-    all: DecodedPicture
-    reasons: list[str]
-
-    def pictures(self) -> Iterator[DecodedPicture]:
-        last = 0
-        for count, reason in zip(self.counts, self.reasons, strict=True):
-            first, last = last, last + count
-            frames, digests, facts, _ = self.all
-            yield DecodedPicture(frames[first:last], digests[first:last], facts[first:last], reason)
+_Wanted = list[tuple[int, str]]
+"""Numbers and names of pictures."""
 
 
 def decoded(
     catalog: Catalog, numbers: Sequence[int], rules: Rules
-) -> Generator[DecodedPicture, None, None]:
+) -> Generator[Portion, None, None]:
     """Decodes pictures by their numbers in the catalog; gives them in that order.
 
     Raises:
         SaganError: They are to stay as stored and differ in size, or a process was ended by the
             system; names the pictures that it may have been at.
     """
-    begin, spent = 0, 0.0
-    while begin < len(numbers):
+    from PIL import Image
+
+    Image.preinit()  # imports what would otherwise count as the time of the first pictures
+    names, read = catalog.names, catalog.read
+    wanted = ((number, names[number]) for number in numbers)
+    done, size, spent = 0, 1, 0.0
+    while portion := list(islice(wanted, size)):
         started = time.monotonic()
-        portion = _decode(catalog.read, rules, [(n, catalog.names[n]) for n in [numbers[begin]]])
-        spent += time.monotonic() - started
-        yield from portion.pictures()
-        begin += 1
-        each = spent / begin
-        if spent > _TRIAL and each * (len(numbers) - begin) > _WORTH:
-            size = max(1, _MOST_BYTES // max(1, portion.all.frames.nbytes))
-            size = min(size, _MOST_PICTURES, max(1, round(_PORTION / each)))
-            yield from _in_processes(catalog, numbers[begin:], rules, size)
+        found = _decode(read, rules, portion)
+        if done:  # the first may have opened or unpacked a file for all
+            spent += time.monotonic() - started
+        yield found
+        done += len(portion)
+        each = max(1e-6, spent / max(1, done - 1))
+        most = _MOST_BYTES * len(portion) // max(1, found.frames.nbytes)
+        most = max(1, min(most, _MOST_PICTURES, round(_PORTION / each)))
+        if spent > _TRIAL and each * (len(numbers) - done) > _WORTH:
+            yield from _in_processes(catalog, wanted, rules, most, each)
             return
+        size = min(most, done)
 
 
-def decode_one(catalog: Catalog, number: int, rules: Rules) -> DecodedPicture:
+def decode_one(catalog: Catalog, number: int, rules: Rules) -> Portion:
     """Decodes one picture."""
-    portion = _decode(catalog.read, rules, [(number, catalog.names[number])])
-    return next(portion.pictures())
+    return _decode(catalog.read, rules, [(number, catalog.names[number])])
 
 
-def _decode(
-    read: Reader, rules: Rules, wanted: Sequence[tuple[int, str]], note: int | None = None
-) -> _Portion:
+def _decode(read: Reader, rules: Rules, wanted: _Wanted, note: int | None = None) -> Portion:
     frames: list[np.ndarray] = []
     facts: list[Facts] = []
     counts, reasons, first = [], [], ""
-    for number, name in wanted:
+    for place, (number, name) in enumerate(wanted):
         if note is not None:
             os.lseek(note, 0, os.SEEK_SET)
-            os.write(note, f"{number:20}".encode())
-        new, reason = [], ""
+            os.write(note, b"%20d" % number)
+        new = []
         try:
-            new, fact = pixels(read(number, name), rules, name=name)
+            new, fact = unhashed_pixels(read(number, name), rules, name=name)
             facts += [fact] * len(new)
         except UnreadableError as error:
-            reason = str(error) or "unreadable"
+            reasons.append((place, str(error) or "unreadable"))
         except OSError as error:
-            reason = error.strerror or str(error)
+            reasons.append((place, error.strerror or str(error)))
         if frames and new and frames[0].shape != new[0].shape:
             raise unequal(name, new[0].shape, first, frames[0].shape)
         first = first or (name if new else "")
         frames += new
         counts.append(len(new))
-        reasons.append(reason)
     together = np.stack(frames) if frames else np.empty((0, 0, 0, 0), np.uint8)
-    return _Portion(
-        counts, DecodedPicture(together, digests_of(together), np.array(facts, FACTS)), reasons
-    )
+    known = np.array(facts, FACTS)
+    if frames:
+        firsts = np.cumsum(counts) - counts
+        known["hash"] = difference_hashes(together)[np.repeat(firsts, counts)]
+    return Portion(counts, together, digests_of(together), known, reasons)
 
 
 def unequal(
@@ -143,24 +153,21 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _decode_given(wanted: Sequence[tuple[int, str]]) -> _Portion:
+def _decode_given(wanted: _Wanted) -> Portion:
     read, rules, note = _given
     return _decode(read, rules, wanted, note)
 
 
 def _in_processes(
-    catalog: Catalog, numbers: Sequence[int], rules: Rules, size: int
-) -> Iterator[DecodedPicture]:
+    catalog: Catalog, wanted: Iterator[tuple[int, str]], rules: Rules, size: int, each: float
+) -> Iterator[Portion]:
     # Processes of loky are fresh: they share no locks with this one and do not run its script.
     from loky import ProcessPoolExecutor, cpu_count
     from loky.process_executor import BrokenProcessPool
 
     workers = cpu_count()
-    portions = (
-        [(number, catalog.names[number]) for number in numbers[begin : begin + size]]
-        for begin in range(0, len(numbers), size)
-    )
-    waiting: deque[Future[_Portion]] = deque()
+    waiting: deque[Future[Portion]] = deque()
+    aside = _MOST_ASIDE if each < _PORTION else 0  # large pictures need the memory
     with tempfile.TemporaryDirectory() as notes:
         pool = ProcessPoolExecutor(
             workers,
@@ -169,12 +176,17 @@ def _in_processes(
             env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
         try:
-            for portion in portions:
+            while portion := list(islice(wanted, size)):
+                if len(waiting) >= 2 * workers and aside and not waiting[0].done():
+                    aside -= 1
+                    waiting.append(_finished(_decode(catalog.read, rules, portion)))
+                    continue
                 waiting.append(pool.submit(_decode_given, portion))
-                if len(waiting) > 2 * workers:
-                    yield from waiting.popleft().result().pictures()
+                aside = aside if len(waiting) <= 2 * workers else 0
+                while len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
             while waiting:
-                yield from waiting.popleft().result().pictures()
+                yield waiting.popleft().result()
         except BrokenProcessPool as error:
             raise SaganError(
                 f"the system ended a process that was reading {_noted(catalog, Path(notes))}, "
@@ -183,6 +195,12 @@ def _in_processes(
             ) from error
         finally:
             pool.shutdown(kill_workers=True)
+
+
+def _finished(portion: Portion) -> Future[Portion]:
+    future: Future[Portion] = Future()
+    future.set_result(portion)
+    return future
 
 
 def _noted(catalog: Catalog, notes: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -93,7 +94,11 @@ def picture_shards(path: Path, config: DataConfig) -> Catalog | None:
 
 def _shards_in(folder: Path) -> list[Path]:
     """The tar files of a folder that holds nothing else to learn from, in their order."""
-    entries = [entry for entry in sorted(folder.iterdir()) if not ignored(entry.name)]
+    with os.scandir(folder) as found:
+        names = [entry.name for entry in found if not ignored(entry.name)]
+    if any(suffix_of(name) in PICTURE_SUFFIXES for name in names):
+        return []
+    entries = [folder / name for name in sorted(names)]
     subfolders = [entry for entry in entries if entry.is_dir()]
     if any(subfolder.name.casefold() not in PARTS for subfolder in subfolders):
         return []

@@ -22,7 +22,8 @@ FEW = 1000
 def few(folder: Path) -> list[Path]:
     """What is in a folder, without hidden things, sorted; of a very full one only a part."""
     with os.scandir(folder) as entries:
-        return sorted(Path(e.path) for e in islice(entries, FEW) if not e.name.startswith("."))
+        names = sorted(entry.name for entry in islice(entries, FEW))
+    return [folder / name for name in names if not name.startswith(".")]
 
 
 class Stretch(NamedTuple):
