@@ -473,3 +473,9 @@ def test_without_a_resolution_pictures_stay_as_they_are(tmp_path):
     (tmp_path / "c.png").write_bytes(b"no picture")
     with pytest.raises(SaganError, match=r"1 of 3 pictures .*\(c.png: no picture\)"):
         open_dataset(str(tmp_path), None)
+
+
+def test_the_fingerprint_of_earlier_versions_is_still_known():
+    images = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
+    data = dataset.dataset_of(images, np.array([0, 1]), ("a", "b"))
+    assert dataset.earlier_fingerprint(data) == "b9f4abad335531e6"

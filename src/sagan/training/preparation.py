@@ -11,6 +11,7 @@ from sagan.config import Config, DataConfig
 from sagan.config.presets import PRESETS
 from sagan.data import BUILT_IN, Dataset, batch_indices, load_dataset
 from sagan.data.catalog import in_split
+from sagan.data.dataset import earlier_fingerprint
 from sagan.data.opening import catalog_of
 from sagan.errors import SaganError
 from sagan.runs.checkpoint import Checkpoint
@@ -70,7 +71,8 @@ class Preparation:
             return None
         checkpoint, path = load_checkpoint(self.run.folder)
         self.run.require_same(checkpoint.config)
-        if checkpoint.dataset_fingerprint != self.dataset.fingerprint:
+        mark = checkpoint.dataset_fingerprint
+        if mark != self.dataset.fingerprint and mark != earlier_fingerprint(self.dataset):
             raise SaganError(
                 f"{path} was trained on other pictures than {self.config.data.source} now holds; "
                 f"restore them or choose {self.run.another}"
