@@ -354,9 +354,9 @@ def test_any_change_packs_anew(root):
 def test_a_folder_that_is_none(root):
     with pytest.raises(SaganError, match=r"there is no folder or file .*nowhere; give a path"):
         load_folder(root / "nowhere", 8)
-    (root / "a.txt").write_text("no picture")
-    with pytest.raises(SaganError, match=r"a\.txt is a file of 10 bytes, which holds no pictures"):
-        load_folder(root / "a.txt", 8)
+    (root / "a.bin").write_text("no picture")
+    with pytest.raises(SaganError, match=r"a\.bin is a file of 10 bytes, which holds no pictures"):
+        load_folder(root / "a.bin", 8)
 
 
 def test_subfolders_beside_loose_pictures(root):
