@@ -70,8 +70,10 @@ def levels(values: np.ndarray, limits: tuple[float, ...]) -> tuple[np.ndarray, f
     if values.dtype.kind not in "uif":
         raise UnreadableError(f"values of type {values.dtype}, which are no pixels")
     if values.dtype == np.uint16:
-        low, high = float(values.min()), float(values.max())
-        return _table_of_16_bits(limits or (0, 65535))[values], low, high
+        table, flat = _table_of_16_bits(limits or (0, 65535)), np.empty(values.shape, np.uint8)
+        for start in range(0, len(values), _ROWS):  # NumPy makes 64 bits of what it looks up
+            flat[start : start + _ROWS] = table[values[start : start + _ROWS]]
+        return flat, float(values.min()), float(values.max())
     if not limits:
         raise UnreadableError(
             f"values of type {values.dtype}, of which black and white are unknown; give "

@@ -29,6 +29,8 @@ _SHORT = 2**20
 """Bytes of files that are read at once."""
 _SMALL = 2**22
 """Pixels of a picture that is decoded without asking how much memory is free."""
+_ROWS = 256
+"""Rows of deep colours that are copied at once."""
 _BYTES_PER_PIXEL = 16
 """Of the hungriest decoders and the copies that follow."""
 
@@ -218,14 +220,20 @@ def deep_colours(stream: BinaryIO, image: ImageFile) -> np.ndarray | None:
     """
     if not is_deep_colour(image):
         return None
-    stream.seek(0)
-    lower = identified(stream)
-    lower.tile = [tile._replace(args=_other_order(tile.args)) for tile in lower.tile]
-    values = np.asarray(lower).astype(np.uint16)
-    stream.seek(0)
-    upper = identified(stream)
-    values |= np.asarray(upper).astype(np.uint16) << 8
+    values = _half(stream, takes_lower=True).astype(np.uint16)
+    upper = _half(stream, takes_lower=False)
+    for top in range(0, len(values), _ROWS):
+        values[top : top + _ROWS] |= upper[top : top + _ROWS].astype(np.uint16) << 8
     return values
+
+
+def _half(stream: BinaryIO, *, takes_lower: bool) -> np.ndarray:
+    """The upper or lower 8 of 16 bits: uint8 (H, W, C)."""
+    stream.seek(0)
+    image = identified(stream)
+    if takes_lower:
+        image.tile = [tile._replace(args=_other_order(tile.args)) for tile in image.tile]
+    return np.asarray(image)
 
 
 def is_deep_colour(image: ImageFile) -> bool:

@@ -82,15 +82,31 @@ def pixels(content: Content, rules: Rules, *, name: str) -> tuple[list[np.ndarra
         UnreadableError: It cannot be used; says why.
         SaganError: There is no such background.
     """
-    pictures, facts = unhashed_pixels(content, rules, name=name)
+    with quiet():
+        pictures, facts = unhashed_pixels(content, rules, name=name)
     return pictures, facts._replace(hash=int(difference_hashes(pictures[0][None])[0]))
 
 
 def unhashed_pixels(content: Content, rules: Rules, *, name: str) -> tuple[list[np.ndarray], Facts]:
-    """Does what :func:`pixels` does, but leaves the hash 0: of many it is faster found at once."""
+    """Does what :func:`pixels` does for many pictures, of which the caller does the rest at once.
+
+    That is to find the hashes, which are 0 here, and not to hear warnings; see :func:`quiet`.
+    """
     background_of(rules.background)
-    with _refusing():
+    try:
         return _frames(content, rules, name)
+    except SaganError:
+        raise
+    except Exception as error:  # each of Pillow's decoders raises other kinds
+        raise UnreadableError(reason_of(error)) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hears none of the warnings of decoders."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def examine(content: Content) -> Facts:
@@ -99,8 +115,13 @@ def examine(content: Content) -> Facts:
     Raises:
         UnreadableError: It is no picture, or too large.
     """
-    with _refusing():
-        return _examine(content)
+    try:
+        with quiet():
+            return _examine(content)
+    except SaganError:
+        raise
+    except Exception as error:
+        raise UnreadableError(reason_of(error)) from error
 
 
 def read_pixels(path: Path, rules: Rules) -> np.ndarray:
@@ -114,19 +135,6 @@ def read_pixels(path: Path, rules: Rules) -> np.ndarray:
     except UnreadableError as error:
         raise SaganError(f"cannot read the picture {path}: {error}; repair or remove it") from error
     return picture
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Turns whatever a decoder raises into an UnreadableError, and hears none of its warnings."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        except SaganError:
-            raise
-        except Exception as error:  # each of Pillow's decoders raises other kinds
-            raise UnreadableError(reason_of(error)) from error
 
 
 def _examine(content: Content) -> Facts:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
 from itertools import islice
+from mmap import mmap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,12 +19,12 @@ import numpy as np
 from sagan.data.catalog import Catalog, Reader
 from sagan.data.dataset import digests_of
 from sagan.data.facts import FACTS, Facts, difference_hashes
-from sagan.data.pixels import UnreadableError, unhashed_pixels
+from sagan.data.pixels import UnreadableError, quiet, unhashed_pixels
 from sagan.data.rules import Rules
 from sagan.errors import SaganError
 
 _TRIAL = 0.1  # seconds of work in this process, to learn how long the rest will take
-_WORTH = 1.0  # seconds of work that processes are started for
+_WORTH = 1.5  # seconds of work that processes are started for
 _PORTION = 0.2  # seconds of work that a process gets at a time
 _MOST_BYTES = 2**24  # and about how much it gives back
 _MOST_PICTURES = 1024
@@ -96,27 +97,27 @@ def decode_one(catalog: Catalog, number: int, rules: Rules) -> Portion:
     return _decode(catalog.read, rules, [(number, catalog.names[number])])
 
 
-def _decode(read: Reader, rules: Rules, wanted: _Wanted, note: int | None = None) -> Portion:
+def _decode(read: Reader, rules: Rules, wanted: _Wanted, note: mmap | None = None) -> Portion:
     frames: list[np.ndarray] = []
     facts: list[Facts] = []
     counts, reasons, first = [], [], ""
-    for place, (number, name) in enumerate(wanted):
-        if note is not None:
-            os.lseek(note, 0, os.SEEK_SET)
-            os.write(note, b"%20d" % number)
-        new = []
-        try:
-            new, fact = unhashed_pixels(read(number, name), rules, name=name)
-            facts += [fact] * len(new)
-        except UnreadableError as error:
-            reasons.append((place, str(error) or "unreadable"))
-        except OSError as error:
-            reasons.append((place, error.strerror or str(error)))
-        if frames and new and frames[0].shape != new[0].shape:
-            raise unequal(name, new[0].shape, first, frames[0].shape)
-        first = first or (name if new else "")
-        frames += new
-        counts.append(len(new))
+    with quiet():
+        for place, (number, name) in enumerate(wanted):
+            if note is not None:
+                note[:] = number.to_bytes(8)
+            new = []
+            try:
+                new, fact = unhashed_pixels(read(number, name), rules, name=name)
+                facts += [fact] * len(new)
+            except UnreadableError as error:
+                reasons.append((place, str(error) or "unreadable"))
+            except OSError as error:
+                reasons.append((place, error.strerror or str(error)))
+            if frames and new and frames[0].shape != new[0].shape:
+                raise unequal(name, new[0].shape, first, frames[0].shape)
+            first = first or (name if new else "")
+            frames += new
+            counts.append(len(new))
     together = np.stack(frames) if frames else np.empty((0, 0, 0, 0), np.uint8)
     known = np.array(facts, FACTS)
     if frames:
@@ -136,13 +137,15 @@ def unequal(
     )
 
 
-_given: tuple[Reader, Rules, int]  # of a process that decodes; the last is an open file
+_given: tuple[Reader, Rules, mmap]  # of a process that decodes; the last is its note
 
 
 def _begin(read: Reader, rules: Rules, notes: Path, parent: int) -> None:
     global _given
-    note = os.open(notes / str(os.getpid()), os.O_WRONLY | os.O_CREAT)
-    _given = read, rules, note
+    with (notes / str(os.getpid())).open("w+b") as file:
+        file.write(bytes(8))
+        file.flush()
+        _given = read, rules, mmap(file.fileno(), 8)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
@@ -204,5 +207,5 @@ def _finished(portion: Portion) -> Future[Portion]:
 
 
 def _noted(catalog: Catalog, notes: Path) -> str:
-    numbers = sorted({int(note.read_text() or 0) for note in notes.iterdir()})
+    numbers = sorted({int.from_bytes(note.read_bytes()) for note in notes.iterdir()})
     return " or ".join(catalog.names[number] for number in numbers) or "pictures"
