@@ -56,11 +56,8 @@ def hdf5(path: Path, config: DataConfig) -> Catalog | None:
 
 
 def _is_hdf5(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            start = file.read(_SIGNATURE_PLACES[-1] + len(_SIGNATURE))
-    except OSError:
-        return False
+    with path.open("rb") as file:
+        start = file.read(_SIGNATURE_PLACES[-1] + len(_SIGNATURE))
     return any(start.startswith(_SIGNATURE, place) for place in _SIGNATURE_PLACES)
 
 
