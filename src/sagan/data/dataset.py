@@ -185,8 +185,8 @@ def batch_indices(length: int, batch_size: int, step: int, seed: int) -> np.ndar
     ``length``, ``seed`` and e alone. A batch may straddle two epochs.
 
     Args:
-        length: PictureArray in the dataset.
-        batch_size: PictureArray in a batch, at most ``length``.
+        length: Pictures in the dataset.
+        batch_size: Pictures in a batch, at most ``length``.
         step: Number of the batch, from 0.
         seed: Chooses the order; at least 0.
 
