@@ -74,7 +74,7 @@ def test_mistakes_are_one_line(trained_run, picture_folder, tmp_path, capsys):
         ([tmp_path / "mixed", "--against", picture_folder], "16.png is 16 x 16, 32.png is 32 x 32"),
         ([tmp_path / "one", "--against", picture_folder], "has fewer than 2 pictures"),
         ([tmp_path / "none", "--against", picture_folder], "none; give a model or a folder"),
-        ([trained_run, "--against", "nowhere"], "there is no folder nowhere"),
+        ([trained_run, "--against", "nowhere"], "there is no folder or file nowhere"),
         ([trained_run, "--truncation", -1, "--samples", 4], "truncation -1.0 is out of range"),
     ):
         assert message in mistake(capsys, "evaluate", *arguments), arguments

@@ -50,7 +50,7 @@ def test_the_first_blocks_and_their_attention_keep_their_weights(dataset, loss):
         for name in kept | moved
         if name.startswith(("blocks.0.", "blocks.1.", "attention.16."))
     }
-    assert state.discriminator.attention.places[0].side == 16
+    assert state.discriminator.attention.places[0].height == 16
     assert all(p.grad is None for p in state.discriminator.parameters())
 
 

