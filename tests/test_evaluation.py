@@ -300,6 +300,17 @@ def test_sides_that_cannot_be_compared_are_refused(trained_run, picture_folder, 
             open_pictures(str(subject), Selection(**options), METRICS)
 
 
+def test_real_pictures_without_the_classes_of_the_model_are_told(trained_run, tmp_path):
+    for number, image in enumerate(noise(4).images):
+        save_png(image, tmp_path / "flat" / f"{number}.png")
+    opened = open_pictures(
+        str(trained_run), Selection(samples=4, repeats=1, against=str(tmp_path / "flat")), METRICS
+    )
+    assert any("none of the model's classes" in note for note in opened.notes)
+    drawn = open_pictures(str(trained_run), Selection(samples=4, repeats=1), METRICS)
+    assert not any("classes" in note for note in drawn.notes)
+
+
 def test_grey_pictures_are_measured_and_named(extractor, picture_folder, tmp_path):
     for number, image in enumerate(noise(8).images):
         save_png(image[:1].repeat(3, axis=0), tmp_path / "grey" / f"{number}.png")

@@ -6,7 +6,6 @@ weights, which they do not have; a preset holds only what differs. Nothing here 
 
 from sagan.config.checks import nearest, require_class_names
 from sagan.config.data import (
-    PACKED,
     Augmentation,
     Crop,
     DataConfig,
@@ -52,7 +51,6 @@ from sagan.config.training import (
 from sagan.config.whole import Config
 
 __all__ = [
-    "PACKED",
     "RESIDUAL_ONLY",
     "Architecture",
     "AttentionForm",

@@ -5,9 +5,6 @@ from typing import Literal
 
 from sagan.config.checks import checking
 
-PACKED = (".npy", ".npz")
-"""Suffixes of packed sets: pictures in one NumPy file."""
-
 Part = Literal["train", "held-out"]
 Augmentation = Literal["colour", "translation", "cutout"]
 Crop = Literal["centre", "random", "pad", "stretch", "box"]

@@ -17,6 +17,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ from sagan.data.dataset import (
     cache_file,
     cache_folder,
     dataset_of,
-    in_parallel,
     read_cached,
 )
 from sagan.system.memory import require_free
@@ -221,8 +221,17 @@ def _write_atlas(path: Path, resolution: int) -> None:
     }
     with cache_file(path) as file:  # first, so that a folder without permission fails at once
         parts = [part for files in layers.values() for part in files]
-        shrunk = np.stack(list(in_parallel(shrink, parts, "Shrinking avatar parts (once)")))
-        arrays = np.split(shrunk, np.cumsum([len(files) for files in layers.values()])[:-1])
+        shrunk = []
+        with (
+            progress("Shrinking avatar parts (once)", len(parts)) as advance,
+            ThreadPoolExecutor() as pool,
+        ):
+            for part in pool.map(shrink, parts):
+                shrunk.append(part)
+                advance()
+        arrays = np.split(
+            np.stack(shrunk), np.cumsum([len(files) for files in layers.values()])[:-1]
+        )
         named: dict[str, Any] = dict(zip(layers, arrays, strict=True))
         np.savez_compressed(file, **named)
 

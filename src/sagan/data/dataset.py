@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -18,12 +17,10 @@ import numpy as np
 from sagan.config import require_class_names
 from sagan.errors import SaganError
 from sagan.system.files import replacing, writing
-from sagan.system.progress import progress
 
 if TYPE_CHECKING:
     from sagan.data.opening import Origin
 
-_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
@@ -106,7 +103,7 @@ class Dataset:
         first, count = step * batch_size, len(self._decks)
         places = range(first, first + batch_size)
         rounds = range(first // count, (first + batch_size - 1) // count + 1)
-        order = {number: _class_order(count, seed, number) for number in rounds}
+        order = {n: np.random.default_rng([seed, n, 1]).permutation(count) for n in rounds}
         return np.array(
             [
                 self._decks[order[place // count][place % count]].picture(place // count, seed)
@@ -136,10 +133,6 @@ class _Deck:
             random = np.random.default_rng([seed, epoch, 2, self._label])
             newest = self._newest = (epoch, seed), random.permutation(self._pictures)
         return int(newest[1][place])
-
-
-def _class_order(count: int, seed: int, number: int) -> np.ndarray:
-    return np.random.default_rng([seed, number, 1]).permutation(count)
 
 
 def dataset_of(
@@ -259,17 +252,3 @@ def read_cached(
             pass
     build()
     return read(path)
-
-
-def in_parallel(
-    function: Callable[[_Item], _Result], items: Sequence[_Item], description: str
-) -> Iterator[_Result]:
-    """Gives ``function(item)`` for every item in order, computed on all cores.
-
-    Only a few hundred results wait at a time. The description heads a progress bar.
-    """
-    with progress(description, len(items)) as advance, ThreadPoolExecutor() as pool:
-        for start in range(0, len(items), 256):
-            for result in pool.map(function, items[start : start + 256]):
-                yield result
-                advance()

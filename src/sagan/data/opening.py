@@ -195,20 +195,17 @@ def _part_of(catalog: Catalog, config: DataConfig, part: Part) -> Catalog:
 
 
 def _packed(catalog: Catalog, config: DataConfig, size: tuple[int, int] | None) -> Pack:
-    grey, colour = (replace(rules_of(config, channels), size=size) for channels in (1, 3))
+    rules = replace(rules_of(config, config.channels or 3), size=size)
     if config.channels:
-        rules = replace(rules_of(config, config.channels), size=size)
-    else:
-        is_grey = found_grey(catalog, colour)
-        if is_grey is None:
-            is_grey = found_grey(catalog, grey)
-        if is_grey is None:
-            is_grey = _seems_grey(catalog, colour)
-        rules = grey if is_grey else colour
-    pack = packed(catalog, rules, broken=config.broken)
-    if rules.channels == 1 and not config.channels and not pack.is_grey:
-        pack = packed(catalog, colour, broken=config.broken)
-    return pack
+        return packed(catalog, rules, broken=config.broken)
+    grey = replace(rules, channels=1)
+    known = [found_grey(catalog, one) for one in (rules, grey)]
+    is_grey = next((one for one in known if one is not None), None)
+    if is_grey or (is_grey is None and _seems_grey(catalog, rules)):
+        pack = packed(catalog, grey, broken=config.broken)
+        if pack.is_grey:
+            return pack
+    return packed(catalog, rules, broken=config.broken)
 
 
 def _seems_grey(catalog: Catalog, rules: Rules) -> bool:

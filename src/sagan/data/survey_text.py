@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sagan.data.rules import Rules
 from sagan.data.survey import SMALL_SHARE, Alike, Reason, Survey
 from sagan.errors import printable
 from sagan.system.memory import readable
@@ -116,8 +115,9 @@ def _of_values(survey: Survey) -> Iterator[str]:
         )
     elif values.outside:
         yield (
-            f"{_number_of(values.outside)} {_have(values.outside)} values outside what is shown"
-            f" from black to white ({spread} in all, {_number(values.top)} is white);"
+            f"{_number_of(values.outside)} {'has' if values.outside == 1 else 'have'} values"
+            f" outside what is shown from black to white ({spread} in all,"
+            f" {_number(values.top)} is white);"
             " --data.range states it"
         )
 
@@ -168,12 +168,13 @@ def _survey_rows(survey: Survey) -> Iterator[tuple[str, str]]:
     if sizes := survey.sizes:
         yield "sizes", f"{_sizes_text(survey)}; {sizes.different:,} different"
         yield "shapes", f"width over height {sizes.narrowest:g} to {sizes.widest:g}"
-        yield "pixels", ", ".join(f"{_mode(m)} {n:,}" for m, n in survey.modes.items())
+        yield "pixels", ", ".join(f"{_MODES.get(m, m)} {n:,}" for m, n in survey.modes.items())
+    laid = "kept so" if survey.rules.channels == 4 else f"laid on {survey.rules.background}"
     for heading, count, words in (
         ("profiles", survey.special.profiles, "converted to sRGB"),
         ("bad profiles", survey.special.broken_profiles, "ignored"),
         ("rotated", survey.special.rotated, "turned upright as their EXIF orientation says"),
-        ("transparent", survey.special.transparent, _transparent_text(survey.rules)),
+        ("transparent", survey.special.transparent, laid),
         ("animated", survey.special.animated, f"frames taken: {survey.rules.frame}"),
     ):
         if count:
@@ -254,10 +255,6 @@ def _enlarged_text(survey: Survey) -> str:
     return f"{grown.pictures:,}, up to {grown.most:g} times" if grown.pictures else "none"
 
 
-def _transparent_text(rules: Rules) -> str:
-    return "kept so" if rules.channels == 4 else f"laid on {rules.background}"
-
-
 def _alike_text(alike: Alike, words: str) -> str:
     if not alike.pictures:
         return "none"
@@ -283,10 +280,6 @@ def _packed_text(survey: Survey) -> str:
     return f"{readable(survey.size)}; {takes} {time}"
 
 
-def _mode(mode: str) -> str:
-    return _MODES.get(mode, mode)
-
-
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"
 
@@ -301,7 +294,3 @@ def _number_of(count: int) -> str:
 
 def _be(count: int) -> str:
     return "is" if count == 1 else "are"
-
-
-def _have(count: int) -> str:
-    return "has" if count == 1 else "have"

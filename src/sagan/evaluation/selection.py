@@ -22,8 +22,8 @@ class Selection:
     real_samples: int | None = None
     """Real pictures to use, chosen at random; all by default."""
     split: Part = "train"
-    """train, or held-out: what data.held_out kept from training, else the validation or test part
-    of the pictures; of avatars, combinations of parts that no training picture has."""
+    """train, or held-out: what data.held_out keeps from training, otherwise the source's own val or
+    test part; of avatars, part combinations that no training picture has."""
     raw: bool = False
     """Take the weights of the last step instead of their average."""
     truncation: float | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import tokenize
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +16,7 @@ from sagan.data.catalog import Catalog
 from sagan.data.sources.blocks import Block, require_possible
 from sagan.data.sources.bundles import few
 from sagan.data.sources.damage import reading
+from sagan.data.sources.members import zip_header_size
 from sagan.data.sources.named import catalog_of_named, meaning
 from sagan.errors import SaganError
 
@@ -138,10 +140,7 @@ def _stored(block: Block, info: zipfile.ZipInfo) -> Block:
     """The same array where it lies in the file itself."""
     with block.path.open("rb") as file:
         file.seek(info.header_offset)
-        name, extra = struct.unpack("<HH", file.read(30)[26:30])
-    offset = info.header_offset + 30 + name + extra + block.offset
+        offset = info.header_offset + zip_header_size(file.read(30)) + block.offset
     if offset + block.size > block.path.stat().st_size:
         raise SaganError(f"{block.path} is cut off; fetch it anew")
-    return Block(
-        path=block.path, shape=block.shape, dtype=block.dtype, offset=offset, order=block.order
-    )
+    return replace(block, offset=offset, packing="", member="")

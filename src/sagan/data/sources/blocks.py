@@ -7,13 +7,14 @@ import hashlib
 import math
 import os
 import zipfile
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -30,39 +31,32 @@ _SAMPLED = 64
 _COPIED = 2**20
 
 
-class StoredArray(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class StoredArray(ABC):
     """An array in a file; the first axis counts the pictures."""
 
-    @property
-    def path(self) -> Path:
-        """The file."""
+    path: Path
+    shape: tuple[int, ...]
+    dtype: str
+    """As NumPy writes it: "|u1", ">f4"; "<U0" for texts of any length."""
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the array."""
-
-    @property
-    def dtype(self) -> str:
-        """As NumPy writes it: "|u1", ">f4"."""
-
+    @abstractmethod
     def mapped(self) -> Any:
         """Opens it: what is indexed by the number of a picture."""
 
+    @abstractmethod
     def whole(self) -> np.ndarray:
         """Reads it into memory."""
 
+    @abstractmethod
     def sample(self) -> np.ndarray:
         """Reads some pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
-    """An array of pictures of one shape, as it lies in a file; its first axis counts them."""
+class Block(StoredArray):
+    """An array of pictures of one shape, as it lies in a file."""
 
-    path: Path
-    shape: tuple[int, ...]
-    dtype: str
-    """As NumPy writes it: "|u1", ">f4"."""
     offset: int = 0
     """Bytes before the array; of what is packed, in what comes out."""
     packing: Literal["", "gzip", "zip"] = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Collection
 from itertools import islice
@@ -45,6 +46,27 @@ class Stretch(NamedTuple):
             file.seek(self.offset)
             return file.read(self.size)
 
+    def pictures(self, shape: tuple[int, ...], skipped: int = 0) -> Block:
+        """The pictures that fill it, each of so many bytes after some that are skipped.
+
+        Raises:
+            SaganError: They do not fill it.
+        """
+        each = skipped + math.prod(shape)
+        count, rest = divmod(self.size, each)
+        if rest or not count:
+            raise SaganError(
+                f"{self.path}: {self.size:,} bytes are no whole number of pictures with {each:,} "
+                "each; fetch it anew"
+            )
+        return Block(
+            path=self.path,
+            shape=(count, *shape),
+            dtype="|u1",
+            offset=self.offset,
+            skipped=skipped,
+        )
+
     def lines(self) -> list[str]:
         """Reads a short text as its lines, without empty ones.
 
@@ -53,7 +75,8 @@ class Stretch(NamedTuple):
         """
         if self.size > 2**20:
             raise SaganError(f"{self.path} is too long for a list of names; fetch it anew")
-        return [line for line in self.content().decode("utf-8", "replace").split("\n") if line]
+        lines = self.content().decode("utf-8", "replace").split("\n")
+        return [line.strip() for line in lines if line]
 
 
 def bundled(

@@ -93,23 +93,10 @@ def _part_of_batch(name: str) -> str:
 def _binary(name: str, stretch: Stretch, level: str) -> _Batch:
     """A picture follows its label, or the coarse and the fine one."""
     skipped = 2 if level else 1
-    count, rest = divmod(stretch.size, skipped + _CIFAR_SIZE)
-    if rest or not count:
-        raise SaganError(
-            f"{stretch.path}, {name}: {stretch.size:,} bytes are no whole number of pictures with "
-            f"{skipped + _CIFAR_SIZE:,} each; fetch it anew"
-        )
-    block = Block(
-        path=stretch.path,
-        shape=(count, *_CIFAR_SHAPE),
-        dtype="|u1",
-        offset=stretch.offset,
-        skipped=skipped,
-    )
-    rows = np.memmap(stretch.path, np.uint8, "r", stretch.offset, (count, skipped + _CIFAR_SIZE))
-    return _Batch(
-        _part_of_batch(name), block, np.array(rows[:, int(level == "fine")]), stretch.stamp
-    )
+    block = stretch.pictures(_CIFAR_SHAPE, skipped)
+    rows = (block.shape[0], skipped + _CIFAR_SIZE)
+    stored = np.memmap(stretch.path, np.uint8, "r", stretch.offset, rows)
+    return _Batch(_part_of_batch(name), block, stored[:, int(level == "fine")], stretch.stamp)
 
 
 def _pickled(name: str, stretch: Stretch, level: str) -> _Batch:
@@ -170,4 +157,4 @@ def _names_of_classes(stretches: Mapping[str, Stretch], level: str) -> list[str]
                 raise SaganError(f"{stretches[name].path} holds no {key}; fetch it anew")
             return held
     text = f"{level}_label_names.txt" if level else "batches.meta.txt"
-    return [line.strip() for line in stretches[text].lines()] if text in stretches else None
+    return stretches[text].lines() if text in stretches else None

@@ -11,6 +11,7 @@ import numpy as np
 
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog
+from sagan.data.sources.blocks import StoredArray
 from sagan.data.sources.damage import reading
 from sagan.data.sources.named import catalog_of_named
 from sagan.errors import SaganError
@@ -56,11 +57,8 @@ def hdf5(path: Path, config: DataConfig) -> Catalog | None:
 
 
 def _is_hdf5(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            start = file.read(_SIGNATURE_PLACES[-1] + len(_SIGNATURE))
-    except OSError:
-        return False
+    with path.open("rb") as file:
+        start = file.read(_SIGNATURE_PLACES[-1] + len(_SIGNATURE))
     return any(start.startswith(_SIGNATURE, place) for place in _SIGNATURE_PLACES)
 
 
@@ -78,18 +76,15 @@ def _array_in(path: Path, name: str, stored: Any) -> Hdf5Array:
     is_text = h5py.check_string_dtype(stored.dtype) is not None
     shape = stored.shape or ()
     chunk = math.prod(stored.chunks or ()) * stored.dtype.itemsize
-    return Hdf5Array(path, name, shape, "<U0" if is_text else stored.dtype.str, chunk)
+    dtype = "<U0" if is_text else stored.dtype.str
+    return Hdf5Array(path=path, name=name, shape=shape, dtype=dtype, chunk=chunk)
 
 
-@dataclass(frozen=True)
-class Hdf5Array:
+@dataclass(frozen=True, kw_only=True)
+class Hdf5Array(StoredArray):
     """An array in an HDF5 file."""
 
-    path: Path
     name: str
-    shape: tuple[int, ...]
-    dtype: str
-    """As NumPy writes it; "<U0" for texts."""
     chunk: int
     """Bytes that are read and unpacked together; 0 where pictures lie for themselves."""
 

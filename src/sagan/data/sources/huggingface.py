@@ -11,6 +11,7 @@ from typing import Any
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, natural
 from sagan.data.sources.bundles import few
+from sagan.data.sources.damage import reading
 from sagan.data.sources.rows import TableFile, catalog_of_tables, checked_features
 from sagan.errors import SaganError
 
@@ -104,12 +105,10 @@ def _is_file_name(name: Any) -> bool:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
+    with reading(path, remedy="save the data set anew"):
         if path.stat().st_size > 2**26:
             raise ValueError("it is enormous")
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise SaganError(f"cannot read {path} ({error}); save the data set anew") from error
     return found if isinstance(found, dict) else {}
 
 

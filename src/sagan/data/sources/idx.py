@@ -25,7 +25,6 @@ from sagan.errors import SaganError
 _FASHION = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
 FASHION_NAMES = tuple(_FASHION.split(","))
 _KUZUSHIJI_NAMES = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
-_PART_OF_WORD = {"train": "train", "t10k": "test", "test": "test"}
 _IMAGES = re.compile(
     r"(?P<prefix>(?:emnist-)?(?:(?P<set>\w+)-)?(?P<split>train|t10k|test))-images[-.]idx3-ubyte"
     r"(?:\.gz)?"
@@ -112,7 +111,7 @@ def _image_files(path: Path) -> Iterator[_Pair]:
                 file,
                 match["prefix"],
                 match["set"] or "",
-                _PART_OF_WORD[match["split"]],
+                "train" if match["split"] == "train" else "test",
                 file.name.startswith("emnist-"),
             )
 

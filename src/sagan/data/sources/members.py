@@ -8,6 +8,7 @@ import io
 import lzma
 import os
 import stat
+import struct
 import tarfile
 import threading
 import weakref
@@ -145,6 +146,17 @@ def _zip_members(
                 packed = -1 if is_stored else info.compress_size
                 stamp = info.CRC << 32 | info.file_size
                 yield Member(name, info.header_offset, info.file_size, packed, info.CRC, stamp)
+
+
+def zip_header_size(header: bytes) -> int:
+    """Bytes from the header of a file in a zip to its content, by the first 30 of them.
+
+    Raises:
+        ValueError: It is no such header.
+    """
+    if len(header) < 30 or not header.startswith(b"PK\3\4"):
+        raise ValueError("there is no file at its place")
+    return 30 + sum(struct.unpack("<HH", header[26:]))
 
 
 def _directory_size(path: Path) -> int:
@@ -307,14 +319,7 @@ class MemberReader:
         try:
             offset = int(self.offsets[index])
             if packing == "zip":
-                header = opened.bytes_at(offset, 30)
-                if header[:4] != b"PK\3\4":
-                    raise ValueError("there is no file at its place")
-                lengths = (
-                    int.from_bytes(header[26:28], "little"),
-                    int.from_bytes(header[28:], "little"),
-                )
-                offset += 30 + sum(lengths)
+                offset += zip_header_size(opened.bytes_at(offset, 30))
             packed = int(self.packed_sizes[index])
             if packed < 0:
                 content = opened.bytes_at(offset, size)

@@ -15,20 +15,16 @@ from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, stamp_of
 from sagan.data.sources.blocks import Block, BlockReader, StoredArray
 from sagan.data.sources.forms import Form, form_of
+from sagan.data.sources.layout import PARTS
 from sagan.data.sources.portions import Portion, catalog_of_portions
 from sagan.errors import SaganError
 
-_PART_WORDS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 _PICTURE_WORDS = ("images", "image", "imgs", "img", "pictures", "x", "data", "arr_0", "samples")
 _LABEL_WORDS = ("labels", "label", "y", "targets", "target", "arr_1")
 _NAME_WORDS = ("class_names", "label_names", "classes", "names")
 _NAMING = re.compile(
     "(?:({0})[_-]?)?({1})(?:[_-]?({0}))?".format(
-        "|".join(_PART_WORDS), "|".join((*_PICTURE_WORDS, *_LABEL_WORDS, *_NAME_WORDS))
+        "|".join(PARTS), "|".join((*_PICTURE_WORDS, *_LABEL_WORDS, *_NAME_WORDS))
     )
 )
 
@@ -149,7 +145,7 @@ def meaning(name: str) -> tuple[str, str]:
     match = _NAMING.fullmatch(name.lower())
     if match is None:
         return "", ""
-    return _PART_WORDS.get(match[1] or match[3] or "", ""), match[2]
+    return PARTS.get(match[1] or match[3] or "", ""), match[2]
 
 
 def _stated_names(path: Path, held: Mapping[str, StoredArray]) -> list[str] | None:
