@@ -55,8 +55,8 @@ class DataConfig:
     order: Order = "shuffled"
     """shuffled: every picture once per epoch; balanced: every class as often as the others."""
     held_out: float = 0.0
-    """About this share of the pictures (0 to 1) is kept out of training, to measure against. Equal
-    pictures fall on one side, and none changes sides when others are added."""
+    """About this share of the pictures (0 to 1) is kept out of training, to measure against. Copies
+    of a file fall on one side, and none changes sides at another size or when others are added."""
     held_out_seed: int = 0
     """Chooses the pictures that are held out."""
     horizontal_flip: bool = False

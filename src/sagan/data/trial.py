@@ -56,8 +56,8 @@ def tried(catalog: Catalog, rules: Rules, count: int = 64) -> Trial:
     begin = time.perf_counter()
     for number in chosen:
         picture = decode_one(catalog, number, rules)
-        if picture.reason:
-            unreadable.append((catalog.names[number], picture.reason))
+        if picture.reasons:
+            unreadable += [(catalog.names[number], reason) for _, reason in picture.reasons]
             continue
         images.append(picture.frames)
         entry += [number] * len(picture.frames)
