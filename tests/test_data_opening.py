@@ -251,6 +251,19 @@ def test_frames_of_an_animation_stay_together_in_a_portable_file(tmp_path):
         assert held_out_names(tmp_path / "set.sagan", size) == sides
 
 
+def test_a_place_is_the_same_however_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "avatars").mkdir()
+    (tmp_path / "link").symlink_to("avatars")
+    for one, other, is_same in (
+        ("avatars", "avatars", True),
+        ("avatars", "./avatars", False),
+        ("./avatars/", str(tmp_path / "link"), True),
+        ("link", "elsewhere", False),
+    ):
+        assert opening.is_one_place(one, other) == is_same
+
+
 def test_a_share_that_leaves_nothing_is_refused(monkeypatch, tmp_path):
     source = offered(monkeypatch, tmp_path, coloured(2))
     with pytest.raises(

@@ -1,6 +1,7 @@
 """Settings of the pictures."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from sagan.config.checks import checking
@@ -86,6 +87,12 @@ class DataConfig:
         never did, 3.
         """
         return self.channels or 3, *self.size
+
+    def told(self, names: Iterable[str]) -> str:
+        """The chosen settings, of these names, that are not the default: crop pad, frame all."""
+        default = {item.name: item.default for item in fields(self)}
+        chosen = [(name, getattr(self, name)) for name in names]
+        return ", ".join(f"{name} {value}" for name, value in chosen if value != default[name])
 
     def __post_init__(self) -> None:
         if self.width == self.resolution:  # one setting, however it is written

@@ -89,6 +89,14 @@ def open_dataset(
     return _opened(config, None if resolution is None else config.size, part)
 
 
+def is_one_place(source: str, other: str) -> bool:
+    """Whether two sources are the same, however their paths are written."""
+    if source in BUILT_IN or other in BUILT_IN:
+        return source == other
+    one, two = (os.path.realpath(os.path.expanduser(name)) for name in (source, other))
+    return one == two
+
+
 def catalog_of(config: DataConfig) -> Catalog:
     """Finds out what a source holds, in all its parts; decodes nothing.
 
