@@ -1,6 +1,7 @@
 """The door to all sources: what is opened, which part of it, with how many channels."""
 
 import os
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -207,6 +208,60 @@ def test_a_held_out_share_is_stable_and_keeps_equal_pictures_together(monkeypatc
     assert fewer <= learned
     assert fewer_kept <= kept
     assert both(pictures, held_out_seed=1)[1][1] != kept
+
+
+def held_out_names(source, *settings, **others):
+    """The names on both sides, of frames those of their files."""
+    sides = []
+    for part in ("train", "held-out"):
+        data = open_dataset(source, *settings, part=part, held_out=0.3, **others)
+        assert data.origin is not None
+        entries = data.origin.pack.entry[data.origin.rows].tolist()
+        sides.append({data.origin.catalog.names[entry].partition("#")[0] for entry in entries})
+    assert not sides[0] & sides[1]
+    assert min(map(len, sides)) > 4
+    return sides
+
+
+def test_the_side_of_a_picture_is_the_same_by_all_rules_and_in_a_portable_file(tmp_path):
+    for number in range(40):
+        saved(tmp_path / "set" / f"{number}.png", number)
+    shutil.copy(tmp_path / "set" / "0.png", tmp_path / "set" / "copy.png")
+    sides = held_out_names(tmp_path / "set")
+    assert any({"0.png", "copy.png"} <= side for side in sides)
+    for settings in ({"channels": 1}, {"crop": "pad", "width": 16}, {"labels": "none"}):
+        assert held_out_names(tmp_path / "set", 8, **settings) == sides
+    for resolution in (None, 4):
+        write_portable(open_dataset(tmp_path / "set", resolution), tmp_path / "set.sagan")
+        for size in (4, 16):
+            assert held_out_names(tmp_path / "set.sagan", size) == sides
+        write_portable(open_dataset(tmp_path / "set.sagan", 2), tmp_path / "small.sagan")
+        assert held_out_names(tmp_path / "small.sagan") == sides
+
+
+def test_frames_of_an_animation_stay_together_in_a_portable_file(tmp_path):
+    (tmp_path / "set").mkdir()
+    for number in range(30):
+        frames = [Image.fromarray(picture) for picture in coloured(90)[number::30]]
+        path = tmp_path / "set" / f"{number}.gif"
+        frames[0].save(path, save_all=True, append_images=frames[1:])
+    sides = held_out_names(tmp_path / "set", 8, frame="all")
+    write_portable(open_dataset(tmp_path / "set", frame="all"), tmp_path / "set.sagan")
+    for size in (None, 4):
+        assert held_out_names(tmp_path / "set.sagan", size) == sides
+
+
+def test_a_place_is_the_same_however_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "avatars").mkdir()
+    (tmp_path / "link").symlink_to("avatars")
+    for one, other, is_same in (
+        ("avatars", "avatars", True),
+        ("avatars", "./avatars", False),
+        ("./avatars/", str(tmp_path / "link"), True),
+        ("link", "elsewhere", False),
+    ):
+        assert opening.is_one_place(one, other) == is_same
 
 
 def test_a_share_that_leaves_nothing_is_refused(monkeypatch, tmp_path):

@@ -421,7 +421,9 @@ def test_a_set_without_a_readable_picture_is_refused(log):
 def test_a_full_disk_is_judged_before(log, monkeypatch):
     usage = shutil.disk_usage("/")._replace(free=2**24 + 1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(SaganError, match=r"40 packed pictures take .* are free in .*; free space"):
+    with pytest.raises(
+        SaganError, match=r"40 packed pictures would take .* are free in .*; free space"
+    ):
         packed(catalog_of_names(log, numbered(40)), RULES, broken=0)
     assert read_names(log) == ["0000"]
 

@@ -1,13 +1,16 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from conftest import tiny
+from PIL import Image
 
 import sagan
-from sagan.data import Dataset, open_dataset
+from sagan.config import DataConfig
+from sagan.data import Dataset, load_dataset, open_dataset
 from sagan.data.dataset import digests_of, fingerprint
 from sagan.errors import SaganError
 from sagan.evaluation import comparison, read_record, summary, write_record
@@ -21,6 +24,8 @@ from sagan.evaluation.picture_sets import generated, proportional_labels, stored
 from sagan.evaluation.record import record_path
 from sagan.evaluation.selection import Selection
 from sagan.images import save_png
+from sagan.runs import checkpoint as checkpoints
+from sagan.runs.run import load_checkpoint
 
 
 def noise(count, *, seed=0, low=0, classes=2, size=32):
@@ -250,6 +255,7 @@ def test_a_record_says_everything_a_number_depends_on(extractor, trained_run, pi
         "resolution": 32,
         "real": open_dataset(str(picture_folder), 32).fingerprint,
         "real_split": "train",
+        "real_rule": None,
         "labels": "as frequent as in the real pictures",
         "weights": "raw",
         "batch_norm": "running statistics",
@@ -264,6 +270,51 @@ def test_a_record_says_everything_a_number_depends_on(extractor, trained_run, pi
     path = record_path(record)
     assert path.parent == trained_run / "evaluations"
     assert path.name.startswith("step-00000002-pooled-")
+
+
+def bands(folder, count, level=0):
+    """Wide pictures of 16 bits, of which each third has another level."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        values = np.repeat(np.array([10, 500, 1000], np.uint16) + level + number, 32)
+        Image.fromarray(np.tile(values, (32, 1))).save(folder / f"{number:02}.png")
+
+
+def test_other_real_pictures_are_read_by_the_rules_of_training(trained_run, tmp_path):
+    for place in ("train", "val"):
+        bands(tmp_path / "mine" / place, 20, level=40 * (place == "val"))
+    shutil.copytree(tmp_path / "mine", tmp_path / "copy")
+    bands(tmp_path / "plain", 20)
+    learned_from = DataConfig(
+        source=str(tmp_path / "mine"),
+        resolution=32,
+        channels=3,
+        split="val",
+        crop="stretch",
+        range=(0.0, 1100.0),
+        held_out=0.4,
+    )
+    checkpoint, _ = load_checkpoint(trained_run)
+    config = replace(checkpoint.config, data=learned_from)
+    checkpoints.save(replace(checkpoint, config=config), tmp_path / "model.safetensors")
+
+    def opened(against):
+        selection = Selection(against=against, samples=4, repeats=1)
+        return open_pictures(str(tmp_path / "model.safetensors"), selection, ("fd",))
+
+    itself, spelled, copy, plain = (
+        opened(None if name is None else str(tmp_path / name))
+        for name in (None, "mine/../mine", "copy", "plain")
+    )
+    assert itself.real is not None
+    assert spelled.protocol == itself.protocol
+    assert "split val, crop stretch, range (0.0, 1100.0)" in str(itself.protocol["real_rule"])
+    asked = replace(learned_from, held_out=0.0)
+    assert copy.protocol["real"] == load_dataset(asked).fingerprint
+    assert copy.protocol["real_rule"] == "split val, crop stretch, range (0.0, 1100.0)"
+    elsewhere = replace(asked, source=str(tmp_path / "plain"), split="")
+    assert plain.protocol["real"] == load_dataset(elsewhere).fingerprint
+    assert plain.protocol["real_rule"] == "crop stretch, range (0.0, 1100.0)"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,9 @@ Augmentation = Literal["colour", "translation", "cutout"]
 Crop = Literal["centre", "random", "pad", "stretch", "box"]
 Order = Literal["shuffled", "balanced"]
 
+_OF_READING = ("split", "labels", "label", "crop", "box", "background", "range", "frame")
+_OF_READING += ("held_out", "held_out_seed")
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
@@ -52,8 +55,8 @@ class DataConfig:
     order: Order = "shuffled"
     """shuffled: every picture once per epoch; balanced: every class as often as the others."""
     held_out: float = 0.0
-    """About this share of the pictures (0 to 1) is kept out of training, to measure against. Equal
-    pictures fall on one side, and none changes sides when others are added."""
+    """About this share of the pictures (0 to 1) is kept out of training, to measure against. Copies
+    of a file fall on one side, and none changes sides at another size or when others are added."""
     held_out_seed: int = 0
     """Chooses the pictures that are held out."""
     horizontal_flip: bool = False
@@ -83,6 +86,11 @@ class DataConfig:
         never did, 3.
         """
         return self.channels or 3, *self.size
+
+    def reading_unlike(self, other: "DataConfig") -> str:
+        """How pictures are chosen and read, where other settings say otherwise: crop pad."""
+        pairs = [(name, getattr(self, name), getattr(other, name)) for name in _OF_READING]
+        return ", ".join(f"{name} {value}" for name, value, theirs in pairs if value != theirs)
 
     def __post_init__(self) -> None:
         if self.width == self.resolution:  # one setting, however it is written

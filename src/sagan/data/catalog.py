@@ -48,6 +48,9 @@ class Catalog:
     images: np.ndarray | None = None
     """uint8 (N, C, H, W), a memory map, where the source stores its pictures so: if they are
     wanted so, they are not copied."""
+    contents: np.ndarray | None = None
+    """uint64 (N,): :attr:`sagan.data.facts.Facts.content` before the pictures were packed; None
+    where the source holds them as they first were."""
     passed_over: Sequence[tuple[str, str]] = ()
     """What is no picture or cannot be used: name and reason."""
     notes: Sequence[str] = field(default=())
@@ -79,6 +82,7 @@ class Catalog:
             split_of=None if self.split_of is None else self.split_of[chosen],
             read=_Renumbered(read, numbers),
             images=images,
+            contents=None if self.contents is None else self.contents[chosen],
         )
 
 

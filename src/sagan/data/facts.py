@@ -36,6 +36,9 @@ class Facts(NamedTuple):
     hash: int
     """Alike for pictures that look alike: 64 bits, see :func:`difference_hashes`. Of the first
     frame; 0 of a header."""
+    content: int
+    """Equal for equal files or arrays, whatever is done to them: 64 bits, the BLAKE2b of what the
+    source holds; 0 of a header."""
 
 
 FACTS = np.dtype(
@@ -52,6 +55,7 @@ FACTS = np.dtype(
         ("highest", "f8"),
         ("grey", "?"),
         ("hash", "u8"),
+        ("content", "u8"),
     ]
 )
 """A structured type with a field for each of :class:`Facts`."""

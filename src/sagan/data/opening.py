@@ -89,6 +89,14 @@ def open_dataset(
     return _opened(config, None if resolution is None else config.size, part)
 
 
+def is_one_place(source: str, other: str) -> bool:
+    """Whether two sources are the same, however their paths are written."""
+    if source in BUILT_IN or other in BUILT_IN:
+        return source == other
+    one, two = (os.path.realpath(os.path.expanduser(name)) for name in (source, other))
+    return one == two
+
+
 def catalog_of(config: DataConfig) -> Catalog:
     """Finds out what a source holds, in all its parts; decodes nothing.
 
@@ -159,6 +167,10 @@ def _opened(config: DataConfig, size: tuple[int, int] | None, part: Part) -> Dat
     else:
         pack = _packed(catalog, config, size)
         labels = catalog.labels[pack.entry]
+        if catalog.contents is not None:
+            facts = np.array(pack.facts)
+            facts["content"] = catalog.contents[pack.entry]
+            pack = replace(pack, facts=facts)
     class_names = catalog.class_names
     rows = _rows_of(pack, config, part)
     images, digests = pack.images, pack.digests
@@ -219,14 +231,14 @@ def _seems_grey(catalog: Catalog, rules: Rules) -> bool:
 def _rows_of(pack: Pack, config: DataConfig, part: Part) -> np.ndarray:
     """The pictures of one side of ``data.held_out``.
 
-    A picture's side depends on its pixels and the seed alone: equal pictures are on one side, and
-    none changes sides when others come or go. The frames of an animation follow the first.
+    A picture's side depends on what its source holds and the seed alone: it is the same at every
+    size, copies of a file and the frames of an animation are on one side, and none changes sides
+    when others come or go.
     """
     rows = np.arange(len(pack))
     if not config.held_out:
         return rows
-    first = np.searchsorted(pack.entry, pack.entry)
-    number = pack.digests[first] ^ np.uint64(config.held_out_seed * 0x9E3779B97F4A7C15 % 2**64)
+    number = pack.facts["content"] ^ np.uint64(config.held_out_seed * 0x9E3779B97F4A7C15 % 2**64)
     for factor in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB):  # the mixing of SplitMix64
         number = (number ^ (number >> np.uint64(30))) * np.uint64(factor)
     is_held_out = (number ^ (number >> np.uint64(31))) < np.uint64(int(config.held_out * 2**64))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -188,16 +189,23 @@ def _facts_of_header(
         highest=math.nan,
         grey=grey,
         hash=0,
+        content=0,
     )
 
 
 def _frames(content: Content, rules: Rules, name: str) -> tuple[list[np.ndarray], Facts]:
     if isinstance(content, np.ndarray):
         if _is_as_wanted(content, rules):
-            return [_planes(content, rules)], _facts_of_array(content)
-        results = [_shaped(decoded_array(content, rules), rules, name)]
+            results = [(_planes(content, rules), _facts_of_array(content))]
+        else:
+            results = [_shaped(decoded_array(content, rules), rules, name)]
+        mark = hashlib.blake2b(content.tobytes(), digest_size=8)
     else:
         with stream_of(content) as stream:
+            mark = hashlib.blake2b(digest_size=8)
+            while block := stream.read(2**20):
+                mark.update(block)
+            stream.seek(0)
             image = identified(stream)
             count = frame_count(image)
             results = [
@@ -205,7 +213,8 @@ def _frames(content: Content, rules: Rules, name: str) -> tuple[list[np.ndarray]
                 for number in chosen_frames(image, count, rules.frame)
             ]
     pictures, facts = zip(*results, strict=True)
-    return list(pictures), facts[0] if len(facts) == 1 else _summed_up(facts)
+    fact = facts[0] if len(facts) == 1 else _summed_up(facts)
+    return list(pictures), fact._replace(content=int.from_bytes(mark.digest(), "little"))
 
 
 def _is_as_wanted(values: np.ndarray, rules: Rules) -> bool:
@@ -272,6 +281,7 @@ def _shaped(decoded: Decoded, rules: Rules, name: str) -> tuple[np.ndarray, Fact
         decoded.lowest,
         decoded.highest,
         grey,
+        0,
         0,
     )
     return np.ascontiguousarray(picture.transpose(2, 0, 1)), facts

@@ -55,6 +55,7 @@ def _known_of(dataset: Dataset, digests: np.ndarray) -> dict[str, np.ndarray]:
     """Everything but the pictures. Each is its own entry, and its digest the entry's stamp."""
     count, origin = len(dataset), dataset.origin
     names, facts = list(map(str, range(count))), np.zeros(count, FACTS)
+    facts["content"] = digests
     if origin is not None:
         entries = origin.pack.entry[origin.rows].tolist()
         found = [str(origin.catalog.names[entry]) for entry in entries]
@@ -126,4 +127,5 @@ def portable_catalog(path: Path) -> Catalog:
         labels=pack.labels,
         class_names=pack.class_names,
         images=pack.images,
+        contents=pack.facts["content"],
     )

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from sagan.config import DataConfig
-from sagan.data import Dataset, load_dataset, open_dataset
+from sagan.data import BUILT_IN, Dataset, catalog_of, load_dataset, open_dataset
+from sagan.data.catalog import in_split
+from sagan.data.opening import is_one_place
 from sagan.errors import SaganError
 from sagan.evaluation.measures import METRICS
 from sagan.evaluation.picture_sets import PictureSet, generated, proportional_labels, stored
@@ -68,13 +70,14 @@ def open_pictures(
     judged = open_dataset(subject, selection.resolution)
     size, real = judged.images.shape[2:], None
     if selection.against is not None:
-        real = _real(subject, selection, None, size)
+        real = _real(subject, selection, DataConfig(source=selection.against), size)
     return EvaluationPictures(
         identity={"kind": "pictures", "path": subject, "step": None},
         protocol={
             "resolution": _resolution(size),
             "real": None if real is None else real.fingerprint,
             "real_split": None if real is None else selection.split,
+            "real_rule": None,
             "labels": "as stored",
             "weights": None,
             "batch_norm": None,
@@ -94,7 +97,8 @@ def _model_pictures(subject: str, selection: Selection, device: str) -> Evaluati
         raise SaganError(f"{subject} holds one set of weights only; leave --raw out")
     generator = generator_of(checkpoint, "generator" if raw else averaged_part(checkpoint))
     generator.to(pick_device(device))
-    real = _real(subject, selection, checkpoint.config.data, generator.size)
+    asked = _asked_of(selection.against, checkpoint.config.data)
+    real = _real(subject, selection, asked, generator.size)
     labels, rule = labels_as_in(real, generator, selection.samples)
     firsts = [repeat * SEEDS_PER_REPEAT for repeat in range(selection.repeats)]
     return EvaluationPictures(
@@ -103,6 +107,7 @@ def _model_pictures(subject: str, selection: Selection, device: str) -> Evaluati
             "resolution": _resolution(generator.size),
             "real": real.fingerprint,
             "real_split": selection.split,
+            "real_rule": _rule(asked, real),
             "labels": rule,
             "weights": "raw" if raw else "averaged",
             "batch_norm": "running statistics" if raw else f"statistics of {LATENTS:,} latents",
@@ -125,17 +130,13 @@ def _classless(real: Dataset, generator: TrainedGenerator) -> list[str]:
 
 
 def _real(
-    subject: str, selection: Selection, learned_from: DataConfig | None, size: tuple[int, ...]
+    subject: str, selection: Selection, learned_from: DataConfig, size: tuple[int, ...]
 ) -> Dataset:
-    """The real pictures, of the size of those to judge."""
+    """The real pictures, of the size of those to judge and by the rules of training."""
     height = selection.resolution or size[0]
     width = height * size[1] // size[0]
-    if selection.against is not None:
-        real = open_dataset(selection.against, height, width=width, part=selection.split)
-    else:
-        assert learned_from is not None
-        asked = replace(learned_from, resolution=height, width=width)
-        real = load_dataset(asked, selection.split)
+    asked = replace(learned_from, resolution=height, width=width)
+    real = load_dataset(asked, selection.split)
     found = real.images.shape[2:]
     if found != size:
         raise SaganError(
@@ -143,6 +144,30 @@ def _real(
             f"{_resolution(found)}; leave --resolution out"
         )
     return real
+
+
+def _asked_of(against: str | None, learned_from: DataConfig) -> DataConfig:
+    """What a model learned from, or the same of other pictures.
+
+    Of another place its held-out part is not asked, and a part or a label only if it has them.
+    """
+    if against is None or is_one_place(learned_from.source, against):
+        return learned_from
+    asked = replace(learned_from, source=against, held_out=0.0, held_out_seed=0)
+    if against in BUILT_IN or not (asked.split or asked.label):
+        return asked
+    try:
+        in_split(catalog_of(asked), asked.split)
+    except SaganError:
+        return replace(asked, split="", label="")
+    return asked
+
+
+def _rule(asked: DataConfig, real: Dataset) -> str | None:
+    """How the real pictures were read, where that is not as by default."""
+    told = asked.reading_unlike(DataConfig())
+    channels = real.images.shape[1]
+    return ", ".join(filter(None, [told, f"channels {channels}" * (channels != 3)])) or None
 
 
 def _resolution(size: tuple[int, ...]) -> Setting:

@@ -14,7 +14,7 @@ class Selection:
 
     against: str | None = None
     """The real pictures: a folder, a packed file or "avatars"; by default what the model learned
-    from."""
+    from. They are read by the rules of its training."""
     samples: int = 50_000
     """Pictures that a model draws, in each repeat."""
     repeats: int = 3
