@@ -48,6 +48,8 @@ class Catalog:
     images: np.ndarray | None = None
     """uint8 (N, C, H, W), a memory map, where the source stores its pictures so: if they are
     wanted so, they are not copied."""
+    range: tuple[float, ...] = ()
+    """Values of deep pictures that are black and white, where the source tells; else ()."""
     passed_over: Sequence[tuple[str, str]] = ()
     """What is no picture or cannot be used: name and reason."""
     notes: Sequence[str] = field(default=())

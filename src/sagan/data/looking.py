@@ -48,7 +48,7 @@ def look(config: DataConfig, sample: int | None = None) -> Look:
         return Look(survey=found, images=dataset.images, labels=dataset.labels)
     whole = catalog_of(config)
     catalog = in_split(whole, config.split)
-    rules = rules_of(config, config.channels or 3)
+    rules = rules_of(config, config.channels or 3, catalog.range)
     trial = tried(catalog, rules, sample)
     if not config.channels and trial.facts["grey"].all():
         rules = replace(rules, channels=1)
@@ -82,7 +82,9 @@ def survey_of(dataset: Dataset, config: DataConfig) -> Survey:
         held_out=len(pack) - len(dataset),
         fingerprint=dataset.fingerprint,
     )
-    rules = Rules(size=None, channels=channels) if is_ready else rules_of(config, channels)
+    rules = rules_of(config, channels, origin.catalog.range)
+    if is_ready:
+        rules = Rules(size=None, channels=channels, range=origin.catalog.range)
     return survey(origin.catalog, config, rules, seen, origin.parts)
 
 
@@ -102,9 +104,10 @@ def prepared(config: DataConfig, *, finds_resolution: bool) -> tuple[DataConfig,
     """
     catalog = in_split(catalog_of(config), config.split)
     if finds_resolution:
-        facts = tried(catalog, rules_of(replace(config, resolution=32), 3)).facts
+        rules = rules_of(replace(config, resolution=32), 3, catalog.range)
+        facts = tried(catalog, rules).facts
         config = replace(config, resolution=sensible_resolution(facts))
-    rules = rules_of(config, config.channels or 3)
+    rules = rules_of(config, config.channels or 3, catalog.range)
     for channels in (rules.channels, 1):
         if found_grey(catalog, replace(rules, channels=channels)) is not None:
             return config, ""  # it is packed

@@ -195,9 +195,12 @@ def _part_of(catalog: Catalog, config: DataConfig, part: Part) -> Catalog:
 
 
 def _packed(catalog: Catalog, config: DataConfig, size: tuple[int, int] | None) -> Pack:
-    grey, colour = (replace(rules_of(config, channels), size=size) for channels in (1, 3))
+    grey, colour, stated = (
+        replace(rules_of(config, channels, catalog.range), size=size)
+        for channels in (1, 3, config.channels)
+    )
     if config.channels:
-        rules = replace(rules_of(config, config.channels), size=size)
+        rules = stated
     else:
         is_grey = found_grey(catalog, colour)
         if is_grey is None:
