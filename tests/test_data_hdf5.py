@@ -78,8 +78,8 @@ def test_usual_names(write):
         class_names=names,
     )
     found = hdf5(path, CONFIG)
-    np.testing.assert_array_equal(pictures(in_split(found, "test")), LAST[4:])
-    assert found.class_names == ("a", "b", "c")
+    np.testing.assert_array_equal(pictures(in_split(found, "test")), LAST[4:] / 255)
+    assert (found.class_names, found.range) == (("a", "b", "c"), (0, 1))
     assert "read as 0 (black) to 1 (white)" in found.notes[0]
 
 

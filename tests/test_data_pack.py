@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sagan.data import draft, pack, workers
+from sagan.data import draft, pack, packfile, workers
 from sagan.data.catalog import Catalog
 from sagan.data.dataset import digests_of
 from sagan.data.pack import cached_packs, clear, packed, place_of
@@ -368,6 +368,30 @@ def test_black_pictures_with_a_good_end_are_noticed(log, capsys):
     assert "are damaged; packing them again" in capsys.readouterr().err
     np.testing.assert_array_equal(again.images, expected)
     assert is_intact(again)
+
+
+def test_one_damaged_picture_among_many_is_noticed(log):
+    made = packed(catalog_of_names(log, numbered(1000)), RULES, broken=0)
+    for row in (0, 1, 517, 998, 999):
+        begin = header_size((3, 8, 8)) + row * 192
+        with made.path.open("r+b", buffering=0) as file:
+            file.seek(begin + 100)
+            (value,) = file.read(1)
+            file.seek(begin + 100)
+            file.write(bytes([value ^ 1]))
+            assert not is_intact(open_pack(made.path))
+            file.seek(begin + 100)
+            file.write(bytes([value]))
+        assert is_intact(open_pack(made.path))
+
+
+def test_of_very_many_pictures_others_are_compared_each_time(log, monkeypatch):
+    monkeypatch.setattr(packfile, "_CHECKED_TOGETHER", 192)
+    monkeypatch.setattr(packfile, "_CHECKED", 100)
+    made = packed(catalog_of_names(log, numbered(400)), RULES, broken=0)
+    zero(made.path, header_size((3, 8, 8)) + 192 * 200, header_size((3, 8, 8)) + 192 * 201)
+    found = {is_intact(open_pack(made.path)) for _ in range(100)}  # each sees it once in 5 times
+    assert found == {False, True}
 
 
 def test_damaged_numbers_are_noticed(log):

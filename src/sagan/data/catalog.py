@@ -51,6 +51,8 @@ class Catalog:
     contents: np.ndarray | None = None
     """uint64 (N,): :attr:`sagan.data.facts.Facts.content` before the pictures were packed; None
     where the source holds them as they first were."""
+    range: tuple[float, ...] = ()
+    """Values of deep pictures that are black and white, where the source tells; else ()."""
     passed_over: Sequence[tuple[str, str]] = ()
     """What is no picture or cannot be used: name and reason."""
     notes: Sequence[str] = field(default=())

@@ -55,7 +55,7 @@ def look(config: DataConfig, sample: int | None = None) -> Look:
         )
     whole = catalog_of(config)
     catalog = in_split(whole, config.split)
-    rules = rules_of(config, config.channels or 3)
+    rules = rules_of(config, config.channels or 3, catalog.range)
     trial = tried(catalog, rules, sample)
     if not config.channels and trial.facts["grey"].all():
         rules = replace(rules, channels=1)
@@ -95,7 +95,9 @@ def survey_of(dataset: Dataset, config: DataConfig) -> Survey:
         held_out=len(pack) - len(dataset),
         fingerprint=dataset.fingerprint,
     )
-    rules = Rules(size=None, channels=channels) if is_ready else rules_of(config, channels)
+    rules = rules_of(config, channels, origin.catalog.range)
+    if is_ready:
+        rules = Rules(size=None, channels=channels, range=origin.catalog.range)
     return survey(origin.catalog, config, rules, seen, origin.parts)
 
 
@@ -106,7 +108,7 @@ def packing_note(config: DataConfig) -> str:
         SaganError: The source cannot be read.
     """
     catalog = in_split(catalog_of(config), config.split)
-    rules = rules_of(config, config.channels or 3)
+    rules = rules_of(config, config.channels or 3, catalog.range)
     for channels in (rules.channels, 1):
         if found_grey(catalog, replace(rules, channels=channels)) is not None:
             return ""  # it is packed

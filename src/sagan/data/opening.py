@@ -207,7 +207,7 @@ def _part_of(catalog: Catalog, config: DataConfig, part: Part) -> Catalog:
 
 
 def _packed(catalog: Catalog, config: DataConfig, size: tuple[int, int] | None) -> Pack:
-    rules = replace(rules_of(config, config.channels or 3), size=size)
+    rules = replace(rules_of(config, config.channels or 3, catalog.range), size=size)
     if config.channels:
         return packed(catalog, rules, broken=config.broken)
     grey = replace(rules, channels=1)

@@ -24,14 +24,20 @@ class Rules:
         return repr(sorted(asdict(self).items()))
 
 
-def rules_of(config: DataConfig, channels: int) -> Rules:
-    """The rules that a config states, with the channels decided."""
+def rules_of(config: DataConfig, channels: int, found: tuple[float, ...] = ()) -> Rules:
+    """The rules that a config states.
+
+    Args:
+        config: What is stated.
+        channels: 1, 3 or 4.
+        found: The range of values that the source tells, where none is stated.
+    """
     return Rules(
         size=config.size,
         channels=channels,
         crop=config.crop,
         box=config.box,
         background=config.background,
-        range=config.range,
+        range=config.range or found,
         frame=config.frame,
     )

@@ -29,6 +29,8 @@ _STRONGEST_DEFLATE = 1032
 """Bytes that one byte of deflate can stand for, at most."""
 _SAMPLED = 64
 _COPIED = 2**20
+_LOOKED_THROUGH = 2**30
+"""Bytes of deep values that are all looked at each time they are opened."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,24 @@ class StoredArray(ABC):
     @abstractmethod
     def sample(self) -> np.ndarray:
         """Reads some pictures."""
+
+
+def looked_at(arrays: Sequence[StoredArray]) -> Iterator[np.ndarray]:
+    """Gives values to judge arrays by, some pictures at a time.
+
+    Of bytes, a sample comes first and then everything, so that one may stop early. Deep values are
+    given completely if they are few; of many only a sample.
+    """
+    size = sum(math.prod(one.shape) * np.dtype(one.dtype).itemsize for one in arrays)
+    is_bytes = arrays[0].dtype == "|u1"
+    is_complete = is_bytes or size <= _LOOKED_THROUGH
+    if is_bytes or not is_complete:
+        yield from (one.sample() for one in arrays)
+    for one in arrays if is_complete else ():
+        stored = one.mapped()
+        each = math.prod(one.shape[1:]) * np.dtype(one.dtype).itemsize
+        step = max(1, _COPIED // max(1, each))
+        yield from (np.asarray(stored[n : n + step]) for n in range(0, one.shape[0], step))
 
 
 @dataclass(frozen=True, kw_only=True)

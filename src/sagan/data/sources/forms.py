@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from sagan.config import DataConfig
+from sagan.data.picture_files import UnreadableError
 from sagan.errors import SaganError
 
 _CHANNEL_COUNTS = (1, 3, 4)
@@ -20,29 +22,30 @@ class Form:
 
     axes: tuple[int, ...]
     """Axes of a stored picture in the order height, width and, if there is one, channel."""
-    limits: tuple[float, float] | None = None
-    """Values that are shown black and white; None leaves the values as stored."""
+    has_two_levels: bool = False
+    """Whether all values are 0 or 1, which are shown black and white."""
+    range: tuple[float, ...] = ()
+    """Values that are black and white, where the values themselves told; else ()."""
     side: int = 0
     """Side of the square that the picture is padded to with black, if it is smaller."""
 
     def pixels(self, stored: np.ndarray) -> np.ndarray:
-        """Returns (H, W) or (H, W, C): uint8, uint16 or float."""
+        """Returns (H, W) or (H, W, C): uint8, uint16 or float.
+
+        Raises:
+            UnreadableError: There are values that are no numbers, and nobody stated a range.
+        """
         picture = stored.transpose(self.axes)
         picture = picture.astype(picture.dtype.newbyteorder("="), copy=False)
         if picture.ndim == 3 and picture.shape[2] == 1:
             picture = picture[..., 0]
-        if self.limits is not None:
-            picture = _levels(picture, *self.limits)
+        if self.has_two_levels:
+            picture = picture.astype(np.uint8) * np.uint8(255)
         elif picture.dtype not in (np.uint8, np.uint16):
             picture = picture.astype(np.float32 if picture.dtype.itemsize <= 4 else np.float64)
+            if self.range and not np.isfinite(picture).all():
+                raise UnreadableError("it has values that are no numbers")
         return np.ascontiguousarray(_squared(picture, self.side))
-
-
-def _levels(picture: np.ndarray, low: float, high: float) -> np.ndarray:
-    shares = (picture.astype(np.float32) - low) / (high - low)
-    if not np.isfinite(shares).all():
-        return shares  # what has holes is no picture; that is judged where pixels are
-    return np.rint(255 * shares.clip(0, 1)).astype(np.uint8)
 
 
 def _squared(picture: np.ndarray, side: int) -> np.ndarray:
@@ -59,7 +62,7 @@ def form_of(
     where: str,
     shape: tuple[int, ...],
     dtype: np.dtype,
-    sample: Callable[[], np.ndarray],
+    values: Callable[[], Iterable[np.ndarray]],
     config: DataConfig,
 ) -> tuple[Form, list[str]]:
     """Judges how an array of pictures is to be read.
@@ -68,7 +71,7 @@ def form_of(
         where: Names the array in messages.
         shape: Of the array; the first axis counts the pictures.
         dtype: Of the array.
-        sample: Gives some of the pictures, where their values must be looked at.
+        values: Gives pictures, some at a time, where their values must be looked at.
         config: A stated range is left to be applied to the pixels.
 
     Returns:
@@ -81,8 +84,17 @@ def form_of(
         kind = "Python objects" if dtype.hasobject else f"values of type {dtype.name}"
         raise SaganError(f"{where} holds {kind}, no pixels; give whole numbers or floats")
     axes = _axes(where, shape)
-    limits, notes = _black_and_white(where, dtype, sample, config)
-    return Form(axes=axes, limits=limits), notes
+    if dtype.kind == "b":
+        return Form(axes=axes, has_two_levels=True), []
+    if dtype == np.uint8:
+        if not _has_two_levels(values()):
+            return Form(axes=axes), []
+        told = f"{where} holds 0 and 1 only; 1 is shown white"
+        return Form(axes=axes, has_two_levels=True), [told]
+    if dtype.str[1:] == "u2" or config.range:
+        return Form(axes=axes), []
+    limits, told = _black_and_white(where, values())
+    return Form(axes=axes, range=limits), [told]
 
 
 def _axes(where: str, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -103,26 +115,31 @@ def _axes(where: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     )
 
 
-def _black_and_white(
-    where: str, dtype: np.dtype, sample: Callable[[], np.ndarray], config: DataConfig
-) -> tuple[tuple[float, float] | None, list[str]]:
-    if dtype.kind == "b":
-        return (0, 1), []
-    if dtype.str[1:] == "u2" or (config.range and dtype != np.uint8):
-        return None, []
-    values = sample()
-    low, high = float(values.min()), float(values.max())
-    if dtype == np.uint8:
-        if high != 1:
-            return None, []
-        return (0, 1), [f"{where} holds 0 and 1 only; 1 is shown white"]
+def _has_two_levels(values: Iterable[np.ndarray]) -> bool:
+    highest = 0
+    for some in values:
+        highest = max(highest, int(some.max()))
+        if highest > 1:
+            break
+    return highest == 1
+
+
+def _black_and_white(where: str, values: Iterable[np.ndarray]) -> tuple[tuple[float, float], str]:
+    low, high, count = math.inf, -math.inf, 0
+    for some in values:
+        numbers = some[np.isfinite(some)]
+        if numbers.size:
+            low, high = min(low, float(numbers.min())), max(high, float(numbers.max()))
+        count += len(some)
+    if low > high:
+        raise SaganError(f"{where} holds no numbers but NaN or infinity; give pictures")
     for lowest, highest in _USUAL_LIMITS:
         if lowest <= low and high <= highest:
-            told = f"{where}: values from {low:.4g} to {high:.4g} in {len(values):,} pictures are"
-            return (lowest, highest), [
+            told = f"{where}: values from {low:.4g} to {high:.4g} in {count:,} pictures are"
+            return (lowest, highest), (
                 f"{told} read as {lowest:g} (black) to {highest:g} (white); --data.range says "
                 "otherwise"
-            ]
+            )
     raise SaganError(
         f"{where} holds values from {low:.4g} to {high:.4g}, which are neither in [0, 1], [-1, 1] "
         f"nor [0, 255]; say which are black and white: --data.range {low:.4g} --data.range "

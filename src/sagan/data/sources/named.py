@@ -13,7 +13,7 @@ import numpy as np
 
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, stamp_of
-from sagan.data.sources.blocks import Block, BlockReader, StoredArray
+from sagan.data.sources.blocks import Block, BlockReader, StoredArray, looked_at
 from sagan.data.sources.forms import Form, form_of
 from sagan.data.sources.layout import PARTS
 from sagan.data.sources.portions import Portion, catalog_of_portions
@@ -60,7 +60,7 @@ def catalog_of_named(
         f"{path}, {parts[0].images}",
         first.shape,
         np.dtype(first.dtype),
-        lambda: np.concatenate([stored.sample() for stored in chosen]),
+        lambda: looked_at(chosen),
         config,
     )
     portions = [
@@ -81,13 +81,19 @@ def catalog_of_named(
         class_names=_stated_names(path, held) if config.conditional else None,
         notes=[*notes, *told],
     )
-    return catalog if len(chosen) > 1 else replace(catalog, images=_as_they_lie(first, form))
+    images = _as_they_lie(first, form) if len(chosen) == 1 else None
+    return replace(catalog, images=images, range=form.range)
 
 
 def _as_they_lie(stored: StoredArray, form: Form) -> np.ndarray | None:
     """uint8 (N, C, H, W), mapped, where the pictures lie so in a file."""
     is_plain = isinstance(stored, Block) and not stored.packing and stored.order == "C"
-    if not is_plain or stored.dtype != "|u1" or form.limits or form.axes not in ((0, 1), (1, 2, 0)):
+    if (
+        not is_plain
+        or stored.dtype != "|u1"
+        or form.has_two_levels
+        or form.axes not in ((0, 1), (1, 2, 0))
+    ):
         return None
     images = stored.mapped()
     return images[:, None] if images.ndim == 3 else images
