@@ -104,6 +104,8 @@ def data(
     require_range("--sample", sample, 1, _MOST_SAMPLED)
     if output is not None:
         require_output(output, ".png")
+        if source is not None and Path(source).resolve() in output.resolve().parents:
+            raise SaganError(f"{output} would be one of the pictures; choose another place")
     from sagan.data.looking import look, packing_note
     from sagan.data.survey_text import survey_as_json, text
 

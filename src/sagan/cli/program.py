@@ -86,9 +86,11 @@ def _settings_below_flags(chosen: str | None, given: Mapping[str, Sequence[str]]
 
         source = pictures or next(iter(given["--data.source"]), None)
         return run_settings(None if pictures else chosen, run, source=source, start_from=model)
-    if chosen is None and run is not None and Path(run, "config.toml").exists():
-        return settings.load_toml(Path(run, "config.toml"))
-    base = named_settings(DEFAULT_PRESET if pictures else chosen or DEFAULT_PRESET)
+    is_begun = run is not None and Path(run, "config.toml").exists()
+    if run is not None and is_begun and (chosen is None or pictures):
+        base = settings.load_toml(Path(run, "config.toml"))
+    else:
+        base = named_settings(DEFAULT_PRESET if pictures else chosen or DEFAULT_PRESET)
     return replace(base, data=replace(base.data, source=pictures)) if pictures else base
 
 
@@ -139,6 +141,8 @@ def main(arguments: list[str] | None = None) -> Any:
         return result
     except CycloptsError as error:
         message = " ".join(str(error).split())
+        if message.startswith("Unused Tokens"):
+            message += " quote a name with blanks, and repeat a flag for each of its values"
     except SaganError as error:
         message = str(error)
     except BrokenPipeError:  # whoever reads our output has seen enough

@@ -36,7 +36,8 @@ def contact_sheet(
         grid(enlarge(in_colour(pictures), factor), columns, padding=_SPACE)
         for _, _, pictures in rows
     ]
-    names, remarks = font(_NAME_HEIGHT), font(_REMARK_HEIGHT)
+    names = font(_NAME_HEIGHT, title + "".join(name for name, *_ in rows))
+    remarks = font(_REMARK_HEIGHT)
     lengths = [names.getlength(name) for name, *_ in rows]
     lengths += [remarks.getlength(remark) for _, remark, _ in rows]
     widest = max(lengths)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import numpy as np
@@ -82,8 +83,12 @@ def glowing(ground: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return (ground * (1 - opacity) + ramp * opacity).round().astype(np.uint8)
 
 
-def font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font."""
+def font(size: float, text: str = "") -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font; for a text beyond ASCII, which it lacks, matplotlib's if there is one."""
+    if not text.isascii() and find_spec("matplotlib"):
+        from matplotlib import get_data_path
+
+        return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
     return ImageFont.load_default(size)
 
 

@@ -37,6 +37,8 @@ class PictureFinder:
         """The number of the picture that a cell of a list names; None if there is none."""
         path = unicodedata.normalize("NFC", "" if text is None else str(text).strip())
         path = path.replace("\\", "/").removeprefix("./").lstrip("/")
+        if ".." in path.split("/"):
+            return None
         number = self._by_path.get(path)
         names = _other_names(path)
         while number is None and (name := next(names, None)) is not None:
