@@ -70,7 +70,8 @@ def packs(title: str, source: Path, side: int, rounds: int) -> None:
     count = len(list(source.iterdir()))
     plain, ours, again, grown = [], [], [], []
     for _ in range(rounds):
-        plain.append(measured(f"plain_loop(Path({str(source)!r}), {side})")[0])
+        loop = f"plain_loop(Path({str(source)!r}), {side})"
+        plain.append(measured(loop, "from benchmarks.packing import Path, plain_loop")[0])
         with temporary_cache():
             opening = f"open_dataset({str(source)!r}, {side}, channels=3)"
             ours.append(measured(opening))
@@ -81,12 +82,12 @@ def packs(title: str, source: Path, side: int, rounds: int) -> None:
             grown.append(measured(opening)[0].seconds)
             extra.unlink()
     best = min(one for one, _ in ours)
-    loop = min(plain)
+    theirs = min(plain)
     show(
         title,
         f"{count / best.seconds:,.0f} /s, {best.seconds:.1f} s, {best.processor_seconds:.1f} s of "
-        f"all cores (plain loop {count / loop.seconds:,.0f} /s, {loop.seconds:.1f} s, "
-        f"{loop.processor_seconds:.1f} s), {max(m for _, m in ours) / 2**20:,.0f} MiB in all "
+        f"all cores (plain loop {count / theirs.seconds:,.0f} /s, {theirs.seconds:.1f} s, "
+        f"{theirs.processor_seconds:.1f} s), {max(m for _, m in ours) / 2**20:,.0f} MiB in all "
         f"processes; opened again {min(again):.2f} s, one file added {min(grown):.2f} s",
     )
 
@@ -99,12 +100,10 @@ class Times(NamedTuple):
     """Of the process and those below it."""
 
 
-def measured(work: str) -> tuple[Times, int]:
+def measured(work: str, imports: str = "from sagan.data import open_dataset") -> tuple[Times, int]:
     """Evaluates something in a new process; also its memory, with all below it, at its highest."""
     code = (
-        "import os, time; from pathlib import Path; "
-        "from benchmarks.packing import plain_loop; from sagan.data import open_dataset;"
-        f"begin = time.monotonic(), sum(os.times()[:4]); {work};"
+        f"import os, time; {imports}; begin = time.monotonic(), sum(os.times()[:4]); {work};"
         "print(time.monotonic() - begin[0], sum(os.times()[:4]) - begin[1])"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
