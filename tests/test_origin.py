@@ -185,6 +185,24 @@ def test_a_model_of_another_size_is_refused_by_name(tmp_path, trained_run, pictu
     assert not (tmp_path / "new").exists()
 
 
+def test_colours_that_a_grey_model_takes_away_are_told(tmp_path, capsys):
+    for number in range(9):
+        grey = np.full((3, 32, 32), 20 * number, np.uint8)
+        save_png(grey, tmp_path / "without" / f"{number}.png")
+    config = settings_for(tmp_path / "without", steps=1)
+    Driver(config.with_channels(1), tmp_path / "grey").train()
+    assert "colours, which" not in capsys.readouterr().err
+    (tmp_path / "red").mkdir()
+    red = np.broadcast_to(np.array([200, 10, 10], np.uint8)[:, None, None], (3, 32, 32))
+    for number in range(9):
+        save_png(red, tmp_path / "red" / f"{number}.png")
+    new = run_settings(
+        None, tmp_path / "new", source=str(tmp_path / "red"), start_from=tmp_path / "grey"
+    )
+    Driver(new, tmp_path / "new", start_from=tmp_path / "grey").begin()
+    assert "9 pictures have colours, which data.channels 1 makes grey" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("files", ["GD", "G"])
 def test_a_converted_file_is_a_start(tmp_path, picture_folder, files):
     checkpoint, _ = convert_files([GOLDEN / f"biggan_32_{part}.safetensors" for part in files])
@@ -237,6 +255,27 @@ def test_what_belongs_to_the_models_pictures_is_not_asked_of_others():
     assert starting_settings(model, source="old") == model
     expected = DataConfig(source="new", horizontal_flip=True, resolution=64)
     assert starting_settings(model, source="new").data == expected
+
+
+def test_the_models_pictures_are_read_as_before_however_they_are_named(
+    tmp_path, trained_run, picture_folder, capsys
+):
+    checkpoint, _ = load_checkpoint(trained_run)
+    source = picture_folder / ".." / picture_folder.name
+    data = DataConfig(source=str(picture_folder), resolution=32, crop="pad", held_out=0.1)
+    model = tmp_path / "model.safetensors"
+    config = replace(checkpoint.config, data=data)
+    checkpoints.save(replace(checkpoint, config=config), model)
+    again = run_settings(None, tmp_path / "new", source=str(source), start_from=model)
+    assert again.data == replace(data, source=str(source), channels=3)
+    for crop, told in (("pad", ""), ("centre", ": crop pad, held_out 0.1\n")):
+        changes = {"crop": crop} if crop == "pad" else {"crop": crop, "held_out": 0.0}
+        settings = replace(again, data=replace(again.data, **changes))
+        settings = replace(settings, train=replace(settings.train, batch_size=4))
+        Driver(settings, tmp_path / crop, start_from=model).begin()
+        printed = capsys.readouterr().err
+        assert ("not taken over, of how its pictures were read" in printed) == bool(told)
+        assert told in printed
 
 
 def test_the_command(tmp_path, trained_run, more_pictures, capsys):

@@ -1,7 +1,6 @@
 """Settings of the pictures."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
 from sagan.config.checks import checking
@@ -13,6 +12,9 @@ Part = Literal["train", "held-out"]
 Augmentation = Literal["colour", "translation", "cutout"]
 Crop = Literal["centre", "random", "pad", "stretch", "box"]
 Order = Literal["shuffled", "balanced"]
+
+_OF_READING = ("split", "labels", "label", "crop", "box", "background", "range", "frame")
+_OF_READING += ("held_out", "held_out_seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +90,10 @@ class DataConfig:
         """
         return self.channels or 3, *self.size
 
-    def told(self, names: Iterable[str]) -> str:
-        """The chosen settings, of these names, that are not the default: crop pad, frame all."""
-        default = {item.name: item.default for item in fields(self)}
-        chosen = [(name, getattr(self, name)) for name in names]
-        return ", ".join(f"{name} {value}" for name, value in chosen if value != default[name])
+    def reading_unlike(self, other: "DataConfig") -> str:
+        """How pictures are chosen and read, where other settings say otherwise: crop pad."""
+        pairs = [(name, getattr(self, name), getattr(other, name)) for name in _OF_READING]
+        return ", ".join(f"{name} {value}" for name, value, theirs in pairs if value != theirs)
 
     def __post_init__(self) -> None:
         if self.width == self.resolution:  # one setting, however it is written

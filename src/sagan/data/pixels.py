@@ -194,7 +194,9 @@ def _frames(content: Content, rules: Rules, name: str) -> tuple[list[np.ndarray]
         mark = hashlib.blake2b(content.tobytes(), digest_size=8)
     else:
         with stream_of(content) as stream:
-            mark = hashlib.file_digest(stream, partial(hashlib.blake2b, digest_size=8))
+            mark = hashlib.blake2b(digest_size=8)
+            while block := stream.read(2**20):
+                mark.update(block)
             stream.seek(0)
             image = identified(stream)
             count = frame_count(image)

@@ -119,6 +119,10 @@ class Survey:
     """How the pixels are stored, in Pillow's words, such as RGB; most first."""
     special: Special
     enlarged: Enlarged
+    reduced: int
+    """Pictures that are larger than wanted."""
+    made_grey: int
+    """Pictures with colours that the rules take away."""
     values: Values | None
     """None where all pictures have 8 bits."""
     copies: Alike
@@ -201,6 +205,8 @@ def survey(
         modes=_modes(facts["mode"]),
         special=_special(facts),
         enlarged=_enlarged_by(facts, rules),
+        reduced=int((enlargement(facts, rules) < 1).sum()),
+        made_grey=int((~facts["grey"]).sum()) if rules.channels == 1 else 0,
         values=_deep_values(facts, rules),
         copies=equal,
         lookalikes=alike,

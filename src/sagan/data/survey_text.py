@@ -64,6 +64,7 @@ def warnings_of(survey: Survey) -> list[str]:
         *_of_skipped(survey),
         *_of_classes(survey),
         *_of_values(survey),
+        *_of_colours(survey),
         *_of_copies(survey),
         *_of_sizes(survey),
         *survey.notes,
@@ -120,6 +121,11 @@ def _of_values(survey: Survey) -> Iterator[str]:
             f" from black to white ({spread} in all, {_number(values.top)} is white);"
             " --data.range states it"
         )
+
+
+def _of_colours(survey: Survey) -> Iterator[str]:
+    if count := survey.made_grey:
+        yield f"{_number_of(count)} {_have(count)} colours, which data.channels 1 makes grey"
 
 
 def _of_copies(survey: Survey) -> Iterator[str]:
@@ -205,9 +211,11 @@ def rule_text(survey: Survey) -> str:
         "box": f"box from {rules.box[:2]} to {rules.box[2:]}",
     }[rules.crop]
     looked, grown = sum(survey.modes.values()), survey.enlarged.pictures
-    verb = "reduced" if not grown else "enlarged" if grown == looked else "resized"
+    verb = "reduced to" if survey.reduced else "kept at"
+    if grown:
+        verb = "enlarged to" if grown == looked else "resized to"
     side = f"{height} x {width}" if height == width else f"{height} high and {width} wide"
-    return f"{cut}, {verb} to {side}, {_CHANNELS[rules.channels]}"
+    return f"{cut}, {verb} {side}, {_CHANNELS[rules.channels]}"
 
 
 def _found_text(survey: Survey) -> str:

@@ -22,8 +22,6 @@ from sagan.system.device import pick_device
 
 LATENTS = STATISTICS_BATCHES * STATISTICS_BATCH_SIZE
 """Latents over which the averaged generator's batch statistics are measured."""
-_RULE = ("split", "labels", "label", "crop", "box", "background", "range", "frame", "held_out")
-_RULE += ("held_out_seed",)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -167,7 +165,7 @@ def _asked_of(against: str | None, learned_from: DataConfig) -> DataConfig:
 
 def _rule(asked: DataConfig, real: Dataset) -> str | None:
     """How the real pictures were read, where that is not as by default."""
-    told = asked.told(_RULE)
+    told = asked.reading_unlike(DataConfig())
     channels = real.images.shape[1]
     return ", ".join(filter(None, [told, f"channels {channels}" * (channels != 3)])) or None
 

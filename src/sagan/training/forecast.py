@@ -71,7 +71,7 @@ def forecast(config: Config, folder: str | Path, start_from: str | Path | None =
     checkpoint = there.checkpoint()
     if there.origin:  # refuses a model that does not fit
         state = new_state(config, there.num_classes, there.device)
-        there.origin.begin(state, there.dataset.class_names)
+        there.origin.begin(state, there.dataset.class_names, config.data)
         del state
     need = footprint(config, there.num_classes, bfloat16=there.bfloat16)
     memory = there.memory

@@ -12,6 +12,7 @@ from typing import Any
 
 from sagan.config import Config, DataConfig, load_toml
 from sagan.config.presets import named_settings
+from sagan.data.opening import is_one_place
 from sagan.errors import SaganError
 from sagan.interop.conversion import UNKNOWN_SOURCE
 from sagan.runs.checkpoint import Checkpoint, DamagedError
@@ -38,8 +39,10 @@ class StartingModel:
     """SHA-256 of the file, 64 hex digits."""
     checkpoint: Checkpoint
 
-    def begin(self, state: TrainingState, class_names: tuple[str, ...]) -> "Beginning":
-        """Gives a new state the model's weights.
+    def begin(
+        self, state: TrainingState, class_names: tuple[str, ...], data: DataConfig
+    ) -> "Beginning":
+        """Gives a new state the model's weights; class names and data are the run's.
 
         Raises:
             SaganError: They do not fit.
@@ -54,6 +57,7 @@ class StartingModel:
             sha256=self.digest,
             step=self.checkpoint.step,
             transfer=transfer,
+            read_otherwise=self.checkpoint.config.data.reading_unlike(data),
         )
 
 
@@ -67,10 +71,14 @@ class Beginning:
     step: int
     transfer: Transfer
     """What it took."""
+    read_otherwise: str
+    """How the model's pictures were read, where the run reads its own otherwise."""
 
     def lines(self) -> list[str]:
         """The same for people."""
-        lines = (f"  {line}" for line in self.transfer.lines())
+        lines = [f"  {line}" for line in self.transfer.lines()]
+        if self.read_otherwise:
+            lines.append(f"  not taken over, of how its pictures were read: {self.read_otherwise}")
         return [f"begins from {self.file}, step {self.step:,}", *lines]
 
     def record(self, run: Run) -> None:
@@ -203,7 +211,7 @@ def starting_settings(
         raise SaganError(
             "the model does not say which pictures it learned from; give yours with --data.source"
         )
-    if chosen is None and source is not None and source != data.source:
+    if chosen is None and source is not None and not is_one_place(source, data.source):
         data = DataConfig(source=source, **_some(data, _OF_TRAINING))
     elif source is not None:
         data = replace(data, source=source)

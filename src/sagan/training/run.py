@@ -150,7 +150,7 @@ class Driver:
             self.state.restore(checkpoint.parts, checkpoint.step)
         self.beginning: Beginning | None = None
         if origin := self.preparation.origin:
-            self.beginning = origin.begin(self.state, self.dataset.class_names)
+            self.beginning = origin.begin(self.state, self.dataset.class_names, config.data)
             self.preparation = replace(self.preparation, origin=None)  # whose tensors are many
         if self.state.step > config.train.steps:
             raise SaganError(
