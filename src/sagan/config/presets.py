@@ -94,7 +94,7 @@ _CIFAR: _Settings = {
 }
 
 
-def _heykeetae(pictures: Intended, crop: str) -> Preset:
+def _heykeetae(pictures: Intended, crop: str, **data: str) -> Preset:
     return Preset(
         title=f"DCGAN-style networks without classes, 64 pixels, for {pictures.name}",
         source="heykeetae/Self-Attention-GAN: README.md (the command, with the hinge loss),"
@@ -111,7 +111,7 @@ def _heykeetae(pictures: Intended, crop: str) -> Preset:
         settings=_joined(
             _both(architecture="dcgan"),
             {
-                "data": {"resolution": 64, "labels": "none"},
+                "data": {"resolution": 64, "labels": "none", **data},
                 "generator": {"attention": (16, 32), "batch_norm_momentum": 0.1},
                 "discriminator": {"attention": (8, 4)},
                 "optimizer": {"beta2": 0.9},
@@ -279,6 +279,7 @@ PRESETS: dict[str, Preset] = {
     "celeba64": _heykeetae(
         Intended("CelebA", 202_599, 0),
         "pictures are cropped to their central 160 x 160 pixels; here to the largest square",
+        split="all",
     ),
     "lsun64": _heykeetae(
         Intended("LSUN church_outdoor_train", 126_227, 0),
@@ -295,7 +296,8 @@ def preset(name: str) -> Config:
     """
     if name not in PRESETS:
         raise SaganError(
-            f"there is no preset {name!r}{nearest(name, PRESETS)}; "
+            f"there is no preset{' or path' * (not Path(name).exists())} {name!r}"
+            f"{nearest(name, PRESETS)}; "
             f"known are {', '.join(PRESETS)}; or give a .toml file or, as --data.source, pictures"
         )
     return from_dict(PRESETS[name].settings)
