@@ -13,9 +13,9 @@ import numpy as np
 from cyclopts import Parameter
 
 from sagan.cli.parsing import OUTPUT, SWITCH, require_range
-from sagan.cli.program import app, named_pictures
-from sagan.config import DataConfig
-from sagan.config.presets import PRESETS
+from sagan.cli.program import DEFAULT_PRESET, app, named_pictures
+from sagan.config import DataConfig, GeneratorConfig, plan
+from sagan.config.presets import PRESETS, preset
 from sagan.errors import SaganError, printable
 from sagan.system.files import require_output
 
@@ -34,8 +34,7 @@ class DataFlags(DataConfig):
     """The pictures and what is done to them, as for training."""
 
     resolution: int = 0
-    """Height of the pictures in pixels; 0: the largest of 32, 64 and 128 that most of them
-    reach."""
+    """Height of the pictures in pixels; 0: that of training without a preset, 32."""
 
     def __post_init__(self) -> None:
         """Leaves the checks to :meth:`settings`."""
@@ -44,7 +43,8 @@ class DataFlags(DataConfig):
         """The settings, checked; the source may stand in the first place.
 
         Raises:
-            SaganError: A value is out of range, or there is no source or two.
+            SaganError: A value is out of range, no network has pictures of this size, or there is
+                no source or two.
         """
         from sagan.data import BUILT_IN
 
@@ -60,7 +60,10 @@ class DataFlags(DataConfig):
         if source in BUILT_IN:
             raise SaganError(f"{source} is built in and needs no look; give pictures of your own")
         named_pictures(source)  # refuses a run folder
-        return DataConfig(**{**values, "source": source, "resolution": self.resolution or 32})
+        resolution = self.resolution or preset(DEFAULT_PRESET).data.resolution
+        config = DataConfig(**{**values, "source": source, "resolution": resolution})
+        plan(GeneratorConfig(attention=()), config.size)  # refuses what no network has
+        return config
 
 
 @app.command
@@ -101,13 +104,13 @@ def data(
     require_range("--sample", sample, 1, _MOST_SAMPLED)
     if output is not None:
         require_output(output, ".png")
-    from sagan.data.looking import look, prepared
+    from sagan.data.looking import look
     from sagan.data.survey_text import survey_as_json, text
 
-    config, note = prepared(data.settings(source), finds_resolution=data.resolution == 0)
-    if note and sample is None:
-        print(f"note: {note}; --sample 1000 looks at some", file=sys.stderr)
+    config = data.settings(source)
+    _note_packing(config, sample)
     looked = look(config, sample)
+    _note_resolution(data, config, looked.sensible_resolution)
     if json:
         print(json_text.dumps(survey_as_json(looked.survey), indent=1))
     else:
@@ -134,15 +137,35 @@ def pack(
         The file to write, .sagan.
     """
     require_output(output, ".sagan")
-    from sagan.data.looking import prepared
+    from sagan.data.looking import sensible_resolution
     from sagan.data.opening import load_dataset
     from sagan.data.portable import write_portable
 
-    config, note = prepared(data.settings(source), finds_resolution=data.resolution == 0)
-    if note:
-        print(f"note: {note}", file=sys.stderr)
-    write_portable(load_dataset(config), output)
+    config = data.settings(source)
+    _note_packing(config)
+    dataset = load_dataset(config)
+    assert dataset.origin, "pictures that came from a source"
+    _note_resolution(data, config, sensible_resolution(dataset.origin.pack.facts))
+    write_portable(dataset, output)
     print(output)
+
+
+def _note_packing(config: DataConfig, sample: int | None = None) -> None:
+    from sagan.data.looking import packing_note
+
+    if sample is None and (note := packing_note(config)):
+        print(f"note: {note}; sagan data --sample 1000 looks at some", file=sys.stderr)
+
+
+def _note_resolution(flags: DataFlags, config: DataConfig, sensible: int) -> None:
+    """Says so where nobody chose the resolution and the pictures reach a larger one."""
+    if not flags.resolution and sensible > config.resolution:
+        side = config.resolution
+        print(
+            f"note: {side} x {side} is what sagan train PICTURES takes; most of these reach "
+            f"{sensible}: add --data.resolution {sensible} here and there",
+            file=sys.stderr,
+        )
 
 
 def _save_sheet(looked: Look, output: Path) -> Path:

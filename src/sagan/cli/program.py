@@ -61,7 +61,7 @@ def named_pictures(chosen: str | None) -> str | None:
         )
     if path.suffix == ".toml" and not path.is_dir():
         return None
-    is_place = chosen.startswith("hf:") or path.suffix != "" or len(path.parts) > 1
+    is_place = chosen.startswith(("hf:", "~")) or path.suffix != "" or os.sep in chosen
     return chosen if is_place or path.exists() else None
 
 

@@ -30,6 +30,8 @@ class Look:
     """uint8 (M, C, H, W), as the network sees them."""
     labels: np.ndarray
     """int64 (M,), all 0 without classes."""
+    sensible_resolution: int
+    """See :func:`sensible_resolution`."""
 
 
 def look(config: DataConfig, sample: int | None = None) -> Look:
@@ -44,8 +46,13 @@ def look(config: DataConfig, sample: int | None = None) -> Look:
     """
     if sample is None:
         dataset = load_dataset(config)
-        found = survey_of(dataset, config)
-        return Look(survey=found, images=dataset.images, labels=dataset.labels)
+        assert dataset.origin, "pictures that came from a source"
+        return Look(
+            survey=survey_of(dataset, config),
+            images=dataset.images,
+            labels=dataset.labels,
+            sensible_resolution=sensible_resolution(dataset.origin.pack.facts),
+        )
     whole = catalog_of(config)
     catalog = in_split(whole, config.split)
     rules = rules_of(config, config.channels or 3)
@@ -57,12 +64,18 @@ def look(config: DataConfig, sample: int | None = None) -> Look:
         entry=trial.entry,
         facts=trial.facts,
         size=config.size,
+        digests=trial.digests,
         unreadable=trial.unreadable,
         seconds=trial.seconds,
         is_sample=True,
     )
     found = survey(catalog, config, rules, seen, parts_of(whole))
-    return Look(survey=found, images=trial.images, labels=catalog.labels[trial.entry])
+    return Look(
+        survey=found,
+        images=trial.images,
+        labels=catalog.labels[trial.entry],
+        sensible_resolution=sensible_resolution(trial.facts),
+    )
 
 
 def survey_of(dataset: Dataset, config: DataConfig) -> Survey:
@@ -86,32 +99,21 @@ def survey_of(dataset: Dataset, config: DataConfig) -> Survey:
     return survey(origin.catalog, config, rules, seen, origin.parts)
 
 
-def prepared(config: DataConfig, *, finds_resolution: bool) -> tuple[DataConfig, str]:
-    """Decides what is open before a look, and estimates what packing will take.
-
-    Args:
-        config: The source and what is done to its pictures.
-        finds_resolution: Whether to choose the resolution: the largest of 32, 64 and 128 that the
-            shorter side of most pictures reaches.
-
-    Returns:
-        The settings, and a line about size and time where packing will take ten seconds or more.
+def packing_note(config: DataConfig) -> str:
+    """A line about size and time where packing will take ten seconds or more; else empty.
 
     Raises:
         SaganError: The source cannot be read.
     """
     catalog = in_split(catalog_of(config), config.split)
-    if finds_resolution:
-        facts = tried(catalog, rules_of(replace(config, resolution=32), 3)).facts
-        config = replace(config, resolution=sensible_resolution(facts))
     rules = rules_of(config, config.channels or 3)
     for channels in (rules.channels, 1):
         if found_grey(catalog, replace(rules, channels=channels)) is not None:
-            return config, ""  # it is packed
+            return ""  # it is packed
     trial = tried(catalog, rules)
     if trial.seconds < _WORTH_SAYING:
-        return config, ""
-    return config, (
+        return ""
+    return (
         f"packing {len(catalog):,} pictures (once) will take about {duration(trial.seconds)} and "
         f"{readable(trial.size)} in {cache_folder()}"
     )

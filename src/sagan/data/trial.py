@@ -26,6 +26,8 @@ class Trial:
     """int64 (M,): their numbers in the catalog."""
     facts: np.ndarray
     """``FACTS`` (M,)."""
+    digests: np.ndarray
+    """uint64 (M,) of their pixels."""
     unreadable: list[tuple[str, str]]
     """Name and reason of those that cannot be read."""
     size: int
@@ -52,7 +54,7 @@ def tried(catalog: Catalog, rules: Rules, count: int = 64) -> Trial:
     need = 2 * len(chosen) * math.prod(shape)
     remedy = "choose a smaller --data.resolution, or look at fewer"
     require_free(need, f"{len(chosen):,} pictures of this size", remedy)
-    images, entry, facts, unreadable = [], [], [], []
+    images, entry, facts, digests, unreadable = [], [], [], [], []
     begin = time.perf_counter()
     for number in chosen:
         picture = decode_one(catalog, number, rules)
@@ -62,12 +64,14 @@ def tried(catalog: Catalog, rules: Rules, count: int = 64) -> Trial:
         images.append(picture.frames)
         entry += [number] * len(picture.frames)
         facts.append(picture.facts)
+        digests.append(picture.digests)
     share = len(chosen) / max(1, len(catalog))
     pictures = np.concatenate([np.zeros((0, *shape), np.uint8), *images])
     return Trial(
         images=pictures,
         entry=np.array(entry, np.int64),
         facts=np.concatenate([np.zeros(0, FACTS), *facts]),
+        digests=np.concatenate([np.zeros(0, np.uint64), *digests]),
         unreadable=unreadable,
         size=round(pictures.nbytes / share) if len(chosen) else 0,
         seconds=(time.perf_counter() - begin) / (share or 1) / (os.cpu_count() or 1),

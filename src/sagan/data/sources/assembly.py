@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sagan.config import DataConfig
-from sagan.data.catalog import Catalog, labelled, part_taken
+from sagan.data.catalog import Catalog, counted, labelled, part_taken
 from sagan.data.sources.judging import Files, judged, no_picture, no_pictures_in
 from sagan.data.sources.layout import WORDNET, FolderLayout, folders_above, homes_of, layout_of
 from sagan.data.sources.listed import Listed, read_lists
@@ -77,7 +77,7 @@ def catalog_of_files(
         notes.append(f"the pictures are in {layout.outer[-1]}")
     order = found.order or _named_by_wordnet(placed, files, others, notes)
     unread = _no_pictures((files.names[n] for n in others if n not in found.used), homes)
-    return _catalog(files, placed, order, found, [*files.passed_over, *unread], notes)
+    return _catalog(files, placed, order, found, [*files.passed_over, *unread], notes, only)
 
 
 def _name_of(files: Files) -> str:
@@ -241,9 +241,13 @@ def _catalog(
     found: Listed,
     passed_over: list[tuple[str, str]],
     notes: list[str],
+    only: str,
 ) -> Catalog:
     kept = [i for i in range(len(placed.pictures)) if i not in placed.reasons]
     left_out = [(files.names[placed.pictures[i]], why) for i, why in placed.reasons.items()]
+    for reason, count, _ in counted(left_out):
+        if not only:
+            notes.append(f"{count:,} of {len(placed.pictures):,} pictures are left out: {reason}")
     size = len(files.names)
     numbers = np.array([placed.pictures[i] for i in kept], np.int64)
     if not len(numbers):
