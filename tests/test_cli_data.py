@@ -3,6 +3,7 @@
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from PIL import Image
 from test_cli import TINY, mistake, printed_config, run, size
 
 import sagan
-from sagan.config.presets import PRESETS, Intended, Preset
+from sagan.config.presets import PRESETS, Intended, Preset, preset
+from sagan.data import load_dataset
 from sagan.errors import SaganError
 from sagan.images.contact import contact_sheet
+from sagan.training.preparation import require_intended
 
 SETTINGS = {
     "data": {"resolution": 32},
@@ -41,8 +44,69 @@ def test_the_table(capsys, picture_folder):
     assert found["pictures"].startswith("16 in 2 classes")
     assert found["classes"] == "2: dark 8, light 8"
     assert found["sizes"] == "all 32 x 32; 1 different"
-    assert found["rule"] == "centre square, reduced to 32 x 32, colour"
+    assert found["rule"] == "centre square, kept at 32 x 32, colour"
     assert found["enlarged"] == "none"
+
+
+def test_without_a_size_the_pictures_are_those_of_training(capsys, tmp_path):
+    for number in range(16):
+        pixels = np.random.default_rng(number).integers(0, 256, (80, 70, 3), dtype=np.uint8)
+        path = tmp_path / "large" / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    assert run("data", tmp_path / "large") == 0
+    looked_at = capsys.readouterr()
+    assert "most of these reach 64: add --data.resolution 64 here and there" in looked_at.err
+    rule = rows(looked_at.out)["rule"]
+    assert rule == "centre square, reduced to 32 x 32, colour"
+    trained = ["train", tmp_path / "large", "--run", tmp_path / "run", "--train.steps", 1]
+    assert run(*trained, "--generator.base-channels", 8, "--discriminator.base-channels", 8) == 0
+    assert f"rule: {rule}" in capsys.readouterr().err
+    assert run("data", tmp_path / "large", "--data.resolution", 48) == 0
+    assert "note: " not in capsys.readouterr().err
+
+
+def test_a_size_that_no_network_has_is_refused_before_packing(capsys, picture_folder):
+    for command in (["data"], ["pack"]):
+        line = mistake(capsys, *command, picture_folder, "--data.resolution", 33)
+        assert "no network has pictures of 33 x 33" in line
+    assert "nothing is packed" in looked(capsys, "--cache")
+
+
+def test_a_list_that_names_few_of_the_pictures_is_told(capsys, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(40):
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(folder / f"{number}.png")
+    (folder / "labels.csv").write_text("file,label\n" + "".join(f"{n}.png,a\n" for n in range(8)))
+    note = "note: 32 of 40 pictures are left out: without a label in labels.csv"
+    assert note in looked(capsys, folder)
+    assert "are left out" not in looked(capsys, folder / "labels.csv")
+
+
+def test_a_place_that_is_not_there_is_no_preset(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place in ("./nopics", "~/nopics", str(tmp_path / "nopics"), "nopics.zip", "no/pics"):
+        line = mistake(capsys, "train", place, "--run", tmp_path / "run")
+        assert f"there is no folder or file {place}" in line
+    line = mistake(capsys, "train", "nopics", "--run", tmp_path / "run")
+    assert "there is no preset or path 'nopics'" in line
+
+
+def test_celeba_with_its_partition_is_what_its_preset_is_for(tmp_path, monkeypatch):
+    intended = replace(PRESETS["celeba64"], data=Intended("CelebA", 20, 0))
+    monkeypatch.setitem(PRESETS, "celeba64", intended)
+    names = [f"{number:06d}.jpg" for number in range(1, 21)]
+    (tmp_path / "img_align_celeba").mkdir()
+    for number, name in enumerate(names):
+        Image.new("RGB", (178, 218), (number, 0, 0)).save(tmp_path / "img_align_celeba" / name)
+    lines = [f"{name} {max(0, number - 17)}\n" for number, name in enumerate(names)]
+    (tmp_path / "list_eval_partition.txt").write_text("".join(lines))
+    config = replace(preset("celeba64").data, source=str(tmp_path))
+    require_intended("celeba64", config)
+    assert len(load_dataset(config)) == 20
+    with pytest.raises(SaganError, match="celeba64 is for CelebA, 20 pictures, and"):
+        require_intended("celeba64", replace(config, split="val"))
 
 
 def test_the_source_may_be_a_flag_and_settings_count(capsys, picture_folder):
@@ -170,7 +234,7 @@ def test_training_tells_what_it_learns_from_once(capsys, tmp_path, picture_folde
     assert run(*command, "--train.steps", 1) == 0
     told = capsys.readouterr().err
     assert "pictures: 16 in 2 classes (light 8 to dark 8)" in told or "(dark 8 to light 8)" in told
-    assert "rule: centre square, reduced to 32 x 32, colour" in told
+    assert "rule: centre square, kept at 32 x 32, colour" in told
     kept = json.loads((folder / "data.json").read_text())
     assert kept["classes"] == {"dark": 8, "light": 8}
     assert run(*command, "--train.steps", 2) == 0

@@ -135,7 +135,10 @@ def test_a_list_of_most_pictures_wins_over_folders(tmp_path):
         "b/3.png": "without a label in labels.csv",
         "4.png": "listed in labels.csv, but absent",
     }
-    assert found.notes == ["classes are those of labels.csv, not the folders"]
+    assert found.notes == [
+        "classes are those of labels.csv, not the folders",
+        "1 of 3 pictures are left out: without a label in labels.csv",
+    ]
 
 
 def test_a_list_of_few_pictures_does_not(tmp_path):

@@ -11,7 +11,7 @@ from PIL import Image
 from sagan.config import DataConfig
 from sagan.data import looking
 from sagan.data.catalog import Catalog, labelled
-from sagan.data.looking import look, prepared
+from sagan.data.looking import look, packing_note
 from sagan.data.rules import rules_of
 from sagan.data.trial import tried
 from sagan.errors import SaganError
@@ -91,6 +91,14 @@ def test_a_size_beyond_memory_is_refused_before_it_is_taken():
         tried(catalog_of(noise), rules, 10)
 
 
+def test_a_look_at_some_finds_copies_among_them():
+    def twice(number, name):
+        return noise(number // 2, name)
+
+    trial = tried(catalog_of(twice), rules_of(CONFIG, 3), 1000)
+    assert len(np.unique(trial.digests)) == 50
+
+
 @pytest.mark.parametrize(("read", "channels"), [(noise, 3), (grey, 1)])
 def test_a_look_at_some_decides_the_channels_as_packing_does(monkeypatch, read, channels):
     monkeypatch.setattr(looking, "catalog_of", lambda config: catalog_of(read))
@@ -113,9 +121,8 @@ def test_the_part_that_is_asked_for_is_looked_at(monkeypatch):
 def test_what_packing_takes_is_said_before_unless_it_is_little(monkeypatch, tmp_path):
     monkeypatch.setenv("SAGAN_CACHE", str(tmp_path))
     monkeypatch.setattr(looking, "catalog_of", lambda config: catalog_of(noise))
-    assert prepared(CONFIG, finds_resolution=False) == (CONFIG, "")
+    assert packing_note(CONFIG) == ""
     monkeypatch.setattr(looking, "_WORTH_SAYING", 0)
-    config, note = prepared(CONFIG, finds_resolution=True)
-    assert config.resolution == 32  # of 40 x 50
+    note = packing_note(CONFIG)
     assert note.startswith("packing 100 pictures (once) will take about 0:00 and 0.293 MiB in ")
     assert str(tmp_path) in note

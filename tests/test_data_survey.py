@@ -63,7 +63,8 @@ def test_pictures_classes_and_size():
     assert (found.found, found.used, found.held_out) == (50, 50, 5)
     assert found.classes == {"cat": 20, "dog": 30}
     assert found.size == 50 * 64 * 64
-    lines = text(found).splitlines()
+    note, *lines = text(found).splitlines()
+    assert note == "note: 50 pictures have colours, which data.channels 1 makes grey"
     assert lines[0] == (
         "pictures: 50 (5 of them held out) in 2 classes (dog 30 to cat 20), from a folder"
     )
@@ -369,6 +370,15 @@ def test_the_survey_is_json_and_names_cannot_steer_a_terminal():
     assert kept["warnings"] == warnings_of(found)
     assert "\x1b" not in text(found, wide=True)
     assert "evil\\x1b[2J\\n.txt" in text(found, wide=True)
+
+
+def test_pictures_of_the_wanted_size_are_kept():
+    for width, words in ((64, "kept at 64 x 64"), (63, "enlarged to"), (100, "kept at 64 x 64")):
+        found = surveyed(TWO, facts_of(50, width=width, height=64))
+        assert f"centre square, {words}" in rule_text(found)
+    facts = facts_of(50, width=64, height=np.arange(50) + 63)
+    assert "resized to" in rule_text(surveyed(TWO, facts))
+    assert "reduced to" in rule_text(surveyed(TWO, facts_of(50, width=np.arange(50) + 64)))
 
 
 @pytest.mark.parametrize(

@@ -106,12 +106,11 @@ def data(
         require_output(output, ".png")
         if source is not None and Path(source).resolve() in output.resolve().parents:
             raise SaganError(f"{output} would be one of the pictures; choose another place")
-    from sagan.data.looking import look, packing_note
+    from sagan.data.looking import look
     from sagan.data.survey_text import survey_as_json, text
 
     config = data.settings(source)
-    if sample is None and (note := packing_note(config)):
-        print(f"note: {note}; --sample 1000 looks at some", file=sys.stderr)
+    _note_packing(config, sample)
     looked = look(config, sample)
     _note_resolution(data, config, looked.sensible_resolution)
     if json:
@@ -140,18 +139,24 @@ def pack(
         The file to write, .sagan.
     """
     require_output(output, ".sagan")
-    from sagan.data.looking import packing_note, sensible_resolution
+    from sagan.data.looking import sensible_resolution
     from sagan.data.opening import load_dataset
     from sagan.data.portable import write_portable
 
     config = data.settings(source)
-    if note := packing_note(config):
-        print(f"note: {note}", file=sys.stderr)
+    _note_packing(config)
     dataset = load_dataset(config)
     assert dataset.origin, "pictures that came from a source"
     _note_resolution(data, config, sensible_resolution(dataset.origin.pack.facts))
     write_portable(dataset, output)
     print(output)
+
+
+def _note_packing(config: DataConfig, sample: int | None = None) -> None:
+    from sagan.data.looking import packing_note
+
+    if sample is None and (note := packing_note(config)):
+        print(f"note: {note}; sagan data --sample 1000 looks at some", file=sys.stderr)
 
 
 def _note_resolution(flags: DataFlags, config: DataConfig, sensible: int) -> None:

@@ -94,7 +94,7 @@ _CIFAR: _Settings = {
 }
 
 
-def _heykeetae(pictures: Intended, crop: str, split: str = "") -> Preset:
+def _heykeetae(pictures: Intended, **data: Any) -> Preset:
     return Preset(
         title=f"DCGAN-style networks without classes, 64 pixels, for {pictures.name}",
         source="heykeetae/Self-Attention-GAN: README.md (the command, with the hinge loss),"
@@ -102,7 +102,6 @@ def _heykeetae(pictures: Intended, crop: str, split: str = "") -> Preset:
         data=pictures,
         differs=(
             "weights and biases are drawn from PyTorch's defaults of each layer; here Xavier and 0",
-            crop,
             _VECTORS,
             "its parameter.py falls back to WGAN-GP, of which its README says: without spectral"
             " norm; add --loss.name wasserstein --loss.gradient-penalty 10"
@@ -111,7 +110,7 @@ def _heykeetae(pictures: Intended, crop: str, split: str = "") -> Preset:
         settings=_joined(
             _both(architecture="dcgan"),
             {
-                "data": {"resolution": 64, "labels": "none", "split": split},
+                "data": {"resolution": 64, "labels": "none", **data},
                 "generator": {"attention": (16, 32), "batch_norm_momentum": 0.1},
                 "discriminator": {"attention": (8, 4)},
                 "optimizer": {"beta2": 0.9},
@@ -278,12 +277,13 @@ PRESETS: dict[str, Preset] = {
     ),
     "celeba64": _heykeetae(
         Intended("CelebA", 202_599, 0),
-        "pictures are cropped to their central 160 x 160 pixels; here to the largest square",
         split="all",
+        crop="box",
+        box=(9, 29, 169, 189),  # the central 160 x 160 of 178 x 218
     ),
     "lsun64": _heykeetae(
         Intended("LSUN church_outdoor_train", 126_227, 0),
-        "pictures are squeezed to a square; here cropped to the largest",
+        crop="stretch",
     ),
 }
 
