@@ -16,9 +16,10 @@ import pytest
 from PIL import Image
 
 from sagan.data import draft, pack, packfile, workers
+from sagan.data.cached import cached_packs, clear
 from sagan.data.catalog import Catalog
 from sagan.data.dataset import digests_of
-from sagan.data.pack import cached_packs, clear, packed, place_of
+from sagan.data.pack import packed, place_of
 from sagan.data.packfile import PackWriter, header_size, is_intact, open_pack
 from sagan.data.pixels import UnreadableError
 from sagan.data.rules import Rules
@@ -315,14 +316,25 @@ def interrupted(*_):
     raise KeyboardInterrupt
 
 
-def test_old_drafts_without_a_process_are_swept(log, cache):
-    old, young = (cache / "packs" / f"{name}.1.2@host.draft" for name in ("old", "young"))
-    for folder in (old, young):
-        folder.mkdir(parents=True)
-    os.utime(old, (1, 1))
+def test_what_nobody_needs_any_more_is_swept(log, cache):
+    (cache / "packs").mkdir(parents=True)
+    (cache / "unpacked").mkdir()
+    old, young = (
+        [
+            cache / "packs" / f"{age}.1.2@host.draft",
+            cache / "unpacked" / f"{age}.array",
+            cache / "unpacked" / f"{age}.array.77.tmp",
+            cache / f"{age}.npz.77.tmp",
+        ]
+        for age in ("old", "young")
+    )
+    for path in (*old, *young):
+        path.mkdir() if path.suffix == ".draft" else path.write_bytes(b"it")
+    for path in old:
+        os.utime(path, (1, 1))
     packed(catalog_of_names(log, ["a"]), RULES, broken=0)
-    assert not old.exists()
-    assert young.exists()
+    assert not any(path.exists() for path in old)
+    assert all(path.exists() for path in young)
 
 
 def test_a_second_process_waits_and_then_uses_the_pack(log, capsys):
@@ -445,7 +457,9 @@ def test_a_set_without_a_readable_picture_is_refused(log):
 def test_a_full_disk_is_judged_before(log, monkeypatch):
     usage = shutil.disk_usage("/")._replace(free=2**24 + 1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(SaganError, match=r"40 packed pictures would take .* are free in .*; free space"):
+    with pytest.raises(
+        SaganError, match=r"40 packed pictures would take .* are free in .*; free space"
+    ):
         packed(catalog_of_names(log, numbered(40)), RULES, broken=0)
     assert read_names(log) == ["0000"]
 
@@ -500,9 +514,18 @@ def test_the_cache_is_listed_and_cleared(log, cache):
     made = packed(catalog_of_names(log, numbered(3)), RULES, broken=0)
     (cache / "packs" / "x.1.2@host.draft").mkdir()
     (cache / "folder-0123.npy").write_bytes(b"old")
+    (cache / "unpacked").mkdir()
+    (cache / "unpacked" / "0123.array").write_bytes(b"unpacked")
+    (cache / "unpacked" / "0123.array.7.tmp").write_bytes(b"given up")
+    os.utime(cache / "unpacked" / "0123.array.7.tmp", (1, 1))
     listed = cached_packs()
-    assert [one.shape for one in listed] == [(3, 3, 8, 8), (), ()]
-    assert [one.is_draft for one in listed] == [False, True, False]
+    assert [one.shape for one in listed] == [(3, 3, 8, 8), (), (), (), ()]
+    assert [one.is_draft for one in listed] == [False, True, False, False, False]
+    assert [one.root for one in listed[2:]] == [
+        "unpacked for packing",
+        "",
+        "unfinished, given up",
+    ]
     assert listed[0].path == made.path
     assert listed[0].root == str(log.parent)
     assert listed[0].size >= made.path.stat().st_size
