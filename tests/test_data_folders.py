@@ -138,6 +138,33 @@ def test_decorated_parts_need_one_decoration(tmp_path):
     assert catalog_of(other).class_names == ("bullet train", "test tube", "valley")
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("trainers", "testers", "boots"),
+        ("strain", "stest", "wool"),
+        ("TRAINERS", "TESTERS", "BOOTS"),
+    ],
+)
+def test_a_part_is_a_word_of_its_own(tmp_path, names):
+    found = catalog_of(fill(tmp_path, *(f"{name}/1.png" for name in names)))
+    assert (found.splits, sorted(found.class_names)) == ((), sorted(names))
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("train-images", "test-images"),
+        ("trainA", "testA"),
+        ("myTrain", "myTest"),
+        ("X TRAIN", "X TEST"),
+    ],
+)
+def test_decorated_parts_of_every_spelling(tmp_path, train, test):
+    found = catalog_of(fill(tmp_path, f"{train}/a/1.png", f"{train}/b/1.png", f"{test}/a/2.png"))
+    assert (found.splits, found.class_names) == (("train", "test"), ("a", "b"))
+
+
 def test_a_class_may_be_called_train(tmp_path):
     found = catalog_of(fill(tmp_path, "bus/1.png", "car/2.png", "train/3.png"))
     assert (found.class_names, found.splits) == (("bus", "car", "train"), ())
