@@ -128,6 +128,23 @@ def test_divided_folders(tmp_path, train, val, outer):
     assert len(in_split(found, "all")) == 4
 
 
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("3", "7", "20"), "label numbers run from 3 to 20: the 3 that occur are the classes"),
+        (("0", "1", "3"), "label numbers run from 0 to 3: the 3 that occur are the classes"),
+        (("0", "1", "2"), ""),
+        (("1", "2", "3"), ""),
+        (("3", "7", "cat"), ""),
+    ],
+)
+def test_gaps_between_numbered_folders_are_told(tmp_path, names, told):
+    found = catalog_of(fill(tmp_path, *(f"{name}/1.png" for name in names)))
+    assert found.class_names == names
+    assert " ".join(found.notes).startswith(told)
+    assert bool(found.notes) == bool(told)
+
+
 def test_decorated_parts_need_one_decoration(tmp_path):
     root = fill(tmp_path / "a", "seg_train/seg_train/sea/1.png", "seg_train/seg_train/ice/1.png")
     fill(root, "seg_test/seg_test/sea/2.png", "seg_test/seg_test/ice/2.png", "seg_pred/3.png")

@@ -119,6 +119,16 @@ def labelled(
     return np.array([label_of[name] for name in plain], np.int64), tuple(class_names)
 
 
+def gaps_told(numbers: Sequence[int]) -> list[str]:
+    """What the user should know of classes that are called by numbers, ascending; often nothing."""
+    if numbers[0] in (0, 1) and numbers[-1] - numbers[0] < len(numbers):
+        return []
+    return [
+        f"label numbers run from {numbers[0]} to {numbers[-1]}: the {len(numbers):,} that occur "
+        "are the classes, called by their numbers"
+    ]
+
+
 class MadeNames(Sequence[str], ABC):
     """Names of pictures that are made when they are asked for."""
 

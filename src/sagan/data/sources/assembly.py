@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sagan.config import DataConfig
-from sagan.data.catalog import Catalog, labelled, part_taken
+from sagan.data.catalog import Catalog, gaps_told, labelled, part_taken
 from sagan.data.sources.judging import Files, judged, no_picture, no_pictures_in
 from sagan.data.sources.layout import WORDNET, FolderLayout, folders_above, homes_of, layout_of
 from sagan.data.sources.listed import Listed, read_lists
@@ -254,6 +255,8 @@ def _catalog(
         )
     labels, split_of = np.zeros(size, np.int64), np.zeros(size, np.int64)
     labels[numbers], class_names = _labels_of(placed, kept, order)
+    if class_names and all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in class_names):
+        notes = [*notes, *gaps_told(sorted(map(int, class_names)))]
     split_of[numbers] = placed.part[kept]
     kind = files.what
     if class_names:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sagan.config import DataConfig
-from sagan.data.catalog import Catalog, MadeNames, Reader, labelled, part_taken
+from sagan.data.catalog import Catalog, MadeNames, Reader, gaps_told, labelled, part_taken
 from sagan.errors import SaganError, enumerated
 
 
@@ -192,11 +192,7 @@ def _classes(
         np.concatenate([part.astype(kind) for part in values]), return_inverse=True
     )
     if class_names is None:
-        if int(numbers[-1]) - int(numbers[0]) >= len(numbers) or numbers[0] != 0:
-            told.append(
-                f"label numbers run from {numbers[0]} to {numbers[-1]}: the {len(numbers):,} that "
-                "occur are the classes, called by their numbers"
-            )
+        told += gaps_told(numbers.tolist())
         return labels, tuple(str(number) for number in numbers)
     if numbers[0] < 0 or numbers[-1] >= len(class_names):
         wrong = numbers[0] if numbers[0] < 0 else numbers[-1]
