@@ -359,6 +359,32 @@ def test_a_process_that_is_killed_is_reported_with_its_picture(log, monkeypatch)
     assert 10 <= len(read_names(log)) < 40
 
 
+def test_what_could_not_be_read_is_tried_with_another_decoder(log, monkeypatch):
+    names = ["a", "b", "c"]
+    made = packed(catalog_of_names(log, names, broken=("b",)), RULES, broken=0.5)
+    assert made.about["decoders"]["pillow"]
+    read_names(log)
+    packed(catalog_of_names(log, names), RULES, broken=0.5)
+    assert read_names(log) == []
+    for module in (pack, draft):
+        monkeypatch.setattr(module, "decoders", lambda: {"pillow": "99"})
+    made = packed(catalog_of_names(log, names), RULES, broken=0.5)
+    assert (read_names(log), made.unreadable) == (["b"], [])
+    np.testing.assert_array_equal(made.images, pixels_of(names))
+
+
+def test_the_place_does_not_depend_on_words_or_on_where_one_stands(log, tmp_path, monkeypatch):
+    catalog = catalog_of_names(log, ["a"])
+    other = replace(catalog, kind="a list with classes")
+    assert place_of(other, RULES) == place_of(catalog, RULES)
+    assert place_of(replace(catalog, chosen_by="a.csv"), RULES) != place_of(catalog, RULES)
+    hub = replace(catalog, root=Path("hf:cifar10"))
+    here = place_of(hub, RULES)
+    monkeypatch.chdir(tmp_path)
+    assert place_of(hub, RULES) == here
+    assert place_of(replace(hub, root=Path("hf:mnist")), RULES) != here
+
+
 # --- damage
 
 

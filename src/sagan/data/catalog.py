@@ -45,6 +45,8 @@ class Catalog:
     """The parts that the source is divided into, such as ("train", "val"); () if it is not."""
     split_of: np.ndarray | None = None
     """int64 (N,): number of each picture's part; None where the source is not divided."""
+    chosen_by: str = ""
+    """The list that says which of the pictures in the root are taken, if the user named one."""
     images: np.ndarray | None = None
     """uint8 (N, C, H, W), a memory map, where the source stores its pictures so: if they are
     wanted so, they are not copied."""

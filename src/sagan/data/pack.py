@@ -20,6 +20,7 @@ from sagan.data.catalog import Catalog
 from sagan.data.dataset import cache_folder
 from sagan.data.draft import Draft, Known, known_of_draft, known_of_pack, mark_of
 from sagan.data.packfile import SUFFIX, Pack, about_pack, is_intact, open_pack
+from sagan.data.picture_files import decoders
 from sagan.data.rules import Rules
 from sagan.data.workers import decode_one, decoded
 from sagan.errors import SaganError, printable
@@ -63,11 +64,14 @@ def packed(catalog: Catalog, rules: Rules, *, broken: float) -> Pack:
 
 
 def place_of(catalog: Catalog, rules: Rules) -> Path:
-    """The file in the cache, named by source, parts and rules; labels do not matter."""
+    """The file in the cache, named by source, parts and rules; labels do not matter.
+
+    What is no path, such as hf:NAME, is the same everywhere.
+    """
     chosen = [] if catalog.split_of is None else np.unique(catalog.split_of).tolist()
     parts = [catalog.splits[number] for number in chosen]
-    root = os.path.realpath(catalog.root)
-    key = repr((_PIXELS, root, catalog.kind, parts, rules.text()))
+    root = os.path.realpath(catalog.root) if catalog.root.exists() else str(catalog.root)
+    key = repr((_PIXELS, root, catalog.chosen_by, parts, rules.text()))
     name = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:32]
     return cache_folder() / "packs" / f"{name}{SUFFIX}"
 
@@ -103,6 +107,8 @@ def fresh_pack(path: Path, catalog: Catalog, images: np.ndarray | None = None) -
         return None
     if pack.about.get("catalog") != mark_of(catalog):
         return None
+    if pack.unreadable and pack.about.get("decoders") != decoders():
+        return None  # another version may read them
     if not is_intact(pack):
         _tell(f"the packed pictures of {catalog.root} are damaged; packing them again")
         return None

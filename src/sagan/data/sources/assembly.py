@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -78,7 +78,8 @@ def catalog_of_files(
         notes.append(f"the pictures are in {layout.outer[-1]}")
     order = found.order or _named_by_wordnet(placed, files, others, notes)
     unread = _no_pictures((files.names[n] for n in others if n not in found.used), homes)
-    return _catalog(files, placed, order, found, [*files.passed_over, *unread], notes)
+    catalog = _catalog(files, placed, order, found, [*files.passed_over, *unread], notes)
+    return replace(catalog, chosen_by=only)
 
 
 def _name_of(files: Files) -> str:
