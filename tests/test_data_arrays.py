@@ -1,6 +1,7 @@
 """NumPy files of every usual naming and shape."""
 
 import io
+import os
 import pickle
 import struct
 import zipfile
@@ -282,9 +283,11 @@ def test_what_is_not_compressed_is_mapped_and_the_rest_unpacked_once(tmp_path):
     pictures(packed)
     (file,) = (tmp_path / "cache" / "unpacked").iterdir()
     assert file.stat().st_size == COLOUR.size
+    os.utime(file, (1, 1))
     again = pickle.loads(pickle.dumps(packed.read))
     np.testing.assert_array_equal(again(5, ""), LAST[5])
     assert len(pickle.dumps(packed.read)) < 1000
+    assert file.stat().st_mtime > 1  # it is in use, so that it is not swept
 
 
 @pytest.mark.parametrize("stored", [COLOUR, GREY, GREY[:, None], LAST, COLOUR / 255])

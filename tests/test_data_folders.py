@@ -128,6 +128,23 @@ def test_divided_folders(tmp_path, train, val, outer):
     assert len(in_split(found, "all")) == 4
 
 
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("3", "7", "20"), "label numbers run from 3 to 20: the 3 that occur are the classes"),
+        (("0", "1", "3"), "label numbers run from 0 to 3: the 3 that occur are the classes"),
+        (("0", "1", "2"), ""),
+        (("1", "2", "3"), ""),
+        (("3", "7", "cat"), ""),
+    ],
+)
+def test_gaps_between_numbered_folders_are_told(tmp_path, names, told):
+    found = catalog_of(fill(tmp_path, *(f"{name}/1.png" for name in names)))
+    assert found.class_names == names
+    assert " ".join(found.notes).startswith(told)
+    assert bool(found.notes) == bool(told)
+
+
 def test_decorated_parts_need_one_decoration(tmp_path):
     root = fill(tmp_path / "a", "seg_train/seg_train/sea/1.png", "seg_train/seg_train/ice/1.png")
     fill(root, "seg_test/seg_test/sea/2.png", "seg_test/seg_test/ice/2.png", "seg_pred/3.png")
@@ -136,6 +153,33 @@ def test_decorated_parts_need_one_decoration(tmp_path):
     assert found.class_names == ("ice", "sea")
     other = fill(tmp_path / "b", "bullet train/1.png", "test tube/2.png", "valley/3.png")
     assert catalog_of(other).class_names == ("bullet train", "test tube", "valley")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("trainers", "testers", "boots"),
+        ("strain", "stest", "wool"),
+        ("TRAINERS", "TESTERS", "BOOTS"),
+    ],
+)
+def test_a_part_is_a_word_of_its_own(tmp_path, names):
+    found = catalog_of(fill(tmp_path, *(f"{name}/1.png" for name in names)))
+    assert (found.splits, sorted(found.class_names)) == ((), sorted(names))
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("train-images", "test-images"),
+        ("trainA", "testA"),
+        ("myTrain", "myTest"),
+        ("X TRAIN", "X TEST"),
+    ],
+)
+def test_decorated_parts_of_every_spelling(tmp_path, train, test):
+    found = catalog_of(fill(tmp_path, f"{train}/a/1.png", f"{train}/b/1.png", f"{test}/a/2.png"))
+    assert (found.splits, found.class_names) == (("train", "test"), ("a", "b"))
 
 
 def test_a_class_may_be_called_train(tmp_path):

@@ -63,6 +63,24 @@ def test_one_file(tmp_path, form):
     assert huggingface(path, DataConfig(labels="none")).class_names == ()
 
 
+@pytest.mark.parametrize(
+    ("labels", "names", "classes"),
+    [
+        ([0, None, 1, -1, 0], ("cat", "dog"), ("cat", "dog")),
+        ([3, None, 7, None, 3], None, ("3", "7")),
+        (["a", None, "b", "", "a"], None, ("a", "b")),
+    ],
+)
+def test_rows_without_a_label_are_left_out_and_told(tmp_path, labels, names, classes):
+    rows = table(range(5), labels, names) if names else table(range(5), label=labels)
+    parquet.write_table(rows, tmp_path / "rows.parquet")
+    found = huggingface(tmp_path / "rows.parquet", CONFIG)
+    assert (found.class_names, found.labels.tolist()) == (classes, [0, 1, 0])
+    assert found.passed_over == [("1", "without a label"), ("3", "without a label")]
+    assert contents(found) == [encoded(number) for number in (0, 2, 4)]
+    assert len(huggingface(tmp_path / "rows.parquet", DataConfig(labels="none"))) == 5
+
+
 @pytest.mark.parametrize("place", ["", "data"])
 def test_a_folder_of_parts(tmp_path, place):
     folder = tmp_path / "set" / place

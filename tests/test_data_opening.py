@@ -12,10 +12,10 @@ from PIL import Image
 import sagan
 from sagan.config import DataConfig
 from sagan.data import catalog_of, load_dataset, opening
+from sagan.data.cached import cached_packs
 from sagan.data.catalog import Catalog
 from sagan.data.dataset import Rows, dataset_of
 from sagan.data.opening import open_dataset
-from sagan.data.pack import cached_packs
 from sagan.data.packfile import header_size, open_pack
 from sagan.data.portable import write_portable
 from sagan.errors import SaganError

@@ -16,9 +16,10 @@ import pytest
 from PIL import Image
 
 from sagan.data import draft, pack, packfile, workers
+from sagan.data.cached import cached_packs, clear
 from sagan.data.catalog import Catalog
 from sagan.data.dataset import digests_of
-from sagan.data.pack import cached_packs, clear, packed, place_of
+from sagan.data.pack import packed, place_of
 from sagan.data.packfile import PackWriter, header_size, is_intact, open_pack
 from sagan.data.pixels import UnreadableError
 from sagan.data.rules import Rules
@@ -315,14 +316,25 @@ def interrupted(*_):
     raise KeyboardInterrupt
 
 
-def test_old_drafts_without_a_process_are_swept(log, cache):
-    old, young = (cache / "packs" / f"{name}.1.2@host.draft" for name in ("old", "young"))
-    for folder in (old, young):
-        folder.mkdir(parents=True)
-    os.utime(old, (1, 1))
+def test_what_nobody_needs_any_more_is_swept(log, cache):
+    (cache / "packs").mkdir(parents=True)
+    (cache / "unpacked").mkdir()
+    old, young = (
+        [
+            cache / "packs" / f"{age}.1.2@host.draft",
+            cache / "unpacked" / f"{age}.array",
+            cache / "unpacked" / f"{age}.array.77.tmp",
+            cache / f"{age}.npz.77.tmp",
+        ]
+        for age in ("old", "young")
+    )
+    for path in (*old, *young):
+        path.mkdir() if path.suffix == ".draft" else path.write_bytes(b"it")
+    for path in old:
+        os.utime(path, (1, 1))
     packed(catalog_of_names(log, ["a"]), RULES, broken=0)
-    assert not old.exists()
-    assert young.exists()
+    assert not any(path.exists() for path in old)
+    assert all(path.exists() for path in young)
 
 
 def test_a_second_process_waits_and_then_uses_the_pack(log, capsys):
@@ -345,6 +357,32 @@ def test_a_process_that_is_killed_is_reported_with_its_picture(log, monkeypatch)
     read_names(log)
     packed(catalog_of_names(log, numbered(40)), RULES, broken=0)
     assert 10 <= len(read_names(log)) < 40
+
+
+def test_what_could_not_be_read_is_tried_with_another_decoder(log, monkeypatch):
+    names = ["a", "b", "c"]
+    made = packed(catalog_of_names(log, names, broken=("b",)), RULES, broken=0.5)
+    assert made.about["decoders"]["pillow"]
+    read_names(log)
+    packed(catalog_of_names(log, names), RULES, broken=0.5)
+    assert read_names(log) == []
+    for module in (pack, draft):
+        monkeypatch.setattr(module, "decoders", lambda: {"pillow": "99"})
+    made = packed(catalog_of_names(log, names), RULES, broken=0.5)
+    assert (read_names(log), made.unreadable) == (["b"], [])
+    np.testing.assert_array_equal(made.images, pixels_of(names))
+
+
+def test_the_place_does_not_depend_on_words_or_on_where_one_stands(log, tmp_path, monkeypatch):
+    catalog = catalog_of_names(log, ["a"])
+    other = replace(catalog, kind="a list with classes")
+    assert place_of(other, RULES) == place_of(catalog, RULES)
+    assert place_of(replace(catalog, chosen_by="a.csv"), RULES) != place_of(catalog, RULES)
+    hub = replace(catalog, root=Path("hf:cifar10"))
+    here = place_of(hub, RULES)
+    monkeypatch.chdir(tmp_path)
+    assert place_of(hub, RULES) == here
+    assert place_of(replace(hub, root=Path("hf:mnist")), RULES) != here
 
 
 # --- damage
@@ -502,9 +540,18 @@ def test_the_cache_is_listed_and_cleared(log, cache):
     made = packed(catalog_of_names(log, numbered(3)), RULES, broken=0)
     (cache / "packs" / "x.1.2@host.draft").mkdir()
     (cache / "folder-0123.npy").write_bytes(b"old")
+    (cache / "unpacked").mkdir()
+    (cache / "unpacked" / "0123.array").write_bytes(b"unpacked")
+    (cache / "unpacked" / "0123.array.7.tmp").write_bytes(b"given up")
+    os.utime(cache / "unpacked" / "0123.array.7.tmp", (1, 1))
     listed = cached_packs()
-    assert [one.shape for one in listed] == [(3, 3, 8, 8), (), ()]
-    assert [one.is_draft for one in listed] == [False, True, False]
+    assert [one.shape for one in listed] == [(3, 3, 8, 8), (), (), (), ()]
+    assert [one.is_draft for one in listed] == [False, True, False, False, False]
+    assert [one.root for one in listed[2:]] == [
+        "unpacked for packing",
+        "",
+        "unfinished, given up",
+    ]
     assert listed[0].path == made.path
     assert listed[0].root == str(log.parent)
     assert listed[0].size >= made.path.stat().st_size

@@ -20,8 +20,8 @@ from sagan.errors import SaganError, printable
 from sagan.system.files import require_output
 
 if TYPE_CHECKING:
+    from sagan.data.cached import CachedPack
     from sagan.data.looking import Look
-    from sagan.data.pack import CachedPack
 
 _COLUMNS = 8
 _MOST_ROWS = 16  # of classes
@@ -201,8 +201,8 @@ def _evenly(length: int, most: int) -> np.ndarray:
 
 
 def _cached() -> str:
+    from sagan.data.cached import cached_packs
     from sagan.data.dataset import cache_folder
-    from sagan.data.pack import cached_packs
     from sagan.system.memory import readable
 
     packs = cached_packs()
@@ -231,7 +231,7 @@ def _cells_of(one: CachedPack) -> tuple[str, ...]:
 
 
 def _cleared(name: str) -> str:
-    from sagan.data.pack import cached_packs, clear
+    from sagan.data.cached import cached_packs, clear
     from sagan.system.memory import readable
 
     packs = cached_packs()

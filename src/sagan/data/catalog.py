@@ -45,6 +45,8 @@ class Catalog:
     """The parts that the source is divided into, such as ("train", "val"); () if it is not."""
     split_of: np.ndarray | None = None
     """int64 (N,): number of each picture's part; None where the source is not divided."""
+    chosen_by: str = ""
+    """The list that says which of the pictures in the root are taken, if the user named one."""
     images: np.ndarray | None = None
     """uint8 (N, C, H, W), a memory map, where the source stores its pictures so: if they are
     wanted so, they are not copied."""
@@ -121,6 +123,16 @@ def labelled(
     class_names += sorted(found - set(class_names), key=natural)
     label_of = {name: label for label, name in enumerate(class_names)}
     return np.array([label_of[name] for name in plain], np.int64), tuple(class_names)
+
+
+def gaps_told(numbers: Sequence[int]) -> list[str]:
+    """What the user should know of classes that are called by numbers, ascending; often nothing."""
+    if numbers[0] in (0, 1) and numbers[-1] - numbers[0] < len(numbers):
+        return []
+    return [
+        f"label numbers run from {numbers[0]} to {numbers[-1]}: the {len(numbers):,} that occur "
+        "are the classes, called by their numbers"
+    ]
 
 
 class MadeNames(Sequence[str], ABC):

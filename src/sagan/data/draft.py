@@ -17,6 +17,7 @@ import numpy as np
 from sagan.data.catalog import Catalog
 from sagan.data.dataset import digests_of, fingerprint
 from sagan.data.packfile import Pack, PackWriter, header_size, text_of
+from sagan.data.picture_files import decoders
 from sagan.data.pixels import FACTS
 from sagan.data.rules import Rules
 from sagan.data.workers import Portion, unequal
@@ -141,6 +142,7 @@ class Draft:
             "catalog": mark_of(catalog),
             "grey": bool(facts["grey"].all()),
             "unreadable": self.unreadable,
+            "decoders": decoders(),
             "shape": shape,
             "seconds": round(time.monotonic() - self._begun, 1),
             "fingerprint": fingerprint(shape, digests, labels, ()),

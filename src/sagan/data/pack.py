@@ -9,17 +9,18 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from sagan.data.cached import DRAFT, LIST, drafts_of, largest, sweep
 from sagan.data.catalog import Catalog
 from sagan.data.dataset import cache_folder
 from sagan.data.draft import Draft, Known, known_of_draft, known_of_pack, mark_of
 from sagan.data.packfile import SUFFIX, Pack, about_pack, is_intact, open_pack
+from sagan.data.picture_files import decoders
 from sagan.data.rules import Rules
 from sagan.data.workers import decode_one, decoded
 from sagan.errors import SaganError, printable
@@ -27,9 +28,6 @@ from sagan.system.files import write_text, writing
 from sagan.system.progress import progress
 
 _PIXELS = 1  # raise it when the same pictures and rules give other pixels
-_DRAFT = ".draft"
-_LIST = ".unreadable.txt"
-_DAYS = 7  # that a draft without a process is kept
 _TOGETHER = 1024  # pictures that are copied at once
 _COMPARED = 8  # pictures, to see whether they stay as they are
 REMEDY = "set SAGAN_CACHE to a folder with free space that you may write"
@@ -66,11 +64,14 @@ def packed(catalog: Catalog, rules: Rules, *, broken: float) -> Pack:
 
 
 def place_of(catalog: Catalog, rules: Rules) -> Path:
-    """The file in the cache, named by source, parts and rules; labels do not matter."""
+    """The file in the cache, named by source, parts and rules; labels do not matter.
+
+    What is no path, such as hf:NAME, is the same everywhere.
+    """
     chosen = [] if catalog.split_of is None else np.unique(catalog.split_of).tolist()
     parts = [catalog.splits[number] for number in chosen]
-    root = os.path.realpath(catalog.root)
-    key = repr((_PIXELS, root, catalog.kind, parts, rules.text()))
+    root = os.path.realpath(catalog.root) if catalog.root.exists() else str(catalog.root)
+    key = repr((_PIXELS, root, catalog.chosen_by, parts, rules.text()))
     name = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:32]
     return cache_folder() / "packs" / f"{name}{SUFFIX}"
 
@@ -106,6 +107,8 @@ def fresh_pack(path: Path, catalog: Catalog, images: np.ndarray | None = None) -
         return None
     if pack.about.get("catalog") != mark_of(catalog):
         return None
+    if pack.unreadable and pack.about.get("decoders") != decoders():
+        return None  # another version may read them
     if not is_intact(pack):
         _tell(f"the packed pictures of {catalog.root} are damaged; packing them again")
         return None
@@ -120,11 +123,11 @@ def found_grey(catalog: Catalog, rules: Rules) -> bool | None:
 
 def _pack_anew(path: Path, catalog: Catalog, rules: Rules, images: np.ndarray | None) -> Pack:
     with writing(f"to the cache folder {path.parent}", REMEDY):
-        _sweep(path.parent)
-        left = _largest(drafts_of(path))
+        sweep()
+        left = largest(drafts_of(path))
         known = _known(path, left, images)
         owner = f"{os.getpid()}@{socket.gethostname()}"
-        folder = path.with_name(f"{path.stem}.{time.time_ns()}.{owner}{_DRAFT}")
+        folder = path.with_name(f"{path.stem}.{time.time_ns()}.{owner}{DRAFT}")
         draft = Draft(folder, catalog, keeps_pictures=images is None)
         try:
             _fill(draft, catalog, rules, known)
@@ -203,7 +206,7 @@ def _too_many(pack: Pack, catalog: Catalog, broken: float) -> bool:
 
 
 def _refusal(pack: Pack, catalog: Catalog, broken: float) -> SaganError:
-    listed = pack.path.with_suffix(_LIST)
+    listed = pack.path.with_suffix(LIST)
     write_text(listed, "".join(f"{name}\t{reason}\n" for name, reason in pack.unreadable))
     first = "; ".join(f"{name}: {reason}" for name, reason in pack.unreadable[:3])
     share = len(pack.unreadable) / len(catalog)
@@ -238,98 +241,9 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _holder(draft: Path) -> str:
-    process, _, host = draft.name.split(".", 2)[2].removesuffix(_DRAFT).partition("@")
+    process, _, host = draft.name.split(".", 2)[2].removesuffix(DRAFT).partition("@")
     return f" ({process} on {host})"
 
 
 def _tell(line: str) -> None:
     sys.stderr.write(f"{printable(line)}\n")
-
-
-# --- what lies in the cache
-
-
-def drafts_of(path: Path) -> list[Path]:
-    """The drafts of a pack that is being made or was given up; the newest last."""
-    return sorted(path.parent.glob(f"{path.stem}.*{_DRAFT}"))
-
-
-def _largest(drafts: Sequence[Path]) -> list[Path]:
-    """The draft to go on from; the others are removed."""
-    chosen = sorted(drafts, key=_bytes_of)[-1:]
-    for draft in drafts:
-        if draft not in chosen:
-            shutil.rmtree(draft, ignore_errors=True)
-    return chosen
-
-
-@dataclass(frozen=True, kw_only=True)
-class CachedPack:
-    """One packed set in the cache folder."""
-
-    path: Path
-    """A file, or the folder of a draft."""
-    size: int
-    """Bytes."""
-    root: str = ""
-    """The source; empty where that is not known."""
-    shape: tuple[int, ...] = ()
-    """(N, C, H, W); () where that is not known."""
-    is_draft: bool = False
-    """Whether it is unfinished."""
-
-
-def cached_packs() -> list[CachedPack]:
-    """Lists the packed sets of the cache folder, those of earlier versions and drafts included."""
-    found = []
-    for path in sorted((cache_folder() / "packs").glob(f"*{SUFFIX}")):
-        about = about_pack(path)
-        root, shape = str(about.get("root", "")), tuple(about.get("shape", ()))
-        found.append(CachedPack(path=path, size=_bytes_of(path), root=root, shape=shape))
-    for path in sorted((cache_folder() / "packs").glob(f"*{_DRAFT}")):
-        found.append(CachedPack(path=path, size=_bytes_of(path), is_draft=True))
-    for path in sorted(cache_folder().glob("folder-*.npy")):
-        found.append(CachedPack(path=path, size=_bytes_of(path)))
-    return found
-
-
-def clear(chosen: Iterable[CachedPack]) -> int:
-    """Removes packed sets from the cache; those that a process is just making stay.
-
-    Returns:
-        Bytes that were freed.
-    """
-    return sum(one.size for one in chosen if _remove(one.path))
-
-
-def _sweep(folder: Path) -> None:
-    """Removes drafts that nobody has gone on with for a week."""
-    oldest = time.time() - 24 * 3600 * _DAYS
-    for draft in folder.glob(f"*{_DRAFT}"):
-        with suppress(OSError):
-            if draft.stat().st_mtime < oldest:
-                _remove(draft)
-
-
-def _remove(path: Path) -> bool:
-    from filelock import FileLock, Timeout
-
-    stem = path.name.partition(".")[0]
-    lock = FileLock(path.with_name(f"{stem}.lock"))
-    try:
-        with lock.acquire(blocking=False):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-                path.with_suffix(_LIST).unlink(missing_ok=True)
-            if len(list(path.parent.glob(f"{stem}.*"))) == 1:
-                Path(lock.lock_file).unlink()
-    except (Timeout, OSError):
-        return False
-    return True
-
-
-def _bytes_of(path: Path) -> int:
-    files = path.iterdir() if path.is_dir() else [path]
-    return sum(file.stat().st_blocks * 512 for file in files)

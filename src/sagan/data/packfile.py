@@ -56,8 +56,8 @@ class Pack:
     text: np.ndarray
     """uint8: the names of the entries in UTF-8 with zeros between; see :attr:`names`."""
     about: Mapping[str, Any] = field(default_factory=dict)
-    """Format, kind, root, rules, mark of the catalog, whether all is grey, shape, fingerprint, and
-    the seconds that packing took."""
+    """Format, kind, root, rules, mark of the catalog, whether all is grey, shape, fingerprint,
+    versions of the decoders, and the seconds that packing took."""
     unreadable: Sequence[tuple[str, str]] = ()
     """Name and reason of the entries without a picture."""
     is_whole: bool = True

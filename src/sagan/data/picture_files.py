@@ -111,6 +111,19 @@ def identified(stream: BinaryIO) -> ImageFile:
     raise UnreadableError(_foreign(stream.read(1024)))
 
 
+def decoders() -> dict[str, str]:
+    """Versions of the libraries that read pictures; "" of one that is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in ("pillow", "pillow-heif"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = ""
+    return found
+
+
 def _prepare_heic(prefix: bytes) -> None:
     if prefix[4:8] != b"ftyp" or prefix[8:12] not in _HEIC:
         return

@@ -116,8 +116,8 @@ def _of_values(survey: Survey) -> Iterator[str]:
         )
     elif values.outside:
         yield (
-            f"{_number_of(values.outside)} {'has' if values.outside == 1 else 'have'} values"
-            f" outside what is shown from black to white ({spread} in all,"
+            f"{_number_of(values.outside)} {_have(values.outside)} values outside"
+            f" what is shown from black to white ({spread} in all,"
             f" {_number(values.top)} is white);"
             " --data.range states it"
         )
@@ -302,3 +302,7 @@ def _number_of(count: int) -> str:
 
 def _be(count: int) -> str:
     return "is" if count == 1 else "are"
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sagan.config import DataConfig
-from sagan.data.catalog import Catalog, counted, labelled, part_taken
+from sagan.data.catalog import Catalog, counted, gaps_told, labelled, part_taken
 from sagan.data.sources.judging import Files, judged, no_picture, no_pictures_in
 from sagan.data.sources.layout import WORDNET, FolderLayout, folders_above, homes_of, layout_of
 from sagan.data.sources.listed import Listed, read_lists
@@ -77,7 +78,8 @@ def catalog_of_files(
         notes.append(f"the pictures are in {layout.outer[-1]}")
     order = found.order or _named_by_wordnet(placed, files, others, notes)
     unread = _no_pictures((files.names[n] for n in others if n not in found.used), homes)
-    return _catalog(files, placed, order, found, [*files.passed_over, *unread], notes, only)
+    catalog = _catalog(files, placed, order, found, [*files.passed_over, *unread], notes, only)
+    return replace(catalog, chosen_by=only)
 
 
 def _name_of(files: Files) -> str:
@@ -258,6 +260,8 @@ def _catalog(
         )
     labels, split_of = np.zeros(size, np.int64), np.zeros(size, np.int64)
     labels[numbers], class_names = _labels_of(placed, kept, order)
+    if class_names and all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in class_names):
+        notes = [*notes, *gaps_told(sorted(map(int, class_names)))]
     split_of[numbers] = placed.part[kept]
     kind = files.what
     if class_names:

@@ -10,7 +10,7 @@ import zipfile
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
+from sagan.data.cached import ARRAY
 from sagan.data.catalog import stamp_of
 from sagan.data.dataset import cache_file, cache_folder
 from sagan.data.sources.damage import reading
@@ -161,11 +162,13 @@ class Block(StoredArray):
         """
         mark = repr((str(self.path.resolve()), stamp_of(self.path.stat()), self.member))
         name = hashlib.sha256(mark.encode()).hexdigest()[:16]
-        target = cache_folder() / "unpacked" / f"{name}.array"
+        target = cache_folder() / "unpacked" / f"{name}{ARRAY}"
         if not (target.exists() and target.stat().st_size == self.size):
             require_space(target.parent, self.size, f"{self.path}, unpacked,")
             with cache_file(target) as draft, self._opened() as file:
                 self._copy(file, draft)
+        with suppress(OSError):
+            os.utime(target)  # which tells that it is in use
         return target
 
     def _copy(self, file: Any, draft: IO[bytes]) -> None:

@@ -30,7 +30,11 @@ _NAMELESS = frozenset(
         *("files", "jpg", "jpeg", "png"),
     )
 )
-_PART_WITHIN = re.compile(r"(.*?)(training|train|validation|valid|val|testing|test)(.*)")
+_PART_WITHIN = re.compile(
+    r"(.*?)(?:(?<![^\W\d_])|(?<=[a-z])(?=[A-Z]))"
+    r"((?i:training|train|validation|valid|val|testing|test))(?![a-z])(.*)"
+)
+"""A name of which a part is one of the words: "seg_train", "train2017", "trainA"; no "trainers"."""
 
 
 @dataclass(kw_only=True)
@@ -142,9 +146,9 @@ def _parts_at(base: str, homes: Sequence[str]) -> dict[str, str]:
     folders = sorted({_first(base, home) for home in homes} - {""})
     families: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for folder in folders:
-        if match := _PART_WITHIN.fullmatch(folder.casefold()):
-            rest = (match[1], match[3].rstrip("0123456789"))
-            families[rest][folder] = PARTS[match[2]]
+        if match := _PART_WITHIN.fullmatch(folder.lower() if folder.isupper() else folder):
+            rest = (match[1].casefold(), match[3].casefold().rstrip("0123456789"))
+            families[rest][folder] = PARTS[match[2].casefold()]
     for rest, family in families.items():
         all_plain = rest == ("", "") and len(family) == len(folders)
         if all_plain or ("train" in family.values() and len(set(family.values())) > 1):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sagan.config import DataConfig
-from sagan.data.catalog import Catalog, MadeNames, Reader, labelled, part_taken
+from sagan.data.catalog import Catalog, MadeNames, Reader, gaps_told, labelled, part_taken
 from sagan.errors import SaganError, enumerated
 
 
@@ -25,6 +25,8 @@ class Portion:
     """Of the file."""
     labels: np.ndarray | None
     """(N,) or (N, 1) numbers or texts, or one-hot (N, K)."""
+    unlabelled: np.ndarray | None = None
+    """bool (N,): pictures whose label is missing; None if none is."""
 
 
 class NumberedNames(MadeNames):
@@ -64,7 +66,7 @@ def catalog_of_portions(
     """Lists the pictures of all portions in their order.
 
     Where some parts have labels and others have none, the latter are left out, or no classes are
-    learned if one of them is asked for.
+    learned if one of them is asked for. Single pictures without a label are left out and told.
 
     Args:
         kind: In words.
@@ -85,8 +87,14 @@ def catalog_of_portions(
     names = NumberedNames([(portion.split, portion.count) for portion in portions])
     labels = np.zeros(len(names), np.int64)
     found: tuple[str, ...] = ()
+    passed_over: list[tuple[str, str]] = []
     if with_classes:
-        values = [_class_values(root, p, config) for p in portions if p.labels is not None]
+        missing = np.concatenate([_missing(portion) for portion in portions]) & chosen
+        passed_over = [(names[n], "without a label") for n in np.flatnonzero(missing).tolist()]
+        chosen &= ~missing
+        values = [
+            _class_values(root, p, config)[~_missing(p)] for p in portions if p.labels is not None
+        ]
         labels[chosen], found = _classes(root, values, class_names, told)
     catalog = Catalog(
         kind=kind,
@@ -98,9 +106,17 @@ def catalog_of_portions(
         class_names=found,
         splits=splits,
         split_of=np.repeat([splits.index(p.split) for p in portions], counts) if splits else None,
+        passed_over=passed_over,
         notes=told,
     )
     return catalog if chosen.all() else catalog.take(np.flatnonzero(chosen))
+
+
+def _missing(portion: Portion) -> np.ndarray:
+    """Which pictures have no label: bool (N,)."""
+    if portion.unlabelled is None:
+        return np.zeros(portion.count, bool)
+    return portion.unlabelled
 
 
 def _with_classes(
@@ -176,11 +192,7 @@ def _classes(
         np.concatenate([part.astype(kind) for part in values]), return_inverse=True
     )
     if class_names is None:
-        if int(numbers[-1]) - int(numbers[0]) >= len(numbers) or numbers[0] != 0:
-            told.append(
-                f"label numbers run from {numbers[0]} to {numbers[-1]}: the {len(numbers):,} that "
-                "occur are the classes, called by their numbers"
-            )
+        told += gaps_told(numbers.tolist())
         return labels, tuple(str(number) for number in numbers)
     if numbers[0] < 0 or numbers[-1] >= len(class_names):
         wrong = numbers[0] if numbers[0] < 0 else numbers[-1]

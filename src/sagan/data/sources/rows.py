@@ -99,13 +99,14 @@ def catalog_of_tables(
         features = stated or _features(schema)
         picture = _picture_column(root, schema, features, notes)
         label = _label_column(root, schema, features, config, notes) if config.conditional else None
+    class_names = features.get(label or "", {}).get("names")
     portions, ends = [], []
     for file in files:
         with reading(file.place):
             rows = file.opened()
             ends.append(_row_ends(rows))
-            labels = _labels_in(rows, label) if label else None
-            portions.append(Portion(file.split, ends[-1][-1], file.stamp, labels))
+            labels = _labels_in(rows, label, class_names is not None) if label else (None, None)
+            portions.append(Portion(file.split, ends[-1][-1], file.stamp, *labels))
     kept = [number for number, portion in enumerate(portions) if portion.count]
     if not kept:
         raise SaganError(f"{root} has no rows; give pictures")
@@ -115,7 +116,7 @@ def catalog_of_tables(
         [portions[number] for number in kept],
         TableReader([files[n] for n in kept], [ends[n] for n in kept], picture),
         config,
-        class_names=features.get(label or "", {}).get("names"),
+        class_names=class_names,
         notes=notes,
     )
 
@@ -202,19 +203,29 @@ def _row_ends(rows: Any) -> list[int]:
     return list(accumulate(groups)) or [0]
 
 
-def _labels_in(rows: Any, column: str) -> np.ndarray | None:
-    """(N,) whole numbers or texts; None where all are missing, as in parts without labels."""
+def _labels_in(
+    rows: Any, column: str, has_names: bool
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Labels and which of them are missing, as a :class:`Portion` has them.
+
+    -1 is a missing label of classes that have names; so are nothing, and an empty text. No labels
+    where all are missing, as in parts without labels, or -1.
+    """
     if hasattr(rows, "metadata"):
         require_free(64 * rows.metadata.num_rows, "the labels", "set --data.labels none")
         rows = rows.read(columns=[column], use_threads=False)
     values = rows.column(column)
     values.validate(full=True)
     listed = values.to_pylist()
-    if all(value is None or value == -1 for value in listed):
-        return None
+    if all(value in (None, "", -1) for value in listed):
+        return None, None
+    no_labels = (None, "", -1) if has_names else (None, "")
+    missing = np.array([value in no_labels for value in listed])
     if any(isinstance(value, str) for value in listed):
-        return np.array(["" if value is None else str(value) for value in listed], np.str_)
-    return np.array([-1 if value is None else value for value in listed])
+        labels = np.array(["" if value is None else str(value) for value in listed], np.str_)
+    else:
+        labels = np.array([-1 if value is None else value for value in listed])
+    return labels, missing if missing.any() else None
 
 
 class TableReader:
