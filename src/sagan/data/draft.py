@@ -20,7 +20,7 @@ from sagan.data.packfile import Pack, PackWriter, header_size, text_of
 from sagan.data.picture_files import decoders
 from sagan.data.pixels import FACTS
 from sagan.data.rules import Rules
-from sagan.data.workers import Portion, unequal
+from sagan.data.workers import DecodedPortion, unequal
 from sagan.errors import SaganError
 from sagan.system.memory import require_space
 
@@ -54,7 +54,7 @@ class Draft:
         self._noted = 0
         self._begun = self._flushed = time.monotonic()
 
-    def add(self, begin: int, portion: Portion) -> None:
+    def add(self, begin: int, portion: DecodedPortion) -> None:
         """Takes in what became of the entries of the catalog from ``begin`` on."""
         names = self._catalog.names
         self.unreadable += [(names[begin + place], reason) for place, reason in portion.reasons]
@@ -199,12 +199,12 @@ class Known:
         is_same = (self._stamps[places] == catalog.stamps) & (self._counts[places] > 0)
         return np.where(is_same, places, -1)
 
-    def take(self, place: int, count: int) -> tuple[Portion, np.ndarray]:
+    def take(self, place: int, count: int) -> tuple[DecodedPortion, np.ndarray]:
         """Reads pictures that follow each other here; tells which of them are intact: bool."""
         counts = self._counts[place : place + count]
         first = self._firsts[place]
         rows = slice(first, first + counts.sum())
-        found = Portion(
+        found = DecodedPortion(
             counts.tolist(), self._images[rows], self._digests[rows], self._facts[rows], []
         )
         is_wrong = digests_of(found.frames) != found.digests

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-_PIECE = 2**16
+_AT_ONCE = 2**16
 """Pixels that are looked at at once."""
 
 
@@ -81,7 +81,7 @@ def difference_hashes(pictures: np.ndarray) -> np.ndarray:
     count, _, height, width = pictures.shape
     hashes = np.empty(count, np.uint64)
     across, down = _averages(width, _ACROSS).T, _averages(height, _DOWN)
-    block = max(1, _PIECE // (height * width))
+    block = max(1, _AT_ONCE // (height * width))
     for first in range(0, count, block):
         bright = _brightness(pictures[first : first + block])
         narrow = (bright.reshape(-1, width) @ across).reshape(len(bright), height, _ACROSS)

@@ -29,7 +29,7 @@ _SHORT = 2**20
 """Bytes of files that are read at once."""
 _SMALL = 2**22
 """Pixels of a picture that is decoded without asking how much memory is free."""
-_ROWS = 256
+_STRIP = 256
 """Rows of deep colours that are copied at once."""
 _BYTES_PER_PIXEL = 16
 """Of the hungriest decoders and the copies that follow."""
@@ -235,8 +235,8 @@ def deep_colours(stream: BinaryIO, image: ImageFile) -> np.ndarray | None:
         return None
     values = _half(stream, takes_lower=True).astype(np.uint16)
     upper = _half(stream, takes_lower=False)
-    for top in range(0, len(values), _ROWS):
-        values[top : top + _ROWS] |= upper[top : top + _ROWS].astype(np.uint16) << 8
+    for top in range(0, len(values), _STRIP):
+        values[top : top + _STRIP] |= upper[top : top + _STRIP].astype(np.uint16) << 8
     return values
 
 

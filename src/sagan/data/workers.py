@@ -31,7 +31,7 @@ _MOST_PICTURES = 1024
 _MOST_ASIDE = 12  # portions that this process decodes while others start
 
 
-class Portion(NamedTuple):
+class DecodedPortion(NamedTuple):
     """What became of some pictures that follow each other."""
 
     counts: list[int]
@@ -45,10 +45,10 @@ class Portion(NamedTuple):
     reasons: list[tuple[int, str]]
     """Place among these pictures, and why it cannot be read."""
 
-    def part(self, first: int, last: int) -> Portion:
+    def part(self, first: int, last: int) -> DecodedPortion:
         """Returns some of the pictures, by their places."""
         rows = slice(sum(self.counts[:first]), sum(self.counts[:last]))
-        return Portion(
+        return DecodedPortion(
             self.counts[first:last],
             self.frames[rows],
             self.digests[rows],
@@ -63,7 +63,7 @@ _Wanted = list[tuple[int, str]]
 
 def decoded(
     catalog: Catalog, numbers: Sequence[int], rules: Rules
-) -> Generator[Portion, None, None]:
+) -> Generator[DecodedPortion, None, None]:
     """Decodes pictures by their numbers in the catalog; gives them in that order.
 
     Raises:
@@ -92,12 +92,12 @@ def decoded(
         size = min(most, done)
 
 
-def decode_one(catalog: Catalog, number: int, rules: Rules) -> Portion:
+def decode_one(catalog: Catalog, number: int, rules: Rules) -> DecodedPortion:
     """Decodes one picture."""
     return _decode(catalog.read, rules, [(number, catalog.names[number])])
 
 
-def _decode(read: Reader, rules: Rules, wanted: _Wanted, note: mmap | None = None) -> Portion:
+def _decode(read: Reader, rules: Rules, wanted: _Wanted, note: mmap | None = None) -> DecodedPortion:
     frames: list[np.ndarray] = []
     facts: list[Facts] = []
     counts, reasons, first = [], [], ""
@@ -123,7 +123,7 @@ def _decode(read: Reader, rules: Rules, wanted: _Wanted, note: mmap | None = Non
     if frames:
         firsts = np.cumsum(counts) - counts
         known["hash"] = difference_hashes(together)[np.repeat(firsts, counts)]
-    return Portion(counts, together, digests_of(together), known, reasons)
+    return DecodedPortion(counts, together, digests_of(together), known, reasons)
 
 
 def unequal(
@@ -156,20 +156,20 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _decode_given(wanted: _Wanted) -> Portion:
+def _decode_given(wanted: _Wanted) -> DecodedPortion:
     read, rules, note = _given
     return _decode(read, rules, wanted, note)
 
 
 def _in_processes(
     catalog: Catalog, wanted: Iterator[tuple[int, str]], rules: Rules, size: int, each: float
-) -> Iterator[Portion]:
+) -> Iterator[DecodedPortion]:
     # Processes of loky are fresh: they share no locks with this one and do not run its script.
     from loky import ProcessPoolExecutor, cpu_count
     from loky.process_executor import BrokenProcessPool
 
     workers = cpu_count()
-    waiting: deque[Future[Portion]] = deque()
+    waiting: deque[Future[DecodedPortion]] = deque()
     aside = _MOST_ASIDE if each < _PORTION else 0  # large pictures need the memory
     with tempfile.TemporaryDirectory() as notes:
         pool = ProcessPoolExecutor(
@@ -200,8 +200,8 @@ def _in_processes(
             pool.shutdown(kill_workers=True)
 
 
-def _finished(portion: Portion) -> Future[Portion]:
-    future: Future[Portion] = Future()
+def _finished(portion: DecodedPortion) -> Future[DecodedPortion]:
+    future: Future[DecodedPortion] = Future()
     future.set_result(portion)
     return future
 

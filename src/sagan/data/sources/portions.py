@@ -71,7 +71,7 @@ def catalog_of_portions(
     Args:
         kind: In words.
         root: The folder or file.
-        portions: At least one; their order is that of the reader's numbers.
+        portions: At least one, in the order of the reader's numbers.
         read: Gives a picture by its number.
         config: Says which part is wanted and whether classes are.
         class_names: By label, where the source states them.
@@ -85,12 +85,10 @@ def catalog_of_portions(
     with_classes, chosen = _with_classes(portions, splits, config, told)
     counts = [portion.count for portion in portions]
     names = NumberedNames([(portion.split, portion.count) for portion in portions])
-    labels = np.zeros(len(names), np.int64)
-    found: tuple[str, ...] = ()
-    passed_over: list[tuple[str, str]] = []
+    labels, found = np.zeros(len(names), np.int64), ()
+    missing = np.zeros(len(names), bool)
     if with_classes:
         missing = np.concatenate([_missing(portion) for portion in portions]) & chosen
-        passed_over = [(names[n], "without a label") for n in np.flatnonzero(missing).tolist()]
         chosen &= ~missing
         values = [
             _class_values(root, p, config)[~_missing(p)] for p in portions if p.labels is not None
@@ -106,7 +104,7 @@ def catalog_of_portions(
         class_names=found,
         splits=splits,
         split_of=np.repeat([splits.index(p.split) for p in portions], counts) if splits else None,
-        passed_over=passed_over,
+        passed_over=[(names[n], "without a label") for n in np.flatnonzero(missing).tolist()],
         notes=told,
     )
     return catalog if chosen.all() else catalog.take(np.flatnonzero(chosen))
