@@ -12,7 +12,7 @@ from test_cli import TINY, mistake, printed_config, run, size
 
 import sagan
 from sagan.config.presets import PRESETS, Intended, Preset, preset
-from sagan.data import load_dataset
+from sagan.data import load_dataset, opening
 from sagan.errors import SaganError
 from sagan.images.contact import contact_sheet
 from sagan.training.preparation import require_intended
@@ -246,7 +246,7 @@ def test_training_tells_what_it_learns_from_once(capsys, tmp_path, picture_folde
 
 
 def test_pictures_from_no_source_need_no_telling(capsys, tmp_path, monkeypatch, dataset):
-    monkeypatch.setattr("sagan.training.preparation.load_dataset", lambda config: dataset)
+    monkeypatch.setattr("sagan.training.preparation.load_dataset", lambda *_, **__: dataset)
     assert run("train", "--run", tmp_path / "run", "--train.steps", 1, *TINY) == 0
     assert "rule:" not in capsys.readouterr().err
     assert not (tmp_path / "run" / "data.json").exists()
@@ -346,6 +346,29 @@ def test_a_preset_takes_what_it_is_for(capsys, tmp_path, picture_folder, preset_
     again = ["train", "pets32", "--run", tmp_path / "run", "--data.source", picture_folder]
     assert run(*again) == 0
     assert "pictures: 16 in 2 classes" in capsys.readouterr().err
+
+
+def test_a_source_is_listed_once(capsys, tmp_path, monkeypatch, picture_folder, preset_for_pets):
+    listed = []
+
+    def counting(path, config):
+        listed.append(path)
+        return picture_folder_of(path, config)
+
+    picture_folder_of = opening.RECOGNISERS[-1]
+    monkeypatch.setattr(opening, "RECOGNISERS", (counting,))
+    new = ["--run", tmp_path / "run", "--data.source", picture_folder]
+    packed = ["-o", tmp_path / "pictures.sagan"]
+    for command in (
+        ["data", picture_folder],
+        ["data", picture_folder, "--sample", 4],
+        ["pack", picture_folder, *packed],
+        ["train", "pets32", *new],
+        ["train", "pets32", *new],
+    ):
+        listed.clear()
+        assert run(*command) == 0
+        assert listed == [picture_folder]
 
 
 def test_a_preset_refuses_other_pictures_unless_told(

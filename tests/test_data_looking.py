@@ -120,9 +120,8 @@ def test_the_part_that_is_asked_for_is_looked_at(monkeypatch):
 
 def test_what_packing_takes_is_said_before_unless_it_is_little(monkeypatch, tmp_path):
     monkeypatch.setenv("SAGAN_CACHE", str(tmp_path))
-    monkeypatch.setattr(looking, "catalog_of", lambda config: catalog_of(noise))
-    assert packing_note(CONFIG) == ""
+    assert packing_note(CONFIG, catalog_of(noise)) == ""
     monkeypatch.setattr(looking, "_WORTH_SAYING", 0)
-    note = packing_note(CONFIG)
+    note = packing_note(CONFIG, catalog_of(noise))
     assert note.startswith("packing 100 pictures (once) will take about 0:00 and 0.293 MiB in ")
     assert str(tmp_path) in note

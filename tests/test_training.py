@@ -444,7 +444,7 @@ def test_run_folder_of_other_pictures_is_refused(tmp_path, picture_folder, monke
     Driver(config, tmp_path / "run").train()
     monkeypatch.setattr(
         "sagan.training.preparation.load_dataset",
-        lambda _: Dataset(
+        lambda *_, **__: Dataset(
             images=np.zeros((16, 3, 32, 32), np.uint8),
             labels=np.arange(16) % 2,
             class_names=("dark", "light"),

@@ -21,6 +21,7 @@ from sagan.system.files import require_output
 
 if TYPE_CHECKING:
     from sagan.data.cached import CachedPack
+    from sagan.data.catalog import Catalog
     from sagan.data.looking import Look
 
 _COLUMNS = 8
@@ -102,16 +103,11 @@ def data(
         print(_cleared(clear_cache) if clear_cache is not None else _cached())
         return
     require_range("--sample", sample, 1, _MOST_SAMPLED)
-    if output is not None:
-        require_output(output, ".png")
-        if source is not None and Path(source).resolve() in output.resolve().parents:
-            raise SaganError(f"{output} would be one of the pictures; choose another place")
-    from sagan.data.looking import look
+    _require_sheet(output, source)
     from sagan.data.survey_text import survey_as_json, text
 
     config = data.settings(source)
-    _note_packing(config, sample)
-    looked = look(config, sample)
+    looked = _look_and_note(config, sample)
     _note_resolution(data, config, looked.sensible_resolution)
     if json:
         print(json_text.dumps(survey_as_json(looked.survey), indent=1))
@@ -119,6 +115,14 @@ def data(
         print(text(looked.survey, wide=True))
     if output is not None:
         print(_save_sheet(looked, output), file=sys.stderr if json else sys.stdout)
+
+
+def _require_sheet(output: Path | None, source: str | None) -> None:
+    if output is None:
+        return
+    require_output(output, ".png")
+    if source is not None and Path(source).resolve() in output.resolve().parents:
+        raise SaganError(f"{output} would be one of the pictures; choose another place")
 
 
 @app.command
@@ -140,22 +144,33 @@ def pack(
     """
     require_output(output, ".sagan")
     from sagan.data.looking import sensible_resolution
-    from sagan.data.opening import load_dataset
+    from sagan.data.opening import catalog_of, load_dataset
     from sagan.data.portable import write_portable
 
     config = data.settings(source)
-    _note_packing(config)
-    dataset = load_dataset(config)
+    whole = catalog_of(config)
+    _note_packing(config, whole)
+    dataset = load_dataset(config, catalog=whole)
     assert dataset.origin, "pictures that came from a source"
     _note_resolution(data, config, sensible_resolution(dataset.origin.pack.facts))
     write_portable(dataset, output)
     print(output)
 
 
-def _note_packing(config: DataConfig, sample: int | None = None) -> None:
+def _look_and_note(config: DataConfig, sample: int | None) -> Look:
+    from sagan.data import catalog_of
+    from sagan.data.looking import look
+
+    whole = catalog_of(config)
+    if sample is None:
+        _note_packing(config, whole)
+    return look(config, sample, whole)
+
+
+def _note_packing(config: DataConfig, whole: Catalog) -> None:
     from sagan.data.looking import packing_note
 
-    if sample is None and (note := packing_note(config)):
+    if note := packing_note(config, whole):
         print(f"note: {note}; sagan data --sample 1000 looks at some", file=sys.stderr)
 
 

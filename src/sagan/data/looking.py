@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sagan.config import DataConfig
-from sagan.data.catalog import in_split
+from sagan.data.catalog import Catalog, in_split
 from sagan.data.dataset import Dataset, PictureArray, cache_folder
 from sagan.data.opening import catalog_of, load_dataset
 from sagan.data.pack import found_grey
@@ -34,18 +34,20 @@ class Look:
     """See :func:`sensible_resolution`."""
 
 
-def look(config: DataConfig, sample: int | None = None) -> Look:
+def look(config: DataConfig, sample: int | None = None, whole: Catalog | None = None) -> Look:
     """Looks at a source.
 
     Args:
         config: The source and what is done to its pictures.
         sample: Look at so many pictures; None packs all into the cache, where training finds them.
+        whole: What the source holds, where that is known already.
 
     Raises:
         SaganError: The source cannot be read.
     """
+    whole = catalog_of(config) if whole is None else whole
     if sample is None:
-        dataset = load_dataset(config)
+        dataset = load_dataset(config, catalog=whole)
         assert dataset.origin, "pictures that came from a source"
         return Look(
             survey=survey_of(dataset, config),
@@ -53,7 +55,6 @@ def look(config: DataConfig, sample: int | None = None) -> Look:
             labels=dataset.labels,
             sensible_resolution=sensible_resolution(dataset.origin.pack.facts),
         )
-    whole = catalog_of(config)
     catalog = in_split(whole, config.split)
     rules = rules_of(config, config.channels or 3, catalog.range)
     trial = tried(catalog, rules, sample)
@@ -101,13 +102,13 @@ def survey_of(dataset: Dataset, config: DataConfig) -> Survey:
     return survey(origin.catalog, config, rules, seen, origin.parts)
 
 
-def packing_note(config: DataConfig) -> str:
+def packing_note(config: DataConfig, whole: Catalog) -> str:
     """A line about size and time where packing will take ten seconds or more; else empty.
 
     Raises:
-        SaganError: The source cannot be read.
+        SaganError: The source has not the part that is asked for.
     """
-    catalog = in_split(catalog_of(config), config.split)
+    catalog = in_split(whole, config.split)
     rules = rules_of(config, config.channels or 3, catalog.range)
     for channels in (rules.channels, 1):
         if found_grey(catalog, replace(rules, channels=channels)) is not None:

@@ -49,7 +49,9 @@ class Origin:
     """Pictures in each part of the source, if it is divided."""
 
 
-def load_dataset(config: DataConfig, part: Part = "train") -> Dataset:
+def load_dataset(
+    config: DataConfig, part: Part = "train", *, catalog: Catalog | None = None
+) -> Dataset:
     """Opens the pictures to train on, or those to measure against.
 
     Args:
@@ -57,11 +59,12 @@ def load_dataset(config: DataConfig, part: Part = "train") -> Dataset:
         part: "held-out" gives what ``data.held_out`` keeps from training; without it what the
             source itself sets apart: its validation or test part where training takes "train", of
             avatars combinations of parts that "train" never shows.
+        catalog: From :func:`catalog_of`, where the source was listed already.
 
     Raises:
         SaganError: There is no such source or part, or the pictures cannot be read or packed.
     """
-    return _opened(config, config.size, part)
+    return _opened(config, config.size, part, catalog)
 
 
 def open_dataset(
@@ -155,10 +158,12 @@ def _described(path: Path) -> str:
 # --- from a catalog to a dataset
 
 
-def _opened(config: DataConfig, size: tuple[int, int] | None, part: Part) -> Dataset:
+def _opened(
+    config: DataConfig, size: tuple[int, int] | None, part: Part, whole: Catalog | None = None
+) -> Dataset:
     if config.source in BUILT_IN:
         return _avatars(config, size, part)
-    whole = catalog_of(config)
+    whole = catalog_of(config) if whole is None else whole
     catalog = _part_of(whole, config, part)
     if _is_ready(catalog, config, size):
         pack = open_pack(catalog.root)

@@ -97,7 +97,9 @@ def decode_one(catalog: Catalog, number: int, rules: Rules) -> DecodedPortion:
     return _decode(catalog.read, rules, [(number, catalog.names[number])])
 
 
-def _decode(read: Reader, rules: Rules, wanted: _Wanted, note: mmap | None = None) -> DecodedPortion:
+def _decode(
+    read: Reader, rules: Rules, wanted: _Wanted, note: mmap | None = None
+) -> DecodedPortion:
     frames: list[np.ndarray] = []
     facts: list[Facts] = []
     counts, reasons, first = [], [], ""

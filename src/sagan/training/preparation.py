@@ -10,7 +10,7 @@ from torch import Tensor
 from sagan.config import Config, DataConfig
 from sagan.config.presets import PRESETS
 from sagan.data import BUILT_IN, Dataset, batch_indices, load_dataset
-from sagan.data.catalog import in_split
+from sagan.data.catalog import Catalog, in_split
 from sagan.data.dataset import earlier_fingerprint
 from sagan.data.opening import catalog_of
 from sagan.errors import SaganError
@@ -92,7 +92,10 @@ class Preparation:
 
 
 def prepare(
-    config: Config, folder: str | Path, start_from: str | Path | None = None
+    config: Config,
+    folder: str | Path,
+    start_from: str | Path | None = None,
+    preset: str | None = None,
 ) -> Preparation:
     """Opens what a run needs; changes nothing in its folder.
 
@@ -102,6 +105,7 @@ def prepare(
         config: The settings.
         folder: The run folder.
         start_from: The model to begin from, as for :func:`origin_of`.
+        preset: Whose settings they are, as for :func:`require_intended`, which a new run needs.
 
     Raises:
         SaganError: The data, the folder, the model or the device do not allow the run.
@@ -114,7 +118,9 @@ def prepare(
     run = Run(folder, config)
     origin = origin_of(run, start_from)
     config = run.config
-    dataset = load_dataset(config.data)
+    is_new = not (run.folder / "config.toml").exists()
+    catalog = require_intended(preset, config.data) if preset and is_new else None
+    dataset = load_dataset(config.data, catalog=catalog)
     config = config.with_channels(dataset.images.shape[1])
     # Refuses a batch larger than the data.
     batch_indices(len(dataset), config.train.batch_size, 0, config.train.seed)
@@ -129,22 +135,27 @@ def prepare(
     )
 
 
-def require_intended(preset: str, config: DataConfig) -> None:
+def require_intended(preset: str, config: DataConfig) -> Catalog | None:
     """Refuses a preset other pictures than those that it is for, before they are packed.
 
     Args:
         preset: Its name; what is none is for all pictures.
         config: The pictures.
 
+    Returns:
+        What their source holds, where it was looked at.
+
     Raises:
         SaganError: They are others, by their number and that of their classes.
     """
     intended = PRESETS[preset].data if preset in PRESETS else None
     if intended is None:
-        return
+        return None
+    whole = None
     found, are_these = f"{config.source} is built in", False
     if config.source not in BUILT_IN:
-        catalog = in_split(catalog_of(config), config.split)
+        whole = catalog_of(config)
+        catalog = in_split(whole, config.split)
         count, classes = len(catalog), len(catalog.class_names)
         are_these = intended.are(count, classes)
         within = f" in {classes:,} class{'es' * (classes > 1)}" if classes else ""
@@ -154,3 +165,4 @@ def require_intended(preset: str, config: DataConfig) -> None:
             f"{preset} is for {intended}, and {found}; add --other-pictures to train on them all "
             "the same, or give the pictures that it is for"
         )
+    return whole

@@ -25,7 +25,7 @@ from sagan.system.progress import duration
 from sagan.system.signals import interruption
 from sagan.training.footprint import footprint, require_memory
 from sagan.training.origin import Beginning, recorded_origin, run_settings
-from sagan.training.preparation import prepare, require_intended
+from sagan.training.preparation import prepare
 from sagan.training.state import TrainingState, new_state, refresh_average
 from sagan.training.watch import DivergedError, EvaluationSchedule, PendingTerms, Progress
 
@@ -102,14 +102,12 @@ def open_run(
         SaganError: As for :class:`Driver`, the pictures are others, or the evaluation lacks its
             feature network.
     """
-    if preset is not None and not Path(folder, "config.toml").exists():
-        require_intended(preset, config.data)
     evaluate = None
     if config.evaluation.interval:
         from sagan.evaluation.periodic import periodic_evaluation
 
         evaluate = periodic_evaluation(config.evaluation, config.train.device)
-    return Driver(config, folder, evaluate, start_from)
+    return Driver(config, folder, evaluate, start_from, preset)
 
 
 class Driver:
@@ -122,6 +120,7 @@ class Driver:
         folder: The run folder.
         evaluate: Called every ``evaluation.interval`` steps; whatever it raises, training goes on.
         start_from: The model whose weights a new run begins with.
+        preset: As for :func:`open_run`.
 
     Attributes:
         beginning: What was taken of that model; None where nothing was.
@@ -137,10 +136,11 @@ class Driver:
         folder: str | Path,
         evaluate: Evaluate | None = None,
         start_from: str | Path | None = None,
+        preset: str | None = None,
     ) -> None:
         self.schedule = EvaluationSchedule(config.evaluation, config.train.steps)
         self.evaluate = evaluate
-        self.preparation = prepare(config, folder, start_from)
+        self.preparation = prepare(config, folder, start_from, preset)
         self.config = self.preparation.config
         self.run = self.preparation.run
         self.dataset = self.preparation.dataset

@@ -65,8 +65,8 @@ def catalog_of_portions(
 ) -> Catalog:
     """Lists the pictures of all portions in their order.
 
-    Where some parts have labels and others have none, the latter are left out, or no classes are
-    learned if one of them is asked for. Single pictures without a label are left out and told.
+    Pictures without a label are left out, unless a part without labels is asked for: then no
+    classes are learned.
 
     Args:
         kind: In words.
@@ -80,19 +80,16 @@ def catalog_of_portions(
     Raises:
         SaganError: The labels do not fit the pictures or the names.
     """
-    splits = tuple(dict.fromkeys(portion.split for portion in portions if portion.split))
-    told = list(notes)
+    splits, told = tuple(dict.fromkeys(p.split for p in portions if p.split)), list(notes)
     with_classes, chosen = _with_classes(portions, splits, config, told)
     counts = [portion.count for portion in portions]
     names = NumberedNames([(portion.split, portion.count) for portion in portions])
-    labels, found = np.zeros(len(names), np.int64), ()
-    missing = np.zeros(len(names), bool)
+    labels, missing, found = np.zeros(len(names), np.int64), np.zeros(len(names), bool), ()
     if with_classes:
         missing = np.concatenate([_missing(portion) for portion in portions]) & chosen
         chosen &= ~missing
-        values = [
-            _class_values(root, p, config)[~_missing(p)] for p in portions if p.labels is not None
-        ]
+        labelled = [p for p in portions if p.labels is not None]
+        values = [_class_values(root, p, config)[~_missing(p)] for p in labelled]
         labels[chosen], found = _classes(root, values, class_names, told)
     catalog = Catalog(
         kind=kind,
