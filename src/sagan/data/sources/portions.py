@@ -63,30 +63,29 @@ def catalog_of_portions(
     class_names: Sequence[str] | None = None,
     notes: Sequence[str] = (),
 ) -> Catalog:
-    """Lists the pictures of all portions in their order.
+    """Lists the pictures of all portions.
 
-    Pictures without a label are left out, unless a part without labels is asked for: then no
-    classes are learned.
+    Pictures without a label are left out; where they are asked for, no classes are learned.
 
     Args:
-        kind: In words.
+        kind: As for :class:`Catalog`, like ``root``, ``read`` and ``notes``.
         root: The folder or file.
         portions: At least one, in the order of the reader's numbers.
         read: Gives a picture by its number.
         config: Says which part is wanted and whether classes are.
         class_names: By label, where the source states them.
-        notes: What the user should know already.
+        notes: What is known already.
 
     Raises:
         SaganError: The labels do not fit the pictures or the names.
     """
     splits, told = tuple(dict.fromkeys(p.split for p in portions if p.split)), list(notes)
     with_classes, chosen = _with_classes(portions, splits, config, told)
-    counts = [portion.count for portion in portions]
-    names = NumberedNames([(portion.split, portion.count) for portion in portions])
+    counts = [p.count for p in portions]
+    names = NumberedNames([(p.split, p.count) for p in portions])
     labels, missing, found = np.zeros(len(names), np.int64), np.zeros(len(names), bool), ()
     if with_classes:
-        missing = np.concatenate([_missing(portion) for portion in portions]) & chosen
+        missing = np.concatenate([_missing(p) for p in portions]) & chosen
         chosen &= ~missing
         labelled = [p for p in portions if p.labels is not None]
         values = [_class_values(root, p, config)[~_missing(p)] for p in labelled]
