@@ -10,7 +10,7 @@ from PIL import Image
 
 import sagan
 from sagan.config import DataConfig
-from sagan.data import catalog_of, load_dataset, opening
+from sagan.data import catalog_of, load_dataset, opening, portable
 from sagan.data.cached import cached_packs
 from sagan.data.catalog import Catalog
 from sagan.data.dataset import Rows, dataset_of
@@ -282,6 +282,14 @@ def test_pictures_made_in_memory_are_surveyed_as_what_they_are(tmp_path):
     found = survey_of(load_dataset(config), config)
     assert (found.sizes.smallest, found.sizes.largest) == ((8, 8), (8, 8))
     assert (found.modes, found.values, found.lookalikes.pictures) == ({"RGB": 4}, None, 0)
+
+
+def test_a_portable_file_without_sizes_is_surveyed(tmp_path, monkeypatch):
+    path = tmp_path / "set.sagan"
+    monkeypatch.setattr(portable, "_describe", lambda *_: None)
+    write_portable(in_memory(4), path)
+    config = DataConfig(source=str(path), resolution=8)
+    assert survey_of(load_dataset(config), config).sizes is None
 
 
 def test_a_portable_file_knows_which_values_were_black_and_white(tmp_path):
