@@ -11,10 +11,11 @@ from PIL import Image
 
 import sagan
 from sagan.config import DataConfig
-from sagan.data import catalog_of, load_dataset, opening
+from sagan.data import catalog_of, load_dataset, opening, portable
 from sagan.data.cached import cached_packs
 from sagan.data.catalog import Catalog
 from sagan.data.dataset import Rows, dataset_of
+from sagan.data.looking import survey_of
 from sagan.data.opening import open_dataset
 from sagan.data.packfile import header_size, open_pack
 from sagan.data.portable import write_portable
@@ -319,6 +320,39 @@ def test_what_is_made_in_memory_and_what_is_chosen_can_be_carried(monkeypatch, t
         again = open_dataset(tmp_path / "set.sagan")
         assert again.fingerprint == data.fingerprint
         np.testing.assert_array_equal(again.images, data.images[:])
+
+
+def test_settings_without_effect_on_a_portable_file_are_told(tmp_path):
+    path = tmp_path / "set.sagan"
+    write_portable(in_memory(4), path)
+    assert open_dataset(path, 8, held_out=0.1).origin.catalog.notes == []
+    told = open_dataset(path, 8, crop="pad", range=(0.0, 9.0)).origin.catalog.notes
+    assert told == ["the pictures are packed already, so that data.crop, data.range have no effect"]
+
+
+def test_pictures_made_in_memory_are_surveyed_as_what_they_are(tmp_path):
+    path = tmp_path / "set.sagan"
+    write_portable(in_memory(4), path)
+    config = DataConfig(source=str(path), resolution=8)
+    found = survey_of(load_dataset(config), config)
+    assert (found.sizes.smallest, found.sizes.largest) == ((8, 8), (8, 8))
+    assert (found.modes, found.values, found.lookalikes.pictures) == ({"RGB": 4}, None, 0)
+
+
+def test_a_portable_file_without_sizes_is_surveyed(tmp_path, monkeypatch):
+    path = tmp_path / "set.sagan"
+    monkeypatch.setattr(portable, "_describe", lambda *_: None)
+    write_portable(in_memory(4), path)
+    config = DataConfig(source=str(path), resolution=8)
+    assert survey_of(load_dataset(config), config).sizes is None
+
+
+def test_a_portable_file_knows_which_values_were_black_and_white(tmp_path):
+    np.save(tmp_path / "set.npy", np.random.default_rng(0).random((4, 8, 8)))
+    write_portable(open_dataset(tmp_path / "set.npy", 8), tmp_path / "set.sagan")
+    config = DataConfig(source=str(tmp_path / "set.sagan"), resolution=8)
+    values = survey_of(load_dataset(config), config).values
+    assert (values.top, values.outside) == (1, 0)
 
 
 def test_a_damaged_portable_file_is_refused(tmp_path):

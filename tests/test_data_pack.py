@@ -293,6 +293,19 @@ def test_after_a_sudden_end_only_the_rest_is_decoded(log):
     assert not pack.drafts_of(made.path)
 
 
+def test_after_a_sudden_end_nothing_is_said_of_locks():
+    code = """if True:
+        import os, signal
+        from loky.backend import get_context
+        from sagan.data.workers import _start_tracker
+        _start_tracker()
+        lock = get_context("loky").Lock()
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (-signal.SIGKILL, "")
+
+
 def test_what_a_draft_holds_is_checked(log, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(draft.Draft, "finish", interrupted)
@@ -403,7 +416,7 @@ def test_black_pictures_with_a_good_end_are_noticed(log, capsys):
     assert not is_intact(open_pack(made.path))
     read_names(log)
     again = packed(catalog, RULES, broken=0)
-    assert "are damaged; packing them again" in capsys.readouterr().err
+    assert capsys.readouterr().err.count("are damaged; packing them again") == 1
     np.testing.assert_array_equal(again.images, expected)
     assert is_intact(again)
 

@@ -43,7 +43,7 @@ def shrunk(config):
 
     return replace(
         config,
-        data=replace(config.data, resolution=32),
+        data=replace(config.data, resolution=32, crop="centre", box=()),
         generator=replace(narrow(config.generator), latent_dim=16),
         discriminator=narrow(config.discriminator),
         train=replace(config.train, steps=1, batch_size=4, precision="float32"),

@@ -139,6 +139,7 @@ class Draft:
             "kind": catalog.kind,
             "root": str(catalog.root),
             "rules": rules.text(),
+            "range": rules.range,
             "catalog": mark_of(catalog),
             "grey": bool(facts["grey"].all()),
             "unreadable": self.unreadable,

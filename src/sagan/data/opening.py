@@ -169,6 +169,7 @@ def _opened(
         pack = open_pack(catalog.root)
         pack = replace(pack, entry=np.arange(len(pack)))
         labels = catalog.labels
+        catalog = replace(catalog, notes=[*catalog.notes, *_without_effect(config)])
     else:
         pack = _packed(catalog, config, size)
         labels = catalog.labels[pack.entry]
@@ -196,6 +197,19 @@ def _is_ready(catalog: Catalog, config: DataConfig, size: tuple[int, int] | None
         return False
     _, channels, *shape = catalog.images.shape
     return config.channels in (0, channels) and size in (None, tuple(shape))
+
+
+def _without_effect(config: DataConfig) -> list[str]:
+    """Tells which settings cannot be applied to pictures that are packed already."""
+    usual = DataConfig()
+    names = [
+        f"data.{name}"
+        for name in ("crop", "background", "range", "frame")
+        if getattr(config, name) != getattr(usual, name)
+    ]
+    have = "has" if len(names) == 1 else "have"
+    told = f"the pictures are packed already, so that {', '.join(names)} {have} no effect"
+    return [told] if names else []
 
 
 def _part_of(catalog: Catalog, config: DataConfig, part: Part) -> Catalog:

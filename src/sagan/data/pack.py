@@ -55,7 +55,7 @@ def packed(catalog: Catalog, rules: Rules, *, broken: float) -> Pack:
     pack = fresh_pack(path, catalog, images)
     if pack is None or _too_many(pack, catalog, broken):
         with _locked(path):
-            pack = fresh_pack(path, catalog, images)
+            pack = fresh_pack(path, catalog, images, is_told=False)
             if pack is None or _too_many(pack, catalog, broken):
                 pack = _pack_anew(path, catalog, rules, images)
     if _too_many(pack, catalog, broken):
@@ -99,8 +99,17 @@ def far_apart(count: int, most: int) -> list[int]:
     return sorted({int(n) for n in np.linspace(0, count - 1, min(count, most))})
 
 
-def fresh_pack(path: Path, catalog: Catalog, images: np.ndarray | None = None) -> Pack | None:
-    """Opens a pack of the cache; None where there is none, or another or a damaged one."""
+def fresh_pack(
+    path: Path, catalog: Catalog, images: np.ndarray | None = None, *, is_told: bool = True
+) -> Pack | None:
+    """Opens a pack of the cache; None where there is none, or another or a damaged one.
+
+    Args:
+        path: The file.
+        catalog: The pictures that it should have.
+        images: The pictures, where the file leaves them where they came from.
+        is_told: Whether to tell the user of damage.
+    """
     try:
         pack = open_pack(path, images)
     except SaganError:
@@ -110,7 +119,8 @@ def fresh_pack(path: Path, catalog: Catalog, images: np.ndarray | None = None) -
     if pack.unreadable and pack.about.get("decoders") != decoders():
         return None  # another version may read them
     if not is_intact(pack):
-        _tell(f"the packed pictures of {catalog.root} are damaged; packing them again")
+        if is_told:
+            _tell(f"the packed pictures of {catalog.root} are damaged; packing them again")
         return None
     return pack
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from sagan.data.catalog import Catalog, Content, MadeNames
-from sagan.data.dataset import Dataset, digests_of, fingerprint
+from sagan.data.dataset import Dataset, PictureArray, digests_of, fingerprint
+from sagan.data.decoding import MODES
+from sagan.data.facts import difference_hashes
 from sagan.data.packfile import Pack, PackWriter, is_intact, open_pack, text_of
 from sagan.data.pixels import FACTS
 from sagan.errors import SaganError
@@ -48,6 +50,8 @@ def write_portable(dataset: Dataset, path: Path) -> None:
             grey = bool(known["facts"]["grey"].all())
             mark = fingerprint(images.shape, known["digests"], dataset.labels, dataset.class_names)
             about = {"unreadable": [], "shape": images.shape, "grey": grey, "fingerprint": mark}
+            if dataset.origin is not None:
+                about["range"] = dataset.origin.pack.about.get("range", ())
             writer.finish(known, about)
 
 
@@ -64,6 +68,8 @@ def _known_of(dataset: Dataset, digests: np.ndarray) -> dict[str, np.ndarray]:
         else:  # frames of animated pictures
             names = [f"{name}#{row}" for row, name in enumerate(found)]
         facts = origin.pack.facts[origin.rows]
+    else:
+        _describe(facts, dataset.images)
     return {
         "labels": dataset.labels.astype(np.int64),
         "class_names": np.array(dataset.class_names, np.str_),
@@ -73,6 +79,19 @@ def _known_of(dataset: Dataset, digests: np.ndarray) -> dict[str, np.ndarray]:
         "stamps": digests,
         "names": text_of(names),
     }
+
+
+def _describe(facts: np.ndarray, images: PictureArray) -> None:
+    """Writes down what is known of pictures that were made in memory."""
+    count, channels, height, width = images.shape
+    facts["height"], facts["width"], facts["mode"] = height, width, MODES[channels]
+    facts["frames"], facts["lowest"], facts["highest"] = 1, np.nan, np.nan
+    block = max(1, _BLOCK // (channels * height * width))
+    for first in range(0, count, block):
+        some = images[first : first + block]
+        facts["hash"][first : first + block] = difference_hashes(some)
+        is_grey = (some[:, :3] == some[:, :1]).all(axis=(1, 2, 3))
+        facts["grey"][first : first + block] = is_grey
 
 
 class _Names(MadeNames):
@@ -107,6 +126,15 @@ def _images_of(path: Path, mark: str) -> np.ndarray:
     return open_pack(path).images
 
 
+def _range_of(pack: Pack) -> tuple[float, ...]:
+    """Which values were black and white when the pictures were packed."""
+    try:
+        low, high = map(float, pack.about["range"])
+    except (KeyError, TypeError, ValueError):
+        return ()
+    return (low, high) if low < high else ()
+
+
 def portable_catalog(path: Path) -> Catalog:
     """Lists the pictures of a portable file, each under the name that it had.
 
@@ -128,4 +156,5 @@ def portable_catalog(path: Path) -> Catalog:
         class_names=pack.class_names,
         images=pack.images,
         contents=pack.facts["content"],
+        range=_range_of(pack),
     )

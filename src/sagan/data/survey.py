@@ -256,6 +256,7 @@ def _special(facts: np.ndarray) -> Special:
 
 
 def _sizes(facts: np.ndarray) -> Sizes | None:
+    facts = facts[(facts["width"] > 0) & (facts["height"] > 0)]
     if not len(facts):
         return None
     width, height = facts["width"].astype(np.int64), facts["height"].astype(np.int64)

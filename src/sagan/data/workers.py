@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -170,6 +171,7 @@ def _in_processes(
     from loky import ProcessPoolExecutor, cpu_count
     from loky.process_executor import BrokenProcessPool
 
+    _start_tracker()
     workers = cpu_count()
     waiting: deque[Future[DecodedPortion]] = deque()
     aside = _MOST_ASIDE if each < _PORTION else 0  # large pictures need the memory
@@ -200,6 +202,17 @@ def _in_processes(
             ) from error
         finally:
             pool.shutdown(kill_workers=True)
+
+
+def _start_tracker() -> None:
+    """Starts loky's process that cleans up after this one, so that it does so without a word."""
+    from loky.backend import resource_tracker
+
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")  # which it takes over
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.pop()
 
 
 def _finished(portion: DecodedPortion) -> Future[DecodedPortion]:

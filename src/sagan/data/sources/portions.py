@@ -63,9 +63,7 @@ def catalog_of_portions(
     class_names: Sequence[str] | None = None,
     notes: Sequence[str] = (),
 ) -> Catalog:
-    """Lists the pictures of all portions.
-
-    Pictures without a label are left out; where they are asked for, no classes are learned.
+    """Lists the pictures of all portions; those without a label make no class.
 
     Args:
         kind: As for :class:`Catalog`, like ``root``, ``read`` and ``notes``.
