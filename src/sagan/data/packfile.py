@@ -28,7 +28,7 @@ PACK_FORMAT = 1
 _FIRST = "images.npy"
 _ABOUT = "about.json"
 _CHECKED_TOGETHER = 2**22  # bytes of pictures
-_CHECKED = 256  # such stretches that are checked at each opening: 1 GiB
+_CHECKED = 64  # such stretches that are checked at each opening: 256 MiB
 _DAMAGES = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, struct.error)
 
 
@@ -176,8 +176,8 @@ def about_pack(path: Path) -> Mapping[str, Any]:
 def is_intact(pack: Pack) -> bool:
     """Tells whether a pack holds what was written.
 
-    Everything but the pictures is compared as a whole. Up to 1 GiB of pictures are all compared; of
-    more, the first, the last and 1 GiB of others, drawn anew each time.
+    Everything but the pictures is compared as a whole. Up to 256 MiB of pictures are all compared;
+    of more, the first, the last and 256 MiB of others, drawn anew each time.
     """
     if pack.about["fingerprint"] != fingerprint(
         pack.images.shape, pack.digests, pack.labels, pack.class_names
