@@ -419,3 +419,13 @@ def test_avatars_have_every_square_size(monkeypatch):
     for settings in ({"width": 64}, {"channels": 1}):
         with pytest.raises(SaganError, match="avatars are coloured squares; leave"):
             open_dataset("avatars", 32, **settings)
+
+
+def test_no_class_is_held_out_as_a_whole(monkeypatch, tmp_path):
+    labels = np.array([0] * 18 + [1, 2])
+    for seed in range(8):
+        source = offered(
+            monkeypatch, tmp_path, coloured(20), labels=labels, class_names=("a", "b", "c")
+        )
+        train = open_dataset(source, held_out=0.8, held_out_seed=seed)
+        assert set(train.labels.tolist()) == {0, 1, 2}

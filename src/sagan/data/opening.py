@@ -178,7 +178,7 @@ def _opened(
             facts["content"] = catalog.contents[pack.entry]
             pack = replace(pack, facts=facts)
     class_names = catalog.class_names
-    rows = _rows_of(pack, config, part)
+    rows = _rows_of(pack, labels, config, part)
     images, digests = pack.images, pack.digests
     if len(rows) < len(pack):
         images, digests, labels = Rows(images, rows), digests[rows], labels[rows]
@@ -247,12 +247,12 @@ def _seems_grey(catalog: Catalog, rules: Rules) -> bool:
     return all(facts["grey"].all() for facts in found)
 
 
-def _rows_of(pack: Pack, config: DataConfig, part: Part) -> np.ndarray:
+def _rows_of(pack: Pack, labels: np.ndarray, config: DataConfig, part: Part) -> np.ndarray:
     """The pictures of one side of ``data.held_out``.
 
     A picture's side depends on what its source holds and the seed alone: it is the same at every
     size, copies of a file and the frames of an animation are on one side, and none changes sides
-    when others come or go.
+    when others come or go. Only the last picture of a class stays where it can be learned.
     """
     rows = np.arange(len(pack))
     if not config.held_out:
@@ -261,6 +261,10 @@ def _rows_of(pack: Pack, config: DataConfig, part: Part) -> np.ndarray:
     for factor in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB):  # the mixing of SplitMix64
         number = (number ^ (number >> np.uint64(30))) * np.uint64(factor)
     is_held_out = (number ^ (number >> np.uint64(31))) < np.uint64(int(config.held_out * 2**64))
+    kept = np.bincount(labels[~is_held_out], minlength=int(labels.max()) + 1)
+    for label in np.flatnonzero(kept == 0):  # a class keeps one picture to learn from
+        of_class = labels == label
+        is_held_out &= ~(of_class & (number == number[of_class].max(initial=0)))
     rows = rows[is_held_out == (part == "held-out")]
     if not len(rows):
         raise SaganError(

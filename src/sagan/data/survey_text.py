@@ -104,6 +104,8 @@ def _of_classes(survey: Survey) -> Iterator[str]:
 def _of_values(survey: Survey) -> Iterator[str]:
     values = survey.values
     if values is None:
+        if survey.rules.range:
+            yield "data.range has no effect: all pictures have 8 bits, 0 is black and 255 white"
         return
     spread = f"{_number(values.lowest)} to {_number(values.highest)}"
     if values.highest < SMALL_SHARE * values.top:
@@ -172,8 +174,9 @@ def _survey_rows(survey: Survey) -> Iterator[tuple[str, str]]:
     if survey.sampled:
         yield "looked at", f"{survey.sampled:,} of {survey.found:,} pictures, evenly chosen"
     if sizes := survey.sizes:
-        yield "sizes", f"{_sizes_text(survey)}; {sizes.different:,} different"
-        yield "shapes", f"width over height {sizes.narrowest:g} to {sizes.widest:g}"
+        yield "sizes", _sizes_text(survey)
+        if sizes.different > 1:
+            yield "shapes", f"width over height {sizes.narrowest:g} to {sizes.widest:g}"
         yield "pixels", ", ".join(f"{_MODES.get(m, m)} {n:,}" for m, n in survey.modes.items())
     laid = "kept so" if survey.rules.channels == 4 else f"laid on {survey.rules.background}"
     for heading, count, words in (
@@ -228,19 +231,27 @@ def _found_text(survey: Survey) -> str:
     if len(survey.classes) == 1:
         return f"{found} in 1 class"
     smallest, *_, largest = sorted(survey.classes, key=lambda name: survey.classes[name])
-    most, least = (f"{name} {survey.classes[name]:,}" for name in (largest, smallest))
-    return f"{found} in {len(survey.classes):,} classes ({most} to {least})"
+    most, least = (_class_and_count(survey, name) for name in (largest, smallest))
+    counts = f"{most} to {least}"
+    if survey.classes[largest] == survey.classes[smallest]:
+        counts = f"{survey.classes[largest]:,} each"
+    return f"{found} in {len(survey.classes):,} classes ({counts})"
 
 
 def _classes_text(survey: Survey) -> str:
-    named = [f"{name} {count:,}" for name, count in survey.classes.items()]
+    named = [_class_and_count(survey, name) for name in survey.classes]
     if len(named) <= _SHOWN_CLASSES:
         return f"{len(named)}: {', '.join(named)}"
     order = sorted(survey.classes, key=lambda name: -survey.classes[name])
     ends = [*order[: _SHOWN_CLASSES // 2], *order[-(_SHOWN_CLASSES // 2) :]]
-    named = [f"{name} {survey.classes[name]:,}" for name in ends]
+    named = [_class_and_count(survey, name) for name in ends]
     named.insert(_SHOWN_CLASSES // 2, "...")
     return f"{len(order):,}: {', '.join(named)}"
+
+
+def _class_and_count(survey: Survey, name: str) -> str:
+    shown = _quoted(name) if name[-1:].isdigit() else name
+    return f"{shown} {survey.classes[name]:,}"
 
 
 def _sizes_text(survey: Survey) -> str:
@@ -255,7 +266,7 @@ def _sizes_text(survey: Survey) -> str:
     )
     if survey.sizes.different == 1:
         return f"all {least}"
-    return f"{least} to {most}, most often {common}"
+    return f"{least} to {most}, most often {common}, {survey.sizes.different:,} different"
 
 
 def _enlarged_text(survey: Survey) -> str:

@@ -116,7 +116,7 @@ def _model_pictures(subject: str, selection: Selection, device: str) -> Evaluati
         sets=[generated(generator, labels, first, truncation) for first in firsts],
         seeds=[f"{first}-{first + selection.samples - 1}" for first in firsts],
         real=stored(real, selection.real_samples),
-        notes=[*_remarks(real=real), *_classless(real, generator)],
+        notes=[*_remarks(real=real), *_classless(real, generator), *_held_out(asked, selection)],
     )
 
 
@@ -174,6 +174,12 @@ def _resolution(size: tuple[int, ...]) -> Setting:
     """A height and a width as a record states them: one number, or 64 x 96."""
     height, width = size
     return height if height == width else f"{height} x {width}"
+
+
+def _held_out(asked: DataConfig, selection: Selection) -> list[str]:
+    if selection.split == "train" and asked.held_out:
+        return ["the real pictures are those it learned from; --split held-out takes the others"]
+    return []
 
 
 def _remarks(**datasets: Dataset | None) -> list[str]:
