@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cyclopts import UNSET, App, ArgumentCollection, CycloptsError
+from cyclopts import UNSET, App, ArgumentCollection, CycloptsError, MissingArgumentError
 from cyclopts.argument import update_argument_collection
 
 from sagan import config as settings
@@ -139,6 +139,10 @@ def main(arguments: list[str] | None = None) -> Any:
         result = app(arguments, exit_on_error=False, print_error=False)
         sys.stdout.flush()
         return result
+    except MissingArgumentError as error:
+        message = (
+            f"{error.argument.name if error.argument else 'a value'} is needed; give it a value"
+        )
     except CycloptsError as error:
         message = " ".join(str(error).split())
         if message.startswith("Unused Tokens"):

@@ -323,6 +323,7 @@ def _attended_heights(
             name in heights or name in alike,
             f"{network}.attention",
             name,
-            f"among {', '.join(names)}, where a block ends in a map that attention can pool",
+            f"among {', '.join(names)}, where a block ends in a map that attention can pool "
+            f"(--{network}.attention)",
         )
     return {heights.get(name, alike.get(name, name)) for name in attention}
