@@ -478,4 +478,6 @@ def test_without_a_resolution_pictures_stay_as_they_are(tmp_path):
 def test_the_fingerprint_of_earlier_versions_is_still_known():
     images = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
     data = dataset.dataset_of(images, np.array([0, 1]), ("a", "b"))
-    assert dataset.earlier_fingerprint(data) == "b9f4abad335531e6"
+    assert data.has_fingerprint("b9f4abad335531e6")
+    assert data.has_fingerprint(data.fingerprint)
+    assert not data.has_fingerprint("0" * 16)

@@ -69,6 +69,16 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
+    def has_fingerprint(self, mark: str) -> bool:
+        """Whether a fingerprint is this dataset's, as computed now or by version 0.1.0."""
+        if mark == self.fingerprint:
+            return True
+        earlier = hashlib.sha256(repr((self.images.shape, self.class_names)).encode())
+        earlier.update(np.ascontiguousarray(self.labels, "<i8").data)
+        for first in range(0, len(self), 1024):
+            earlier.update(np.ascontiguousarray(self.images[first : first + 1024]).data)
+        return mark == earlier.hexdigest()[:16]
+
     @property
     def label_frequencies(self) -> np.ndarray:
         """Share of each class: float64 (num_classes,), sums to 1; (1,) when unconditional."""
@@ -168,15 +178,6 @@ def fingerprint(
     mark = hashlib.sha256(repr((tuple(map(int, shape)), class_names)).encode())
     mark.update(np.ascontiguousarray(labels, "<i8").data)
     mark.update(np.ascontiguousarray(digests, "<u8").data)
-    return mark.hexdigest()[:16]
-
-
-def earlier_fingerprint(dataset: Dataset) -> str:
-    """The fingerprint as version 0.1.0 computed it, from all pixels one after another."""
-    mark = hashlib.sha256(repr((dataset.images.shape, dataset.class_names)).encode())
-    mark.update(np.ascontiguousarray(dataset.labels, "<i8").data)
-    for first in range(0, len(dataset), 1024):
-        mark.update(np.ascontiguousarray(dataset.images[first : first + 1024]).data)
     return mark.hexdigest()[:16]
 
 

@@ -149,7 +149,7 @@ def shown_images(checkpoint: Checkpoint, labels: Sequence[int], count: int) -> S
         source: Source = "generated"
         generator = generator_of(checkpoint, averaged_part(checkpoint))
         shown = {label: generator.sample(range(count), np.full(count, label)) for label in labels}
-    elif dataset.fingerprint == checkpoint.dataset_fingerprint:
+    elif dataset.has_fingerprint(checkpoint.dataset_fingerprint):
         source = "training"
     else:
         source = "fresh avatar" if data.source in BUILT_IN else "real"

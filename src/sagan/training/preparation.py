@@ -11,7 +11,6 @@ from sagan.config import Config, DataConfig
 from sagan.config.presets import PRESETS
 from sagan.data import BUILT_IN, Dataset, batch_indices, load_dataset
 from sagan.data.catalog import Catalog, in_split
-from sagan.data.dataset import earlier_fingerprint
 from sagan.data.opening import catalog_of
 from sagan.errors import SaganError
 from sagan.runs.checkpoint import Checkpoint
@@ -71,8 +70,7 @@ class Preparation:
             return None
         checkpoint, path = load_checkpoint(self.run.folder)
         self.run.require_same(checkpoint.config)
-        mark = checkpoint.dataset_fingerprint
-        if mark != self.dataset.fingerprint and mark != earlier_fingerprint(self.dataset):
+        if not self.dataset.has_fingerprint(checkpoint.dataset_fingerprint):
             raise SaganError(
                 f"{path} was trained on other pictures than {self.config.data.source} now holds; "
                 f"restore them or choose {self.run.another}"
