@@ -37,8 +37,12 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         ]
         return torch.cat(chunks, dim=1)
     padding = (0, value.shape[2] - query.shape[2])  # fused kernels want equal sizes
+    query, key = F.pad(query, padding), F.pad(key, padding)
+    # PyTorch looks at strides alone: a view that begins amid 16 bytes is a misaligned address to
+    # the kernels of GPUs.
+    value = value.contiguous()
     return F.scaled_dot_product_attention(
-        F.pad(query, padding)[:, None], F.pad(key, padding)[:, None], value[:, None], scale=1.0
+        query[:, None], key[:, None], value[:, None], scale=1.0
     )[:, 0]
 
 
