@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e9, help="after which all save and stop")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     arguments = parser.parse_args()
-    rows = arguments.rows.split(",")
+    rows: list[str] = arguments.rows.split(",")
     if unknown := [row for row in rows if row not in ROWS]:
         parser.error(f"there is no row {unknown[0]!r}; known are {', '.join(ROWS)}")
     arguments.folder.mkdir(parents=True, exist_ok=True)
