@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from sagan.nn import SelfAttention2d
 from sagan.nn.attention import CHUNK, CHUNKED_FROM, attend, attention_weights
 
 WIDTHS = pytest.mark.parametrize("width", [CHUNKED_FROM - 8, CHUNKED_FROM])
@@ -63,6 +65,21 @@ def test_in_bfloat16_is_within_a_hundredth(width):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         error = attend(*inputs).double() - expected
     assert error.norm() < 1e-2 * expected.norm()
+
+
+@pytest.mark.parametrize("channels", [16, 24, 48])
+def test_fused_kernels_get_addresses_and_rows_that_gpus_can_read(channels, monkeypatch):
+    """GPUs read 16 bytes at once; PyTorch checks the strides, not where a view begins."""
+    given = []
+    fused = F.scaled_dot_product_attention
+    monkeypatch.setattr(
+        F, "scaled_dot_product_attention", lambda *a, **k: given.extend(a) or fused(*a, **k)
+    )
+    SelfAttention2d(channels)(torch.randn(3, channels, 8, 8))
+    assert len(given) == 3
+    for tensor in given:
+        assert tensor.data_ptr() % 16 == 0
+        assert tensor.is_contiguous()
 
 
 def test_weights_are_those_of_the_product():
