@@ -1,0 +1,74 @@
+"""The command that publishes a model: push."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from sagan.cli.parsing import SWITCH
+from sagan.cli.program import app
+from sagan.errors import SaganError
+from sagan.system.files import require_output
+
+
+@app.command
+def push(
+    model: Path,
+    repository: str,
+    /,
+    *,
+    licence: Annotated[str, Parameter(name="--license")],
+    discriminator: Annotated[bool, SWITCH] = False,
+    private: Annotated[bool, SWITCH] = False,
+    revision: str | None = None,
+    dry_run: Path | None = None,
+) -> None:
+    """Upload a model to Hugging Face's hub, with its settings, a sheet of pictures and a card.
+
+    Others then load it by its name: sagan sample hf:owner/name. Log in first, with hf auth login
+    or the variable HF_TOKEN.
+
+    Parameters
+    ----------
+    model
+        A run folder, a checkpoint or an exported file.
+    repository
+        owner/name on the hub; made if it is not there.
+    licence
+        Under which others may use the model, as the hub names licences: mit, apache-2.0,
+        cc-by-4.0, other.
+    discriminator
+        Upload the discriminator too; without it nobody can train the model further.
+    private
+        Let nobody else see it.
+    revision
+        A branch other than the main one; made if it is not there.
+    dry_run
+        Upload nothing; write the files into this folder, to be looked at.
+    """
+    from sagan.report.card import require_licence, write_model_folder
+    from sagan.runs import hub
+
+    hub.require_repository(repository)
+    require_licence(licence)
+    if revision is not None:
+        hub.require_revision(revision)
+    if dry_run is not None:
+        require_output(dry_run, "")
+        if dry_run.exists() and any(dry_run.iterdir()):
+            raise SaganError(f"{dry_run} is not empty; choose another --dry-run")
+    else:
+        hub.require_login()
+    with TemporaryDirectory(prefix="sagan-") as drafts:
+        folder = dry_run or Path(drafts)
+        paths = write_model_folder(
+            model, folder, repository, licence=licence, discriminator=discriminator
+        )
+        for path in paths:
+            print(path.name if dry_run is None else path)
+        if dry_run is None:
+            message = f"Upload of {repository} with sagan"
+            print(
+                hub.upload(folder, repository, message=message, private=private, revision=revision)
+            )
