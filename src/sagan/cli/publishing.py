@@ -55,9 +55,9 @@ def push(
     if revision is not None:
         hub.require_revision(revision)
     if dry_run is not None:
+        if dry_run.is_dir() and any(dry_run.iterdir()):
+            raise SaganError(f"{dry_run} is not empty; choose another folder for --dry-run")
         require_output(dry_run, "")
-        if dry_run.exists() and any(dry_run.iterdir()):
-            raise SaganError(f"{dry_run} is not empty; choose another --dry-run")
     else:
         hub.require_login()
     with TemporaryDirectory(prefix="sagan-") as drafts:
@@ -65,10 +65,8 @@ def push(
         paths = write_model_folder(
             model, folder, repository, licence=licence, discriminator=discriminator
         )
-        for path in paths:
-            print(path.name if dry_run is None else path)
-        if dry_run is None:
-            message = f"Upload of {repository} with sagan"
-            print(
-                hub.upload(folder, repository, message=message, private=private, revision=revision)
-            )
+        if dry_run is not None:
+            print(*paths, sep="\n")
+            return
+        said = f"Upload of {repository} with sagan"
+        print(hub.upload(folder, repository, message=said, private=private, revision=revision))

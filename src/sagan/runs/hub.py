@@ -4,9 +4,11 @@ A model is called ``hf:owner/name``; a branch, a tag or a commit may follow afte
 name of its file after a slash: ``hf:owner/name@v2/other.safetensors``.
 """
 
+import os
 import re
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -136,7 +138,9 @@ def upload(
     require_login()
     hub = _library("uploading")
     place = _Place(repository, revision, "")
-    with _telling(f"cannot upload to {repository}", place, "; the model here is as it was"):
+    with _telling(
+        f"cannot upload to {repository}", place, "; the model here is as it was, push it again"
+    ):
         api = hub.HfApi(**_ourselves())
         api.create_repo(repository, private=private or None, exist_ok=True)
         if private and not api.model_info(repository).private:
@@ -147,7 +151,8 @@ def upload(
             hub.CommitOperationAdd(path_in_repo=file.name, path_or_fileobj=file)
             for file in sorted(folder.iterdir())
         ]
-        made = api.create_commit(repository, files, commit_message=message, revision=revision)
+        with _bars(hub):
+            made = api.create_commit(repository, files, commit_message=message, revision=revision)
     return str(made.commit_url)
 
 
@@ -194,6 +199,13 @@ def _require_model(file: Path, name: str) -> None:
             f"{name} is no model of this program; if it is one of another SAGAN repository, turn "
             f"it into one: sagan convert {file} -o model.safetensors"
         )
+
+
+def _bars(hub: ModuleType) -> AbstractContextManager[Any]:
+    """The library's bars, where there is a terminal or its own variable decides."""
+    if sys.stderr.isatty() or "HF_HUB_DISABLE_PROGRESS_BARS" in os.environ:
+        return nullcontext()
+    return hub.utils.disable_progress_bars()
 
 
 @contextmanager
