@@ -173,7 +173,7 @@ def branch(self, name, branch):
 @route("POST", "/api/validate-yaml")
 def validate(self):
     asked = json.loads(self.body)
-    is_valid = asked["content"].startswith("---\nlicense: ") and asked["repoType"] == "model"
+    is_valid = asked["content"].startswith('---\nlicense: "') and asked["repoType"] == "model"
     self.answer(200 if is_valid else 400, {"errors": [{"message": "no"}] * (not is_valid)})
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from test_cli import mistake, run
 
 from sagan import config as settings
+from sagan.data.avatars import CREDITS
 from sagan.errors import SaganError
 from sagan.evaluation.record import Record, Value, write_record
 from sagan.report.card import plain_source, require_licence, write_model_folder
@@ -45,6 +46,7 @@ def test_the_files_of_a_model(trained_run, tmp_path):
         "pictures of 32 x 32 pixels, of 2 classes",
         "the rows: dark, light",
         "| pictures seen | 8, in 2 steps |",
+        "| attention | 16 x 16 |",
         "| loss | hinge |",
         "| seed | 0 |",
         "(8, 3, 32, 32)",
@@ -72,6 +74,16 @@ def test_no_path_of_this_machine_is_handed_on(trained_run, picture_folder, tmp_p
     assert config.generator == checkpoint.config.generator
 
 
+def test_the_artists_of_the_avatars_are_credited(trained_run, tmp_path):
+    _, _, text = written(trained_run, tmp_path / "own")
+    assert CREDITS not in text
+    whole, _ = load_checkpoint(trained_run)
+    config = replace(whole.config, data=replace(whole.config.data, source="avatars"))
+    model = tmp_path / "avatars.safetensors"
+    checkpoints.save(for_inference(replace(whole, config=config)), model)
+    assert CREDITS in written(model, tmp_path / "avatars")[2]
+
+
 @pytest.mark.parametrize(
     ("source", "plain"),
     [
@@ -83,6 +95,7 @@ def test_no_path_of_this_machine_is_handed_on(trained_run, picture_folder, tmp_p
         (r"C:\Users\ann\flowers", "flowers"),
         ("flowers/.", "flowers"),
         ("..", "own"),
+        ("/home/ann/avatars", "./avatars"),
     ],
 )
 def test_plain_names_of_pictures(source, plain):
@@ -141,7 +154,9 @@ def test_hostile_class_names_stay_text(trained_run, tmp_path):
     assert len(code.splitlines()) == 4
 
 
-@pytest.mark.parametrize("licence", ["", "MIT", "mit\nprivate: no", "a b", "-", "x" * 65])
+@pytest.mark.parametrize(
+    "licence", ["", "MIT", "no\n", "1.0", "mit\nprivate: no", "a b", "-", "x" * 65]
+)
 def test_licences_are_judged(licence):
     with pytest.raises(SaganError, match="no licence"):
         require_licence(licence)

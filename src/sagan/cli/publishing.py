@@ -54,19 +54,22 @@ def push(
     require_licence(licence)
     if revision is not None:
         hub.require_revision(revision)
-    if dry_run is not None:
-        if dry_run.is_dir() and any(dry_run.iterdir()):
-            raise SaganError(f"{dry_run} is not empty; choose another folder for --dry-run")
-        require_output(dry_run, "")
-    else:
+    if dry_run is None:
         hub.require_login()
+    else:
+        _require_empty(dry_run)
     with TemporaryDirectory(prefix="sagan-") as drafts:
         folder = dry_run or Path(drafts)
-        paths = write_model_folder(
-            model, folder, repository, licence=licence, discriminator=discriminator
-        )
+        choices = {"licence": licence, "discriminator": discriminator}
+        paths = write_model_folder(model, folder, repository, **choices)
         if dry_run is not None:
             print(*paths, sep="\n")
             return
         said = f"Upload of {repository} with sagan"
         print(hub.upload(folder, repository, message=said, private=private, revision=revision))
+
+
+def _require_empty(folder: Path) -> None:
+    if folder.is_dir() and any(folder.iterdir()):
+        raise SaganError(f"{folder} is not empty; choose another folder for --dry-run")
+    require_output(folder, "")

@@ -12,6 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from sagan import config as settings
 from sagan import images
 from sagan.config import Config
+from sagan.data.avatars import CREDITS
+from sagan.data.opening import BUILT_IN
 from sagan.errors import SaganError, printable
 from sagan.report.tables import Table, read_records, tables_of
 from sagan.runs.checkpoint import Checkpoint, save
@@ -27,9 +29,9 @@ from sagan.sampling.generator import (
 )
 from sagan.system.files import write_text, writing
 
-_COLUMNS = 8
+_SEEDS_SHOWN = 8
 _SMALLEST_CELL = 96  # pixels of height
-_LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
+_LICENCE = re.compile(r"[a-z][a-z0-9.-]{0,63}")
 _MARKS = re.compile(r"([\\`*_{}\[\]<>#!|~&])")
 
 
@@ -76,10 +78,10 @@ def write_model_folder(
         folder.mkdir(parents=True, exist_ok=True)
         save(handed, paths[0])
         write_text(paths[1], settings.to_toml(handed.config))
-        sheet = class_sheet(generator, _COLUMNS)
+        sheet = class_sheet(generator, _SEEDS_SHOWN)
         images.save_png(images.enlarge(sheet, -(-_SMALLEST_CELL // generator.size[0])), paths[2])
         facts = {
-            **_facts(handed, generator, repository),
+            **_told(handed, generator, repository),
             "licence": licence,
             "is_averaged": averaged_part(whole) != "generator",
             "tables": _tables(file, whole.step),
@@ -90,9 +92,10 @@ def write_model_folder(
 
 def plain_source(source: str) -> str:
     """What the pictures are called without saying where they lie on this machine."""
-    if source.startswith(PREFIX):
+    if source.startswith(PREFIX) or source in BUILT_IN:
         return source
-    return next((name for name in reversed(re.split(r"[\\/]", source)) if name.strip(".~")), "own")
+    name = next((name for name in reversed(re.split(r"[\\/]", source)) if name.strip(".~")), "own")
+    return f"./{name}" if name in BUILT_IN else name
 
 
 def _handed_on(checkpoint: Checkpoint, discriminator: bool) -> Checkpoint:
@@ -109,7 +112,7 @@ def _handed_on(checkpoint: Checkpoint, discriminator: bool) -> Checkpoint:
     return replace(kept, config=config, parts=parts)
 
 
-def _facts(checkpoint: Checkpoint, generator: TrainedGenerator, repository: str) -> dict[str, Any]:
+def _told(checkpoint: Checkpoint, generator: TrainedGenerator, repository: str) -> dict[str, Any]:
     """What the card tells of the model itself."""
     config, names = checkpoint.config, checkpoint.class_names
     seen = checkpoint.step * config.train.discriminator_steps * config.train.batch_size
@@ -123,10 +126,15 @@ def _facts(checkpoint: Checkpoint, generator: TrainedGenerator, repository: str)
         "width": width,
         "class_names": names,
         "rows": [names[number] for number in shown_classes(generator)],
-        "columns": _COLUMNS,
+        "columns": _SEEDS_SHOWN,
         "example": f", {json.dumps(names[0])}" if names else "",
         "has_discriminator": "discriminator" in checkpoint.parts,
         "source": config.data.source,
+        "credits": CREDITS if config.data.source in BUILT_IN else "",
+        "attention": [
+            f"{place.height} x {place.width}"
+            for place in (generator.attention_layers() if generator.has_attention() else ())
+        ],
         "seen": seen,
         "step": checkpoint.step,
         "loss": _loss(config),
@@ -160,11 +168,11 @@ def _rendered(facts: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["plain"] = _plain
+    environment.filters["plain"] = _unmarked
     text = environment.get_template("card.md").render(facts)
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def _plain(text: object) -> str:
+def _unmarked(text: object) -> str:
     """Text in which Markdown finds no marks."""
     return _MARKS.sub(r"\\\1", printable(str(text)))

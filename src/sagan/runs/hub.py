@@ -27,10 +27,10 @@ MODEL_FILE = "model.safetensors"
 
 _REPOSITORY = re.compile(r"\w(?:[\w.-]*\w)?/\w(?:[\w.-]*\w)?", re.ASCII)
 _REVISION = re.compile(r"\w(?:[\w.-]{0,98}\w)?", re.ASCII)
-_FILE = re.compile(r"(?:\w[\w.-]*/)*\w[\w.-]*\.safetensors", re.ASCII)
-_UNUSED = re.compile(r"--|\.\.|\.git(?:/|$)")
-_LONGEST = 96
-_MOST_BYTES = 2**34
+_FILE_PATH = re.compile(r"(?:\w[\w.-]*/)*\w[\w.-]*\.safetensors", re.ASCII)
+_FORBIDDEN = re.compile(r"--|\.\.|\.git(?:/|$)")
+_LONGEST_REPOSITORY = 96
+_LARGEST_DOWNLOAD = 2**34
 _LOGIN = "log in with: hf auth login, or set HF_TOKEN"
 
 
@@ -82,11 +82,11 @@ def require_repository(repository: str) -> None:
     Raises:
         SaganError: It is no owner/name as the hub allows it.
     """
-    is_short = len(repository) <= _LONGEST
-    if not is_short or not _REPOSITORY.fullmatch(repository) or _UNUSED.search(repository):
+    is_short = len(repository) <= _LONGEST_REPOSITORY
+    if not is_short or not _REPOSITORY.fullmatch(repository) or _FORBIDDEN.search(repository):
         raise SaganError(
             f"{repository!r} is no repository of the hub; write owner/name, of letters, digits, "
-            f"-, _ and ., at most {_LONGEST} in all"
+            f"-, _ and ., at most {_LONGEST_REPOSITORY} in all"
         )
 
 
@@ -164,7 +164,7 @@ def _place(name: str) -> _Place:
     require_repository(repository)
     if mark:
         require_revision(revision)
-    if slash and not _FILE.fullmatch(file):
+    if slash and not _FILE_PATH.fullmatch(file):
         raise SaganError(f"{name} names no .safetensors file; write {PREFIX}{repository}/FILE")
     return _Place(repository, revision or None, file or MODEL_FILE)
 
@@ -183,7 +183,7 @@ def _ourselves() -> dict[str, str]:
 
 
 def _require_room(size: int, file: Path, name: str) -> None:
-    if size > _MOST_BYTES:
+    if size > _LARGEST_DOWNLOAD:
         raise SaganError(f"{name} has {readable(size)}, no model of this program; name another")
     require_space(file.parent, size, name, "free space, or set HF_HOME to a folder elsewhere")
 
