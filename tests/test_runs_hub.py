@@ -333,7 +333,7 @@ def test_mistakes_are_told_before_anything_is_sent(hub, trained_run, capsys, arg
 def test_upload_judges_names_too(hub, tmp_path):
     for name, revision in (("flowers", None), (NAME, "a b")):
         with pytest.raises(SaganError, match="write"):
-            upload(tmp_path, name, message="m", private=False, revision=revision)
+            upload(tmp_path, name, "m", private=False, revision=revision)
     assert not hub.asked
     require_repository(NAME)
 

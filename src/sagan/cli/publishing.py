@@ -1,15 +1,28 @@
 """The command that publishes a model: push."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from sagan.cli.parsing import SWITCH
+from sagan.cli.parsing import FLAGS, SWITCH
 from sagan.cli.program import app
 from sagan.errors import SaganError
 from sagan.system.files import require_output
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where the files go."""
+
+    private: Annotated[bool, SWITCH] = False
+    """Let nobody else see it."""
+    revision: str | None = None
+    """A branch other than the main one; made if it is not there."""
+    dry_run: Path | None = None
+    """Upload nothing; write the files into this folder, to be looked at."""
 
 
 @app.command
@@ -20,9 +33,7 @@ def push(
     *,
     licence: Annotated[str, Parameter(name="--license")],
     discriminator: Annotated[bool, SWITCH] = False,
-    private: Annotated[bool, SWITCH] = False,
-    revision: str | None = None,
-    dry_run: Path | None = None,
+    target: Annotated[Target, FLAGS] = Target(),
 ) -> None:
     """Upload a model to Hugging Face's hub, with its settings, a sheet of pictures and a card.
 
@@ -40,33 +51,27 @@ def push(
         cc-by-4.0, other.
     discriminator
         Upload the discriminator too; without it nobody can train the model further.
-    private
-        Let nobody else see it.
-    revision
-        A branch other than the main one; made if it is not there.
-    dry_run
-        Upload nothing; write the files into this folder, to be looked at.
     """
     from sagan.report.card import require_licence, write_model_folder
     from sagan.runs import hub
 
     hub.require_repository(repository)
     require_licence(licence)
-    if revision is not None:
-        hub.require_revision(revision)
-    if dry_run is None:
+    if target.revision is not None:
+        hub.require_revision(target.revision)
+    if target.dry_run is None:
         hub.require_login()
     else:
-        _require_empty(dry_run)
+        _require_empty(target.dry_run)
     with TemporaryDirectory(prefix="sagan-") as drafts:
-        folder = dry_run or Path(drafts)
+        folder = target.dry_run or Path(drafts)
         choices = {"licence": licence, "discriminator": discriminator}
         paths = write_model_folder(model, folder, repository, **choices)
-        if dry_run is not None:
+        if target.dry_run is None:
+            where = {"private": target.private, "revision": target.revision}
+            print(hub.upload(folder, repository, f"Upload of {repository} with sagan", **where))
+        else:
             print(*paths, sep="\n")
-            return
-        said = f"Upload of {repository} with sagan"
-        print(hub.upload(folder, repository, message=said, private=private, revision=revision))
 
 
 def _require_empty(folder: Path) -> None:

@@ -114,7 +114,7 @@ def require_login() -> None:
 
 
 def upload(
-    folder: Path, repository: str, *, message: str, private: bool, revision: str | None
+    folder: Path, repository: str, message: str, *, private: bool, revision: str | None
 ) -> str:
     """Uploads the files of a folder as one commit, into a repository that is made if need be.
 
