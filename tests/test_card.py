@@ -74,6 +74,15 @@ def test_no_path_of_this_machine_is_handed_on(trained_run, picture_folder, tmp_p
     assert config.generator == checkpoint.config.generator
 
 
+def test_what_a_converted_model_does_not_say_is_not_told(trained_run, tmp_path):
+    whole, _ = load_checkpoint(trained_run)
+    model = tmp_path / "converted.safetensors"
+    checkpoints.save(for_inference(replace(whole, step=0)), model)
+    _, _, text = written(model, tmp_path / "folder")
+    for words in ("| pictures seen", "| loss", "| seed"):
+        assert words not in text
+
+
 def test_the_artists_of_the_avatars_are_credited(trained_run, tmp_path):
     _, _, text = written(trained_run, tmp_path / "own")
     assert CREDITS not in text

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
-from sagan.errors import SaganError
+from sagan.errors import SaganError, printable
 from sagan.runs.checkpoint import FORMAT
 from sagan.system.memory import readable, require_space
 
@@ -70,7 +70,7 @@ def downloaded(name: str) -> Path:
         found = hub.hf_hub_download(**chosen, dry_run=True)
         file = Path(found.local_path)
         if not file.exists():
-            _require_room(found.file_size or 0, file, name)
+            _require_room(found.file_size, file, name)
             file = Path(hub.hf_hub_download(**chosen))
     _require_model(file, name)
     return file
@@ -153,7 +153,7 @@ def upload(
         ]
         with _bars(hub):
             made = api.create_commit(repository, files, commit_message=message, revision=revision)
-    return str(made.commit_url)
+    return printable(str(made.commit_url))
 
 
 def _place(name: str) -> _Place:
@@ -182,7 +182,9 @@ def _ourselves() -> dict[str, str]:
     return {"library_name": "sagan", "library_version": version("sagan")}
 
 
-def _require_room(size: int, file: Path, name: str) -> None:
+def _require_room(size: int | None, file: Path, name: str) -> None:
+    if size is None:
+        raise SaganError(f"the hub does not say how large {name} is; look at HF_ENDPOINT")
     if size > _LARGEST_DOWNLOAD:
         raise SaganError(f"{name} has {readable(size)}, no model of this program; name another")
     require_space(file.parent, size, name, "free space, or set HF_HOME to a folder elsewhere")

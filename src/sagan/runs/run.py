@@ -205,7 +205,7 @@ def load_checkpoint(path: str | Path) -> tuple[Checkpoint, Path]:
         SaganError: There is none, or it cannot be read.
     """
     if str(path).startswith(PREFIX) and not Path(path).exists():
-        path = downloaded(str(path))
+        path = downloaded(Path(path).as_posix())
     path = Path(path)
     if not path.is_dir():
         return checkpoints.load(path), path
