@@ -20,6 +20,7 @@ from sagan.config import Config
 from sagan.errors import SaganError
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint
+from sagan.runs.hub import PREFIX, downloaded
 from sagan.system.files import write_text, writing
 
 _INTERVALS = ("log_interval", "sample_interval", "checkpoint_interval")
@@ -203,6 +204,8 @@ def load_checkpoint(path: str | Path) -> tuple[Checkpoint, Path]:
     Raises:
         SaganError: There is none, or it cannot be read.
     """
+    if str(path).startswith(PREFIX) and not Path(path).exists():
+        path = downloaded(Path(path).as_posix())
     path = Path(path)
     if not path.is_dir():
         return checkpoints.load(path), path

@@ -19,6 +19,10 @@ _OWN_CGROUPS = Path("/proc/self/cgroup")
 _MEMORY = Path("/proc/meminfo")
 _REFUSALS = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 """In messages of PyTorch on CPUs (Linux and macOS, Windows), on GPUs, and of cuBLAS."""
+_FREE_SPACE = (
+    "free space (sagan data --cache lists packed pictures), or set SAGAN_CACHE to a folder "
+    "elsewhere"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +64,14 @@ def require_free(size: float, what: str, remedy: str) -> None:
         )
 
 
-def require_space(folder: Path, size: int, what: str) -> None:
+def require_space(folder: Path, size: int, what: str, remedy: str = _FREE_SPACE) -> None:
     """Judges a size before the disk is filled.
 
     Args:
         folder: Where it is to be, which need not be there yet.
         size: Bytes.
         what: For the message.
+        remedy: For the message.
 
     Raises:
         SaganError: The disk has less, or would have almost nothing left.
@@ -74,9 +79,8 @@ def require_space(folder: Path, size: int, what: str) -> None:
     free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
     if 1.02 * size + 2**24 > free:
         raise SaganError(
-            f"{what} would take {readable(size)} and {readable(free)} are free in {folder}; free "
-            "space (sagan data --cache lists packed pictures), or set SAGAN_CACHE to a folder "
-            "elsewhere"
+            f"{what} would take {readable(size)} and {readable(free)} are free in {folder}; "
+            f"{remedy}"
         )
 
 
