@@ -94,7 +94,7 @@ _CIFAR: _Settings = {
 }
 
 
-_SMALL = _joined(
+_THREE_MINUTES = _joined(
     _both(base_channels=16, attention=(16,), initialization="orthogonal"),
     {
         "data": {"source": "avatars", "resolution": 32},
@@ -154,7 +154,7 @@ PRESETS: dict[str, Preset] = {
         title="32 pixels, small enough for two CPU cores: the demo",
         source="tuned here: docs/lab/results.md; the loss is that of R3GAN (brownvc/R3GAN)",
         settings=_joined(
-            _SMALL,
+            _THREE_MINUTES,
             _both(spectral_norm="attention"),
             {
                 "loss": {
@@ -176,7 +176,7 @@ PRESETS: dict[str, Preset] = {
             " (measured here, docs/results.md)",
         ),
         settings=_joined(
-            _SMALL,
+            _THREE_MINUTES,
             {
                 "train": {
                     "batch_size": 16,
