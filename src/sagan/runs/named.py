@@ -6,6 +6,7 @@ half precision, and NAME.toml, its card.
 
 import hashlib
 import os
+import textwrap
 import tomllib
 import warnings
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from sagan.errors import SaganError
 
 SHIPPED = Path(__file__).parent.parent / "shipped"
 _HUB = "hf:"
+_COLUMNS = 100  # of a card in print
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,41 @@ class ShippedModel:
     sha256: str
     """Of the file, 64 hex digits."""
 
+    def __str__(self) -> str:
+        height, width = self.size
+        colours = {1: ", grey", 4: ", with transparency"}.get(self.channels, "")
+        entries: dict[str, str | tuple[str, ...]] = {
+            "draws": f"{self.title}; {height} x {width} pixels{colours}",
+            "classes": ", ".join(self.class_names) or "none",
+            "learned from": self.pictures,
+            "credits": self.credits,
+            "licence": self.licence,
+            "recipe": self.recipe,
+            "seen": f"{self.pictures_seen:,} pictures in {self.steps:,} steps, seed {self.seed}",
+            "trained on": self.trained_on,
+            "records": ", ".join(f"{name} {value:.4g}" for name, value in self.records.items()),
+            "measured": self.protocol,
+            "file": f"{self.megabytes:.1f} MB in half precision; {self.rounding}",
+            "limits": self.limits,
+            "not for": self.not_for,
+        }
+        lines = [self.name]
+        for heading, found in entries.items():
+            for text in (found,) if isinstance(found, str) else found:
+                lines += _wrapped_entry(heading, text)
+                heading = ""
+        return "\n".join(lines)
+
+    @property
+    def megabytes(self) -> float:
+        """Size of the file, in 10^6 bytes; 0 where it is absent."""
+        path = self._path
+        return path.stat().st_size / 1e6 if path.exists() else 0.0
+
+    @property
+    def _path(self) -> Path:
+        return SHIPPED / f"{self.name}.safetensors"
+
     @property
     def file(self) -> Path:
         """The checkpoint.
@@ -69,16 +106,15 @@ class ShippedModel:
         Raises:
             SaganError: It is absent or is not what the card describes.
         """
-        path = SHIPPED / f"{self.name}.safetensors"
         try:
-            with path.open("rb") as opened:
+            with self._path.open("rb") as opened:
                 is_whole = hashlib.file_digest(opened, "sha256").hexdigest() == self.sha256
             reason = "" if is_whole else "its bytes are not those that were installed"
         except OSError as error:
             reason = str(error.strerror or error)
         if reason:
             raise _broken(self.name, reason)
-        return path
+        return self._path
 
 
 def shipped_models() -> tuple[ShippedModel, ...]:
@@ -100,7 +136,7 @@ def shipped_model(name: str) -> ShippedModel:
     if name not in known:
         raise SaganError(
             f"no model {name!r} comes with the package{nearest(name, known)}; "
-            f"there are {', '.join(known) or 'none'}"
+            f"there are {', '.join(known)}"
         )
     return _card(name)
 
@@ -124,20 +160,37 @@ def model_file(model: str | Path) -> Path:
             warnings.warn(
                 f"{name} is taken for ./{name} here; for the model of that name that comes with "
                 "the package, work in another folder",
-                stacklevel=2,
+                stacklevel=1,
             )
         return Path(model)
     if name in known:
         return _card(name).file
-    if name.startswith(_HUB):
+    if is_name(model):
         from sagan.runs.hub import downloaded
 
         return downloaded(name)
     if Path(name).suffix or len(Path(name).parts) != 1:
         return Path(model)
     raise SaganError(
-        f"there is no checkpoint {name}{nearest(name, known)}; check the path, or give a model "
-        f"that comes along: {', '.join(known) or 'none here'}"
+        f"there is no file or folder {name}{nearest(name, known)}; give its path, or a model that "
+        f"comes with the package: {', '.join(known)}"
+    )
+
+
+def is_name(model: str | Path) -> bool:
+    """Whether something is the name of a model, of the package or of the hub, and no path."""
+    name = Path(model).as_posix()
+    return not os.path.exists(model) and (name in _shipped_names() or name.startswith(_HUB))
+
+
+def _wrapped_entry(heading: str, text: str) -> list[str]:
+    return textwrap.wrap(
+        f"{heading:<14}{text}",
+        _COLUMNS,
+        initial_indent="  ",
+        subsequent_indent=" " * 16,
+        break_on_hyphens=False,
+        break_long_words=False,
     )
 
 
