@@ -1,8 +1,8 @@
 """Makes the two files of a model that comes with the package: checkpoint and card.
 
-    python benchmarks/ship.py avatars64 runs/long --data.source avatars --trained-on "one NVIDIA ..."
+    python benchmarks/ship.py avatars64 runs/long --data.source avatars --trained-on "one GPU"
 
-``src/sagan/shipped/NAME.toml`` must be there with its words (title, credits, limits and so on); what
+``src/sagan/shipped/NAME.toml`` must be there with its words (title, credits, limits); what
 is measured or counted is renewed in it. The run folder needs config.toml, log.jsonl, and a
 checkpoint or ``weights.safetensors``.
 """

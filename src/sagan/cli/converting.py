@@ -113,7 +113,7 @@ def export(
     Parameters
     ----------
     model
-        A run folder, a checkpoint, or a model that comes along (sagan models).
+        A run folder, a checkpoint, or the name of a model (sagan models).
     half
         Keep the weights in 16 bits, in half the bytes; the pictures change by less than the eye
         sees.

@@ -117,13 +117,18 @@ class ShippedModel:
         return self._path
 
 
+def shipped_names() -> list[str]:
+    """What the models that come with the package are called."""
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+
+
 def shipped_models() -> tuple[ShippedModel, ...]:
     """The models that come with the package, by name.
 
     Raises:
         SaganError: A card is damaged.
     """
-    return tuple(_card(name) for name in _shipped_names())
+    return tuple(_card(name) for name in shipped_names())
 
 
 def shipped_model(name: str) -> ShippedModel:
@@ -132,7 +137,7 @@ def shipped_model(name: str) -> ShippedModel:
     Raises:
         SaganError: There is none of this name, or its card is damaged.
     """
-    known = _shipped_names()
+    known = shipped_names()
     if name not in known:
         raise SaganError(
             f"no model {name!r} comes with the package{nearest(name, known)}; "
@@ -154,7 +159,7 @@ def model_file(model: str | Path) -> Path:
     Raises:
         SaganError: It is a name that nobody knows, or the model cannot be had.
     """
-    name, known = Path(model).as_posix(), _shipped_names()
+    name, known = Path(model).as_posix(), shipped_names()
     if os.path.exists(model):
         if name in known:
             warnings.warn(
@@ -180,7 +185,7 @@ def model_file(model: str | Path) -> Path:
 def is_name(model: str | Path) -> bool:
     """Whether something is the name of a model, of the package or of the hub, and no path."""
     name = Path(model).as_posix()
-    return not os.path.exists(model) and (name in _shipped_names() or name.startswith(_HUB))
+    return not os.path.exists(model) and (name in shipped_names() or name.startswith(_HUB))
 
 
 def _wrapped_entry(heading: str, text: str) -> list[str]:
@@ -192,10 +197,6 @@ def _wrapped_entry(heading: str, text: str) -> list[str]:
         break_on_hyphens=False,
         break_long_words=False,
     )
-
-
-def _shipped_names() -> list[str]:
-    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
 
 
 def _card(name: str) -> ShippedModel:
