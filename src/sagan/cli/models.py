@@ -28,19 +28,19 @@ def models(name: str | None = None, /, *, json: Annotated[bool, SWITCH] = False)
     """
     found = shipped_models() if name is None else (shipped_model(name),)
     if json:
-        listed = [_facts(model) for model in found]
+        listed = [_described(model) for model in found]
         print(json_text.dumps(listed if name is None else listed[0], indent=1, ensure_ascii=False))
     elif name is not None:
         print(found[0])
     else:
-        print(_table(found))
+        print(_overview(found))
 
 
-def _facts(model: ShippedModel) -> dict[str, Any]:
+def _described(model: ShippedModel) -> dict[str, Any]:
     return {**asdict(model), "megabytes": round(model.megabytes, 2), "file": str(model.file)}
 
 
-def _table(found: Sequence[ShippedModel]) -> str:
+def _overview(found: Sequence[ShippedModel]) -> str:
     """A line per model, and below them how the numbers were measured."""
     rows = [_HEADINGS, *map(_row, found)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -18,7 +18,7 @@ from sagan.errors import SaganError
 
 SHIPPED = Path(__file__).parent.parent / "shipped"
 _HUB = "hf:"
-_COLUMNS = 100  # of a card in print
+_CARD_WIDTH = 100  # of a card in print
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +191,7 @@ def is_name(model: str | Path) -> bool:
 def _wrapped_entry(heading: str, text: str) -> list[str]:
     return textwrap.wrap(
         f"{heading:<14}{text}",
-        _COLUMNS,
+        _CARD_WIDTH,
         initial_indent="  ",
         subsequent_indent=" " * 16,
         break_on_hyphens=False,
@@ -202,8 +202,9 @@ def _wrapped_entry(heading: str, text: str) -> list[str]:
 def _card(name: str) -> ShippedModel:
     try:
         values: dict[str, Any] = tomllib.loads((SHIPPED / f"{name}.toml").read_text("utf-8"))
-        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-        return ShippedModel(name=name, **(values | lists))
+        for key, value in values.items():
+            values[key] = tuple(value) if isinstance(value, list) else value
+        return ShippedModel(name=name, **values)
     except (OSError, ValueError, TypeError) as error:
         raise _broken(name, str(error)) from error
 
