@@ -3,8 +3,8 @@
     python benchmarks/ship.py avatars64 runs/long --data.source avatars --trained-on "one GPU"
 
 ``src/sagan/shipped/NAME.toml`` must be there with its words (title, credits, limits); what
-is measured or counted is renewed in it. The run folder needs config.toml, log.jsonl, and a
-checkpoint or ``weights.safetensors``.
+is counted or measured is renewed in it. The records are those of the end of the run's log, until
+``--record`` names one of ``sagan evaluate NAME`` itself.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from safetensors import safe_open
 from torch import nn
 
 from sagan.config import network_shape
+from sagan.evaluation.record import read_record
 from sagan.nn import advance
 from sagan.nn.residual import make_discriminator, make_generator
 from sagan.runs import checkpoint as checkpoints
@@ -114,6 +115,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--data.source", dest="source", required=True)
     parser.add_argument("--trained-on", required=True)
+    parser.add_argument("--record", type=Path)
     asked = parser.parse_args()
     weights = asked.run / "weights.safetensors"
     checkpoint, path = load_checkpoint(weights if weights.exists() else asked.run)
@@ -128,7 +130,11 @@ def main() -> None:
     train, data = short.config.train, short.config.data
     card_path = SHIPPED / f"{asked.name}.toml"
     card = tomlkit.parse(card_path.read_text(encoding="utf-8"))
-    measured = [r["evaluation"] for r in log_records(asked.run) if "evaluation" in r][-1]
+    if asked.record:
+        record = read_record(asked.record)
+        measured = {name: value.mean for name, value in record.values.items()}
+    else:
+        measured = [r["evaluation"] for r in log_records(asked.run) if "evaluation" in r][-1]
     card.update(
         size=list(data.size),
         channels=data.shape[0],

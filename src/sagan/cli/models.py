@@ -28,7 +28,7 @@ def models(name: str | None = None, /, *, json: Annotated[bool, SWITCH] = False)
     """
     found = shipped_models() if name is None else (shipped_model(name),)
     if json:
-        listed = [_described(model) for model in found]
+        listed = [_as_json(model) for model in found]
         print(json_text.dumps(listed if name is None else listed[0], indent=1, ensure_ascii=False))
     elif name is not None:
         print(found[0])
@@ -36,7 +36,7 @@ def models(name: str | None = None, /, *, json: Annotated[bool, SWITCH] = False)
         print(_overview(found))
 
 
-def _described(model: ShippedModel) -> dict[str, Any]:
+def _as_json(model: ShippedModel) -> dict[str, Any]:
     return {**asdict(model), "megabytes": round(model.megabytes, 2), "file": str(model.file)}
 
 
