@@ -1,6 +1,6 @@
 """Speed and memory of ours beside a reference, paired in one process: ``python -m benchmarks``.
 
-``demo_quality.py`` is a script of its own.
+``demo_quality.py`` and ``ship.py`` are scripts of their own.
 """
 
 import os

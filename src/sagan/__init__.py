@@ -1,6 +1,6 @@
 """Self-Attention GANs: train on your own pictures, see what the attention looks at.
 
-generator = sagan.load_generator("runs/demo")
+generator = sagan.load_generator("avatars64")  # or a run folder: "runs/demo"
 pictures = generator.sample(seeds=range(16), labels="cat")  # uint8 (16, 3, R, R)
 """
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sagan.data import open_dataset as open_dataset
     from sagan.evaluation import metrics as metrics
     from sagan.evaluation.evaluate import evaluate_model as evaluate
+    from sagan.runs.named import shipped_models as models
     from sagan.sampling.generator import TrainedGenerator as TrainedGenerator
     from sagan.sampling.generator import load_discriminator as load_discriminator
     from sagan.sampling.generator import load_generator as load_generator
@@ -36,6 +37,7 @@ _HOME = {
     "load_generator": "sagan.sampling.generator:load_generator",
     "losses": "sagan.losses",
     "metrics": "sagan.evaluation.metrics",
+    "models": "sagan.runs.named:shipped_models",
     "nn": "sagan.nn",
     "open_dataset": "sagan.data:open_dataset",
     "preset": "sagan.config.presets:preset",
@@ -52,6 +54,7 @@ __all__ = [
     "load_generator",
     "losses",
     "metrics",
+    "models",
     "nn",
     "open_dataset",
     "preset",

@@ -6,6 +6,7 @@ from sagan.cli import (  # noqa: F401
     converting,
     data,
     evaluation,
+    models,
     pictures,
     presets,
     publishing,

@@ -97,7 +97,7 @@ def attention(
     Parameters
     ----------
     model
-        A run folder, a checkpoint or an exported file.
+        A run folder, a checkpoint, an exported file, or the name of a model (sagan models).
     output
         The PNG file to write, attention.png by default; with --statistics a JSON file.
     """

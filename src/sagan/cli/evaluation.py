@@ -52,8 +52,8 @@ def evaluate(
     Parameters
     ----------
     subject
-        Whose pictures: a run folder, a checkpoint, an exported file, a folder of pictures, or a
-        packed .npz or .npy.
+        Whose pictures: a run folder, a checkpoint, an exported file, the name of a model (sagan
+        models), a folder of pictures, or a packed .npz or .npy.
     output
         The record to write, .json; by default in the run's folder evaluations, or evaluation.json.
     compare

@@ -75,7 +75,7 @@ def sample(
     Parameters
     ----------
     model
-        A run folder, a checkpoint or an exported file.
+        A run folder, a checkpoint, an exported file, or the name of a model (sagan models).
     columns
         Pictures in a row of a grid; 8 by default. Every class begins a new row.
     compile
@@ -121,7 +121,7 @@ def interpolate(
     Parameters
     ----------
     model
-        A run folder, a checkpoint or an exported file.
+        A run folder, a checkpoint, an exported file, or the name of a model (sagan models).
     frames_per_second
         Speed of a film: 0.1 to 100, of a .gif to 50.
     output

@@ -18,6 +18,7 @@ from sagan import config as settings
 from sagan.config import Config
 from sagan.config.presets import PRESETS, named_settings
 from sagan.errors import SaganError, printable
+from sagan.runs.named import shipped_names
 from sagan.system.threads import sleep_while_waiting
 
 DEFAULT_PRESET = "avatars32"
@@ -49,11 +50,16 @@ def named_pictures(chosen: str | None) -> str | None:
     That is what is no preset and no .toml file, and is there or is written like a place.
 
     Raises:
-        SaganError: It is a run folder.
+        SaganError: It is a run folder or a model.
     """
     if chosen is None or chosen in PRESETS:
         return None
     path = Path(chosen).expanduser()
+    if chosen in shipped_names() and not path.exists():
+        raise SaganError(
+            f"{chosen} is a model, not pictures or settings; begin a run with its weights: "
+            f"--from {chosen} --run NEW"
+        )
     if (path / "config.toml").exists():
         raise SaganError(
             f"{chosen} is a run folder; continue it with --run {chosen}, or begin another "
@@ -61,7 +67,7 @@ def named_pictures(chosen: str | None) -> str | None:
         )
     if path.suffix == ".toml" and not path.is_dir():
         return None
-    is_place = chosen.startswith(("hf:", "~")) or path.suffix != "" or os.sep in chosen
+    is_place = chosen.startswith((settings.HUB, "~")) or path.suffix != "" or os.sep in chosen
     return chosen if is_place or path.exists() else None
 
 

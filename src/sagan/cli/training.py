@@ -36,8 +36,9 @@ def train(
         The run folder: settings, log, samples and checkpoints.
     start_from
         A model whose weights a new run begins with, as far as they fit: a run folder, a checkpoint,
-        or an exported or converted file. The networks and the size of the pictures are then the
-        model's; the other settings too, unless a preset is given; flags go on top.
+        an exported or converted file, or the name of a model (sagan models). The networks and the
+        size of the pictures are then the model's; the other settings too, unless a preset is given;
+        flags go on top.
     print_config
         Print the resulting settings as TOML and stop.
     dry_run

@@ -6,6 +6,7 @@ weights, which they do not have; a preset holds only what differs. Nothing here 
 
 from sagan.config.checks import nearest, require_class_names
 from sagan.config.data import (
+    HUB,
     Augmentation,
     Crop,
     DataConfig,
@@ -51,6 +52,7 @@ from sagan.config.training import (
 from sagan.config.whole import Config
 
 __all__ = [
+    "HUB",
     "RESIDUAL_ONLY",
     "Architecture",
     "AttentionForm",

@@ -6,6 +6,8 @@ from typing import Literal
 from sagan.config.checks import checking
 
 Part = Literal["train", "held-out"]
+HUB = "hf:"
+"""Before what lies on the Hugging Face hub: a data set or a model."""
 Augmentation = Literal["colour", "translation", "cutout"]
 Crop = Literal["centre", "random", "pad", "stretch", "box"]
 Order = Literal["shuffled", "balanced"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sagan.config import DataConfig, Part, nearest
+from sagan.config import HUB, DataConfig, Part, nearest
 from sagan.data.avatars import load_avatars
 from sagan.data.catalog import Catalog, in_split, part_taken
 from sagan.data.dataset import Dataset, Rows, fingerprint
@@ -27,8 +27,6 @@ from sagan.errors import SaganError
 
 BUILT_IN = ("avatars",)
 """Sources that need no files."""
-HUB = "hf:"
-"""How names of data sets at Hugging Face begin."""
 
 _LOOKED_AT = 64  # pictures that are looked at for colours
 _LISTED = 10_000  # files of a folder that an error message counts

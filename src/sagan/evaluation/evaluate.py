@@ -45,11 +45,12 @@ def evaluate_model(
 
     Example: ``print(sagan.evaluate("runs/demo", metrics="fd,kid", samples=5000, repeats=1))``
 
-    ``subject`` is a run folder, a checkpoint, an exported file, a folder of pictures or a packed
-    file. ``metrics`` are keys in :data:`~sagan.evaluation.measures.METRICS`, or "all".
-    ``extractor`` is the feature network or its name, ``weights`` the file of its weights, where it
-    is not found by itself, and ``device`` auto, cpu, cuda or mps. The others choose pictures, as
-    in :class:`~sagan.evaluation.selection.Selection`.
+    ``subject`` is a run folder, a checkpoint, an exported file, the name of a model, a folder of
+    pictures or a packed file. ``metrics`` are keys in
+    :data:`~sagan.evaluation.measures.METRICS`, or "all". ``extractor`` is the feature network or
+    its name, ``weights`` the file of its weights, where it is not found by itself, and ``device``
+    auto, cpu, cuda or mps. The others choose pictures, as in
+    :class:`~sagan.evaluation.selection.Selection`.
 
     Raises:
         SaganError: Something cannot be had, does not fit, or is too little to measure.

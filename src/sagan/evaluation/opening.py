@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from sagan.evaluation.picture_sets import PictureSet, generated, proportional_la
 from sagan.evaluation.record import Setting
 from sagan.evaluation.selection import SEEDS_PER_REPEAT, Selection
 from sagan.nn.averaging import STATISTICS_BATCH_SIZE, STATISTICS_BATCHES
+from sagan.runs.named import model_file
 from sagan.runs.run import load_checkpoint
 from sagan.sampling.generator import TrainedGenerator, averaged_part, generator_of
 from sagan.system.device import pick_device
@@ -48,7 +48,8 @@ def open_pictures(
     """Opens a model, a folder or a packed file, and the real pictures to compare it with.
 
     Args:
-        subject: Run folder, checkpoint, exported file, folder of pictures, or packed file.
+        subject: Run folder, checkpoint, exported file, name of a model, folder of pictures, or
+            packed file.
         selection: Which pictures; repeat r of a model has the seeds from r million on.
         metrics: What is to be measured; most need real pictures too.
         device: Where a model draws.
@@ -56,7 +57,7 @@ def open_pictures(
     Raises:
         SaganError: A side cannot be had, or their sizes differ.
     """
-    path = Path(subject)
+    path = model_file(subject)
     if path.suffix == ".safetensors" or (path / "config.toml").exists():
         return _model_pictures(subject, selection, device)
     if not path.exists():

@@ -75,7 +75,7 @@ def attention_statistics(
     ones where these cannot be read. ``LayerStatistics.pictures`` says which.
 
     Args:
-        path: A run folder, a checkpoint or an exported file.
+        path: A run folder, a checkpoint, an exported file, or the name of a model.
         count: Pictures of each class.
         label: Only this class, by name or number; None takes all.
         layer: Only layers whose map has this side, or the one of this name; None takes all.

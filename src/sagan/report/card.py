@@ -11,13 +11,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sagan import config as settings
 from sagan import images
-from sagan.config import Config
+from sagan.config import HUB, Config
 from sagan.data.avatars import CREDITS
 from sagan.data.opening import BUILT_IN
 from sagan.errors import SaganError, printable
 from sagan.report.tables import Table, read_records, tables_of
 from sagan.runs.checkpoint import Checkpoint, save
-from sagan.runs.hub import MODEL_FILE, PREFIX
+from sagan.runs.hub import MODEL_FILE
 from sagan.runs.run import load_checkpoint
 from sagan.sampling.generator import (
     TrainedGenerator,
@@ -92,7 +92,7 @@ def write_model_folder(
 
 def plain_source(source: str) -> str:
     """What the pictures are called without saying where they lie on this machine."""
-    if source.startswith(PREFIX) or source in BUILT_IN:
+    if source.startswith(HUB) or source in BUILT_IN:
         return source
     name = next((name for name in reversed(re.split(r"[\\/]", source)) if name.strip(".~")), "own")
     return f"./{name}" if name in BUILT_IN else name
@@ -119,7 +119,7 @@ def _told(checkpoint: Checkpoint, generator: TrainedGenerator, repository: str) 
     height, width = generator.size
     return {
         "title": repository.partition("/")[2],
-        "name": PREFIX + repository,
+        "name": HUB + repository,
         "what": {1: "grey pictures", 3: "pictures", 4: "transparent pictures"}[generator.channels],
         "channels": generator.channels,
         "height": height,

@@ -7,7 +7,7 @@ There is no pickle. A file appears complete or not at all.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,8 @@ class DamagedError(SaganError):
 def load(path: str | Path) -> Checkpoint:
     """Reads a checkpoint file; one that does not state the channels of the pictures has 3.
 
+    Numbers of 16 bits become float32.
+
     Raises:
         DamagedError: The file is cut off or garbled.
         SaganError: The file is missing, not ours, or of a newer version.
@@ -94,7 +96,9 @@ def load(path: str | Path) -> Checkpoint:
             parts: dict[str, dict[str, Tensor]] = {}
             for key in file.keys():  # noqa: SIM118
                 part, _, name = key.partition(".")
-                parts.setdefault(part, {})[name] = file.get_tensor(key)
+                tensor = file.get_tensor(key)
+                is_short = tensor.dtype in (torch.float16, torch.bfloat16)
+                parts.setdefault(part, {})[name] = tensor.float() if is_short else tensor
         config = settings.from_dict(header["config"])
         return Checkpoint(
             config=config.with_channels(config.data.shape[0]),
@@ -110,6 +114,29 @@ def load(path: str | Path) -> Checkpoint:
         raise DamagedError(
             f"{path} is damaged or no checkpoint ({error}); take an earlier one"
         ) from error
+
+
+def halved(checkpoint: Checkpoint) -> Checkpoint:
+    """The same with kernels and tables in float16, in half the bytes.
+
+    Vectors and single numbers (biases, batch statistics, singular vectors) stay as they are.
+
+    Raises:
+        SaganError: A weight is larger than float16 can hold.
+    """
+    parts: dict[str, dict[str, Tensor]] = {}
+    for part, named in checkpoint.parts.items():
+        for name, tensor in named.items():
+            is_rounded = tensor.ndim > 1 and tensor.dtype == torch.float32
+            kept = tensor.half() if is_rounded else tensor
+            if is_rounded and not torch.equal(kept.isfinite(), tensor.isfinite()):
+                most = torch.finfo(torch.float16).max
+                raise SaganError(
+                    f"{part}.{name} has values beyond {most:,.0f}, the most that 16 bits hold; "
+                    "leave --half out"
+                )
+            parts.setdefault(part, {})[name] = kept
+    return replace(checkpoint, parts=parts)
 
 
 def _header(metadata: Mapping[str, str]) -> dict[str, Any]:

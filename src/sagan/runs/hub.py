@@ -16,12 +16,11 @@ from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
+from sagan.config import HUB
 from sagan.errors import SaganError, printable
 from sagan.runs.checkpoint import FORMAT
 from sagan.system.memory import readable, require_space
 
-PREFIX = "hf:"
-"""How names of models on the hub begin."""
 MODEL_FILE = "model.safetensors"
 """The file of a repository that holds the model, unless another is named."""
 
@@ -157,7 +156,7 @@ def upload(
 
 
 def _place(name: str) -> _Place:
-    repository, _, file = name.removeprefix(PREFIX).partition("/")
+    repository, _, file = name.removeprefix(HUB).partition("/")
     own_name, slash, file = file.partition("/")
     own_name, mark, revision = own_name.partition("@")
     repository = f"{repository}/{own_name}"
@@ -165,7 +164,7 @@ def _place(name: str) -> _Place:
     if mark:
         require_revision(revision)
     if slash and not _FILE_PATH.fullmatch(file):
-        raise SaganError(f"{name} names no .safetensors file; write {PREFIX}{repository}/FILE")
+        raise SaganError(f"{name} names no .safetensors file; write {HUB}{repository}/FILE")
     return _Place(repository, revision or None, file or MODEL_FILE)
 
 
@@ -234,7 +233,7 @@ def _cause(error: BaseException, place: _Place) -> str:
     if isinstance(error, errors.RevisionNotFoundError):
         return f"it has no revision {place.revision or 'main'}; look at its branches and tags"
     if isinstance(error, errors.RemoteEntryNotFoundError):
-        like = f"{PREFIX}{place.repository}/FILE.safetensors"
+        like = f"{HUB}{place.repository}/FILE.safetensors"
         return f"it has no file {place.file}; name one that it has: {like}"
     if isinstance(error, errors.LocalEntryNotFoundError):
         return (

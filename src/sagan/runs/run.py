@@ -20,7 +20,7 @@ from sagan.config import Config
 from sagan.errors import SaganError
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint
-from sagan.runs.hub import PREFIX, downloaded
+from sagan.runs.named import model_file
 from sagan.system.files import write_text, writing
 
 _INTERVALS = ("log_interval", "sample_interval", "checkpoint_interval")
@@ -198,15 +198,16 @@ def load_checkpoint(path: str | Path) -> tuple[Checkpoint, Path]:
 
     Damaged files of a run folder are passed over, with a warning.
 
+    Args:
+        path: Where it is, or a name that :func:`sagan.runs.named.model_file` knows.
+
     Returns:
         The checkpoint and its path.
 
     Raises:
         SaganError: There is none, or it cannot be read.
     """
-    if str(path).startswith(PREFIX) and not Path(path).exists():
-        path = downloaded(Path(path).as_posix())
-    path = Path(path)
+    path = model_file(path)
     if not path.is_dir():
         return checkpoints.load(path), path
     for file in reversed(checkpoint_files(path)):

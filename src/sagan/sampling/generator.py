@@ -211,12 +211,12 @@ class TrainedDiscriminator(TrainedNetwork):
 
 
 def load_generator(path: str | Path, *, device: str | torch.device = "cpu") -> TrainedGenerator:
-    """Opens the generator of a run folder, a checkpoint or an exported file.
+    """Opens the generator of a model.
 
     The averaged weights are used where there are some.
 
     Args:
-        path: Where it is.
+        path: A run folder, a checkpoint, an exported file, or a name: :func:`sagan.models`.
         device: auto, cpu, cuda or mps.
 
     Raises:
@@ -241,10 +241,10 @@ def generator_of(checkpoint: Checkpoint, part: str | None = None) -> TrainedGene
 def load_discriminator(
     path: str | Path, *, device: str | torch.device = "cpu"
 ) -> TrainedDiscriminator:
-    """Opens the discriminator of a run folder, a checkpoint or an exported file.
+    """Opens the discriminator of a model.
 
     Args:
-        path: Where it is.
+        path: A run folder, a checkpoint, an exported file, or a name: :func:`sagan.models`.
         device: auto, cpu, cuda or mps.
 
     Raises:

@@ -16,6 +16,7 @@ from sagan.data.opening import is_one_place
 from sagan.errors import SaganError
 from sagan.interop.conversion import UNKNOWN_SOURCE
 from sagan.runs.checkpoint import Checkpoint, DamagedError
+from sagan.runs.named import is_name, model_file
 from sagan.runs.run import Run, checkpoint_files, load_checkpoint
 from sagan.sampling.generator import averaged_part
 from sagan.system.files import write_text, writing
@@ -32,7 +33,7 @@ class StartingModel:
     """A model that a run begins from, read."""
 
     model: str
-    """Absolute path of what was named: a run folder or a file."""
+    """What was named: the absolute path of a run folder or a file, or the name of a model."""
     file: Path
     """The checkpoint."""
     digest: str
@@ -96,8 +97,8 @@ def origin_of(run: Run, model: str | Path | None) -> StartingModel | None:
 
     Args:
         run: The run.
-        model: A run folder, a checkpoint, or an exported or converted file; None for what the run
-            folder records.
+        model: A run folder, a checkpoint, an exported or converted file, or the name of a model;
+            None for what the run folder records.
 
     Returns:
         None where nothing is to be taken: the run begins by itself, or has checkpoints of its own.
@@ -245,7 +246,7 @@ def _starting_model(model: str | Path) -> StartingModel:
 
 
 def _checkpoint(model: str | Path) -> tuple[Checkpoint, Path]:
-    path = Path(model).expanduser()
+    path = model_file(Path(model).expanduser())
     try:
         return load_checkpoint(path)
     except DamagedError as error:
@@ -258,4 +259,5 @@ def _checkpoint(model: str | Path) -> tuple[Checkpoint, Path]:
 
 
 def _absolute(model: str | Path) -> str:
-    return os.path.abspath(os.path.expanduser(model))
+    """A path as an absolute one; a name stays."""
+    return str(model) if is_name(model) else os.path.abspath(os.path.expanduser(model))
