@@ -135,6 +135,24 @@ def test_attention_rows_are_the_weights_the_fused_path_uses():
     torch.testing.assert_close(layer(x), x + layer.gamma * layer.out(attended), **EXACT)
 
 
+def test_cosine_attention_is_bounded_and_knows_no_lengths():
+    layer = SelfAttention2d(16, product="cosine").double()
+    torch.nn.init.constant_(layer.gamma, 1)
+    x = torch.randn(2, 16, 8, 8, dtype=torch.float64)
+    before, rows = layer(x), layer.attention_rows(x, torch.arange(64))
+    keys = rows.shape[2]
+    cosines = (rows.log() - rows.log().mean(dim=2, keepdim=True)) / math.log(keys)
+    assert cosines.abs().max() <= 2  # each is within -1 and 1
+    assert rows.max() < keys / (keys + (keys - 1) / keys)
+    with torch.no_grad():
+        for projection in (layer.query, layer.key):
+            projection.weight.mul_(1000)
+    torch.testing.assert_close(layer(x), before)
+    plain = SelfAttention2d(16).double()
+    plain.load_state_dict(layer.state_dict())
+    assert plain.attention_rows(x, torch.arange(64)).max() > 0.999
+
+
 def test_attention_gradients_of_the_fused_path_equal_the_explicit_ones():
     layer = attention()
 

@@ -10,6 +10,7 @@ Architecture = Literal["residual", "dcgan"]
 Upsampling = Literal["nearest", "bilinear"]
 HiddenChannels = Literal["out", "in"]
 ShortcutInput = Literal["raw", "relu"]
+AttentionProduct = Literal["plain", "cosine"]
 AttentionForm = Literal["attention", "residual"]
 ClassTables = Literal["plain", "drawn", "spectral"]
 NormalizedLayers = Literal["all", "attention", "none"]
@@ -37,6 +38,10 @@ class GeneratorConfig:
     """Divide the channels by this for the value (released code: 2, the paper's text: 8)."""
     attention_pooling: bool = True
     """Halve the maps of key and value by 2x2 max-pooling (the paper's text does not)."""
+    attention_product: AttentionProduct = "plain"
+    """What the softmax sees: the products of query and key as they are, as in the paper (plain), or
+    the cosines between them times the logarithm of the number of keys, so that none can be large
+    and a query cannot put everything on one key (cosine)."""
     upsampling: Upsampling = "nearest"
     """How a residual block doubles the map (mimicry: bilinear)."""
     initialization: Initialization = "xavier"
@@ -89,6 +94,10 @@ class DiscriminatorConfig:
     """Divide the channels by this for the value (released code: 2, the paper's text: 8)."""
     attention_pooling: bool = True
     """Halve the maps of key and value by 2x2 max-pooling (the paper's text does not)."""
+    attention_product: AttentionProduct = "plain"
+    """What the softmax sees: the products of query and key as they are, as in the paper (plain), or
+    the cosines between them times the logarithm of the number of keys, so that none can be large
+    and a query cannot put everything on one key (cosine)."""
     hidden_channels: HiddenChannels = "out"
     """Channels between a block's two convolutions: as many as come out, or go in (mimicry)."""
     shortcut_input: ShortcutInput = "raw"
@@ -115,6 +124,7 @@ RESIDUAL_ONLY = (
     "attention_form",
     "attention_value_divisor",
     "attention_pooling",
+    "attention_product",
     "upsampling",
     "class_tables",
     "hidden_channels",

@@ -69,7 +69,8 @@ def require_expressible(
     require(
         config.attention_form == "attention"
         and config.attention_value_divisor == 2
-        and config.attention_pooling,
+        and config.attention_pooling
+        and config.attention_product == "plain",
         "attention but the released code's",
     )
     require(num_classes > 0 or layout.name != "biggan", "networks without classes")

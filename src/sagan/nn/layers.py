@@ -1,12 +1,13 @@
 """Layers beside the convolutions: linear, embedding, conditional batch norm, self-attention."""
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sagan.config import ClassTables, GeneratorConfig
+from sagan.config import AttentionProduct, ClassTables, GeneratorConfig
 from sagan.config.plan import LEAST_CHANNELS
 from sagan.errors import SaganError
 from sagan.nn.attention import attend, attention_weights
@@ -187,6 +188,10 @@ class SelfAttention2d(nn.Module):
         channels: C, at least 8.
         value_divisor: The value has C over this many channels, 1 to 8.
         pooling: Max-pool key and value 2x2.
+        product: "plain", as in the paper, or "cosine": query and key have length 1, and their
+            products are multiplied by the logarithm of the number of keys. A key just like the
+            query then weighs half if all others are at right angles to it; plain products have no
+            bound, and without spectral norm they grow until each query sees a single key.
         projections: "released", or "biased": query, key and value have biases and there is no out,
             so that ``value_divisor`` must be 1 (heykeetae/Self-Attention-GAN).
 
@@ -205,6 +210,7 @@ class SelfAttention2d(nn.Module):
         *,
         value_divisor: int = 2,
         pooling: bool = True,
+        product: AttentionProduct = "plain",
         projections: Literal["released", "biased"] = "released",
     ) -> None:
         super().__init__()
@@ -220,6 +226,7 @@ class SelfAttention2d(nn.Module):
         keys, values = channels // 8, channels // value_divisor
         self.widths = (keys, values)
         self.pooling = pooling
+        self.product = product
         self.query = Conv2d(channels, keys, 1, bias=biased)
         self.key = Conv2d(channels, keys, 1, bias=biased)
         self.value = Conv2d(channels, values, 1, bias=biased)
@@ -263,4 +270,7 @@ class SelfAttention2d(nn.Module):
             key_value = F.max_pool2d(key_value, 2)
         key_value = key_value.flatten(2).transpose(1, 2)  # (N, HW/4, C/8 + C/2)
         key, value = key_value.split([keys, values], 2)
+        if self.product == "cosine":
+            key = F.normalize(key, dim=2).to(value.dtype)
+            query = (F.normalize(query, dim=2) * math.log(key.shape[1])).to(value.dtype)
         return query, key, value

@@ -197,7 +197,12 @@ def _attention(config: GeneratorConfig | DiscriminatorConfig) -> Callable[[int],
     divisor = config.attention_value_divisor
     if config.attention_form == "residual":
         return partial(EqualResidual2d, value_divisor=divisor)
-    return partial(SelfAttention2d, value_divisor=divisor, pooling=config.attention_pooling)
+    return partial(
+        SelfAttention2d,
+        value_divisor=divisor,
+        pooling=config.attention_pooling,
+        product=config.attention_product,
+    )
 
 
 AnyGenerator = Generator | DCGANGenerator
