@@ -41,9 +41,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     # PyTorch looks at strides alone: a view that begins amid 16 bytes is a misaligned address to
     # the kernels of GPUs.
     value = value.contiguous()
-    return F.scaled_dot_product_attention(
-        query[:, None], key[:, None], value[:, None], scale=1.0
-    )[:, 0]
+    return F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None], scale=1.0)[
+        :, 0
+    ]
 
 
 def attention_weights(query: Tensor, key: Tensor) -> Tensor:
