@@ -88,7 +88,10 @@ def test_training_evaluates_on_its_way(picture_folder, tmp_path, capsys):
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     measured = [line["evaluation"] for line in log if "evaluation" in line]
     assert measured
-    assert measured[-1].keys() == {"FD (Pooled)", "KID x 1000 (Pooled)"}
-    capsys.readouterr()
+    numbers = "FD (Pooled), KID x 1000 (Pooled), precision, recall, density, coverage"
+    assert ", ".join(measured[-1]) == f"{numbers}, intra-class FD (Pooled)"
+    printed = capsys.readouterr()
+    assert "measured against training pictures: FD (Pooled) " in printed.out.splitlines()[-1]
+    assert "note: there are" not in printed.err
     line = mistake(capsys, *arguments, "--evaluation.metrics", "fid")
     assert "there is no metric 'fid'" in line

@@ -1,5 +1,6 @@
 import copy
 import json
+import math
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from conftest import tiny
 from sagan.config import LossConfig, TrainConfig
 from sagan.data import Dataset
 from sagan.errors import SaganError
+from sagan.evaluation.periodic import Snapshot
 from sagan.losses import adversarial as losses
 from sagan.nn import spectral
 from sagan.runs import checkpoint as checkpoints
@@ -659,11 +661,13 @@ def test_evaluations_are_logged_and_their_failures_survived(picture_folder, tmp_
     plain.train()
     calls = []
 
-    def evaluate(generator, dataset):
+    def evaluate(generator, dataset, seconds):
+        assert seconds == math.inf  # an interval was asked for
         calls.append(len(dataset))
         if len(calls) == 2:
             raise RuntimeError("no space")
-        return {"FD": float(generator.sample([0], 0).mean())}
+        numbers = {"FD": float(generator.sample([0], 0).mean())}
+        return Snapshot(numbers=numbers, by_class={}, pictures=len(dataset))
 
     driver = Driver(config, tmp_path / "run", evaluate)
     driver.schedule.is_due = lambda step: True

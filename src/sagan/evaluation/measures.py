@@ -25,7 +25,7 @@ SUBSET_SIZE = 1000
 SPLITS = 10
 PRECISION_NEIGHBOURS = 3
 COVERAGE_NEIGHBOURS = 5
-FEWEST_FOR_SPREAD = 200
+FEWEST_FOR_SPREAD = 300
 """Pictures of a class, drawn and real, from which on its distance is set against its spread: with
 fewer, real pictures too seem far from one another."""
 SHOWN_NEIGHBOURS = 16

@@ -19,7 +19,7 @@ from sagan.errors import SaganError
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.checkpoint import save as save_checkpoint
 from sagan.runs.run import checkpoint_files
-from sagan.sampling.generator import TrainedGenerator, class_sheet, variety
+from sagan.sampling.generator import TrainedGenerator, class_sheet, mean_variety, varieties
 from sagan.system.memory import is_out_of_memory, readable
 from sagan.system.progress import duration
 from sagan.system.signals import interruption
@@ -315,7 +315,9 @@ class Driver:
         generator = TrainedGenerator(self.state.generator_ema, self.dataset.class_names)
         if samples:
             images.save_png(class_sheet(generator, columns=8), self.run.sample_path(step))
-            self.run.log({"step": step, "variety": round(variety(generator, self.dataset), 4)})
+            by_class = {k: round(v, 4) for k, v in varieties(generator, self.dataset).items()}
+            mean = round(mean_variety(by_class), 4)
+            self.run.log({"step": step, "variety": mean, "variety_by_class": by_class})
         if evaluation and self.evaluate is not None:
             left = self.schedule.seconds_left()
             measure = partial(self.evaluate, generator, self.dataset, left)
