@@ -1,4 +1,4 @@
-"""How many of the kinds of pictures that the data have a run draws: what was measured, and bounds."""
+"""How many of the kinds of pictures in the data a run draws: what was measured, and bounds."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType

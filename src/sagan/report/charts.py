@@ -114,7 +114,7 @@ def _metric_reading(name: str) -> str:
     metric = metric_of(name)
     direction = {"lower": "It should fall. ", "higher": "It should rise. "}
     return (
-        "Measured during training on the averaged generator. "
+        "Measured during training on the averaged generator, against training pictures. "
         f"{direction.get(metric.better, '') if metric else ''}Compare only within this curve: the "
         "settings below say how it was measured."
     )
