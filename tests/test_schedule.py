@@ -5,7 +5,7 @@ import pytest
 
 from sagan.config import EvaluationConfig
 from sagan.errors import SaganError
-from sagan.evaluation.periodic import Snapshot
+from sagan.evaluation.periodic import Evaluated
 from sagan.training import measuring as schedule_module
 from sagan.training.measuring import EvaluationSchedule, measured_at, seconds_of_steps
 
@@ -78,7 +78,7 @@ def test_what_keeps_an_end_from_being_measured_is_one_line(clock, capsys):
 
 
 def test_what_was_found_is_told_and_logged(clock, capsys):
-    found = Snapshot(
+    found = Evaluated(
         numbers={"FD": 12.345},
         by_class={"intra-class FD": {"cat": 3.0}},
         pictures=7,

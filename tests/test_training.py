@@ -15,7 +15,7 @@ from conftest import tiny
 from sagan.config import LossConfig, TrainConfig
 from sagan.data import Dataset
 from sagan.errors import SaganError
-from sagan.evaluation.periodic import Snapshot
+from sagan.evaluation.periodic import Evaluated
 from sagan.losses import adversarial as losses
 from sagan.nn import spectral
 from sagan.runs import checkpoint as checkpoints
@@ -667,7 +667,7 @@ def test_evaluations_are_logged_and_their_failures_survived(picture_folder, tmp_
         if len(calls) == 2:
             raise RuntimeError("no space")
         numbers = {"FD": float(generator.sample([0], 0).mean())}
-        return Snapshot(numbers=numbers, by_class={}, pictures=len(dataset))
+        return Evaluated(numbers=numbers, by_class={}, pictures=len(dataset))
 
     driver = Driver(config, tmp_path / "run", evaluate)
     driver.schedule.is_due = lambda step: True

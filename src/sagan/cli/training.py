@@ -54,7 +54,6 @@ def train(
 
         print(forecast.table(forecast.forecast(config, run, start_from)), end="")
         return
-    from sagan.training.measuring import numbers_in_words
     from sagan.training.run import open_run
 
     driver = open_run(config, run, start_from, preset=None if other_pictures else preset)
@@ -63,8 +62,7 @@ def train(
     outcome = driver.train()
     print(driver.run.checkpoint_path(outcome.steps))
     print(driver.run.sample_path(outcome.steps))
-    if outcome.numbers:
-        print(f"measured against training pictures: {numbers_in_words(outcome.numbers)}")
+    sys.stdout.writelines(outcome.lines())
 
 
 @app.command

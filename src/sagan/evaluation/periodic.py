@@ -33,7 +33,7 @@ _PRODUCTS = 3 * SUBSETS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Snapshot:
+class Evaluated:
     """What one measurement during training found."""
 
     numbers: Mapping[str, float]
@@ -46,7 +46,7 @@ class Snapshot:
     """What a reader should know of the numbers."""
 
 
-Evaluate = Callable[[TrainedGenerator, Dataset, float], Snapshot]
+Evaluate = Callable[[TrainedGenerator, Dataset, float], Evaluated]
 """(averaged generator, training pictures, seconds that it may take) -> what was found."""
 
 
@@ -81,7 +81,7 @@ class PeriodicEvaluation:
 
     def __call__(
         self, generator: TrainedGenerator, dataset: Dataset, seconds: float = math.inf
-    ) -> Snapshot:
+    ) -> Evaluated:
         """Measures a generator with the seeds from 0 on, classes as frequent as in the data.
 
         Both sides have ``samples`` pictures, fewer where ``seconds`` ask for it.
@@ -103,7 +103,7 @@ class PeriodicEvaluation:
             notes.append(f"measured with {count:,} pictures, since {samples:,} would take too long")
         if len(dataset) < count:
             notes.append(f"there are {len(dataset):,} training pictures to compare {count:,} with")
-        return Snapshot(
+        return Evaluated(
             numbers={name: reading.value for name, reading in found.values.items()},
             by_class={name: of for name, (_, _, of) in found.values.items() if of},
             pictures=min(count, len(dataset)),

@@ -76,7 +76,7 @@ def newest_measured(history: History, records: Sequence[Record], samples: int) -
             numbers = {name: value.mean for name, value in record.values.items()}
             sides = [protocol.get("real_pictures"), protocol.get("fake_pictures")]
             pictures = min(side if isinstance(side, int) else 0 for side in sides)
-            measured = _measured(numbers, record.details, pictures)
+            measured = _told_by(numbers, record.details, pictures)
             found.append((int(record.subject.get("step") or 0), measured))
     for step in {int(curve.steps[-1]) for curve in history.metrics.values()}:
         numbers = {
@@ -84,12 +84,12 @@ def newest_measured(history: History, records: Sequence[Record], samples: int) -
         }
         pictures = history.newest("evaluation_pictures")
         pictures = samples if pictures is None else int(pictures)
-        found.append((step, _measured(numbers, history.by_class, pictures)))
+        found.append((step, _told_by(numbers, history.by_class, pictures)))
     found = [(step, of) for step, of in found if of.shares or of.distance is not None]
     return max(found, key=lambda pair: (pair[0], pair[1].pictures))[1] if found else Measured()
 
 
-def _measured(
+def _told_by(
     numbers: Mapping[str, float], by_class: Mapping[str, Mapping[str, float]], pictures: int
 ) -> Measured:
     within = {name for name in numbers if name.startswith(SPREAD_TITLE)}

@@ -15,7 +15,7 @@ from sagan.config import EvaluationConfig
 from sagan.errors import SaganError
 
 if TYPE_CHECKING:
-    from sagan.evaluation.periodic import Snapshot
+    from sagan.evaluation.periodic import Evaluated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,11 @@ class Outcome:
     """Real pictures seen per second in this call, time for measuring aside."""
     numbers: Mapping[str, float] = field(default_factory=dict)
     """What was measured at this step, by name; {} where nothing was (docs/evaluation.md)."""
+
+    def lines(self) -> list[str]:
+        """What was measured, for a terminal: a line, or none."""
+        words = numbers_in_words(self.numbers)
+        return [f"measured against training pictures: {words}\n"] if words else []
 
 
 class EvaluationSchedule:
@@ -75,7 +80,7 @@ class EvaluationSchedule:
         elapsed = self._before + time.monotonic() - self._begin
         return max(0.0, self._config.time_share * elapsed - self.spent)
 
-    def measured(self, step: int, measure: Callable[[], Snapshot], command: str) -> dict[str, Any]:
+    def measured(self, step: int, measure: Callable[[], Evaluated], command: str) -> dict[str, Any]:
         """Evaluates and tells the numbers, or what kept it from doing so.
 
         A failure is told as a warning; at an end that nobody asked to be measured, a known obstacle
