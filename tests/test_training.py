@@ -490,7 +490,9 @@ def test_dataset_smaller_than_the_batch_is_refused_before_anything_is_written(
 def test_run_folder_holds_log_samples_and_checkpoints(trained_run):
     lines = [json.loads(line) for line in (trained_run / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "generator" in line] == [1, 2]
-    assert [line["step"] for line in lines if "variety" in line] == [2]
+    (drawn,) = [line for line in lines if "variety" in line]
+    assert drawn["step"] == 2
+    assert drawn["variety"] == pytest.approx(np.mean(list(drawn["variety_by_class"].values())))
     assert {"discriminator_real", "discriminator_fake", "generator", "images_per_second"} <= (
         lines[0].keys()
     )
