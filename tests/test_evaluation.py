@@ -9,19 +9,28 @@ from conftest import tiny
 from PIL import Image
 
 import sagan
-from sagan.config import DataConfig
+from sagan.config import DataConfig, EvaluationConfig
 from sagan.data import Dataset, load_dataset, open_dataset
 from sagan.data.dataset import digests_of, fingerprint
 from sagan.errors import SaganError
 from sagan.evaluation import comparison, read_record, summary, write_record
 from sagan.evaluation.evaluate import evaluate_model, evaluate_pictures
-from sagan.evaluation.extraction import features_of, features_path
+from sagan.evaluation.extraction import Features, features_of, features_path
 from sagan.evaluation.features import load_extractor
-from sagan.evaluation.measures import METRICS, Metric, Reading, known_metrics, metric_of
+from sagan.evaluation.measures import (
+    FEWEST_FOR_SPREAD,
+    METRICS,
+    Metric,
+    Reading,
+    known_metrics,
+    measurement_of,
+    metric_of,
+)
 from sagan.evaluation.opening import EvaluationPictures, open_pictures
-from sagan.evaluation.periodic import periodic_evaluation
+from sagan.evaluation.periodic import PeriodicEvaluation, periodic_evaluation
 from sagan.evaluation.picture_sets import generated, proportional_labels, stored
 from sagan.evaluation.record import record_path
+from sagan.evaluation.reference import Reference
 from sagan.evaluation.selection import Selection
 from sagan.images import save_png
 from sagan.runs import checkpoint as checkpoints
@@ -184,6 +193,30 @@ def test_classes_are_matched_by_name_and_small_ones_left_out(extractor):
     record = evaluate_pictures(both(judged, real), extractor, ("intra", "accuracy"))
     assert record.details["intra-class FD (Pooled)"].keys() == {"a", "c"}
     assert record.notes == ["distance within classes without b: too few pictures"]
+
+
+def test_the_distance_within_a_class_is_set_against_its_spread(extractor):
+    """One average picture of a class is at distance 1, one of its pictures at 2."""
+    rng = np.random.default_rng(0)
+    count = FEWEST_FOR_SPREAD
+    labels = np.repeat([0, 1, 2], [count, count, count - 1])
+    real = rng.normal(size=(len(labels), 48)).astype(np.float32)
+    nothing = np.empty((len(labels), 0), np.float32)
+    reference = Reference(
+        features=Features(real, nothing, labels),
+        class_names=("a", "b", "few"),
+        extractor=extractor,
+        cache=None,
+    )
+    mean, length = real[labels == 1].mean(axis=0), np.sqrt(real[labels == 1].var(axis=0).sum())
+    drawn = real.copy()
+    drawn[labels == 0] = real[labels == 0].mean(axis=0)
+    drawn[labels == 1] = mean + length * np.eye(48, dtype=np.float32)[0]
+    found = measurement_of(reference, Features(drawn, nothing, labels), ["intra"])
+    shares = found.values["intra-class FD over spread (Pooled)"]
+    assert shares.by_class == pytest.approx({"a": 1.0, "b": 2.0}, rel=0.01)
+    assert shares.value == pytest.approx(1.5, rel=0.01)
+    assert found.values["intra-class FD (Pooled)"].by_class.keys() == {"a", "b", "few"}
 
 
 def test_few_pictures_are_measured_with_a_warning(extractor):
@@ -457,11 +490,33 @@ def test_periodic_evaluation_measures_without_touching_the_training(
     generator = sagan.load_generator(trained_run)
     state = torch.random.get_rng_state()
     found = measure(generator, dataset)
-    assert found.keys() == {"FD (Pooled)", "KID x 1000 (Pooled)"}
+    assert set(found.numbers) >= {"FD (Pooled)", "recall", "coverage", "intra-class FD (Pooled)"}
+    assert found.by_class.keys() == {"intra-class FD (Pooled)"}
+    assert found.pictures == 10
     assert (torch.random.get_rng_state() == state).all()
     extractor.network.seen = 0
     assert measure(generator, dataset) == found
     assert extractor.network.seen == 10
+
+
+def test_a_measurement_takes_as_many_pictures_as_fit_into_its_time(monkeypatch):
+    measure = PeriodicEvaluation(EvaluationConfig(), "cpu")
+    monkeypatch.setattr(measure, "_pace", lambda *_: (0.01, 0.001))
+
+    def count(seconds):
+        return measure._affordable(None, None, seconds)
+
+    assert [count(seconds) for seconds in (21, 20, 11, 6)] == [2000, 1500, 1000, 500]
+    with pytest.raises(SaganError, match=r"with 500 pictures it would take 0:06 or more, .* 0:05$"):
+        count(5)
+    monkeypatch.setattr(measure, "_pace", None)  # nothing is tried, let alone loaded
+    with pytest.raises(SaganError, match=r"would take 0:03 or more, .* leaves 0:03$"):
+        count(2.9)
+
+
+def test_unknown_metrics_are_named_before_anything_is_loaded():
+    with pytest.raises(SaganError, match="no metric 'fid'"):
+        PeriodicEvaluation(EvaluationConfig(metrics=("fid",)), "cpu")
 
 
 def test_an_evaluation_agrees_with_torch_fidelity_on_the_same_folders(

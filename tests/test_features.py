@@ -182,7 +182,7 @@ def test_inception_is_that_of_torch_fidelity(inception_weights, images):
         assert found.std() > 0
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert (ours.feature_dim, ours.logit_dim) == (2048, 1008)
-    assert METRICS["intra"].names(ours) == ["intra-class FID"]
+    assert METRICS["intra"].names(ours) == ["intra-class FID", "intra-class FID over spread"]
 
 
 class _Parameters(nn.Module):

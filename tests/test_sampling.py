@@ -23,6 +23,7 @@ from sagan.sampling.generator import (
     TrainedGenerator,
     class_sheet,
     for_inference,
+    varieties,
     variety,
 )
 from sagan.sampling.latents import draw_latents
@@ -189,6 +190,28 @@ def test_classes_named_like_numbers_draw_what_their_names_say():
     np.testing.assert_array_equal(by_array, generator.sample([0], "2"))
     assert class_sheet(generator, columns=2).shape == (3, 4 * 34 + 2, 2 * 34 + 2)
     assert variety(generator, noise_of(COUNTED)) > 0
+
+
+def test_variety_is_told_class_by_class():
+    network = Generator(tiny().generator, resolution=32, num_classes=3)
+    generator = TrainedGenerator(network, ("own", "wider", "alike"))
+    own = generator.sample(range(8), "own")
+    wider = generator.sample(range(8), "wider").astype(np.float64)
+    middle = wider.mean(axis=0)
+    narrow = np.round(middle + (wider - middle) / 4).astype(np.uint8)
+    data = Dataset(
+        images=np.concatenate([own, narrow, own[[0] * 8]]),
+        labels=np.repeat([0, 1, 2], 8),
+        class_names=generator.class_names,
+        fingerprint="",
+    )
+    found = varieties(generator, data)
+    assert found.keys() == {"own", "wider"}  # real pictures that are all alike say nothing
+    assert found["own"] == 1
+    rounded = wider.std(axis=0).mean() / narrow.std(axis=0).mean()
+    assert found["wider"] == pytest.approx(rounded, rel=1e-6)
+    assert rounded > 3
+    assert variety(generator, data) == pytest.approx((found["own"] + found["wider"]) / 2)
 
 
 def noise_of(class_names):

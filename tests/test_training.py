@@ -1,5 +1,6 @@
 import copy
 import json
+import math
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from conftest import tiny
 from sagan.config import LossConfig, TrainConfig
 from sagan.data import Dataset
 from sagan.errors import SaganError
+from sagan.evaluation.periodic import Evaluated
 from sagan.losses import adversarial as losses
 from sagan.nn import spectral
 from sagan.runs import checkpoint as checkpoints
@@ -488,7 +490,9 @@ def test_dataset_smaller_than_the_batch_is_refused_before_anything_is_written(
 def test_run_folder_holds_log_samples_and_checkpoints(trained_run):
     lines = [json.loads(line) for line in (trained_run / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "generator" in line] == [1, 2]
-    assert [line["step"] for line in lines if "variety" in line] == [2]
+    (drawn,) = [line for line in lines if "variety" in line]
+    assert drawn["step"] == 2
+    assert drawn["variety"] == pytest.approx(np.mean(list(drawn["variety_by_class"].values())))
     assert {"discriminator_real", "discriminator_fake", "generator", "images_per_second"} <= (
         lines[0].keys()
     )
@@ -659,11 +663,13 @@ def test_evaluations_are_logged_and_their_failures_survived(picture_folder, tmp_
     plain.train()
     calls = []
 
-    def evaluate(generator, dataset):
+    def evaluate(generator, dataset, seconds):
+        assert seconds == math.inf  # an interval was asked for
         calls.append(len(dataset))
         if len(calls) == 2:
             raise RuntimeError("no space")
-        return {"FD": float(generator.sample([0], 0).mean())}
+        numbers = {"FD": float(generator.sample([0], 0).mean())}
+        return Evaluated(numbers=numbers, by_class={}, pictures=len(dataset))
 
     driver = Driver(config, tmp_path / "run", evaluate)
     driver.schedule.is_due = lambda step: True

@@ -4,7 +4,7 @@ import csv
 import io
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -20,13 +20,12 @@ from sagan.config import (
     map_sizes,
     network_shape,
 )
-from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.evaluation.measures import metric_of
+from sagan.evaluation.periodic import Evaluate
 from sagan.inspection.timeline_figure import require_matplotlib
 from sagan.nn.residual import make_discriminator, make_generator
 from sagan.runs.run import log_records
-from sagan.sampling.generator import TrainedGenerator
 from sagan.system.files import write_text
 from sagan.training.run import Driver
 
@@ -114,7 +113,7 @@ def run_ablation(
     axis: Axis,
     folder: str | Path,
     *,
-    evaluate: Callable[[TrainedGenerator, Dataset], dict[str, float]],
+    evaluate: Evaluate,
     seeds: Sequence[int] = (0,),
     points: int = 6,
 ) -> str:
@@ -153,9 +152,7 @@ def run_ablation(
     return _write(folder, rows, histories)
 
 
-def _history(
-    config: Config, folder: Path, evaluate: Callable[[TrainedGenerator, Dataset], dict[str, float]]
-) -> MetricsByStep:
+def _history(config: Config, folder: Path, evaluate: Evaluate) -> MetricsByStep:
     begun = folder / "config.toml"
     if begun.exists() and (
         fields := settings.differences(settings.load_toml(begun).evaluation, config.evaluation)

@@ -63,6 +63,7 @@ def train(
     outcome = driver.train()
     print(driver.run.checkpoint_path(outcome.steps))
     print(driver.run.sample_path(outcome.steps))
+    sys.stdout.writelines(outcome.lines())
 
 
 @app.command

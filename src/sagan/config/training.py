@@ -174,16 +174,18 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-    """What to measure during training."""
+    """What to measure during training, and at its end."""
 
     interval: int = 0
-    """Steps from one measurement of the averaged generator to the next; 0: none."""
+    """Steps from one measurement of the averaged generator to the next; 0: at the end only, with
+    fewer pictures or not at all where time_share asks for it."""
     time_share: float = 0.1
-    """Largest share of the time for measuring (0 to 1); the last step is measured in any case."""
-    metrics: tuple[str, ...] = ("fd", "kid")
+    """Largest share of the time for measuring (0 to 1); with an interval the last step is measured
+    in any case."""
+    metrics: tuple[str, ...] = ("fd", "kid", "pr", "dc", "intra")
     """What to measure, as in sagan evaluate. Repeat the flag."""
-    samples: int = 5000
-    """Generated pictures per evaluation, and as many real ones."""
+    samples: int = 2000
+    """Generated pictures per evaluation, and as many training pictures; 0: never measure."""
     extractor: str = "efficientnet-lite0"
     """Network that gives the features, as in sagan evaluate."""
     weights: str = ""
@@ -193,4 +195,9 @@ class EvaluationConfig:
         check = checking("evaluation", self)
         check("interval", self.interval >= 0, "at least 0")
         check("time_share", 0 < self.time_share <= 1, "above 0 and at most 1")
-        check("samples", self.samples >= 2, "at least 2")
+        check("samples", self.samples == 0 or self.samples >= 2, "0 or at least 2")
+        if self.interval and not self.samples:
+            raise SaganError(
+                f"evaluation.interval = {self.interval} measures nothing with evaluation.samples = "
+                "0; give it samples, or leave it 0"
+            )

@@ -88,7 +88,7 @@ def draw_charts(history: History) -> list[Chart]:
             "Variety within a class",
             "1 is as varied as real pictures. A fall towards 0 is collapse; below the dashed line "
             f"at {COLLAPSED_VARIETY} this report calls it so.",
-            _titled(curves, {"variety": "variety"}),
+            _titled(curves, {"variety": "variety", "variety_least": "least class"}),
             False,
         ),
         *((name, _metric_reading(name), {name: it}, False) for name, it in history.metrics.items()),
@@ -114,7 +114,7 @@ def _metric_reading(name: str) -> str:
     metric = metric_of(name)
     direction = {"lower": "It should fall. ", "higher": "It should rise. "}
     return (
-        "Measured during training on the averaged generator. "
+        "Measured during training on the averaged generator, against training pictures. "
         f"{direction.get(metric.better, '') if metric else ''}Compare only within this curve: the "
         "settings below say how it was measured."
     )

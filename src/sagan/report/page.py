@@ -30,7 +30,7 @@ from sagan.sampling.generator import (
     averaged_part,
     generator_of,
     load_discriminator,
-    variety,
+    varieties,
 )
 from sagan.system.files import write_text
 from sagan.system.progress import progress
@@ -150,9 +150,9 @@ def _facts(material: Material) -> dict[str, Any]:
         for name, make in makers.items():
             sections[name] = _section(make)
             advance()
-    shown = None  # measured now where the log of an older run lacks it
-    if "variety" not in history.curves and material.generator and dataset:
-        shown = variety(material.generator, dataset)
+    shown = history.varieties  # measured now where the log of an older run lacks it
+    if not shown and material.generator and dataset:
+        shown = varieties(material.generator, dataset)
     records, unreadable = read_records(folder)
     neighbours = sections["neighbours"].content
     return {
@@ -165,9 +165,10 @@ def _facts(material: Material) -> dict[str, Any]:
         "verdict": verdict.judge(
             history,
             pictures_seen=material.pictures_seen,
-            variety=shown,
+            varieties=shown,
             nearest_ratio=neighbours.ratio if neighbours else None,
             records=records,
+            samples=config.evaluation.samples,
         ),
         "tables": tables_of(records),
         "unreadable": unreadable,

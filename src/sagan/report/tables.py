@@ -28,6 +28,8 @@ class Table(NamedTuple):
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
     """Name of the number, a cell for each column, that of real against real, which is better."""
+    against: str
+    """Which pictures they were compared with."""
     protocol: tuple[tuple[str, str], ...]
     details: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]
     """Name, and rows of a class and a cell for each column, worst first."""
@@ -57,8 +59,13 @@ def tables_of(records: Sequence[Record]) -> list[Table]:
     return [_table(group) for group in groups]
 
 
+_AGAINST = {"train": "training pictures", "held-out": "held-out pictures, none learned from"}
+
+
 def _table(group: Sequence[Record]) -> Table:
+    part = str(group[0].protocol.get("real_split"))
     return Table(
+        against=_AGAINST.get(part, "other pictures"),
         columns=tuple(map(_column, group)),
         rows=tuple(tuple(row) for row in value_rows(group)),
         protocol=tuple(

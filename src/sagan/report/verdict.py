@@ -1,17 +1,19 @@
 """What a run amounts to so far, in one word, with the thresholds that decide it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from sagan.evaluation.measures import numbers_of
 from sagan.evaluation.record import Record
+from sagan.report.breadth import BREADTHS, FEWEST_MEASURED, Measured, newest_measured
 from sagan.report.history import History
 
 EARLY_PICTURES = 20_000
 """Real pictures the discriminator must have seen before anything is said."""
 COLLAPSED_VARIETY = 0.2
-"""Below this share of the real pictures' variety a class has collapsed to a few pictures."""
+"""Below this share of the real pictures' variety a class has collapsed to a few pictures. It cannot
+be much higher: what differs in colour alone varies pixel by pixel, too."""
 DEFEATED_LOSS = 0.05
 """Below this discriminator loss (real + fake; 2 for a blind guess) the generator has lost."""
 WORSENED_DISTANCE = 2.0
@@ -21,17 +23,35 @@ MEMORISED_RATIO = 0.5
 RECENT_SHARE = 0.1
 """Share of the log, at its end, over which the noisy loss is averaged."""
 
-Word = Literal["too early to say", "learning", "collapsed", "memorising"]
+AVERAGE_PICTURE = 1.0
+"""From this distance within classes on, over the spread of their real pictures, one average picture
+of each class would be as near as what is drawn."""
+
+Word = Literal[
+    "too early to say", "learning", "learning, still narrow", "narrow", "collapsed", "memorising"
+]
 
 SENTENCES: dict[Word, str] = {
     "too early to say": "There is not enough training behind these figures to judge it by them.",
-    "learning": "The pictures vary, the two networks are in balance, and nothing that was measured "
-    "looks copied.",
-    "collapsed": "The two networks have lost their balance. More steps alone rarely help; try "
-    "an earlier checkpoint, lower learning rates or larger batches.",
+    "learning": "The two networks are in balance, the pictures reach a fair share of the real ones,"
+    " and nothing that was measured looks copied. As long as the distances fall, train on.",
+    "learning, still narrow": "It learns, but draws only few of the kinds of pictures that the data"
+    " have. Train on while the distances fall; a longer run with lower learning rates, or a wider "
+    "network, reaches more.",
+    "narrow": "Pixels vary, but hardly any of the kinds of pictures that the data have are drawn. "
+    "More steps of the same rarely help; begin a run with a relativistic loss and its two penalties"
+    " (--loss.relativistic, --loss.r1, --loss.r2, as the preset avatars32 has them).",
+    "collapsed": "A class has become nearly one picture, or the two networks have lost their "
+    "balance. More steps alone rarely help; try an earlier checkpoint, lower learning rates or "
+    "larger batches.",
     "memorising": "The generator repeats training pictures. More pictures or a smaller network "
     "help.",
 }
+UNMEASURED = (
+    "The two networks are in balance and pixels vary within every class. Whether it draws many "
+    "kinds of pictures was not measured; sagan evaluate RUN measures it."
+)
+"""Instead of the sentence of "learning", where neither recall nor coverage is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,33 +85,37 @@ def judge(
     history: History,
     *,
     pictures_seen: int,
-    variety: float | None = None,
+    varieties: Mapping[str, float] | None = None,
     nearest_ratio: float | None = None,
     records: Sequence[Record] = (),
+    samples: int = 0,
 ) -> Verdict:
     """Says how a run is doing.
 
-    The first of these that holds: too early to say, collapsed (little variety, a discriminator
-    that nothing deceives, or pictures much worse than they were), memorising, learning.
+    The first of these that holds: too early to say, collapsed (little variety in a class, a
+    discriminator that nothing deceives, or pictures much worse than they were), memorising, narrow,
+    still narrow, learning.
 
     Args:
         history: The log.
         pictures_seen: Real pictures shown to the discriminator so far, repetitions included.
-        variety: As :func:`sagan.sampling.generator.variety`, for a log that has none.
+        varieties: As :func:`sagan.sampling.generator.varieties`, for a log that has none.
         nearest_ratio: Median distance from a generated picture to the nearest real one, over that
             from a real one to the nearest other one; in pixels.
-        records: Evaluations of the run; the newest with such a ratio, in features, counts too.
+        records: Evaluations of the run; the newest with a number counts, or the log.
+        samples: Pictures of an evaluation during training, for a log that does not say.
     """
-    logged = history.newest("variety")
-    variety = variety if logged is None else logged
+    measured = newest_measured(history, records, samples)
     checks = (
         _enough(pictures_seen),
-        _varied(variety),
+        _varied(history, varieties or {}),
         _balanced(history),
         _kept(history),
         _original(nearest_ratio, _ratio_in_features(records)),
+        _broad(measured),
+        _near(measured),
     )
-    enough, varied, balanced, kept, original = (check.passed for check in checks)
+    enough, varied, balanced, kept, original, broad, near = (check.passed for check in checks)
     word: Word = "learning"
     if not enough or varied is None:
         word = "too early to say"
@@ -99,7 +123,12 @@ def judge(
         word = "collapsed"
     elif original is False:
         word = "memorising"
-    return Verdict(word=word, sentence=SENTENCES[word], checks=checks)
+    elif near is False or measured.level == 0:
+        word = "narrow"
+    elif broad is False:
+        word = "learning, still narrow"
+    unmeasured = word == "learning" and broad is None
+    return Verdict(word=word, sentence=UNMEASURED if unmeasured else SENTENCES[word], checks=checks)
 
 
 def _enough(pictures_seen: int) -> Check:
@@ -113,14 +142,21 @@ def _enough(pictures_seen: int) -> Check:
     )
 
 
-def _varied(variety: float | None) -> Check:
+def _varied(history: History, found: Mapping[str, float]) -> Check:
+    found = history.varieties or found
+    least = min(found.values()) if found else history.newest("variety")
+    words = "not measured"
+    if least is not None:
+        which = f" in the class {min(found, key=found.__getitem__)}" if len(found) > 1 else ""
+        words = f"{least:.0%} of the real variety{which}"
     return Check(
-        question="Do the pictures of a class differ?",
-        measured="not measured" if variety is None else f"{variety:.0%} of the real variety",
+        question="Do the pictures of every class differ?",
+        measured=words,
         threshold=f"at least {COLLAPSED_VARIETY:.0%}",
-        passed=None if variety is None else variety >= COLLAPSED_VARIETY,
-        meaning="How much a pixel varies among generated pictures of a class, against real ones. A "
-        "collapsed generator draws nearly the same picture for every seed.",
+        passed=None if least is None else least >= COLLAPSED_VARIETY,
+        meaning="How much a pixel varies among generated pictures of a class, against real ones, "
+        "in the class where it varies least. A collapsed generator draws nearly the same picture "
+        "for every seed.",
     )
 
 
@@ -164,6 +200,39 @@ def _original(in_pixels: float | None, in_features: float | None) -> Check:
         passed=min(found.values()) >= MEMORISED_RATIO if found else None,
         meaning="Distance from a generated picture to the nearest training picture, divided by the "
         "distance usual between a training picture and its nearest neighbour. Copies are near 0.",
+    )
+
+
+def _broad(measured: Measured) -> Check:
+    shares = measured.shares
+    bounds = {name: BREADTHS[name].bounds(measured.pictures)[1] for name in BREADTHS}
+    words = " and ".join(f"{name} {value:.3f}" for name, value in shares.items())
+    wanted = " and ".join(f"{name} {bounds[name]:.3f}" for name in shares or BREADTHS)
+    return Check(
+        question="Does it draw many kinds of pictures?",
+        measured=f"{words}, {measured.pictures:,} pictures a side" if shares else "not measured",
+        threshold=f"at least {wanted}",
+        passed=measured.level == 2 if shares else None,
+        meaning="Recall and coverage: which share of the real pictures lies within reach of the "
+        "drawn ones, and which has a drawn one nearby. Both are lower the more pictures are "
+        f"compared. Judged from {FEWEST_MEASURED} pictures a side on.",
+    )
+
+
+def _near(measured: Measured) -> Check:
+    mean = measured.distance
+    words = "not measured"
+    if mean is not None:
+        worst = max(measured.by_class.items(), key=lambda pair: pair[1], default=None)
+        words = f"{mean:.2f}" + (f", the farthest {worst[0]} {worst[1]:.2f}" if worst else "")
+    return Check(
+        question="Is a class more than its average?",
+        measured=words,
+        threshold=f"below {AVERAGE_PICTURE:g}",
+        passed=None if mean is None else mean < AVERAGE_PICTURE,
+        meaning="Distance between drawn and real pictures within a class, over the spread of its "
+        "real ones; mean of the classes that have enough pictures. At 1, drawing one average "
+        "picture of each class would be as near; real pictures come to 0.2.",
     )
 
 

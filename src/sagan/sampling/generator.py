@@ -5,7 +5,7 @@ here are folded, so that nothing depends on batch mates.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -301,16 +301,28 @@ def class_sheet(generator: TrainedGenerator, columns: int) -> np.ndarray:
     return grid(generator.sample(seeds, np.repeat(shown, columns)), columns)
 
 
-def variety(generator: TrainedGenerator, dataset: Dataset) -> float:
-    """Spread of a pixel within a class, generated over real, mean over the classes.
+def varieties(generator: TrainedGenerator, dataset: Dataset) -> dict[str, float]:
+    """Spread of a pixel within every class, generated over real, by the name of the class.
 
-    1 is as varied as the real pictures, 0 is one picture per class. Of more than 16 classes it
-    takes 16 evenly spaced ones, and of each 32 pictures at most.
+    1 is as varied as the real pictures, 0 is one picture. Of more than 16 classes it takes 16
+    evenly spaced ones, and of each 32 pictures at most; without classes the name is empty. Classes
+    whose real pictures are all alike are left out.
     """
-    ratios = []
+    ratios = {}
     for label in shown_classes(generator) or [0]:
         real = dataset.images[np.flatnonzero(dataset.labels == label)[:32]]
         if spread := real.std(axis=0).mean() if len(real) else 0.0:
             fake = generator.sample(range(len(real)), np.full(len(real), label))
-            ratios.append(fake.std(axis=0).mean() / spread)
-    return float(np.mean(ratios)) if ratios else math.nan
+            name = generator.class_names[label] if generator.class_names else ""
+            ratios[name] = float(fake.std(axis=0).mean() / spread)
+    return ratios
+
+
+def variety(generator: TrainedGenerator, dataset: Dataset) -> float:
+    """The mean of :func:`varieties` over the classes; NaN where there is none."""
+    return mean_variety(varieties(generator, dataset))
+
+
+def mean_variety(by_class: Mapping[str, float]) -> float:
+    """Of the classes; NaN of none."""
+    return float(np.mean(list(by_class.values()))) if by_class else math.nan

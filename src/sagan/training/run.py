@@ -4,48 +4,34 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sagan import images
 from sagan.config import Config
-from sagan.data import Dataset
 from sagan.data.looking import survey_of
 from sagan.data.survey_text import survey_as_json, text
 from sagan.errors import SaganError
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.checkpoint import save as save_checkpoint
 from sagan.runs.run import checkpoint_files
-from sagan.sampling.generator import TrainedGenerator, class_sheet, variety
+from sagan.sampling.generator import TrainedGenerator, class_sheet, mean_variety, varieties
 from sagan.system.memory import is_out_of_memory, readable
 from sagan.system.progress import duration
 from sagan.system.signals import interruption
 from sagan.training.footprint import footprint, require_memory
+from sagan.training.measuring import EvaluationSchedule, Outcome, measured_at, seconds_of_steps
 from sagan.training.origin import Beginning, recorded_origin, run_settings
 from sagan.training.preparation import prepare
 from sagan.training.state import TrainingState, new_state, refresh_average
-from sagan.training.watch import DivergedError, EvaluationSchedule, PendingTerms, Progress
+from sagan.training.watch import DivergedError, PendingTerms, Progress
 
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How a call of :func:`train` ended."""
-
-    steps: int
-    """Steps done in all."""
-    images_seen: int
-    """Real pictures seen in all, each time one is seen."""
-    seconds: float
-    """Wall time of this call's loop, samples and checkpoints included."""
-    images_per_second: float
-    """Real pictures seen per second in this call."""
-
-
-Evaluate = Callable[[TrainedGenerator, Dataset], dict[str, float]]
-"""(averaged generator, real pictures) -> numbers by name."""
+if TYPE_CHECKING:
+    from sagan.evaluation.periodic import Evaluate
 
 
 def train(
@@ -89,7 +75,7 @@ def open_run(
     *,
     preset: str | None = None,
 ) -> Driver:
-    """Opens a run with the evaluations that its settings ask for.
+    """Opens a run with the evaluations that its settings ask for, by default one at its end.
 
     Args:
         config: The settings.
@@ -103,10 +89,11 @@ def open_run(
             feature network.
     """
     evaluate = None
-    if config.evaluation.interval:
-        from sagan.evaluation.periodic import periodic_evaluation
+    if config.evaluation.samples:
+        from sagan.evaluation.periodic import PeriodicEvaluation, periodic_evaluation
 
-        evaluate = periodic_evaluation(config.evaluation, config.train.device)
+        prepared = periodic_evaluation if config.evaluation.interval else PeriodicEvaluation
+        evaluate = prepared(config.evaluation, config.train.device)
     return Driver(config, folder, evaluate, start_from, preset)
 
 
@@ -118,7 +105,8 @@ class Driver:
     Args:
         config: The settings.
         folder: The run folder.
-        evaluate: Called every ``evaluation.interval`` steps; whatever it raises, training goes on.
+        evaluate: Called every ``evaluation.interval`` steps and at the end; whatever it raises,
+            training goes on.
         start_from: The model whose weights a new run begins with.
         preset: As for :func:`open_run`.
 
@@ -215,6 +203,8 @@ class Driver:
         """
         self.begin()
         train = self.config.train
+        per_step = train.batch_size * train.discriminator_steps
+        self.schedule.count_in(seconds_of_steps(self.run.records(), per_step))
         begin, first = time.perf_counter(), self.state.step
         with (
             self._memory_told(),
@@ -239,12 +229,13 @@ class Driver:
                         f"stopped at step {self.state.step} and saved; the same command continues"
                     )
         seconds = time.perf_counter() - begin
-        per_step = train.batch_size * train.discriminator_steps
+        pictures = (self.state.step - first) * per_step
         return Outcome(
             steps=self.state.step,
             images_seen=self.state.step * per_step,
             seconds=seconds,
-            images_per_second=(self.state.step - first) * per_step / seconds,
+            images_per_second=pictures / (seconds - self.schedule.spent),
+            numbers=measured_at(self.state.step, self.run.records()),
         )
 
     def _report(self, pending: PendingTerms, progress: Progress, *, is_first: bool) -> None:
@@ -324,10 +315,17 @@ class Driver:
         generator = TrainedGenerator(self.state.generator_ema, self.dataset.class_names)
         if samples:
             images.save_png(class_sheet(generator, columns=8), self.run.sample_path(step))
-            self.run.log({"step": step, "variety": round(variety(generator, self.dataset), 4)})
+            by_class = {k: round(v, 4) for k, v in varieties(generator, self.dataset).items()}
+            mean = round(mean_variety(by_class), 4)
+            self.run.log({"step": step, "variety": mean, "variety_by_class": by_class})
         if evaluation and self.evaluate is not None:
-            measure = partial(self.evaluate, generator, self.dataset)
-            self.run.log(self.schedule.measured(step, measure))
+            left = self.schedule.seconds_left()
+            measure = partial(self.evaluate, generator, self.dataset, left)
+            command = f"sagan evaluate {self.run.folder}"
+            if record := self.schedule.measured(step, measure, command):
+                self.run.log(record)
+            if record and self.config.data.held_out and step == self.config.train.steps:
+                sys.stderr.write(f"note: {command} --split held-out takes those held out\n")
 
     def _checkpoint(self) -> Checkpoint:
         parts = self.state.parts()

@@ -1,18 +1,16 @@
-"""Watching a run: the terms of its loss, its progress, and when to measure it."""
+"""Watching a run: the terms of its loss and its progress."""
 
 import math
 import sys
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from sagan.config import EvaluationConfig, TrainConfig
+from sagan.config import TrainConfig
 from sagan.errors import SaganError
 from sagan.system.progress import duration
 
@@ -161,58 +159,3 @@ class PendingTerms:
                 if not math.isfinite(value):
                     raise DivergedError(step, name, value)
         return [terms for _, terms in read]
-
-
-class EvaluationSchedule:
-    """When to evaluate: at an interval, within a share of the time, and at the end of the run.
-
-    Args:
-        config: Interval and share.
-        last_step: Where the run ends.
-    """
-
-    def __init__(self, config: EvaluationConfig, last_step: int) -> None:
-        self._config = config
-        self._last_step = last_step
-        self._begin = time.monotonic()
-        self._spent = 0.0
-        self.last_duration = 0.0
-        self._is_waiting = False
-
-    def is_due(self, step: int) -> bool:
-        """Whether to evaluate after a step; one that would take too much of the time is put off."""
-        if not self._config.interval:
-            return False
-        self._is_waiting |= step % self._config.interval == 0
-        elapsed = time.monotonic() - self._begin
-        fits = self._spent + self.last_duration <= self._config.time_share * elapsed
-        return step == self._last_step or (self._is_waiting and fits)
-
-    def measured(self, step: int, measure: Callable[[], dict[str, float]]) -> dict[str, Any]:
-        """Evaluates and tells the numbers, or, as a warning, what failed.
-
-        Returns:
-            The record for the log.
-        """
-        try:
-            with self.timed():
-                numbers = measure()
-        except Exception as error:
-            told = f"evaluation at step {step} failed, training goes on: {error}"
-            warnings.warn(told, RuntimeWarning, stacklevel=3)
-            return {"step": step, "evaluation_error": str(error)}
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
-        sys.stderr.write(f"step {step}: {shown} ({self.last_duration:.0f} s)\n")
-        seconds = round(self.last_duration, 1)
-        return {"step": step, "evaluation": numbers, "evaluation_seconds": seconds}
-
-    @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Times an evaluation, also one that fails."""
-        begin = time.monotonic()
-        try:
-            yield
-        finally:
-            self.last_duration = time.monotonic() - begin
-            self._spent += self.last_duration
-            self._is_waiting = False
