@@ -68,7 +68,7 @@ def attention_figure(
             block = _beside(_cells([first], 1, style), grid, style.gap)
         else:
             count = 1 + len(seen)
-            columns = count if count < 5 else 3 if count % 3 == 0 else 4
+            columns = count if count < 6 else 3 if count % 3 == 0 else 4
             block = _cells([first, *seen], columns, style)
         blocks.append(_Block(heading.splitlines(), block, top))
     return np.asarray(_stacked(caption, blocks, style)).transpose(2, 0, 1).copy()
@@ -164,9 +164,13 @@ def _stacked(caption: str, blocks: list[_Block], style: _Style) -> Image.Image:
     """Stacks blocks under their headings and above their legends, with the caption on top."""
     gap, line = style.gap, style.line
     width = max(block.picture.width for block in blocks) + 2 * gap
-    titles = _wrapped(caption, style.title, width - 2 * gap)
+    titles = _lines_within(caption, style.title, width - 2 * gap)
     headings = [
-        [part for text in block.heading for part in _wrapped(text, style.label, width - 2 * gap)]
+        [
+            part
+            for text in block.heading
+            for part in _lines_within(text, style.label, width - 2 * gap)
+        ]
         for block in blocks
     ]
     height = gap + round(1.2 * line) * len(titles) + line * sum(map(len, headings))
@@ -187,7 +191,7 @@ def _stacked(caption: str, blocks: list[_Block], style: _Style) -> Image.Image:
     return sheet
 
 
-def _wrapped(text: str, ink: Font, width: int) -> list[str]:
+def _lines_within(text: str, ink: Font, width: int) -> list[str]:
     characters = len(text) * width / max(ink.getlength(text), 1)
     return textwrap.wrap(text, max(int(0.95 * characters), 1))
 

@@ -70,7 +70,7 @@ def most_different(
     for rows in maps:
         shared += overlaps(rows) / len(maps)
         alike = np.minimum(rows, 1 / rows.shape[1]).sum(axis=1)
-        own += (alike + _kept(places, rows, size)) / len(maps)
+        own += (alike + _own_share(places, rows, size)) / len(maps)
     chosen = list(range(min(count, len(points))))
     improved = True
     while improved:
@@ -85,7 +85,7 @@ def most_different(
     return sorted(chosen)
 
 
-def _kept(places: np.ndarray, rows: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _own_share(places: np.ndarray, rows: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The share of its attention that each point (x, y) of (P, 2) keeps around itself: (P,)."""
     grid = key_grid(rows[0], size).shape
     down, across = (

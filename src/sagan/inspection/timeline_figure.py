@@ -88,6 +88,21 @@ def timeline_figure(
     figure.suptitle(caption, x=0.008, ha="left", size=13, color=_FOREGROUND)
     parts = figure.add_gridspec(2, 1, height_ratios=(charts_height, strips_height))
     upper, lower = figure.add_subfigure(parts[0]), figure.add_subfigure(parts[1])
+    _draw_charts(upper.subplots(1, 3), gammas, entropies, peaks)
+    _draw_strips(lower.subplots(strips, columns, squeeze=False), snapshots)
+    lower.supxlabel(
+        "heat: from no attention to the largest weight of the row", size=9, color=_FOREGROUND
+    )
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].transpose(2, 0, 1).copy()
+
+
+def _draw_charts(
+    places: np.ndarray,
+    gammas: Sequence[Curve],
+    entropies: Sequence[Curve],
+    peaks: Sequence[Curve],
+) -> None:
     names = list(dict.fromkeys(curve.name for curve in [*gammas, *entropies, *peaks]))
     colours = {name: QUERY_COLOURS[i % len(QUERY_COLOURS)] for i, name in enumerate(names)}
     charts = {
@@ -95,16 +110,10 @@ def timeline_figure(
         "entropy (1: everywhere alike)": entropies,
         "largest weight (1: one place)": peaks,
     }
-    for axes, (title, curves) in zip(upper.subplots(1, 3), charts.items(), strict=True):
+    for axes, (title, curves) in zip(places, charts.items(), strict=True):
         _draw_chart(axes, curves, colours, title)
         if curves is not gammas:
             axes.set_ylim(0, 1.05)
-    _draw_strips(lower.subplots(strips, columns, squeeze=False), snapshots)
-    lower.supxlabel(
-        "heat: from no attention to the largest weight of the row", size=9, color=_FOREGROUND
-    )
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].transpose(2, 0, 1).copy()
 
 
 def _draw_chart(

@@ -12,7 +12,7 @@ from sagan.errors import SaganError
 from sagan.evaluation.measures import metric_of
 from sagan.report.history import History, Series
 from sagan.report.verdict import COLLAPSED_VARIETY
-from sagan.runs.attention_log import Measure, attention_keys
+from sagan.runs.attention_log import AttentionMeasure, attention_keys
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,7 @@ _LOSS_CURVES = {
     "discriminator_fake": "discriminator, fake",
     "generator": "generator",
 }
-_OF_ATTENTION: tuple[tuple[Measure, str, str], ...] = (
+_OF_ATTENTION: tuple[tuple[AttentionMeasure, str, str], ...] = (
     (
         "gamma",
         "Attention gamma",
@@ -118,7 +118,7 @@ def draw_charts(history: History) -> list[Chart]:
     return charts
 
 
-def _layers(curves: Mapping[str, Series], measure: Measure) -> dict[str, Series]:
+def _layers(curves: Mapping[str, Series], measure: AttentionMeasure) -> dict[str, Series]:
     """One measure of every attention layer, by words for it."""
     keys = attention_keys(measure, curves)
     return {f"{layer.network}, layer {layer.place}": curves[key] for layer, key in keys.items()}

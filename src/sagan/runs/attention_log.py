@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-Measure = Literal["gamma", "attention_entropy", "attention_peak"]
+AttentionMeasure = Literal["gamma", "attention_entropy", "attention_peak"]
 """The layer's scale; the entropy of its rows as a share of the greatest possible, 0..1; the mean
 largest weight of a row, 0..1."""
 
@@ -18,7 +18,7 @@ class LoggedLayer(NamedTuple):
     """Name of its place, such as 16 or 8-2."""
 
 
-def attention_key(measure: Measure, layer: LoggedLayer) -> str:
+def attention_key(measure: AttentionMeasure, layer: LoggedLayer) -> str:
     """The name of a number in the log.
 
     Example:
@@ -28,7 +28,7 @@ def attention_key(measure: Measure, layer: LoggedLayer) -> str:
     return f"{layer.network}_{measure}_{layer.place}"
 
 
-def attention_keys(measure: Measure, names: Iterable[str]) -> dict[LoggedLayer, str]:
+def attention_keys(measure: AttentionMeasure, names: Iterable[str]) -> dict[LoggedLayer, str]:
     """Those of some names in the log that tell a measure, by layer."""
     pattern = re.compile(rf"(generator|discriminator)_{measure}_(\d+(?:-\d+)?)")
     found = {name: pattern.fullmatch(name) for name in names}

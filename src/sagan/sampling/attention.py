@@ -163,7 +163,7 @@ def observe(
     at: Points = (),
     layer: int | str | None = None,
 ) -> Attention:
-    """Runs a network on one picture after the other and asks its attention layers about points.
+    """Runs a network on one picture after the other and asks its attention about points.
 
     Args:
         model: A generator or a discriminator.
@@ -174,34 +174,27 @@ def observe(
         layer: As for :meth:`TrainedNetwork.attention_layers`.
 
     Raises:
-        SaganError: There is no picture or no attention (there), a weight is not finite, or a point
-            lies outside the picture.
+        SaganError: As for the networks' ``attention``.
     """
     layers = model.attention_layers(layer)
     if not len(inputs):
         raise SaganError("there is no picture to look at; give one seed or picture at least")
     given = _pixels(at)
-    pictures: list[np.ndarray] = []
-    points: list[tuple[tuple[int, int], ...]] = []
+    pictures, points = list[np.ndarray](), list[tuple[tuple[int, int], ...]]()
     found: dict[str, list[np.ndarray]] = {place.name: [] for place in layers}
     focus: dict[str, list[Focus]] = {place.name: [] for place in layers}
     for one, label in zip(inputs.split(1), labels.split(1), strict=True):
         with captured_inputs(layers) as seen:
             output = model(one, label)
         picture = to_uint8(output if output.ndim == 4 else one).cpu().numpy()[0]
-        pictures.append(picture)
         asked = given or tuple(choose_query_points(picture, min(CANDIDATES, picture[0].size)))
-        rows = {
-            place: explicit_rows(attention, seen[place], _queries(asked, model.size, place))[0]
-            for place, attention in layers.items()
-        }
-        kept = range(len(asked))
-        if not given:
-            kept = most_different(asked, list(rows.values()), model.size)
+        rows = _asked_rows(layers, seen, asked, model.size)
+        kept = range(len(asked)) if given else most_different(asked, rows, model.size)
+        pictures.append(picture)
         points.append(tuple(asked[number] for number in kept))
-        for place, attention in layers.items():
-            found[place.name].append(rows[place][kept])
-            focus[place.name].append(focus_of(attention, seen[place]))
+        for place, of_layer in zip(layers, rows, strict=True):
+            found[place.name].append(of_layer[kept])
+            focus[place.name].append(focus_of(layers[place], seen[place]))
     return Attention(
         network=model.kind,
         pictures=Pictures(np.stack(pictures)),
@@ -213,9 +206,19 @@ def observe(
     )
 
 
-def _queries(points: Points, size: tuple[int, int], place: Place) -> np.ndarray:
-    cells = place.height, place.width
-    return np.array([query_index(point, size, cells) for point in points])
+def _asked_rows(
+    layers: Mapping[Place, SelfAttention2d],
+    seen: Mapping[Place, Tensor],
+    points: Points,
+    size: tuple[int, int],
+) -> list[np.ndarray]:
+    """Of each layer the attention weights of points of one picture: (points, keys)."""
+    rows = []
+    for place, layer in layers.items():
+        cells = place.height, place.width
+        queries = np.array([query_index(point, size, cells) for point in points])
+        rows.append(explicit_rows(layer, seen[place], queries)[0])
+    return rows
 
 
 def _pixels(at: Points) -> tuple[tuple[int, int], ...]:

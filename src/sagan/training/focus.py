@@ -18,7 +18,7 @@ from sagan.system.transfer import send
 from sagan.training.preparation import Preparation
 from sagan.training.state import TrainingState
 
-PICTURES = 8
+_WATCHED = 8
 _EARLY = 500
 """Steps before which nothing is said: gamma begins at 0 and has hardly moved."""
 
@@ -36,7 +36,7 @@ class AttentionWatch:
 
     def __init__(self, state: TrainingState, preparation: Preparation) -> None:
         dataset, train = preparation.dataset, preparation.config.train
-        count = min(PICTURES, train.batch_size)  # no more memory than a step takes
+        count = min(_WATCHED, train.batch_size)  # no more memory than a step takes
         rows = np.linspace(0, len(dataset) - 1, count).astype(int)
         self._state = state
         self._device = preparation.device
