@@ -106,7 +106,7 @@ def _draw_charts(
     names = list(dict.fromkeys(curve.name for curve in [*gammas, *entropies, *peaks]))
     colours = {name: QUERY_COLOURS[i % len(QUERY_COLOURS)] for i, name in enumerate(names)}
     charts = {
-        "gamma, the weight of the attention": gammas,
+        "gamma (0: unused)": gammas,
         "entropy (1: everywhere alike)": entropies,
         "largest weight (1: one place)": peaks,
     }
