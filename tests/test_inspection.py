@@ -14,7 +14,7 @@ from sagan.data import load_dataset
 from sagan.errors import SaganError
 from sagan.images import to_uint8
 from sagan.images.figure import attention_figure
-from sagan.images.maps import attended_regions
+from sagan.images.maps import attended_regions, median_overlap
 from sagan.images.queries import query_index
 from sagan.inspection import (
     attention_statistics,
@@ -151,7 +151,7 @@ def test_the_heat_of_a_blob_is_drawn_over_the_other():
     layer, x = two_blobs()
     rows = explicit_rows(layer, x, np.array([query_index((2, 2), (16, 16), (16, 16))]))[0]
     figure = attention_figure(np.zeros((3, 16, 16), np.uint8), [(2, 2)], {"": rows}).astype(int)
-    panel = figure[:, 24 : 24 + 256, 20 + 264 + 20 + 4 :][:, :, :256]
+    panel = figure[:, 34 : 34 + 256, 20 + 264 + 20 + 4 :][:, :, :256]
     bright = (panel[0] > 180) & (panel[1] > 140) & (panel[2] < panel[1] - 40)
     lines, columns = np.nonzero(bright)
     assert len(lines) > 20
@@ -230,6 +230,45 @@ def test_a_notebook_shows_attention_and_says_little(tmp_path):
     np.testing.assert_array_equal(stored, attention.figure)
     expected = "Attention(generator, rows of (pictures, points, keys): 16: (1, 1, 64))"
     assert repr(attention) == expected
+
+
+@BOTH
+def test_attention_tells_what_each_layer_does(which):
+    model, ask = observed(which)
+    attention = ask(at=[(3, 4), (20, 9), (12, 30)])
+    for place in attention.places:
+        layer = model.network.attention[place.name]
+        [focus] = attention.focus[place.name]
+        rows = ask(at=EVERY_CELL, layer=place.name).rows[place.name][0] if place.height == 16 else 0
+        if place.height == 16:  # all of its places
+            assert focus.peak == pytest.approx(rows.max(1).mean(), rel=1e-4)
+            entropy = -(rows * np.log(rows)).sum(1).mean() / np.log(rows.shape[1])
+            assert focus.entropy == pytest.approx(entropy, rel=1e-4)
+        assert focus.gamma == layer.gamma.item() == 0.5
+        assert attention.overlaps[place.name] == median_overlap(attention.rows[place.name][0])
+    lines = attention.lines()
+    assert [line.split(":")[0] for line in lines if line[0] != " "] == [
+        f"{which} at 8 x 8",
+        f"{which} at 16 x 16",
+    ]
+    assert "gamma +0.500" in lines[0]
+    assert f"overlap of the points' maps {attention.overlaps['8']:.2f}" in lines[0]
+
+
+def test_a_single_point_overlaps_with_none():
+    attention = generator_with(16).attention(3, "light", at=[(3, 4)])
+    assert np.isnan(attention.overlaps["16"])
+    assert "overlap" not in attention.lines()[0]
+
+
+def test_the_points_that_are_chosen_are_asked_about():
+    _, ask = observed("generator")
+    attention = ask()
+    [points] = attention.points
+    assert len(set(points)) == 5
+    again = ask(at=points)
+    for name, rows in attention.rows.items():
+        np.testing.assert_allclose(again.rows[name], rows, atol=1e-6)
 
 
 def test_layers_of_one_side_are_told_apart():
@@ -438,7 +477,7 @@ def test_the_timeline_of_a_run(run_of_three):
 def test_a_timeline_shows_the_discriminator_a_training_picture(run_of_three, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "sagan.inspection.timeline.timeline_figure", lambda *args, **_: drawn.append(args[2])
+        "sagan.inspection.timeline.timeline_figure", lambda *args, **_: drawn.append(args[3])
     )
     attention_timeline(run_of_three, label="light")
     attention_timeline(run_of_three, label="light", point=(3, 4))
@@ -462,7 +501,7 @@ def test_a_timeline_without_the_data_shows_the_generator_only(run_of_three, monk
         checkpoints.save(replace(checkpoint, config=config), path)
     drawn = []
     monkeypatch.setattr(
-        "sagan.inspection.timeline.timeline_figure", lambda *args, **_: drawn.append(args[2])
+        "sagan.inspection.timeline.timeline_figure", lambda *args, **_: drawn.append(args[3])
     )
     attention_timeline(run_of_three)
     assert [list(snapshot.attention) for snapshot in drawn[0]] == [["generated picture"]] * 3
@@ -507,13 +546,14 @@ def test_a_timeline_of_unpooled_keys_and_of_two_layers_of_one_side(unusual_run, 
     assert attention_timeline(unusual_run).ndim == 3
     assert attention_timeline(unusual_run, layer=8).ndim == 3
     names = ["generator, 8 x 8", "discriminator, 8 x 8", "discriminator, 8 x 8, block 2"]
-    gammas, entropies, _ = drawn[1]
-    for curves in (gammas, entropies):
+    gammas, entropies, peaks, _ = drawn[1]
+    for curves in (gammas, entropies, peaks):
         assert [curve.name for curve in curves] == names
     logged = [json.loads(line) for line in (unusual_run / "log.jsonl").read_text().splitlines()]
     expected = [x["discriminator_gamma_8-2"] for x in logged if "discriminator_gamma_8-2" in x]
     assert list(gammas[2].values) == expected != []
-    assert [curve.reference for curve in entropies] == pytest.approx(np.log([64, 16, 16]))
+    for curve in (*entropies, *peaks):
+        assert all(0 < value <= 1 for value in curve.values)
 
 
 def test_a_timeline_of_a_discriminator_alone(trained_run, tmp_path, monkeypatch):
@@ -534,7 +574,7 @@ def test_a_timeline_of_a_discriminator_alone(trained_run, tmp_path, monkeypatch)
     (tmp_path / "config.toml").write_text("")
     drawn = []
     monkeypatch.setattr(
-        "sagan.inspection.timeline.timeline_figure", lambda *args, **_: drawn.append(args[2])
+        "sagan.inspection.timeline.timeline_figure", lambda *args, **_: drawn.append(args[3])
     )
     attention_timeline(tmp_path)
     assert drawn[0][0].attention["generated picture"].network == "discriminator"

@@ -235,14 +235,14 @@ def test_heat_and_arrow_are_at_the_attended_key(key):
     keys = np.full((8, 12), 0.1 / 96)
     keys[key] += 0.9
     assert np.array_equal(key_grid(keys.ravel(), (64, 96)), keys)
-    heat = heat_map(keys, (160, 240))
+    heat = heat_map(keys, (160, 240), keys.max())
     top, left = np.unravel_index(heat.argmax(), heat.shape)
     assert (top // 20, left // 20) == key
     [(x, y, _)] = attended_regions(keys)
     assert (int(y * 8), int(x * 12)) == key
     image = np.zeros((1, 64, 96), np.uint8)
     query = Query((0.5, 0.5), "", (0, 0, 0), 0.001)
-    panel = np.asarray(attention_panel(image, query, keys.ravel(), 240)).astype(int)
+    panel = np.asarray(attention_panel(image, query, keys.ravel(), 240, keys.max())).astype(int)
     assert panel.shape == (160, 240, 3)
     inside = panel[key[0] * 20 + 2 : key[0] * 20 + 18, key[1] * 20 + 2 : key[1] * 20 + 18]
     assert (inside[..., 0] > inside[..., 2] + 60).mean() > 0.6

@@ -6,8 +6,8 @@ from sagan.errors import SaganError
 from sagan.images.batch import Pictures
 from sagan.images.drawing import QUERY_COLOURS
 from sagan.images.figure import attention_figure
-from sagan.images.maps import attended_regions, heat_map, key_grid
-from sagan.images.queries import choose_query_points, grid_points, query_index
+from sagan.images.maps import attended_regions, heat_map, key_grid, median_overlap, overlaps
+from sagan.images.queries import choose_query_points, grid_points, most_different, query_index
 from sagan.inspection.timeline_figure import Curve, Snapshot, timeline_figure
 from sagan.sampling.attention import Attention
 
@@ -85,6 +85,69 @@ def test_query_points_of_a_constant_picture_are_spread_evenly():
     assert all(3 <= value <= 28 for point in points for value in point)
 
 
+GRID = [(x, y) for y in range(2, 32, 4) for x in range(2, 32, 4)]  # of 8 x 8 cells
+
+
+def looking_at(*targets):
+    """Rows of points that each give nearly all attention to the key (row, column) of a number."""
+    return np.stack([planted(target, share=0.99) for target in targets])
+
+
+def test_points_are_chosen_whose_attention_differs():
+    left = looking_at(*[(0, 0) if x < 16 else (7, 7) for x, _ in GRID])
+    odd = (10, 27, 36, 53)  # look at corners of their own
+    for number, key in zip(odd, [(0, 7), (7, 0), (3, 3), (4, 6)], strict=True):
+        left[number] = planted(key, share=0.99)
+    chosen = most_different(GRID, [left], (32, 32))
+    assert chosen == sorted(set(chosen))
+    assert median_overlap(left[chosen]) < 0.05
+    assert chosen == most_different(GRID, [left.copy()], (32, 32))
+
+
+def test_points_that_keep_their_attention_to_themselves_are_left_out():
+    rows = looking_at(*[divmod(number, 8) for number in range(64)])  # all look at themselves
+    far = (0, 7, 36, 56, 63)
+    for number in far:
+        rows[number] = planted(divmod((number + 28) % 64, 8), share=0.99)
+    assert tuple(most_different(GRID, [rows], (32, 32))) == far
+
+
+def test_points_that_look_everywhere_alike_are_left_out():
+    rows = np.tile(uniform(), (64, 1))
+    sharp = (1, 14, 33, 38, 60)
+    for number, key in zip(sharp, [(7, 7), (7, 0), (0, 7), (0, 0), (1, 4)], strict=True):
+        rows[number] = planted(key)
+    assert tuple(most_different(GRID, [rows], (32, 32))) == sharp
+
+
+def test_points_whose_attention_is_the_same_lie_on_different_parts():
+    rows = looking_at(*[(0, 0)] * 64)
+    chosen = [GRID[number] for number in most_different(GRID, [rows], (32, 32))]
+    distances = [np.hypot(x - u, y - v) for x, y in chosen for u, v in chosen if (x, y) != (u, v)]
+    assert min(distances) >= 8
+
+
+def test_all_layers_count_where_points_are_chosen():
+    same, apart = looking_at(*[(0, 0)] * 64), looking_at(*[(0, 0)] * 64)
+    odd = (7, 32, 36, 57)
+    for number, key in zip(odd, [(7, 1), (3, 3), (1, 6), (5, 0)], strict=True):
+        apart[number] = planted(key, share=0.99)
+    for layers in ([same, apart], [apart, same]):
+        assert set(odd) < set(most_different(GRID, layers, (32, 32)))
+
+
+def test_fewer_candidates_than_points_are_all_chosen():
+    assert most_different(GRID[:3], [looking_at((0, 0), (1, 1), (2, 2))], (32, 32)) == [0, 1, 2]
+
+
+def test_overlap_is_the_sum_of_the_smaller_weights():
+    rows = np.array([[0.5, 0.5, 0, 0], [0.5, 0, 0.5, 0], [0, 0, 0, 1.0], [0.5, 0.5, 0, 0]])
+    expected = [[1, 0.5, 0, 1], [0.5, 1, 0, 0.5], [0, 0, 1, 0], [1, 0.5, 0, 1]]
+    np.testing.assert_array_equal(overlaps(rows), expected)
+    assert median_overlap(rows) == 0.25
+    assert np.isnan(median_overlap(rows[:1]))
+
+
 def test_query_index_counts_row_by_row():
     assert query_index((0, 0), (32, 32), (16, 16)) == 0
     assert query_index((31, 0), (32, 32), (16, 16)) == 15
@@ -109,19 +172,20 @@ def test_query_index_refuses_a_point_outside_in_one_line(point):
 @pytest.mark.parametrize("size", [64, 100, 256])
 @pytest.mark.parametrize("key", [(0, 0), (0, 7), (7, 0), (7, 7), (2, 5)])
 def test_heat_is_greatest_inside_the_block_of_the_most_attended_key(key, size):
-    heat = heat_map(keys(planted(key)), (size, size))
+    row = planted(key)
+    heat = heat_map(keys(row), (size, size), row.max())
     assert heat.shape == (size, size)
     assert heat.min() >= 0
     assert heat.max() <= 1 + 1e-12
     rows, columns = np.nonzero(heat == heat.max())
     block = size / SIDE
     for found, wanted in ((rows, key[0]), (columns, key[1])):
-        assert wanted * block <= found.min()
-        assert found.max() + 1 <= (wanted + 1) * block
+        assert wanted * block <= found.min() < wanted * block + 1  # to the pixel
+        assert (wanted + 1) * block <= found.max() + 1 < (wanted + 1) * block + 1
 
 
 def test_heat_of_an_inner_key_is_centred_on_its_block():
-    heat = heat_map(keys(planted((2, 5))), (256, 256))
+    heat = heat_map(keys(planted((2, 5))), (256, 256), 1.0)
     heat -= heat.min()
     place = np.arange(256) + 0.5
     assert (heat.sum(axis=1) @ place) / heat.sum() == pytest.approx(2.5 * 32)
@@ -129,7 +193,14 @@ def test_heat_of_an_inner_key_is_centred_on_its_block():
 
 
 def test_heat_of_a_uniform_row_is_constant():
-    np.testing.assert_allclose(heat_map(keys(uniform()), (96, 96)), 1)
+    np.testing.assert_allclose(heat_map(keys(uniform()), (96, 96), 1 / SIDE**2), 1)
+
+
+def test_heat_is_the_share_of_the_scale_and_each_key_a_block():
+    row = planted((2, 5), (6, 1))
+    heat = heat_map(keys(row), (64, 64), 2 * row.max())
+    np.testing.assert_allclose(heat[::8, ::8], row.reshape(SIDE, SIDE) / (2 * row.max()))
+    np.testing.assert_array_equal(heat, np.kron(heat[::8, ::8], np.ones((8, 8))))
 
 
 @pytest.mark.parametrize("key", [(0, 0), (0, 7), (7, 0), (7, 7), (3, 4)])
@@ -163,7 +234,7 @@ def test_a_far_weaker_region_is_left_out():
 
 
 @pytest.mark.parametrize(
-    ("queries", "columns", "lines"), [(1, 2, 1), (4, 5, 1), (5, 6, 1), (7, 4, 2), (8, 3, 3)]
+    ("queries", "columns", "lines"), [(1, 2, 1), (4, 5, 1), (5, 3, 2), (7, 4, 2), (8, 3, 3)]
 )
 def test_figure_is_a_uint8_picture_whose_panels_wrap(queries, columns, lines):
     image = noise()
@@ -217,6 +288,18 @@ def test_a_uniform_row_draws_the_dot_only():
 
 def test_no_arrow_is_drawn_to_the_query_itself():
     assert marks_in(planted((7, 1))) == marks_in(uniform())
+
+
+def test_the_panels_of_a_layer_have_one_scale():
+    """A panel whose greatest weight is half of the other's is darker at the same place."""
+    key, points = (1, 6), [(4, 28), (28, 28)]
+    rows = np.stack([planted(key), planted(key, share=0.45)])
+    figure = attention_figure(plain(level=0), points, {"": rows})
+    levels = []
+    for colour in QUERY_COLOURS[:2]:
+        top, left = corner_of_panel(figure, colour)
+        levels.append(int(figure[:, top + 33, left + 6 * 32 + 1].astype(int).sum()))
+    assert levels[0] > levels[1] + 100
 
 
 def test_a_caption_adds_lines_above_and_wraps():
@@ -325,6 +408,7 @@ def snapshots(count, *sides, pictures=("generated",)):
                     points=(((4, 28),),),
                     places=places,
                     rows={place.name: planted((i % 8, 3))[None, None] for place in places},
+                    focus={},
                 )
                 for picture in pictures
             },
@@ -335,15 +419,17 @@ def snapshots(count, *sides, pictures=("generated",)):
 
 def test_a_timeline_grows_with_checkpoints_and_layers():
     gamma = [Curve(name="generator", steps=[50, 100, 150], values=[0.0, 0.1, 0.2])]
-    entropy = [Curve(name="generator", steps=[100], values=[3.0], reference=np.log(64))]
-    one = timeline_figure(gamma, entropy, snapshots(1, 16), caption="A run")
-    ten = timeline_figure(gamma, entropy, snapshots(10, 16))
-    two = timeline_figure([], entropy, snapshots(1, 16, 32))
+    entropy = [Curve(name="generator", steps=[100], values=[0.7])]
+    one = timeline_figure(gamma, entropy, entropy, snapshots(1, 16), caption="A run")
+    ten = timeline_figure(gamma, entropy, entropy, snapshots(10, 16))
+    two = timeline_figure([], entropy, entropy, snapshots(1, 16, 32))
     assert one.dtype == np.uint8
     assert one.shape[0] == 3
     assert ten.shape[2] > one.shape[2] + 400
     assert two.shape[1] > one.shape[1] + 100
-    both = timeline_figure(gamma, entropy, snapshots(1, 16, pictures=("generated", "real")))
+    both = timeline_figure(
+        gamma, entropy, entropy, snapshots(1, 16, pictures=("generated", "real"))
+    )
     assert both.shape[1] > two.shape[1] + 100
 
 
@@ -352,4 +438,4 @@ def test_a_timeline_without_matplotlib_says_what_to_install(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(SaganError, match=r"pip install 'sagan\[report\]'"):
-        timeline_figure([], [], snapshots(1, 16))
+        timeline_figure([], [], [], snapshots(1, 16))

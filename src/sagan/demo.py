@@ -9,6 +9,7 @@ from pathlib import Path
 from sagan import images
 from sagan.config.presets import preset
 from sagan.data.avatars import CREDITS
+from sagan.runs.attention_log import attention_keys
 from sagan.sampling.generator import TrainedGenerator, class_sheet, load_generator, variety
 from sagan.system.files import write_text
 from sagan.training.run import Driver, Outcome
@@ -72,7 +73,8 @@ def _measured(driver: Driver, outcome: Outcome, generator: TrainedGenerator) -> 
     if outcome.images_per_second:
         lines[0] += f", {outcome.seconds:.0f} s now at {outcome.images_per_second:.0f} images/s"
     last = next(line for line in reversed(driver.run.records()) if "generator" in line)
-    gammas = ", ".join(f"{k.split('_')[0]} {v:+.2f}" for k, v in last.items() if "gamma" in k)
+    keys = attention_keys("gamma", last)
+    gammas = ", ".join(f"{layer.network} {last[key]:+.2f}" for layer, key in keys.items())
     return [
         *lines,
         f"last losses: real {last['discriminator_real']:.2f}, "

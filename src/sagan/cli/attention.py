@@ -39,20 +39,21 @@ class Question:
     """Show the discriminator this file instead, cropped and resized as training pictures are;
     repeat the flag for several, drawn one below the other."""
     at: Annotated[tuple[str, ...], SWITCH] = ()
-    """A query point in pixels, as x,y from the upper left; repeat the flag for several. Chosen
-    automatically by default."""
+    """A query point in pixels, as x,y from the upper left; repeat the flag for several. By
+    default five are chosen that look at different places."""
     grid: int | None = None
     """Ask at N x N evenly spaced points; N is at most the shorter side of the smallest attention
     map."""
     resolution: int | None = None
     """Which attention layers, by the height of their maps; all by default."""
     statistics: Annotated[bool, SWITCH] = False
-    """Print entropy, distance and long-range share of the attention, per layer and class."""
+    """Print entropy, largest weight, distance and long-range share of the attention, per layer and
+    class."""
     samples: int | None = None
     """Pictures of each class that --statistics measures; 16 by default."""
     timeline: Annotated[bool, SWITCH] = False
-    """Draw gamma, entropy and one point's map over the checkpoints of a run folder, of which
-    train.keep_checkpoints are kept."""
+    """Draw gamma, entropy, largest weight and one point's map over the checkpoints of a run folder,
+    of which train.keep_checkpoints are kept."""
     raw: Path | None = None
     """Write the attention weights too, as float32 .npy (points, keys); of several layers each
     into a file of its own. The points are printed in the order of the rows."""
@@ -144,6 +145,7 @@ def _draw_timeline(folder: Path, question: Question, output: Path) -> None:
 
 def _draw(model: Path, question: Question, output: Path) -> None:
     drawn = _observed(model, question)
+    print(*drawn.lines(), sep="\n")
     print(drawn.save(output))
     if question.raw is not None:
         _save_rows(drawn, question.raw)

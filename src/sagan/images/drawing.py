@@ -12,6 +12,7 @@ from sagan.images import as_rgb
 from sagan.images.maps import Region, attended_regions, heat_map, key_grid
 
 Colour = tuple[int, int, int]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 # Okabe and Ito's palette, distinguishable with every common colour blindness; the two that are
 # weakest on white and on dark ground come last.
@@ -26,7 +27,7 @@ QUERY_COLOURS: tuple[Colour, ...] = (
     (0, 0, 0),
 )
 
-# Anchors of the heat ramp, evenly spaced from 0 to the row maximum; lightness rises steadily.
+# Anchors of the heat ramp, evenly spaced from 0 to the greatest weight; lightness rises steadily.
 # The darkest is rarely seen: opacity rises with the weight.
 _HEAT = ((101, 18, 118), (188, 55, 84), (249, 142, 9), (252, 255, 164))
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
@@ -67,11 +68,16 @@ def query_panel(image: np.ndarray, queries: Sequence[Query], size: int) -> Image
     return _marked(_enlarged(image, size), queries)
 
 
-def attention_panel(image: np.ndarray, query: Query, row: np.ndarray, size: int) -> Image.Image:
-    """The picture in grey under the heat of one query's row (K,), with arrows to its regions."""
+def attention_panel(
+    image: np.ndarray, query: Query, row: np.ndarray, size: int, top: float
+) -> Image.Image:
+    """The picture in grey under the heat of one query's row (K,), with arrows to its regions.
+
+    ``top`` is the weight of the brightest colour.
+    """
     keys = key_grid(row, image.shape[1:])
     dimmed = 16 + 0.4 * _enlarged(image, size) @ _LUMINANCE[:, None]
-    heat = heat_map(keys, dimmed.shape[:2])
+    heat = heat_map(keys, dimmed.shape[:2], top)
     return _marked(glowing(dimmed, heat), [query], attended_regions(keys))
 
 
@@ -79,11 +85,11 @@ def glowing(ground: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """Lays the heat ramp over grey levels (H, W, 1); opacity rises with the heat (H, W)."""
     steps = np.linspace(0, 1, len(_HEAT))
     ramp = np.stack([np.interp(heat, steps, channel) for channel in np.transpose(_HEAT)], axis=-1)
-    opacity = 0.85 * heat[..., None] ** 0.75
+    opacity = 0.9 * heat[..., None] ** 0.55
     return (ground * (1 - opacity) + ramp * opacity).round().astype(np.uint8)
 
 
-def font(size: float, text: str = "") -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: float, text: str = "") -> Font:
     """Pillow's own font; for a text beyond ASCII, which it lacks, matplotlib's if there is one."""
     if not text.isascii() and find_spec("matplotlib"):
         from matplotlib import get_data_path

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from sagan.images.drawing import (
     DOT,
     Colour,
+    Font,
     attention_panel,
     font,
     glowing,
@@ -31,14 +32,15 @@ def attention_figure(
 ) -> np.ndarray:
     """Draws the picture with its query points and, for each layer and query, where it looks.
 
+    The panels of a layer have one scale of colours, from 0 to the largest weight that they show.
     Points that form a lattice, row by row, get panels that lie as the points do.
 
     Args:
         image: uint8 (C, H, W) with 1, 3 or 4 channels.
         points: Q query points (x, y) in pixels.
-        layers: Heading -> (Q, K) attention weights over K = k * l keys, a grid with the picture's
-            proportions. Key (i, j) covers the pixel rows from i * H/k and the columns from
-            j * W/l. Each row sums to 1.
+        layers: Heading, of one or several lines -> (Q, K) attention weights over K = k * l keys, a
+            grid with the picture's proportions. Key (i, j) covers the pixel rows from i * H/k and
+            the columns from j * W/l. Each row sums to 1.
         panel: Longer side of a panel in pixels; those of a lattice are smaller.
         caption: A line above the panels.
 
@@ -54,9 +56,10 @@ def attention_figure(
     style = _Style(panel)
     blocks = []
     for heading, rows in layers.items():
+        rows, top = _checked(rows, len(points)), float(rows.max())
         seen = [
-            _Cell(attention_panel(image, query, row, side), query.colour, _labels(row))
-            for query, row in zip(shown, _checked(rows, len(points)), strict=True)
+            _Cell(attention_panel(image, query, row, side, top), query.colour, _labels(row))
+            for query, row in zip(shown, rows, strict=True)
         ]
         grid = _cells(seen, lattice, style) if lattice else None
         size = _size_beside(grid, image, style) if grid else panel
@@ -65,9 +68,9 @@ def attention_figure(
             block = _beside(_cells([first], 1, style), grid, style.gap)
         else:
             count = 1 + len(seen)
-            columns = count if count <= 6 else 3 if count % 3 == 0 else 4
+            columns = count if count < 6 else 3 if count % 3 == 0 else 4
             block = _cells([first, *seen], columns, style)
-        blocks.append((heading, block))
+        blocks.append(_Block(heading.splitlines(), block, top))
     return np.asarray(_stacked(caption, blocks, style)).transpose(2, 0, 1).copy()
 
 
@@ -92,8 +95,12 @@ def _lattice_columns(points: Sequence[tuple[int, int]]) -> int:
     return len(columns) if is_lattice and min(len(columns), len(rows)) > 1 else 0
 
 
+def _percent(weight: float) -> str:
+    return f"{100 * weight:.1f} %"
+
+
 def _labels(row: np.ndarray) -> tuple[str, ...]:
-    most = f"max {100 * row.max():.1f} %"
+    most = f"max {_percent(row.max())}"
     return (f"{most}  (uniform {100 / row.size:.1f} %)", most, f"{100 * row.max():.0f} %")
 
 
@@ -104,7 +111,7 @@ class _Style:
         unit = panel / 256
         self.panel = panel
         self.frame, self.gap, self.line = round(4 * unit), round(20 * unit), round(28 * unit)
-        self.title, self.label = font(22 * unit), font(17 * unit)
+        self.title, self.label = font(25 * unit), font(18 * unit)
 
 
 class _Cell(NamedTuple):
@@ -144,36 +151,58 @@ def _beside(left: Image.Image, right: Image.Image, gap: int) -> Image.Image:
     return both
 
 
-def _stacked(caption: str, blocks: list[tuple[str, Image.Image]], style: _Style) -> Image.Image:
-    """Stacks blocks under their headings, with the caption above and the legend below."""
+class _Block(NamedTuple):
+    """The panels of a layer."""
+
+    heading: list[str]
+    picture: Image.Image
+    top: float
+    """The weight of the brightest colour."""
+
+
+def _stacked(caption: str, blocks: list[_Block], style: _Style) -> Image.Image:
+    """Stacks blocks under their headings and above their legends, with the caption on top."""
     gap, line = style.gap, style.line
-    width = max(block.width for _, block in blocks) + 2 * gap
-    characters = len(caption) * (width - 2 * gap) / max(style.title.getlength(caption), 1)
-    lines = textwrap.wrap(caption, max(int(0.95 * characters), 1))
-    height = gap + len(lines) * line + 2 * line
-    height += sum(block.height + gap + (line if heading else 0) for heading, block in blocks)
+    width = max(block.picture.width for block in blocks) + 2 * gap
+    titles = _lines_within(caption, style.title, width - 2 * gap)
+    headings = [
+        [
+            part
+            for text in block.heading
+            for part in _lines_within(text, style.label, width - 2 * gap)
+        ]
+        for block in blocks
+    ]
+    height = gap + round(1.2 * line) * len(titles) + line * sum(map(len, headings))
+    height += sum(block.picture.height + 2 * line + gap // 2 for block in blocks)
     sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
     top = gap
-    for text in lines:
+    for text in titles:
         draw.text((gap, top + line / 2), text, fill=INK, font=style.title, anchor="lm")
-        top += line
-    for heading, block in blocks:
-        if heading:
-            draw.text((gap, top + line / 2), heading, fill=INK, font=style.label, anchor="lm")
-            top += line + gap // 4
-        sheet.paste(block, (gap, top))
-        top += block.height + gap - (gap // 4 if heading else 0)
-    _draw_legend(sheet, gap, height - line, style)
+        top += round(1.2 * line)
+    for block, heading in zip(blocks, headings, strict=True):
+        for text in heading:
+            draw.text((gap, top + line / 2), text, fill=INK, font=style.label, anchor="lm")
+            top += line
+        sheet.paste(block.picture, (gap, top + gap // 2))
+        top += gap // 2 + block.picture.height + 2 * line
+        _draw_legend(sheet, gap, top - round(1.3 * line), style, block.top)
     return sheet
 
 
-def _draw_legend(sheet: Image.Image, left: int, middle: int, style: _Style) -> None:
+def _lines_within(text: str, ink: Font, width: int) -> list[str]:
+    characters = len(text) * width / max(ink.getlength(text), 1)
+    return textwrap.wrap(text, max(int(0.95 * characters), 1))
+
+
+def _draw_legend(sheet: Image.Image, left: int, middle: int, style: _Style, top: float) -> None:
     draw, unit = ImageDraw.Draw(sheet), style.panel / 256
-    heat = np.tile(np.linspace(0, 1, round(140 * unit)), (round(12 * unit), 1))
+    heat = np.tile(np.linspace(0, 1, round(140 * unit)), (round(14 * unit), 1))
     ramp = Image.fromarray(glowing(np.full((*heat.shape, 1), 67.0), heat))
-    start = left + round(draw.textlength("attention  0", font=style.label) + 7 * unit)
+    before = "attention of a block:  0"
+    start = left + round(draw.textlength(before, font=style.label) + 7 * unit)
     end = start + ramp.width + round(7 * unit)
-    draw.text((left, middle), "attention  0", fill=INK, font=style.label, anchor="lm")
+    draw.text((left, middle), before, fill=INK, font=style.label, anchor="lm")
     sheet.paste(ramp, (start, middle - ramp.height // 2))
-    draw.text((end, middle), "maximum of the panel", fill=INK, font=style.label, anchor="lm")
+    draw.text((end, middle), _percent(top), fill=INK, font=style.label, anchor="lm")

@@ -52,21 +52,34 @@ def attended_regions(keys: np.ndarray) -> list[Region]:
     return regions[:3]
 
 
-def heat_map(keys: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Enlarges a grid of keys to a picture, bilinear between the centres of the keys' blocks.
+def heat_map(keys: np.ndarray, size: tuple[int, int], top: float) -> np.ndarray:
+    """Enlarges a grid of keys to a picture, in which each key is a block.
 
     Args:
         keys: Attention weights of one query, (rows, columns).
         size: Height and width of the result in pixels.
+        top: The weight that becomes 1.
 
     Returns:
-        Of that size, in 0..1, where 1 is the maximum; constant beyond the outermost centres.
+        Of that size, in 0..1.
     """
-    down, across = (_spread(*sides) for sides in zip(keys.shape, size, strict=True))
-    return down @ (keys / keys.max()) @ across.T
+    down, across = (
+        np.arange(pixels) * cells // pixels for cells, pixels in zip(keys.shape, size, strict=True)
+    )
+    return np.minimum(keys[down[:, None], across] / top, 1)
 
 
-def _spread(cells: int, pixels: int) -> np.ndarray:
-    """How much of each cell every pixel along one side takes: (pixels, cells)."""
-    place = np.clip((np.arange(pixels) + 0.5) * cells / pixels - 0.5, 0, cells - 1)
-    return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(cells)))
+def overlaps(rows: np.ndarray) -> np.ndarray:
+    """How far attention rows (P, K) look at the same places.
+
+    Returns:
+        (P, P), in 0..1: the sum of the smaller weights; 1 for equal rows, 0 for rows that share
+        no place.
+    """
+    return np.stack([np.minimum(rows, row).sum(axis=1) for row in rows])
+
+
+def median_overlap(rows: np.ndarray) -> float:
+    """The median of :func:`overlaps` over the pairs of rows (P, K); NaN for a single row."""
+    pairs = overlaps(rows)[np.triu_indices(len(rows), 1)]
+    return float(np.median(pairs)) if len(pairs) else math.nan

@@ -1,9 +1,19 @@
 """Places of a picture to ask about, and the rows of the attention matrix that belong to them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from sagan.errors import SaganError
 from sagan.images import as_rgb
+from sagan.images.maps import key_grid, overlaps
+
+CANDIDATES = 256
+"""Salient points among which those are chosen whose attention differs most."""
+_APART = 1 / 4
+"""Of the longer side: points that are closer count as alike."""
+_AROUND = 1 / 8
+"""Of the longer side: attention within this distance goes to the point itself."""
 
 
 def choose_query_points(image: np.ndarray, count: int = 5) -> list[tuple[int, int]]:
@@ -30,6 +40,62 @@ def choose_query_points(image: np.ndarray, count: int = 5) -> list[tuple[int, in
         points.append((column, row))
         distance = np.minimum(distance, np.hypot(x - column, y - row))
     return points
+
+
+def most_different(
+    points: Sequence[tuple[int, int]],
+    maps: Sequence[np.ndarray],
+    size: tuple[int, int],
+    count: int = 5,
+) -> list[int]:
+    """Picks the points whose attention differs most, on different parts, that look elsewhere.
+
+    It begins with the first ones and exchanges one after the other, as long as that lowers what
+    they have in common: the overlap of their maps, their closeness, and the attention that each
+    keeps to itself.
+
+    Args:
+        points: P candidates (x, y) in pixels.
+        maps: Of each layer the attention weights of the candidates, (P, keys).
+        size: Height and width of the picture in pixels.
+        count: Number of points to pick.
+
+    Returns:
+        Their numbers, ascending; all where there are no more.
+    """
+    places, longer = np.array(points, dtype=float), max(size)
+    distances = np.hypot(*(places[:, None] - places).transpose(2, 0, 1))
+    shared = np.maximum(0, 1 - distances / (_APART * longer))
+    own = np.zeros(len(points))
+    for rows in maps:
+        shared += overlaps(rows) / len(maps)
+        alike = np.minimum(rows, 1 / rows.shape[1]).sum(axis=1)
+        own += (alike + _own_share(places, rows, size)) / len(maps)
+    chosen = list(range(min(count, len(points))))
+    improved = True
+    while improved:
+        improved = False
+        for place, now in enumerate(chosen):
+            others = chosen[:place] + chosen[place + 1 :]
+            costs = own + shared[others].sum(axis=0)
+            costs[others] = np.inf
+            best = int(np.argmin(costs))
+            if costs[best] < costs[now] - 1e-6:
+                chosen[place], improved = best, True
+    return sorted(chosen)
+
+
+def _own_share(places: np.ndarray, rows: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The share of its attention that each point (x, y) of (P, 2) keeps around itself: (P,)."""
+    grid = key_grid(rows[0], size).shape
+    down, across = (
+        (np.arange(keys) + 0.5) * side / keys for keys, side in zip(grid, size, strict=True)
+    )
+    apart = np.hypot(
+        across[None, None, :] - places[:, 0, None, None], down[:, None] - places[:, 1, None, None]
+    )
+    near = apart <= _AROUND * max(size)
+    return (rows * near.reshape(len(rows), -1)).sum(axis=1)
 
 
 def _saliency(image: np.ndarray) -> np.ndarray:

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from sagan.images.maps import key_grid
+from sagan.nn.attention import row_entropy
 
 NEIGHBOURHOOD = 8
 """Side of the neighbourhood of a query, in cells of the query grid."""
@@ -20,6 +22,8 @@ class Spread:
     """K, places that a query can look at."""
     entropy: float
     """In nats: 0 where one key has all the attention, ln K where all K keys have the same."""
+    peak: float
+    """Largest weight, 0..1."""
     distance: float
     """From the query's centre to the keys', weighted; 1 is the longer side of the picture."""
     outside: float
@@ -29,6 +33,11 @@ class Spread:
     def effective_keys(self) -> float:
         """As many keys with equal weights have the same entropy."""
         return math.exp(self.entropy)
+
+    @property
+    def entropy_share(self) -> float:
+        """Of the greatest possible, 0..1."""
+        return self.entropy / math.log(self.keys)
 
 
 def attention_spread(
@@ -53,17 +62,23 @@ def attention_spread(
     first = rows_of(queries[:1])
     keys, chunk = key_grid(first[0, 0], map_size).shape, max(1, weights // first.size)
     distances, outside = _key_distances(map_size, keys), _shares_outside(map_size, keys)
-    total = np.zeros(3)
+    total = np.zeros(4)
     for some in np.split(queries, range(chunk, len(queries), chunk)):
         rows = np.asarray(rows_of(some), dtype=np.float64)
-        logarithms = np.log(rows, out=np.zeros_like(rows), where=rows > 0)
         total += (
-            -np.einsum("nqk,nqk->", rows, logarithms) / len(rows),
+            row_entropy(torch.from_numpy(rows)).sum().item() / len(rows),
+            rows.max(axis=2).sum() / len(rows),
             np.einsum("nqk,qk->", rows, distances[some]) / len(rows),
             np.einsum("nqk,qk->", rows, outside[some]) / len(rows),
         )
-    entropy, distance, share = (total / len(queries)).tolist()
-    return Spread(keys=math.prod(keys), entropy=max(entropy, 0.0), distance=distance, outside=share)
+    entropy, peak, distance, share = (total / len(queries)).tolist()
+    return Spread(
+        keys=math.prod(keys),
+        entropy=max(entropy, 0.0),
+        peak=peak,
+        distance=distance,
+        outside=share,
+    )
 
 
 def uniform_spread(map_size: tuple[int, int], keys: int) -> Spread:

@@ -205,9 +205,10 @@ def _class_spreads(
 
 
 def _mean(spreads: list[Spread], weights: list[int] | None = None) -> Spread:
-    values = [(spread.entropy, spread.distance, spread.outside) for spread in spreads]
-    entropy, distance, outside = np.average(values, axis=0, weights=weights).tolist()
-    return Spread(keys=spreads[0].keys, entropy=entropy, distance=distance, outside=outside)
+    names = ("entropy", "peak", "distance", "outside")
+    values = [[getattr(spread, name) for name in names] for spread in spreads]
+    means = np.average(values, axis=0, weights=weights).tolist()
+    return replace(spreads[0], **dict(zip(names, means, strict=True)))
 
 
 def statistics_table(layers: Sequence[LayerStatistics]) -> str:
@@ -218,21 +219,22 @@ def statistics_table(layers: Sequence[LayerStatistics]) -> str:
         lines = [
             f"{layer.network}, attention at {layer.place}, "
             f"{layer.count} {layer.pictures} pictures of each class",
-            " " * width + f"{'entropy':>10}{'keys':>10}{'distance':>10}{'outside':>10}",
+            " " * width
+            + "".join(f"{x:>10}" for x in ("entropy", "largest", "keys", "distance", "outside")),
         ]
         rows = {"uniform attention": layer.uniform, "mean": layer.mean}
         if layer.classes.keys() != {"all"}:
             rows |= layer.classes
         lines += [
-            f"{name:{width}}{spread.entropy:10.2f}{spread.effective_keys:10.1f}"
-            f"{spread.distance:10.3f}{100 * spread.outside:8.1f} %"
+            f"{name:{width}}{spread.entropy_share:10.3f}{spread.peak:10.3f}"
+            f"{spread.effective_keys:10.1f}{spread.distance:10.3f}{100 * spread.outside:8.1f} %"
             for name, spread in rows.items()
         ]
         blocks.append("\n".join(lines))
     legend = (
-        "entropy in nats; keys: as many with equal weights have that entropy; distance from query "
-        "to\nkey in (longer) sides of the picture; outside: attention beyond the 8 x 8 places "
-        "around the query"
+        "entropy as a share of the greatest possible; largest weight of a query; keys: as many "
+        "with\nequal weights have that entropy; distance from query to key in (longer) sides of "
+        "the picture;\noutside: attention beyond the 8 x 8 places around the query"
     )
     return "\n\n".join([*blocks, legend])
 
@@ -243,11 +245,12 @@ def statistics_json(layers: Sequence[LayerStatistics]) -> str:
 
 
 def _plain(value: LayerStatistics | Spread | Place) -> object:
-    """Dataclasses become objects, a place its name; a spread tells its effective keys too."""
+    """Dataclasses become objects, a place its name; a spread tells what follows from it too."""
     match value:
         case Place():
             return value.name
         case Spread():
-            return {**vars(value), "effective_keys": value.effective_keys}
+            share, keys = value.entropy_share, value.effective_keys
+            return {**vars(value), "entropy_share": share, "effective_keys": keys}
         case _:
             return {**vars(value), "resolution": value.place.height}

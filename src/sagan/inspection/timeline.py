@@ -1,4 +1,4 @@
-"""How the attention of a run grew: gamma, entropy, and one query's map over its checkpoints."""
+"""How the attention of a run grew: its numbers, and one query's map over its checkpoints."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +19,7 @@ from sagan.inspection.statistics import (
 )
 from sagan.inspection.timeline_figure import Curve, Snapshot, require_matplotlib, timeline_figure
 from sagan.runs import checkpoint as checkpoints
+from sagan.runs.attention_log import LoggedLayer, attention_key
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.run import checkpoint_files, load_checkpoint, log_records
 from sagan.sampling.attention import Attention, Points
@@ -38,18 +39,19 @@ def attention_timeline(
     point: tuple[int, int] | None = None,
     layer: int | str | None = None,
 ) -> np.ndarray:
-    """Draws gamma, entropy, and the same query's map over the checkpoints of a run.
+    """Draws gamma, entropy, largest weight, and a query's map over the checkpoints of a run.
 
     Of more than ten checkpoints it takes ten evenly spaced ones; ``train.keep_checkpoints`` says
-    how many a run keeps. The entropy is a mean over four pictures of each of at most 16 classes:
-    generated ones in the generator, the same real ones in the discriminator. Where the training
-    data can be read, the discriminator's maps of its first picture of the class are drawn too.
+    how many a run keeps. Entropy and largest weight are means over four pictures of each of at
+    most 16 classes: generated ones in the generator, the same real ones in the discriminator.
+    Where the training data can be read, the discriminator's maps of its first picture of the class
+    are drawn too.
 
     Args:
         folder: A run folder.
         seed: Seed of the generated picture.
         label: Class name or number; None takes the first class.
-        point: The query pixel (x, y); None chooses the most salient one of each picture.
+        point: The query pixel (x, y); None chooses one of each picture.
         layer: Only layers whose map has this side, or the one of this name; None draws all.
 
     Returns:
@@ -86,8 +88,8 @@ def _over_checkpoints(
     number: int,
     point: tuple[int, int] | None,
     layer: int | str | None,
-) -> tuple[list[Curve], list[Snapshot]]:
-    """The entropies, and the maps of the same points of the same pictures."""
+) -> tuple[list[Curve], list[Curve], list[Snapshot]]:
+    """Entropies, largest weights, and the maps of the same points of the same pictures."""
     labels = range(max(1, len(last.class_names)))
     labels = sorted({number, *labels[:: -(-len(labels) // _CLASSES_SHOWN)]})
     shown = shown_images(last, labels, _PICTURES)
@@ -102,16 +104,14 @@ def _over_checkpoints(
         observed = _observations(networks, seed, number, shown, layer, points)
         snapshots.append(Snapshot(step=checkpoint.step, attention=observed))
         measured.append(measure_all(networks, labels, _PICTURES, shown, layer))
-    entropies = [
-        Curve(
-            name=f"{layers[0].network}, {layers[0].place}",
-            steps=[snapshot.step for snapshot in snapshots],
-            values=[found.mean.entropy for found in layers],
-            reference=layers[0].uniform.entropy,
-        )
-        for layers in zip(*measured, strict=True)
-    ]
-    return entropies, snapshots
+    entropies, peaks = [], []
+    for layers in zip(*measured, strict=True):
+        name = f"{layers[0].network}, {layers[0].place}"
+        steps = [snapshot.step for snapshot in snapshots]
+        shares = [found.mean.entropy_share for found in layers]
+        entropies.append(Curve(name=name, steps=steps, values=shares))
+        peaks.append(Curve(name=name, steps=steps, values=[found.mean.peak for found in layers]))
+    return entropies, peaks, snapshots
 
 
 def _observations(
@@ -152,7 +152,7 @@ def _gammas(
 ) -> list[Curve]:
     """The gates in the log of a run."""
     gates = {
-        f"{network.kind}_gamma_{place.name}": f"{network.kind}, {place}"
+        attention_key("gamma", LoggedLayer(network.kind, place.name)): f"{network.kind}, {place}"
         for network in networks
         for place in network.attention_layers(layer)
     }

@@ -1,4 +1,4 @@
-"""The figure of a run: gamma, entropy, and one query's map from checkpoint to checkpoint."""
+"""The figure of a run: gamma, entropy, peak, and one query's map from checkpoint to checkpoint."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,8 +29,6 @@ class Curve:
     name: str
     steps: Sequence[int]
     values: Sequence[float]
-    reference: float | None = None
-    """What uniform attention would give."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,15 +55,17 @@ def require_matplotlib() -> None:
 def timeline_figure(
     gammas: Sequence[Curve],
     entropies: Sequence[Curve],
+    peaks: Sequence[Curve],
     snapshots: Sequence[Snapshot],
     *,
     caption: str = "",
 ) -> np.ndarray:
-    """Draws two charts over strips of pictures with a map per layer, one column a checkpoint.
+    """Draws three charts over strips of pictures with a map per layer, one column a checkpoint.
 
     Args:
         gammas: The gate of each attention layer.
-        entropies: Mean entropy of each attention layer, in nats.
+        entropies: Mean entropy of each attention layer, as a share of the greatest possible.
+        peaks: Mean largest weight of each attention layer.
         snapshots: At least one, all with the same pictures' names and layers.
         caption: The title.
 
@@ -88,17 +88,32 @@ def timeline_figure(
     figure.suptitle(caption, x=0.008, ha="left", size=13, color=_FOREGROUND)
     parts = figure.add_gridspec(2, 1, height_ratios=(charts_height, strips_height))
     upper, lower = figure.add_subfigure(parts[0]), figure.add_subfigure(parts[1])
-    names = list(dict.fromkeys(curve.name for curve in [*gammas, *entropies]))
-    colours = {name: QUERY_COLOURS[i % len(QUERY_COLOURS)] for i, name in enumerate(names)}
-    gate, entropy = upper.subplots(1, 2)
-    _draw_chart(gate, gammas, colours, "gamma, the weight of the attention")
-    _draw_chart(entropy, entropies, colours, "entropy of the attention (nats)")
+    _draw_charts(upper.subplots(1, 3), gammas, entropies, peaks)
     _draw_strips(lower.subplots(strips, columns, squeeze=False), snapshots)
     lower.supxlabel(
-        "heat: from no attention to the maximum of the panel", size=9, color=_FOREGROUND
+        "heat: from no attention to the largest weight of the row", size=9, color=_FOREGROUND
     )
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].transpose(2, 0, 1).copy()
+
+
+def _draw_charts(
+    places: np.ndarray,
+    gammas: Sequence[Curve],
+    entropies: Sequence[Curve],
+    peaks: Sequence[Curve],
+) -> None:
+    names = list(dict.fromkeys(curve.name for curve in [*gammas, *entropies, *peaks]))
+    colours = {name: QUERY_COLOURS[i % len(QUERY_COLOURS)] for i, name in enumerate(names)}
+    charts = {
+        "gamma (0: unused)": gammas,
+        "entropy (1: everywhere alike)": entropies,
+        "largest weight (1: one place)": peaks,
+    }
+    for axes, (title, curves) in zip(places, charts.items(), strict=True):
+        _draw_chart(axes, curves, colours, title)
+        if curves is not gammas:
+            axes.set_ylim(0, 1.05)
 
 
 def _draw_chart(
@@ -115,9 +130,6 @@ def _draw_chart(
         axes.plot(
             curve.steps, curve.values, color=colour, marker=marker, ms=4, lw=1.7, label=curve.name
         )
-    for uniform in dict.fromkeys(c.reference for c in curves if c.reference is not None):
-        label = f"uniform over {round(np.exp(uniform))} keys"
-        axes.axhline(uniform, color=_FOREGROUND, lw=1.1, ls="--", label=label)
     if curves:
         axes.set_xlim(left=0)
         axes.legend(fontsize=8.5, frameon=False)
@@ -131,8 +143,13 @@ def _draw_strips(axes: np.ndarray, snapshots: Sequence[Snapshot]) -> None:
     """One row per picture and one per map of it; a column a checkpoint."""
     for unused in axes.flat:
         unused.set_axis_off()
+    tops: dict[str, float] = {}
+    for snapshot in snapshots:
+        for name, found in snapshot.attention.items():
+            for place, rows in found.rows.items():
+                tops[name + place] = max(tops.get(name + place, 0), rows.max())
     for column, snapshot in enumerate(snapshots):
-        panels = [panel for named in snapshot.attention.items() for panel in _panels(*named)]
+        panels = [panel for x in snapshot.attention.items() for panel in _panels(*x, tops)]
         axes[0, column].set_title(f"step {snapshot.step:,}", size=9, color=_FOREGROUND)
         for place, (name, below, panel) in zip(axes[:, column], panels, strict=True):
             place.imshow(np.asarray(panel), interpolation="antialiased")
@@ -145,14 +162,19 @@ def _draw_strips(axes: np.ndarray, snapshots: Sequence[Snapshot]) -> None:
                 place.set_ylabel(name, size=8, color=_FOREGROUND)
 
 
-def _panels(name: str, found: Attention) -> Iterator[tuple[str, str, "Image"]]:
-    """The picture and its maps, each with the words beside it and below it."""
+def _panels(
+    name: str, found: Attention, tops: Mapping[str, float]
+) -> Iterator[tuple[str, str, "Image"]]:
+    """The picture and its maps, each with the words beside it and below it.
+
+    ``tops`` has the weight of the brightest colour by the picture's name and the layer's.
+    """
     [picture], [[(x, y)]] = found.pictures, found.points
     [query] = numbered_queries([(x, y)], picture.shape[1:], _DOT)
     query = query._replace(number="")
     yield f"{name},\npoint {x},{y}", "", query_panel(picture, [query], _PANEL)
     for place in found.places:
         [[row]] = found.rows[place.name]
-        panel = attention_panel(picture, query, row, _PANEL)
+        panel = attention_panel(picture, query, row, _PANEL, tops[name + place.name])
         words = f"attention of the\n{found.network}, {place}"
         yield words, f"max {100 * row.max():.1f} %", panel

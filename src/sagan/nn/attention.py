@@ -61,6 +61,11 @@ def attention_weights(query: Tensor, key: Tensor) -> Tensor:
         return (query.to(dtype) @ key.to(dtype).transpose(1, 2)).softmax(dim=2)
 
 
+def row_entropy(rows: Tensor) -> Tensor:
+    """Entropy of attention weights (..., K) in nats: (...), from 0 to ln K."""
+    return torch.special.entr(rows).sum(-1)
+
+
 def _weighted(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     weights = attention_weights(query, key).to(value.dtype)
     with torch.autocast(value.device.type, enabled=False):

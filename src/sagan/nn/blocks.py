@@ -11,6 +11,7 @@ from sagan.config import (
     ClassTables,
     GeneratorConfig,
     HiddenChannels,
+    Place,
     ShortcutInput,
     Stage,
     Upsampling,
@@ -21,7 +22,7 @@ from sagan.nn.convolution import (
     DownsampleConv2d,
     UpsampleConv2d,
 )
-from sagan.nn.layers import ConditionalBatchNorm2d
+from sagan.nn.layers import ConditionalBatchNorm2d, SelfAttention2d
 
 
 class AttentionLayers(nn.ModuleDict):
@@ -44,6 +45,11 @@ class AttentionLayers(nn.ModuleDict):
         """Passes the map (N, C, H, W) in which a stage ends through its attention, if any."""
         place = self.places[stage]
         return x if place is None else self[place.name](x)
+
+    def by_place(self) -> dict[Place, SelfAttention2d]:
+        """The layers coarse to fine, but for residual blocks that stand in place of attention."""
+        layers = {place: self[place.name] for place in sorted(filter(None, self.places))}
+        return {k: layer for k, layer in layers.items() if isinstance(layer, SelfAttention2d)}
 
 
 class EqualResidual2d(nn.Module):

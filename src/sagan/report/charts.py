@@ -12,6 +12,7 @@ from sagan.errors import SaganError
 from sagan.evaluation.measures import metric_of
 from sagan.report.history import History, Series
 from sagan.report.verdict import COLLAPSED_VARIETY
+from sagan.runs.attention_log import AttentionMeasure, attention_keys
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +22,26 @@ _LOSS_CURVES = {
     "discriminator_fake": "discriminator, fake",
     "generator": "generator",
 }
+_OF_ATTENTION: tuple[tuple[AttentionMeasure, str, str], ...] = (
+    (
+        "gamma",
+        "Attention gamma",
+        "The weight of each attention layer: 0 at the start, which is off. Values away from 0, "
+        "above or below, show that the network uses it.",
+    ),
+    (
+        "attention_entropy",
+        "Attention entropy",
+        "How widely each layer looks, as a share of the greatest possible. At 1 it looks "
+        "everywhere alike, at 0 at one place; both show little.",
+    ),
+    (
+        "attention_peak",
+        "Largest weight of the attention",
+        "The share of its attention that a query gives to one place, on average. Near 1 the layer "
+        "is saturated: it copies one place instead of weighing many.",
+    ),
+)
 MOST_POINTS = 600
 SMOOTHING = 0.04  # width of the moving average, as a share of the points
 # Stand for the colours of the page, which the browser puts in.
@@ -61,14 +82,12 @@ class Chart:
 
 
 def draw_charts(history: History) -> list[Chart]:
-    """Draws what the log holds: losses, gammas, variety, metrics and speed.
+    """Draws what the log holds: losses, attention, variety, metrics and speed.
 
     Raises:
         SaganError: The log holds no curve.
     """
     curves = history.curves
-    parts = {name: name.split("_gamma_") for name in curves if "_gamma_" in name}
-    gammas = {f"{of}, {side} x {side}": curves[name] for name, (of, side) in parts.items()}
     chosen = [
         (
             "Losses",
@@ -77,13 +96,7 @@ def draw_charts(history: History) -> list[Chart]:
             _titled(curves, _LOSS_CURVES),
             True,
         ),
-        (
-            "Attention gamma",
-            "The weight of each attention layer: 0 at the start, which is off. Values away from 0, "
-            "above or below, show that the network uses it.",
-            gammas,
-            False,
-        ),
+        *((title, reading, _layers(curves, of), False) for of, title, reading in _OF_ATTENTION),
         (
             "Variety within a class",
             "1 is as varied as real pictures. A fall towards 0 is collapse; below the dashed line "
@@ -103,6 +116,12 @@ def draw_charts(history: History) -> list[Chart]:
     if not charts:
         raise SaganError("the log holds no curve yet; train some steps first")
     return charts
+
+
+def _layers(curves: Mapping[str, Series], measure: AttentionMeasure) -> dict[str, Series]:
+    """One measure of every attention layer, by words for it."""
+    keys = attention_keys(measure, curves)
+    return {f"{layer.network}, layer {layer.place}": curves[key] for layer, key in keys.items()}
 
 
 def _titled(curves: Mapping[str, Series], titles: Mapping[str, str]) -> dict[str, Series]:

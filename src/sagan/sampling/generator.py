@@ -106,7 +106,7 @@ class TrainedGenerator(TrainedNetwork):
             seeds: One, or several as for :meth:`sample`.
             labels: As for :meth:`sample`; None takes the first class.
             at: Query points, pixels (x, y) from the upper left; by default five salient ones of
-                each picture.
+                each picture whose attention differs.
             layer: Only layers whose map has this side, or the one of this name; None takes all.
             truncation: See :func:`draw_latents`.
 

@@ -60,10 +60,8 @@ class TrainedNetwork(nn.Module):
         return next(self.network.parameters()).device
 
     def _attention(self, layer: int | str | None = None) -> dict[Place, SelfAttention2d]:
-        places = sorted(place for place in self.network.attention.places if place)
-        meant = [place for place in places if layer is None or layer in (place.height, place.name)]
-        layers = {place: self.network.attention[place.name] for place in meant}
-        return {k: layer for k, layer in layers.items() if isinstance(layer, SelfAttention2d)}
+        layers = self.network.attention.by_place()
+        return {p: x for p, x in layers.items() if layer is None or layer in (p.height, p.name)}
 
     def has_attention(self, layer: int | str | None = None) -> bool:
         """Whether :meth:`attention_layers` finds any."""

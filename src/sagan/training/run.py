@@ -23,6 +23,7 @@ from sagan.sampling.generator import TrainedGenerator, class_sheet, mean_variety
 from sagan.system.memory import is_out_of_memory, readable
 from sagan.system.progress import duration
 from sagan.system.signals import interruption
+from sagan.training.focus import AttentionWatch
 from sagan.training.footprint import footprint, require_memory
 from sagan.training.measuring import EvaluationSchedule, Outcome, measured_at, seconds_of_steps
 from sagan.training.origin import Beginning, recorded_origin, run_settings
@@ -134,6 +135,7 @@ class Driver:
         self.dataset = self.preparation.dataset
         self.state = self._new_state()
         self._require_memory()
+        self.attention = AttentionWatch(self.state, self.preparation)
         if checkpoint := self.preparation.checkpoint():
             self.state.restore(checkpoint.parts, checkpoint.step)
         self.beginning: Beginning | None = None
@@ -228,6 +230,7 @@ class Driver:
                     raise KeyboardInterrupt(
                         f"stopped at step {self.state.step} and saved; the same command continues"
                     )
+        sys.stderr.writelines(self.attention.remarks())
         seconds = time.perf_counter() - begin
         pictures = (self.state.step - first) * per_step
         return Outcome(
@@ -247,7 +250,7 @@ class Driver:
         terms = self._read(pending)
         progress.advance(terms)
         if logs:
-            self.run.log({"step": step, **terms[-1], **self.state.gammas(), **progress.rate()})
+            self.run.log({"step": step, **terms[-1], **self.attention.terms(), **progress.rate()})
 
     def _outputs_due(self, *, ends: bool) -> dict[str, bool]:
         """What :meth:`save` has to write after a step."""

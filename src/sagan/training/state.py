@@ -149,14 +149,6 @@ class TrainingState:
         }
         return {part: tensors for part, tensors in parts.items() if tensors}
 
-    def gammas(self) -> dict[str, float]:
-        """The scale gamma of every attention layer, for the log."""
-        return {
-            f"{network}_gamma_{place}": layer.gamma.item()
-            for network in ("generator", "discriminator")
-            for place, layer in getattr(self, network).attention.items()
-        }
-
     def restore(self, parts: Parts, step: int) -> None:
         """Takes over the tensors of :meth:`parts`.
 
