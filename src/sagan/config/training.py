@@ -148,7 +148,8 @@ class TrainConfig:
     log_interval: int = 50
     """Steps from one line of the log to the next."""
     sample_interval: int = 1000
-    """Steps from one sample grid to the next."""
+    """Steps from one sample grid to the next; before the first, there are some after 1, 2, 4, 8
+    and so on steps, where most happens."""
     checkpoint_interval: int = 1000
     """Steps from one checkpoint to the next."""
     keep_checkpoints: int = 3
@@ -170,6 +171,11 @@ class TrainConfig:
         check("ema_decay", 0 <= self.ema_decay < 1, "at least 0 and below 1")
         check("ema_start", self.ema_start >= 0, "at least 0")
         check("seed", self.seed >= 0, "at least 0")
+
+    def samples_after(self, step: int) -> bool:
+        """Whether a sample grid is due after a step, counted from 1."""
+        is_early = step < self.sample_interval and step & (step - 1) == 0
+        return is_early or step % self.sample_interval == 0
 
 
 @dataclass(frozen=True, kw_only=True)

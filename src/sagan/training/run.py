@@ -262,7 +262,7 @@ class Driver:
         """What :meth:`save` has to write after a step."""
         train, step = self.config.train, self.state.step
         return {
-            "samples": ends or step % train.sample_interval == 0,
+            "samples": ends or train.samples_after(step),
             "checkpoint": ends or step % train.checkpoint_interval == 0,
             "evaluation": self.evaluate is not None and self.schedule.is_due(step),
         }
