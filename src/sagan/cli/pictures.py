@@ -1,4 +1,4 @@
-"""Commands that draw: sample, interpolate."""
+"""Commands that draw: sample, interpolate, timelapse."""
 
 from __future__ import annotations
 
@@ -152,6 +152,49 @@ def interpolate(
         return
     film = _film(walks, scale)
     print(animation.save_animation(film, output, frames_per_second=frames_per_second))
+
+
+@app.command
+def timelapse(
+    run: Path,
+    /,
+    *,
+    columns: int | None = None,
+    frames: int = 48,
+    frames_per_second: float = 6.0,
+    hold: float = 3.0,
+    output: Annotated[Path, OUTPUT] = Path("growth.webp"),
+) -> None:
+    """Make a film of how the pictures of a run grew: its sample grids, with steps and classes.
+
+    Every frame shows the same seeds. Grids are in the folder samples of a run, more of them early
+    on; --train.sample-interval says how many.
+
+    Parameters
+    ----------
+    run
+        A run folder, also of a run that still trains.
+    columns
+        Pictures of each class, 1 to 8; by default 4, and without classes 8 in a row.
+    frames
+        How many grids to show at most; more of the beginning, where most happens.
+    frames_per_second
+        Speed: 0.1 to 100, of a .webp or .gif to 50.
+    hold
+        Seconds for which the last frame is shown in addition, 0 to 60.
+    output
+        A film .webp, .mp4, .gif or .apng.
+    """
+    from sagan.sampling import animation
+    from sagan.sampling import timelapse as growth
+
+    require_output(output, *animation.FASTEST)
+    animation.require_format(output, frames_per_second, hold)
+    require_range("--columns", columns, 1, 8)
+    require_range("--frames", frames, 1)
+    film = growth.timelapse(run, columns=columns, most=frames)
+    animation.save_animation(film, output, frames_per_second=frames_per_second, hold=hold)
+    print(output)
 
 
 def _walks(

@@ -16,7 +16,8 @@ FASTEST = {".mp4": 100, ".webp": 50, ".gif": 50, ".apng": 100}
 """Suffixes, and the most frames per second; browsers slow a GIF or WebP that is faster down."""
 _LONGEST_SIDE = {".mp4": 16_384, ".webp": 16_383, ".gif": 65_535, ".apng": 2**31 - 1}
 """The longest side of a frame in pixels."""
-_WEBP_QUALITY = 75
+_LONGEST_HOLD = 60
+_WEBP_QUALITY = 60
 
 
 def save_animation(
@@ -36,14 +37,14 @@ def save_animation(
             lossy; shown where pictures are), ``.gif`` (256 colours in all) or ``.apng`` (exact).
             All but an MP4 repeat for ever.
         frames_per_second: From 0.1 to 100, for a GIF or a WebP to 50.
-        hold: Seconds, at least 0, for which the last frame is shown in addition.
+        hold: Seconds, from 0 to 60, for which the last frame is shown in addition.
 
     Raises:
         SaganError: As for :func:`require_format`, a frame is too large for the format, or the file
             cannot be written.
     """
     path = Path(path)
-    require_format(path, frames_per_second)
+    require_format(path, frames_per_second, hold)
     write = {
         ".mp4": _write_mp4,
         ".webp": _write_webp,
@@ -55,12 +56,12 @@ def save_animation(
     return path
 
 
-def require_format(path: Path, frames_per_second: float) -> None:
+def require_format(path: Path, frames_per_second: float, hold: float = 0.0) -> None:
     """Checks what can be known before there are frames.
 
     Raises:
-        SaganError: The suffix is unknown, the rate is out of range, or the extra ``video`` is
-            needed and not installed.
+        SaganError: The suffix is unknown, the rate or the time to hold is out of range, or the
+            extra ``video`` is needed and not installed.
     """
     suffix = path.suffix.lower()
     if suffix not in FASTEST:
@@ -69,6 +70,10 @@ def require_format(path: Path, frames_per_second: float) -> None:
         raise SaganError(
             f"{frames_per_second} frames per second are out of range; a {suffix} has 0.1 to "
             f"{FASTEST[suffix]}"
+        )
+    if not 0 <= hold <= _LONGEST_HOLD:
+        raise SaganError(
+            f"the last frame cannot be held for {hold} seconds; choose 0 to {_LONGEST_HOLD}"
         )
     if suffix == ".mp4" and find_spec("av") is None:
         raise SaganError("MP4 needs a video library; run: pip install 'sagan[video]'")
@@ -133,7 +138,9 @@ def _write_gif(frames: Iterable[np.ndarray], path: Path, rate: float, hold: floa
     palette = Image.fromarray(pixels).quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1)
     pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     # A GIF counts in hundredths of a second.
-    _save(pictures, path, "GIF", [10 * n for n in _durations(len(pictures), 100 / rate, 100 * hold)])
+    _save(
+        pictures, path, "GIF", [10 * n for n in _durations(len(pictures), 100 / rate, 100 * hold)]
+    )
 
 
 def _write_webp(frames: Iterable[np.ndarray], path: Path, rate: float, hold: float) -> None:

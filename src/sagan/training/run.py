@@ -19,7 +19,7 @@ from sagan.errors import SaganError
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.checkpoint import save as save_checkpoint
 from sagan.runs.run import checkpoint_files
-from sagan.sampling.generator import TrainedGenerator, class_sheet, variety
+from sagan.sampling.generator import SAMPLE_COLUMNS, TrainedGenerator, class_sheet, variety
 from sagan.system.memory import is_out_of_memory, readable
 from sagan.system.progress import duration
 from sagan.system.signals import interruption
@@ -323,7 +323,7 @@ class Driver:
             return
         generator = TrainedGenerator(self.state.generator_ema, self.dataset.class_names)
         if samples:
-            images.save_png(class_sheet(generator, columns=8), self.run.sample_path(step))
+            images.save_png(class_sheet(generator, SAMPLE_COLUMNS), self.run.sample_path(step))
             self.run.log({"step": step, "variety": round(variety(generator, self.dataset), 4)})
         if evaluation and self.evaluate is not None:
             measure = partial(self.evaluate, generator, self.dataset)
