@@ -49,10 +49,10 @@ def small_demo(tmp_path, monkeypatch):
 
 def test_it_shows_the_shipped_model_then_what_it_learned(small_demo, capsys, tmp_path):
     folder = tmp_path / "demo"
-    assert run("demo", "--run", folder, "--steps", 9) == 0
+    assert run("demo", "--run", folder, "--steps", 3) == 0
     printed = capsys.readouterr()
     assert printed.out == (folder / "summary.txt").read_text()
-    assert "trained 9 steps on 36 pictures" in printed.out
+    assert "trained 3 steps on 12 pictures" in printed.out
     for name in ("shipped-grid.png", "shipped-attention.png"):
         assert size(folder / name)[0] > 400
         assert str(folder / name) in printed.err
@@ -62,13 +62,13 @@ def test_it_shows_the_shipped_model_then_what_it_learned(small_demo, capsys, tmp
     for artist in ("Kader", "Novakovic", "Arias", "Revoy", "Stanley"):
         assert artist in printed.out
     with Image.open(folder / "growth.webp") as film:
-        assert film.n_frames == len(sample_files(folder)) == 9
-    order = [printed.err.index(text) for text in ("shipped-grid", "it will take", "step 2/9")]
+        assert film.n_frames == len(sample_files(folder)) == 3
+    order = [printed.err.index(text) for text in ("shipped-grid", "it will take", "step 2/3")]
     assert order == sorted(order)
 
 
 def test_a_finished_demonstration_only_shows_again(small_demo, capsys, tmp_path):
-    arguments = "demo", "--run", tmp_path / "demo", "--steps", 3
+    arguments = "demo", "--run", tmp_path / "demo", "--steps", 1
     assert run(*arguments) == 0
     (tmp_path / "demo" / "grid.png").unlink()
     records = log_records(tmp_path / "demo")
@@ -86,7 +86,7 @@ def test_an_interrupted_one_says_how_to_go_on_and_goes_on(
 
     def log(run, record):
         write(run, record)
-        if record.get("step") == 6 and "generator" in record:
+        if record.get("step") == 2 and "generator" in record:
             os.kill(os.getpid(), signal.SIGINT)
 
     write = Run.log
@@ -94,13 +94,13 @@ def test_an_interrupted_one_says_how_to_go_on_and_goes_on(
         patch.setattr(Run, "log", log)
         assert run("demo", "--run", folder, "--steps", 60) == 130
     printed = capsys.readouterr().err
-    assert "stopped at step 6 and saved; the same command continues" in printed
-    assert str(folder / "samples" / "step-00000006.png") in printed
+    assert "stopped at step 2 and saved; the same command continues" in printed
+    assert str(folder / "samples" / "step-00000002.png") in printed
     assert not (folder / "summary.txt").exists()
     assert checkpoint_files(folder)
-    small_demo.steps_done = 6
-    assert run("demo", "--run", folder, "--steps", 8) == 0
-    assert "trained 8 steps" in capsys.readouterr().out
+    small_demo.steps_done = 2
+    assert run("demo", "--run", folder, "--steps", 3) == 0
+    assert "trained 3 steps" in capsys.readouterr().out
 
 
 def test_an_interruption_before_training_is_told_too(small_demo, capsys, tmp_path, monkeypatch):
@@ -141,9 +141,9 @@ def test_a_busy_machine_is_noticed(monkeypatch):
 
 def test_what_was_measured_last_is_told(small_demo, tmp_path):
     folder = tmp_path / "demo"
-    demo.run_demo(folder, 2)
-    Run(folder, demo._settings(2)).log({"step": 2, "evaluation": {"FD": 331.5, "recall": 0.0312}})
-    assert "measured against the real pictures: FD 332, recall 0.0312" in demo.run_demo(folder, 2)
+    demo.run_demo(folder, 1)
+    Run(folder, demo._settings(1)).log({"step": 1, "evaluation": {"FD": 331.5, "recall": 0.0312}})
+    assert "measured against the real pictures: FD 332, recall 0.0312" in demo.run_demo(folder, 1)
 
 
 def test_its_next_steps_parse(tmp_path):

@@ -61,12 +61,7 @@ def run_demo(folder: Path, steps: int | None = None) -> str:
             sys.stderr.writelines(f"{line}\n" for line in _time(driver, told))
         outcome = driver.train()
         grid, attention = draw(folder, folder)
-        film = save_animation(
-            timelapse(folder, columns=COLUMNS),
-            folder / "growth.webp",
-            frames_per_second=FRAMES_PER_SECOND,
-            hold=HOLD,
-        )
+        film = film_of(folder, folder / "growth.webp")
     summary = "\n".join(
         [
             *_measured(driver, outcome),
@@ -96,6 +91,16 @@ def draw(model: str | Path, folder: Path, prefix: str = "") -> tuple[Path, Path]
     grid = images.save_png(named_grid(pictures, COLUMNS), folder / f"{prefix}grid.png")
     attention = generator.attention(ATTENTION_SEED, ATTENTION_CLASS)
     return grid, attention.save(folder / f"{prefix}attention.png")
+
+
+def film_of(run: Path, path: Path) -> Path:
+    """Writes how the pictures of a run grew, as a film; returns its path.
+
+    Raises:
+        SaganError: As for :func:`timelapse`, or it cannot be written.
+    """
+    frames = timelapse(run, columns=COLUMNS)
+    return save_animation(frames, path, frames_per_second=FRAMES_PER_SECOND, hold=HOLD)
 
 
 def busy() -> str:
