@@ -113,11 +113,11 @@ def test_an_interruption_before_training_is_told_too(small_demo, capsys, tmp_pat
 
 
 def test_the_time_told_counts_what_is_drawn_on_the_way(small_demo, capsys, tmp_path, monkeypatch):
-    """1000 steps in 400 s; with interval 36 there are 28 grids, each as long as five steps."""
+    """1000 steps in 400 s; with interval 39 there are 26 grids, each as long as five steps."""
     driver = SimpleNamespace(
         config=demo._settings(1000), run=SimpleNamespace(folder=tmp_path), evaluate=None
     )
-    assert driver.config.train.sample_interval == 36
+    assert driver.config.train.sample_interval == 39
     (line, slow) = demo._time(driver, "")
     assert line.startswith("it will take about 8 minutes: 1,000 steps at 100 pictures/s")
     assert "that is slow; two quiet cores take 86 seconds" in slow

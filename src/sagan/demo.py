@@ -26,7 +26,7 @@ SHIPPED = "avatars64"
 ATTENTION_CLASS = "cat"
 ATTENTION_SEED = 7
 COLUMNS = 4
-FRAMES = 28
+FRAMES = 26
 """Of the time-lapse, besides the early ones."""
 FRAMES_PER_SECOND = 6.0
 HOLD = 3.0
@@ -121,7 +121,7 @@ def next_commands(folder: Path, steps: int) -> list[str]:
         f"{command} attention {SHIPPED} --class person --seed 3 -o person.png",
         f"{command} interpolate {folder} --class cat -o walk.webp",
         f"{command} train avatars32 --run {folder} --train.steps {4 * steps}",
-        f"{command} train PICTURES --run runs/mine --minutes 30",
+        f"{command} train path/to/pictures --run runs/mine --minutes 30",
         f"{command} models",
     ]
 

@@ -148,8 +148,8 @@ class TrainConfig:
     log_interval: int = 50
     """Steps from one line of the log to the next."""
     sample_interval: int = 1000
-    """Steps from one sample grid to the next; before the first, there are some after 1, 2, 4, 8
-    and so on steps, where most happens."""
+    """Steps from one sample grid to the next; before the first, there are some after 1, 4, 16,
+    64 and so on steps, where most happens."""
     checkpoint_interval: int = 1000
     """Steps from one checkpoint to the next."""
     keep_checkpoints: int = 3
@@ -174,7 +174,8 @@ class TrainConfig:
 
     def samples_after(self, step: int) -> bool:
         """Whether a sample grid is due after a step, counted from 1."""
-        is_early = step < self.sample_interval and step & (step - 1) == 0
+        is_power_of_4 = step & (step - 1) == 0 and step.bit_length() % 2 == 1
+        is_early = step < self.sample_interval and is_power_of_4
         return is_early or step % self.sample_interval == 0
 
 

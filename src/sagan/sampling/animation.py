@@ -17,7 +17,7 @@ FASTEST = {".mp4": 100, ".webp": 50, ".gif": 50, ".apng": 100}
 _LONGEST_SIDE = {".mp4": 16_384, ".webp": 16_383, ".gif": 65_535, ".apng": 2**31 - 1}
 """The longest side of a frame in pixels."""
 _LONGEST_HOLD = 60
-_WEBP_QUALITY = 60
+_WEBP_QUALITY = 55
 
 
 def save_animation(
