@@ -107,7 +107,7 @@ def test_an_interruption_before_training_is_told_too(small_demo, capsys, tmp_pat
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(demo, "draw", interrupt)
+    monkeypatch.setattr(demo, "draw_pictures", interrupt)
     assert run("demo", "--run", tmp_path / "demo") == 130
     assert "the same command goes on" in capsys.readouterr().err
 
@@ -115,20 +115,20 @@ def test_an_interruption_before_training_is_told_too(small_demo, capsys, tmp_pat
 def test_the_time_told_counts_what_is_drawn_on_the_way(small_demo, capsys, tmp_path, monkeypatch):
     """1000 steps in 400 s; with interval 39 there are 26 grids, each as long as five steps."""
     driver = SimpleNamespace(
-        config=demo._settings(1000), run=SimpleNamespace(folder=tmp_path), evaluate=None
+        config=demo._demo_settings(1000), run=SimpleNamespace(folder=tmp_path), evaluate=None
     )
     assert driver.config.train.sample_interval == 39
-    (line, slow) = demo._time(driver, "")
+    (line, slow) = demo._time_told(driver, "")
     assert line.startswith("it will take about 8 minutes: 1,000 steps at 100 pictures/s")
     assert "that is slow; two quiet cores take 86 seconds" in slow
-    assert demo._time(driver, "note: this machine is busy: 9 programs share 2 cores")[1] == (
+    assert demo._time_told(driver, "note: this machine is busy: 9 programs share 2 cores")[1] == (
         "note: this machine is busy: 9 programs share 2 cores; alone it goes faster"
     )
     driver.evaluate, small_demo.seconds = abs, 100.0
-    (line,) = demo._time(driver, "")
+    (line,) = demo._time_told(driver, "")
     assert "about 2 minutes" in line  # 100 s, a seventh for the grids and a tenth for measuring
     small_demo.seconds = None
-    assert demo._time(driver, "") == []
+    assert demo._time_told(driver, "") == []
 
 
 def test_a_busy_machine_is_noticed(monkeypatch):
@@ -142,7 +142,9 @@ def test_a_busy_machine_is_noticed(monkeypatch):
 def test_what_was_measured_last_is_told(small_demo, tmp_path):
     folder = tmp_path / "demo"
     demo.run_demo(folder, 1)
-    Run(folder, demo._settings(1)).log({"step": 1, "evaluation": {"FD": 331.5, "recall": 0.0312}})
+    Run(folder, demo._demo_settings(1)).log(
+        {"step": 1, "evaluation": {"FD": 331.5, "recall": 0.0312}}
+    )
     assert "measured against the real pictures: FD 332, recall 0.0312" in demo.run_demo(folder, 1)
 
 

@@ -9,7 +9,7 @@ from sagan.errors import SaganError
 from sagan.images import enlarge, save_png
 from sagan.images.contact import NAMED_SIDE
 from sagan.runs.run import sample_files
-from sagan.sampling.timelapse import _more_of_the_beginning, read_sheet, timelapse
+from sagan.sampling.timelapse import _more_of_the_beginning, growth_frames, read_sheet
 
 
 def copy(trained_run, tmp_path):
@@ -24,7 +24,7 @@ def copy(trained_run, tmp_path):
 
 def test_frames_are_the_grids_in_their_order_enlarged(trained_run, tmp_path):
     folder = copy(trained_run, tmp_path)
-    frames = list(timelapse(folder, columns=2))
+    frames = list(growth_frames(folder, columns=2))
     assert len(frames) == 4
     assert len({frame.shape for frame in frames}) == 1
     assert frames[0].shape[2] >= frames[0].shape[1]
@@ -78,9 +78,9 @@ def test_more_of_the_beginning_is_shown():
 
 def test_without_a_checkpoint_there_are_no_names(trained_run, tmp_path):
     folder = copy(trained_run, tmp_path)
-    with_names = next(timelapse(folder, columns=4))
+    with_names = next(growth_frames(folder, columns=4))
     shutil.rmtree(folder / "checkpoints")
-    without = next(timelapse(folder, columns=4))
+    without = next(growth_frames(folder, columns=4))
     assert without.shape[2] < with_names.shape[2]
     assert without.shape[1] == with_names.shape[1]
 
@@ -118,7 +118,7 @@ def test_a_picture_that_is_no_grid_of_this_run_is_refused(trained_run, tmp_path)
     for shape in ((3, 70, 3000), (3, 70, 100), (3, 36, 274)):
         save_png(np.zeros(shape, np.uint8), path)
         with pytest.raises(SaganError, match=r"step-00000003.png .*no sample grid of this run"):
-            list(timelapse(folder))
+            list(growth_frames(folder))
     path.write_bytes(b"no picture")
     with pytest.raises(SaganError, match="cannot read"):
-        list(timelapse(folder))
+        list(growth_frames(folder))

@@ -17,7 +17,7 @@ from sagan.runs.run import Run, sample_files
 from sagan.sampling.animation import save_animation
 from sagan.sampling.generator import load_generator
 from sagan.sampling.sets import SampleSet, named_grid
-from sagan.sampling.timelapse import timelapse
+from sagan.sampling.timelapse import growth_frames
 from sagan.system.files import write_text
 from sagan.training.forecast import forecast, in_words
 from sagan.training.run import Driver, Outcome, open_run
@@ -26,9 +26,9 @@ SHIPPED = "avatars64"
 ATTENTION_CLASS = "cat"
 ATTENTION_SEED = 7
 COLUMNS = 4
-FRAMES = 26
+GRIDS = 26
 """Of the time-lapse, besides the early ones."""
-FRAMES_PER_SECOND = 6.0
+FILM_SPEED = 6.0
 HOLD = 3.0
 """Seconds for which the last frame stays."""
 _STEPS_PER_GRID = 5  # what a sample grid costs, in steps of training
@@ -49,18 +49,18 @@ def run_demo(folder: Path, steps: int | None = None) -> str:
         KeyboardInterrupt: Ctrl-C; what was learned is saved.
     """
     told = busy()
-    config = _settings(steps)
+    config = _demo_settings(steps)
     run = Run(folder, config)
     with _going_on(run):
         run.begin()
-        for path in draw(SHIPPED, folder, "shipped-"):
+        for path in draw_pictures(SHIPPED, folder, "shipped-"):
             sys.stderr.write(f"drawn by {SHIPPED}, which comes along: {path}\n")
         driver = open_run(config, folder)
         if driver.state.step < config.train.steps:
             sys.stderr.write("now this machine learns to draw them, at half the size\n")
-            sys.stderr.writelines(f"{line}\n" for line in _time(driver, told))
+            sys.stderr.writelines(f"{line}\n" for line in _time_told(driver, told))
         outcome = driver.train()
-        grid, attention = draw(folder, folder)
+        grid, attention = draw_pictures(folder, folder)
         film = film_of(folder, folder / "growth.webp")
     summary = "\n".join(
         [
@@ -80,7 +80,7 @@ def run_demo(folder: Path, steps: int | None = None) -> str:
     return summary
 
 
-def draw(model: str | Path, folder: Path, prefix: str = "") -> tuple[Path, Path]:
+def draw_pictures(model: str | Path, folder: Path, prefix: str = "") -> tuple[Path, Path]:
     """Writes ``grid.png`` and ``attention.png`` of a model of the avatars; returns their paths.
 
     Raises:
@@ -97,10 +97,10 @@ def film_of(run: Path, path: Path) -> Path:
     """Writes how the pictures of a run grew, as a film; returns its path.
 
     Raises:
-        SaganError: As for :func:`timelapse`, or it cannot be written.
+        SaganError: As for :func:`growth_frames`, or it cannot be written.
     """
-    frames = timelapse(run, columns=COLUMNS)
-    return save_animation(frames, path, frames_per_second=FRAMES_PER_SECOND, hold=HOLD)
+    frames = growth_frames(run, columns=COLUMNS)
+    return save_animation(frames, path, frames_per_second=FILM_SPEED, hold=HOLD)
 
 
 def busy() -> str:
@@ -126,10 +126,10 @@ def next_commands(folder: Path, steps: int) -> list[str]:
     ]
 
 
-def _settings(steps: int | None) -> Config:
+def _demo_settings(steps: int | None) -> Config:
     config = preset("avatars32")
     train = config.train if steps is None else replace(config.train, steps=steps)
-    interval = -(-train.steps // FRAMES)
+    interval = -(-train.steps // GRIDS)
     return replace(config, train=replace(train, sample_interval=interval))
 
 
@@ -145,7 +145,7 @@ def _going_on(run: Run) -> Iterator[None]:
         raise KeyboardInterrupt(told) from None
 
 
-def _time(driver: Driver, told: str) -> list[str]:
+def _time_told(driver: Driver, told: str) -> list[str]:
     """How long it will take on this machine, from its speed in a few seconds of training."""
     train = driver.config.train
     found = forecast(driver.config, driver.run.folder)

@@ -186,13 +186,13 @@ def timelapse(
         A film .webp, .mp4, .gif or .apng.
     """
     from sagan.sampling import animation
-    from sagan.sampling import timelapse as growth
+    from sagan.sampling.timelapse import growth_frames
 
     require_output(output, *animation.FASTEST)
     animation.require_format(output, frames_per_second, hold)
     require_range("--columns", columns, 1, 8)
     require_range("--frames", frames, 1)
-    film = growth.timelapse(run, columns=columns, most=frames)
+    film = growth_frames(run, columns=columns, most=frames)
     animation.save_animation(film, output, frames_per_second=frames_per_second, hold=hold)
     print(output)
 

@@ -66,7 +66,7 @@ def grid_of(pictures: SampleSet, columns: int) -> np.ndarray:
     """
     columns = min(columns, len(pictures.seeds))
     missing = -len(pictures.seeds) % columns
-    _require_sheet(pictures, columns, pictures.scale)
+    _require_grid(pictures, columns, pictures.scale)
     rows = [
         np.pad(drawn, ((0, missing), *[(0, 0)] * 3), constant_values=255)
         for drawn in _drawn(pictures)
@@ -85,7 +85,7 @@ def named_grid(pictures: SampleSet, columns: int) -> np.ndarray:
     """
     columns = min(columns, len(pictures.seeds))
     side = max(NAMED_SIDE, pictures.scale * min(pictures.generator.size))
-    _require_sheet(pictures, columns, -(-side // min(pictures.generator.size)))
+    _require_grid(pictures, columns, -(-side // min(pictures.generator.size)))
     known = pictures.generator.class_names
     names = [known[number] for number in pictures.numbers] if known else [""]
     rows = list(zip(names, _drawn(pictures), strict=True))
@@ -98,7 +98,7 @@ def _drawn(pictures: SampleSet) -> Iterator[np.ndarray]:
         yield pictures.generator.sample(pictures.seeds, label, truncation=pictures.truncation)
 
 
-def _require_sheet(pictures: SampleSet, columns: int, scale: int) -> None:
+def _require_grid(pictures: SampleSet, columns: int, scale: int) -> None:
     lines = -(-len(pictures.seeds) // columns)
     cells = len(pictures.labels) * lines * columns
     height, width = pictures.generator.size

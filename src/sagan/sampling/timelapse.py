@@ -21,12 +21,12 @@ from sagan.sampling.generator import (
 )
 from sagan.system.memory import require_free
 
-MOST_FRAMES = 48
-_COLUMNS = 4  # of a class
+MOST_GRIDS = 48
+_CLASS_COLUMNS = 4  # of a class
 
 
-def timelapse(
-    run: str | Path, *, columns: int | None = None, most: int = MOST_FRAMES
+def growth_frames(
+    run: str | Path, *, columns: int | None = None, most: int = MOST_GRIDS
 ) -> Iterator[np.ndarray]:
     """Draws the sample grids of a run one by one, each with its step and the names of the classes.
 
@@ -57,7 +57,7 @@ def timelapse(
     config = settings.load_toml(folder / "config.toml")
     names = row_names(load_generator(folder)) if checkpoint_files(folder) else ()
     steps = _more_of_the_beginning(sorted(files), most)
-    shown = columns or (_COLUMNS if names else SAMPLE_COLUMNS)
+    shown = columns or (_CLASS_COLUMNS if names else SAMPLE_COLUMNS)
     height, width = (max(side, NAMED_SIDE) * SAMPLE_COLUMNS for side in config.data.size)
     require_free(6 * len(steps) * height * width, "the frames", "ask for fewer frames or columns")
     return (_frame(step, files[step], config, names, shown) for step in steps)
