@@ -22,7 +22,7 @@ from sagan.sampling.generator import (
 from sagan.system.memory import require_free
 
 MOST_GRIDS = 48
-_CLASS_COLUMNS = 4  # of a class
+_SHOWN_OF_CLASS = 4
 
 
 def growth_frames(
@@ -57,7 +57,7 @@ def growth_frames(
     config = settings.load_toml(folder / "config.toml")
     names = row_names(load_generator(folder)) if checkpoint_files(folder) else ()
     steps = _more_of_the_beginning(sorted(files), most)
-    shown = columns or (_CLASS_COLUMNS if names else SAMPLE_COLUMNS)
+    shown = columns or (_SHOWN_OF_CLASS if names else SAMPLE_COLUMNS)
     height, width = (max(side, NAMED_SIDE) * SAMPLE_COLUMNS for side in config.data.size)
     require_free(6 * len(steps) * height * width, "the frames", "ask for fewer frames or columns")
     return (_frame(step, files[step], config, names, shown) for step in steps)
