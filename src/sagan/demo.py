@@ -67,7 +67,7 @@ def run_demo(folder: Path, steps: int | None = None) -> str:
             *_measured(driver, outcome),
             "",
             f"pictures, with the names of their classes  {grid}",
-            f"how they grew, a film for a browser         {film}",
+            f"how they grew, a film for a browser        {film}",
             f"what the attention sees                     {attention}",
             CREDITS,
             "",
@@ -120,7 +120,7 @@ def next_commands(folder: Path, steps: int) -> list[str]:
         f"{command} sample {SHIPPED} --class cat --seeds 0-31 -o cats.png",
         f"{command} attention {SHIPPED} --class person --seed 3 -o person.png",
         f"{command} interpolate {folder} --class cat -o walk.webp",
-        f"{command} train avatars32 --run {folder} --train.steps {4 * steps}",
+        f"{command} train avatars32 --run runs/longer --train.steps {4 * steps}",
         f"{command} train path/to/pictures --run runs/mine --minutes 30",
         f"{command} models",
     ]
