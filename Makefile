@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 
-.PHONY: setup demo test check bench bench-gpu clean
+.PHONY: setup demo pictures test check bench bench-gpu clean
 
 setup: $(INSTALLED)
 
@@ -24,6 +24,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: $(INSTALLED)
 	$(BIN)/sagan demo
+
+# Those of the README; report.png needs Chromium.
+pictures: demo
+	$(BIN)/python -m benchmarks.readme_pictures runs/demo
 
 # A process per core, each with one thread: faster than one with two.
 test: $(INSTALLED)

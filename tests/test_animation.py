@@ -25,15 +25,18 @@ def decoded(path):
     else:
         with Image.open(path) as image:
             assert image.info["loop"] == 0
-            assert image.info["duration"] == 40
             pictures = []
             for number in range(image.n_frames):
                 image.seek(number)
+                image.load()
+                assert image.info["duration"] == 40
                 pictures.append(np.asarray(image.convert("RGB")))
     return np.stack(pictures).transpose(0, 3, 1, 2)
 
 
-@pytest.mark.parametrize(("suffix", "tolerance"), [(".apng", 0), (".gif", 2), (".mp4", 2)])
+@pytest.mark.parametrize(
+    ("suffix", "tolerance"), [(".apng", 0), (".gif", 2), (".mp4", 2), (".webp", 4)]
+)
 def test_files_decode_to_the_frames(frames, tmp_path, suffix, tolerance):
     path = save_animation(frames, tmp_path / f"film{suffix}", frames_per_second=25)
     found = decoded(path)
@@ -71,7 +74,27 @@ def test_a_gif_keeps_time_and_its_palette(frames, tmp_path):
     assert len(palettes) == 1
 
 
-@pytest.mark.parametrize("suffix", [".APNG", ".gif", ".mp4"])
+@pytest.mark.parametrize("suffix", [".apng", ".gif", ".webp"])
+def test_the_last_frame_is_held(frames, tmp_path, suffix):
+    path = save_animation(frames, tmp_path / f"film{suffix}", frames_per_second=24, hold=1.5)
+    durations = []
+    with Image.open(path) as film:
+        for number in range(film.n_frames):
+            film.seek(number)
+            film.load()
+            durations.append(film.info["duration"])
+    assert sum(durations) == pytest.approx(10_000 / 24 + 1500, abs=5)
+    assert durations[-1] > 1500 > 50 > max(durations[:-1]) - 1
+
+
+def test_an_mp4_repeats_its_last_frame(frames, tmp_path):
+    path = save_animation(frames, tmp_path / "film.mp4", frames_per_second=10, hold=0.5)
+    found = decoded(path)
+    assert len(found) == 15
+    assert np.abs(found[14].astype(int) - found[9]).mean() < 1
+
+
+@pytest.mark.parametrize("suffix", [".APNG", ".gif", ".mp4", ".webp"])
 def test_frames_may_come_one_by_one(frames, tmp_path, suffix):
     whole = save_animation(frames, tmp_path / f"whole{suffix}")
     piecemeal = save_animation(iter(frames), tmp_path / f"piecemeal{suffix}")
@@ -79,11 +102,20 @@ def test_frames_may_come_one_by_one(frames, tmp_path, suffix):
 
 
 def test_mistakes_are_refused_and_leave_nothing(frames, tmp_path, monkeypatch):
-    with pytest.raises(SaganError, match=r"must end in .mp4, .gif, .apng"):
+    with pytest.raises(SaganError, match=r"must end in .mp4, .webp, .gif, .apng"):
         save_animation(frames, tmp_path / "film.avi")
-    for suffix, rate in ((".gif", 0), (".gif", 51), (".apng", 101), (".mp4", float("nan"))):
+    for suffix, rate in (
+        (".gif", 0),
+        (".gif", 51),
+        (".webp", 51),
+        (".apng", 101),
+        (".mp4", float("nan")),
+    ):
         with pytest.raises(SaganError, match="frames per second are out of range"):
             save_animation(frames, tmp_path / f"film{suffix}", frames_per_second=rate)
+    for hold in (-1, 61, float("nan")):
+        with pytest.raises(SaganError, match="last frame cannot be held"):
+            save_animation(frames, tmp_path / "film.gif", hold=hold)
     (tmp_path / "file").touch()
     with pytest.raises(SaganError, match="choose another place"):
         save_animation(frames, tmp_path / "file" / "film.gif")

@@ -1,6 +1,4 @@
-import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -127,32 +125,6 @@ def test_train_sample_look_export(capsys, tmp_path, picture_folder):
     assert run("sample", exported, "--seeds", 5, "-o", other) == 0
     assert run("sample", folder, "--seeds", 5, "-o", grid) == 0
     assert other.read_bytes() == grid.read_bytes()
-
-
-def test_demo(capsys, tmp_path):
-    folder = tmp_path / "demo"
-    assert run("demo", "--run", folder, "--steps", 2) == 0
-    summary = capsys.readouterr().out
-    assert summary == (folder / "summary.txt").read_text()
-    assert "trained 2 steps" in summary
-    for name in ("grid.png", "attention.png"):
-        assert size(folder / name)[0] > 400
-        assert str(folder / name) in summary
-
-
-def test_interrupted_demo_says_how_to_go_on(capsys, tmp_path, monkeypatch):
-    from sagan.runs.run import Run
-
-    def log(run, record):
-        if "generator" in record:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(Run, "log", log)
-    assert run("demo", "--run", tmp_path / "demo", "--steps", 60) == 130
-    printed = capsys.readouterr()
-    assert "stopped at step 50 and saved; the same command continues" in printed.err
-    assert not (tmp_path / "demo" / "summary.txt").exists()
-    assert checkpoint_files(tmp_path / "demo")
 
 
 def test_refusal_of_the_system_is_one_line(capsys, monkeypatch, trained_run):

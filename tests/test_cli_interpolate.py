@@ -4,7 +4,7 @@ from PIL import Image
 from test_cli import mistake, pixels, run, size
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".gif", ".apng"])
+@pytest.mark.parametrize("suffix", [".mp4", ".webp", ".gif", ".apng"])
 def test_films(trained_run, tmp_path, capsys, suffix):
     path = tmp_path / "new" / f"walk{suffix}"
     assert run("interpolate", trained_run, "--frames", 3, "-o", path) == 0
@@ -67,7 +67,7 @@ def test_a_sheet_has_a_row_per_picture(trained_run, tmp_path):
 def test_mistakes_are_one_line(trained_run, tmp_path, capsys):
     gif = tmp_path / "walk.gif"
     for arguments, message in (
-        (["-o", tmp_path / "walk.avi"], "must end in .png or .mp4 or .gif or .apng"),
+        (["-o", tmp_path / "walk.avi"], "must end in .png or .mp4 or .webp or .gif or .apng"),
         (["--frames", 0], "--frames 0 is out of range"),
         (["--scale", 0], "--scale 0 is out of range"),
         (["--through", "latents", "--seeds", "3", "-o", gif], "two seeds at least, not 1"),

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from sagan import config as settings
-from sagan.config import Config
+from sagan.config import Config, TrainConfig
 from sagan.errors import SaganError
 
 
@@ -165,3 +165,12 @@ def test_the_width_of_squares_is_one_setting_however_it_is_written():
     )
     assert plain == twice
     assert settings.from_dict({"data": {"resolution": 64, "width": 96}}).data.size == (64, 96)
+
+
+def test_sample_grids_come_at_an_interval_and_more_of_them_early():
+    train = TrainConfig(sample_interval=100)
+    due = [step for step in range(1, 401) if train.samples_after(step)]
+    assert due == [1, 4, 16, 64, 100, 200, 300, 400]
+    assert all(TrainConfig(sample_interval=1).samples_after(step) for step in range(1, 70))
+    sparse = TrainConfig(sample_interval=3)
+    assert [step for step in range(1, 17) if sparse.samples_after(step)] == [1, 3, 6, 9, 12, 15]

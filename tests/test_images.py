@@ -22,6 +22,15 @@ def test_floats_are_rounded_and_clipped_and_left_alone():
     assert torch.equal(floats, kept)
 
 
+@pytest.mark.parametrize(("channels", "height", "width"), [(1, 3, 5), (3, 4, 4), (4, 6, 2)])
+def test_a_grid_is_cut_into_its_pictures_again(channels, height, width):
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (6, channels, height, width), dtype=np.uint8)
+    cells = images.pictures_of(images.grid(pictures, 3), (height, width))
+    assert cells.shape == (2, 3, channels, height, width)
+    assert np.array_equal(cells.reshape(pictures.shape), pictures)
+
+
 def test_grid_puts_pictures_row_by_row():
     pictures = np.arange(3, dtype=np.uint8)[:, None, None, None] * np.ones((3, 3, 2, 2), np.uint8)
     sheet = images.grid(pictures, 2, padding=1)

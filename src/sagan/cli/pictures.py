@@ -1,4 +1,4 @@
-"""Commands that draw: sample, interpolate."""
+"""Commands that draw: sample, interpolate, timelapse."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Choice:
     truncation: float | None = None
     """Cut the noise off at this many standard deviations: fewer surprises, less variety."""
     scale: int | None = None
-    """Enlarge every pixel this many times; by default pictures are enlarged in a film only, to
-    a height of 128 pixels at least."""
+    """Enlarge every pixel this many times; by default pictures are enlarged in a film, to a height
+    of 128 pixels at least, and beside names."""
 
     def __post_init__(self) -> None:
         require_range("--scale", self.scale, 1)
@@ -67,6 +67,7 @@ def sample(
     *,
     choice: Annotated[Choice, FLAGS] = Choice(),
     columns: int | None = None,
+    names: Annotated[bool, SWITCH] = False,
     compile: Annotated[bool, SWITCH] = False,
     output: Annotated[Path, OUTPUT] = Path("grid.png"),
 ) -> None:
@@ -78,6 +79,9 @@ def sample(
         A run folder, a checkpoint, an exported file, or the name of a model (sagan models).
     columns
         Pictures in a row of a grid; 8 by default. Every class begins a new row.
+    names
+        Write the names of the classes beside the rows of a grid, whose pictures are then 96 pixels
+        high and wide at least.
     compile
         Compile the network first: ten seconds or more, then a third faster in full batches.
     output
@@ -89,6 +93,8 @@ def sample(
     require_range("--columns", columns, 1)
     if columns is not None and not is_grid:
         raise SaganError("--columns counts only in a grid; leave it out, or write a .png")
+    if names and not is_grid:
+        raise SaganError("--names stand only in a grid; leave it out, or write a .png")
     from sagan import images
     from sagan.sampling import sets
     from sagan.sampling.generator import load_generator
@@ -100,7 +106,8 @@ def sample(
     seeds = parse_seeds(choice.seeds or ("0-63" if len(labels) == 1 else "0-7"))
     pictures = sets.SampleSet(generator, seeds, labels, choice.truncation, choice.scale or 1)
     if is_grid:
-        images.save_png(sets.grid_of(pictures, columns or 8), output)
+        laid_out = (sets.named_grid if names else sets.grid_of)(pictures, columns or 8)
+        images.save_png(laid_out, output)
     else:
         (sets.save_folder if is_folder else sets.save_packed)(pictures, output)
     print(output)
@@ -123,10 +130,10 @@ def interpolate(
     model
         A run folder, a checkpoint, an exported file, or the name of a model (sagan models).
     frames_per_second
-        Speed of a film: 0.1 to 100, of a .gif to 50.
+        Speed of a film: 0.1 to 100, of a .webp or .gif to 50.
     output
-        A film .mp4, .gif or .apng, or a sheet .png: a row per picture, of a single one a row from
-        each seed or class to the next.
+        A film .mp4, .webp, .gif or .apng, or a sheet .png: a row per picture, of a single one a row
+        from each seed or class to the next.
     """
     from sagan import images
     from sagan.sampling import animation
@@ -145,6 +152,49 @@ def interpolate(
         return
     film = _film(walks, scale)
     print(animation.save_animation(film, output, frames_per_second=frames_per_second))
+
+
+@app.command
+def timelapse(
+    run: Path,
+    /,
+    *,
+    columns: int | None = None,
+    frames: int = 48,
+    frames_per_second: float = 6.0,
+    hold: float = 3.0,
+    output: Annotated[Path, OUTPUT] = Path("growth.webp"),
+) -> None:
+    """Make a film of how the pictures of a run grew: its sample grids, with steps and classes.
+
+    Every frame shows the same seeds. Grids are in the folder samples of a run, more of them early
+    on; --train.sample-interval says how many.
+
+    Parameters
+    ----------
+    run
+        A run folder, also of a run that still trains.
+    columns
+        Pictures of each class, 1 to 8; by default 4, and without classes 8 in a row.
+    frames
+        How many grids to show at most; more of the beginning, where most happens.
+    frames_per_second
+        Speed: 0.1 to 100, of a .webp or .gif to 50.
+    hold
+        Seconds for which the last frame is shown in addition, 0 to 60.
+    output
+        A film .webp, .mp4, .gif or .apng.
+    """
+    from sagan.sampling import animation
+    from sagan.sampling.timelapse import growth_frames
+
+    require_output(output, *animation.FASTEST)
+    animation.require_format(output, frames_per_second, hold)
+    require_range("--columns", columns, 1, 8)
+    require_range("--frames", frames, 1)
+    film = growth_frames(run, columns=columns, most=frames)
+    animation.save_animation(film, output, frames_per_second=frames_per_second, hold=hold)
+    print(output)
 
 
 def _walks(

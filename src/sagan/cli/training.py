@@ -118,7 +118,9 @@ def ablate(
 
 @app.command
 def demo(*, run: Path = Path("runs/demo"), steps: int | None = None) -> None:
-    """Train the avatars32 preset for about three minutes on two cores and draw what it learned.
+    """Show a model that comes along, then train the preset avatars32 for minutes and show it.
+
+    It says how long it will take on this machine. Ctrl-C saves; the same command goes on.
 
     Parameters
     ----------

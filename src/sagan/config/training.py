@@ -148,7 +148,8 @@ class TrainConfig:
     log_interval: int = 50
     """Steps from one line of the log to the next."""
     sample_interval: int = 1000
-    """Steps from one sample grid to the next."""
+    """Steps from one sample grid to the next; before the first, there are some after 1, 4, 16,
+    64 and so on steps, where most happens."""
     checkpoint_interval: int = 1000
     """Steps from one checkpoint to the next."""
     keep_checkpoints: int = 3
@@ -170,6 +171,12 @@ class TrainConfig:
         check("ema_decay", 0 <= self.ema_decay < 1, "at least 0 and below 1")
         check("ema_start", self.ema_start >= 0, "at least 0")
         check("seed", self.seed >= 0, "at least 0")
+
+    def samples_after(self, step: int) -> bool:
+        """Whether a sample grid is due after a step, counted from 1."""
+        is_power_of_4 = step & (step - 1) == 0 and step.bit_length() % 2 == 1
+        is_early = step < self.sample_interval and is_power_of_4
+        return is_early or step % self.sample_interval == 0
 
 
 @dataclass(frozen=True, kw_only=True)

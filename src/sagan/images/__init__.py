@@ -55,6 +55,18 @@ def grid(images: np.ndarray, columns: int, *, padding: int = 2) -> np.ndarray:
     return sheet
 
 
+def pictures_of(sheet: np.ndarray, size: tuple[int, int], *, padding: int = 2) -> np.ndarray:
+    """Cuts a grid into its pictures again: uint8 (C, H, W) -> (rows, columns, C, height, width)."""
+    height, width = (side + padding for side in size)
+    rows, columns = (
+        (side - padding) // cell
+        for side, cell in zip(sheet.shape[1:], (height, width), strict=True)
+    )
+    body = sheet[:, padding : padding + rows * height, padding : padding + columns * width]
+    cells = body.reshape(len(sheet), rows, height, columns, width).transpose(1, 3, 0, 2, 4)
+    return cells[..., : size[0], : size[1]]
+
+
 def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
     """Repeats every pixel ``factor`` times in both directions: (..., H, W) -> (..., fH, fW)."""
     return image.repeat(factor, axis=-2).repeat(factor, axis=-1)

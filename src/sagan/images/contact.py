@@ -1,24 +1,61 @@
-"""A contact sheet: a few pictures of every class, with its name beside them."""
+"""Sheets with names: a few pictures of every class, with its name beside them."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from sagan.errors import printable
 from sagan.images import enlarge, grid
 from sagan.images.drawing import font
 from sagan.images.figure import INK
 
 LEAST_SIDE = 64
-"""Pixels of the shorter side of a picture on the sheet; smaller ones are enlarged."""
+"""Pixels of the shorter side of a picture on a sheet."""
+NAMED_SIDE = 96
+"""The same on a sheet of what was drawn."""
 _PALE = (101, 109, 118)
 _MARGIN, _SPACE = 16, 4
 _WIDEST_LABEL = 220
 _NAME_HEIGHT, _REMARK_HEIGHT = 18, 14
 
 
+def named_sheet(
+    rows: Sequence[tuple[str, np.ndarray]],
+    *,
+    columns: int,
+    title: str = "",
+    least_side: int = NAMED_SIDE,
+) -> np.ndarray:
+    """Draws pictures with the names of their classes, large, on a sheet as wide as high or wider.
+
+    Args:
+        rows: Name and uint8 (N, C, H, W) of each class, as for :func:`contact_sheet`.
+        columns: As there.
+        title: As there.
+        least_side: As there.
+
+    Returns:
+        uint8 (3, H, W).
+    """
+    height, width = rows[0][1].shape[-2:]
+    lines = max(-(-len(pictures) // columns) for _, pictures in rows)
+    stacks = 1
+    while stacks * columns * width < -(-len(rows) // stacks) * lines * height:
+        stacks += 1
+    labelled = [(printable(name), "", pictures) for name, pictures in rows]
+    return contact_sheet(
+        labelled, columns=columns, title=title, least_side=least_side, stacks=stacks
+    )
+
+
 def contact_sheet(
-    rows: Sequence[tuple[str, str, np.ndarray]], *, columns: int, title: str = ""
+    rows: Sequence[tuple[str, str, np.ndarray]],
+    *,
+    columns: int,
+    title: str = "",
+    least_side: int = LEAST_SIDE,
+    stacks: int = 1,
 ) -> np.ndarray:
     """Draws rows of pictures, each with its name and a remark to the left.
 
@@ -27,36 +64,62 @@ def contact_sheet(
             a chequered ground. Names that are too long are cut.
         columns: Pictures in a row; longer ones are broken.
         title: A line above.
+        least_side: Pixels of the shorter side of a picture on the sheet; smaller ones are enlarged
+            by the least whole number that reaches it.
+        stacks: The first rows stand on the left, the next ones beside them, and so on.
 
     Returns:
         uint8 (3, H, W).
     """
-    factor = -(-LEAST_SIDE // min(rows[0][2].shape[-2:]))
-    blocks = [
-        grid(enlarge(in_colour(pictures), factor), columns, padding=_SPACE)
-        for _, _, pictures in rows
+    factor = -(-least_side // min(rows[0][2].shape[-2:]))
+    style = _Label(rows, title)
+    drawn = [
+        style.beside(
+            name, remark, grid(enlarge(in_colour(pictures), factor), columns, padding=_SPACE)
+        )
+        for name, remark, pictures in rows
     ]
-    names = font(_NAME_HEIGHT, title + "".join(name for name, *_ in rows))
-    remarks = font(_REMARK_HEIGHT)
-    lengths = [names.getlength(name) for name, *_ in rows]
-    lengths += [remarks.getlength(remark) for _, remark, _ in rows]
-    widest = max(lengths)
-    label = round(min(_WIDEST_LABEL, widest)) + _MARGIN if widest else 0
+    high = -(-len(drawn) // stacks)
+    stacked = [drawn[first : first + high] for first in range(0, len(drawn), high)]
+    widths = [max(row.width for row in stack) for stack in stacked]
     top = _MARGIN + (2 * _NAME_HEIGHT if title else 0)
-    width = label + max(block.shape[2] for block in blocks) + 2 * _MARGIN
-    height = top + sum(block.shape[1] for block in blocks) + _MARGIN
+    height = top + max(sum(row.height for row in stack) for stack in stacked) + _MARGIN
+    width = sum(widths) + _MARGIN * (len(stacked) + 1)
     sheet = Image.new("RGB", (width, height), "white")
-    draw = ImageDraw.Draw(sheet)
-    draw.text((_MARGIN, _MARGIN), _cut_to(title, names, width - 2 * _MARGIN), fill=INK, font=names)
-    for (name, remark, _), block in zip(rows, blocks, strict=True):
-        sheet.paste(Image.fromarray(block.transpose(1, 2, 0)), (_MARGIN + label, top))
-        middle = top + block.shape[1] / 2
-        shown = _cut_to(name, names, _WIDEST_LABEL)
-        draw.text((_MARGIN, middle - 2), shown, fill=INK, font=names, anchor="ls")
-        shown = _cut_to(remark, remarks, _WIDEST_LABEL)
-        draw.text((_MARGIN, middle + 4), shown, fill=_PALE, font=remarks, anchor="lt")
-        top += block.shape[1]
+    shown = _cut_to(title, style.names, width - 2 * _MARGIN)
+    ImageDraw.Draw(sheet).text((_MARGIN, _MARGIN), shown, fill=INK, font=style.names)
+    for number, stack in enumerate(stacked):
+        left, below = sum(widths[:number]) + _MARGIN * (number + 1), top
+        for row in stack:
+            sheet.paste(row, (left, below))
+            below += row.height
     return np.asarray(sheet).transpose(2, 0, 1).copy()
+
+
+class _Label:
+    """Fonts, and the room for the names of all rows."""
+
+    def __init__(self, rows: Sequence[tuple[str, str, np.ndarray]], title: str) -> None:
+        self.names = font(_NAME_HEIGHT, title + "".join(name for name, *_ in rows))
+        self.remarks = font(_REMARK_HEIGHT)
+        widest = max(
+            max(self.names.getlength(name), self.remarks.getlength(remark))
+            for name, remark, _ in rows
+        )
+        self.width = round(min(_WIDEST_LABEL, widest)) + _MARGIN if widest else 0
+
+    def beside(self, name: str, remark: str, block: np.ndarray) -> Image.Image:
+        """Draws the name and the remark to the left of a block of pictures, uint8 (3, H, W)."""
+        _, height, width = block.shape
+        row = Image.new("RGB", (self.width + width, height), "white")
+        row.paste(Image.fromarray(block.transpose(1, 2, 0)), (self.width, 0))
+        draw, middle = ImageDraw.Draw(row), height / 2
+        place = (0, middle - 2 if remark else middle)
+        shown = _cut_to(name, self.names, _WIDEST_LABEL)
+        draw.text(place, shown, fill=INK, font=self.names, anchor="ls" if remark else "lm")
+        shown = _cut_to(remark, self.remarks, _WIDEST_LABEL)
+        draw.text((0, middle + 4), shown, fill=_PALE, font=self.remarks, anchor="lt")
+        return row
 
 
 def in_colour(pictures: np.ndarray) -> np.ndarray:

@@ -1,23 +1,23 @@
 """The pictures of the page: sheets with labels, the timeline, attention."""
 
 import base64
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image
 
 from sagan.data import Dataset
 from sagan.errors import SaganError
-from sagan.images import as_rgb, png_bytes
+from sagan.images import png_bytes
+from sagan.runs.run import sample_files
 from sagan.sampling.generator import (
     TrainedDiscriminator,
     TrainedGenerator,
     class_sheet,
     shown_classes,
 )
+from sagan.sampling.timelapse import read_sheet, row_names
 
 SHEET_WIDTH = 512  # pixels of pictures in a row of the newest sheet, 2 to 12 pictures
 FRAMES = 12
@@ -76,7 +76,7 @@ def embedded(image: np.ndarray, description: str, png: bytes = b"") -> Picture:
 def newest_sheet(generator: TrainedGenerator) -> Sheet:
     """A row of pictures per class, the same seeds in every row."""
     columns = min(max(SHEET_WIDTH // generator.size[1], 2), 12)
-    names = _row_names(generator)
+    names = row_names(generator)
     rows = f"; the rows are {', '.join(names)}" if names else ""
     description = f"Generated pictures, {columns} in each row{rows}"
     return Sheet(embedded(class_sheet(generator, columns), description), names)
@@ -90,21 +90,20 @@ def timeline(folder: Path, generator: TrainedGenerator | None, size: tuple[int, 
     Raises:
         SaganError: There is none.
     """
-    paths = sorted((folder / "samples").glob("step-*.png"))
-    if not paths:
+    files = sample_files(folder)
+    if not files:
         raise SaganError("training has left no sheet of pictures yet")
     frames, cut = [], False
     row, column = (side + _GAP for side in size)
-    for path in spread(paths, FRAMES):
-        image = _read_sheet(path)
+    for step in spread(sorted(files), FRAMES):
+        image = read_sheet(files[step])
         shown = _cut(image, row, column)
         cut |= shown.shape != image.shape
-        step = int(re.sub(r"\D", "", path.stem))
         picture = embedded(shown, f"Pictures of fixed seeds at step {step:,}")
         frames.append(TimelineFrame(step, picture))
-    names = _row_names(generator) if generator is not None else ()
+    names = row_names(generator) if generator is not None else ()
     shown_rows = (frames[-1].picture.height - _GAP) // row
-    return Timeline(tuple(frames), names[:shown_rows], cut, len(paths))
+    return Timeline(tuple(frames), names[:shown_rows], cut, len(files))
 
 
 def attention_figures(generator: TrainedGenerator) -> list[Picture]:
@@ -140,19 +139,6 @@ def spread(items: Sequence[_Chosen], count: int) -> list[_Chosen]:
     """Evenly chosen items, with the first and the last."""
     places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
     return [items[place] for place in places]
-
-
-def _row_names(generator: TrainedGenerator) -> tuple[str, ...]:
-    return tuple(generator.class_names[label] for label in shown_classes(generator))
-
-
-def _read_sheet(path: Path) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            colours = image.convert("RGBA" if image.has_transparency_data else "RGB")
-            return as_rgb(np.asarray(colours).transpose(2, 0, 1))
-    except OSError as error:
-        raise SaganError(f"cannot read {path}: {error}; delete it") from error
 
 
 def _cut(image: np.ndarray, row: int, column: int) -> np.ndarray:

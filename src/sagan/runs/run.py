@@ -193,6 +193,12 @@ def checkpoint_files(folder: Path) -> list[Path]:
     return sorted(path for path in files if path.stem.removeprefix("step-").isdigit())
 
 
+def sample_files(folder: Path) -> dict[int, Path]:
+    """The sample grids of a run folder by their steps; copies with other names are none of them."""
+    files = {path.stem.removeprefix("step-"): path for path in folder.glob("samples/step-*.png")}
+    return {int(step): path for step, path in files.items() if step.isdecimal() and path.is_file()}
+
+
 def load_checkpoint(path: str | Path) -> tuple[Checkpoint, Path]:
     """Reads a checkpoint file, or the newest undamaged one of a run folder.
 

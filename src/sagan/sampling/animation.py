@@ -1,8 +1,8 @@
-"""Moving pictures: frames -> MP4, GIF or APNG."""
+"""Moving pictures: frames -> MP4, WebP, GIF or APNG."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
-from itertools import pairwise
+from itertools import pairwise, repeat
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,20 @@ from sagan.errors import SaganError
 from sagan.images import as_rgb, image_of
 from sagan.system.files import replacing, writing
 
-FASTEST = {".mp4": 100, ".gif": 50, ".apng": 100}
-"""Suffixes, and the most frames per second; browsers slow a GIF that is faster down to 10."""
-_LONGEST_SIDE = {".mp4": 16_384, ".gif": 65_535, ".apng": 2**31 - 1}
+FASTEST = {".mp4": 100, ".webp": 50, ".gif": 50, ".apng": 100}
+"""Suffixes, and the most frames per second; browsers slow a GIF or WebP that is faster down."""
+_LONGEST_SIDE = {".mp4": 16_384, ".webp": 16_383, ".gif": 65_535, ".apng": 2**31 - 1}
 """The longest side of a frame in pixels."""
+_LONGEST_HOLD = 60
+_WEBP_QUALITY = 55
 
 
 def save_animation(
-    frames: Iterable[np.ndarray], path: str | Path, *, frames_per_second: float = 24.0
+    frames: Iterable[np.ndarray],
+    path: str | Path,
+    *,
+    frames_per_second: float = 24.0,
+    hold: float = 0.0,
 ) -> Path:
     """Writes frames as a file that plays in every browser, and returns its path.
 
@@ -27,28 +33,35 @@ def save_animation(
         frames: uint8 (T, C, H, W), or anything that gives T >= 1 frames (C, H, W) one by one. An
             MP4 needs even sides; where one is odd, its last line is doubled. An APNG keeps grey and
             transparency; the others show grey as colours, and pictures over white.
-        path: Its suffix decides: ``.mp4`` (H.264; small, slightly lossy), ``.gif`` (256 colours in
-            all) or ``.apng`` (exact). GIF and APNG repeat for ever.
-        frames_per_second: From 0.1 to 100, for a GIF to 50.
+        path: Its suffix decides: ``.mp4`` (H.264; small, slightly lossy), ``.webp`` (slightly
+            lossy; shown where pictures are), ``.gif`` (256 colours in all) or ``.apng`` (exact).
+            All but an MP4 repeat for ever.
+        frames_per_second: From 0.1 to 100, for a GIF or a WebP to 50.
+        hold: Seconds, from 0 to 60, for which the last frame is shown in addition.
 
     Raises:
         SaganError: As for :func:`require_format`, a frame is too large for the format, or the file
             cannot be written.
     """
     path = Path(path)
-    require_format(path, frames_per_second)
-    write = {".mp4": _write_mp4, ".gif": _write_gif, ".apng": _write_apng}[path.suffix.lower()]
+    require_format(path, frames_per_second, hold)
+    write = {
+        ".mp4": _write_mp4,
+        ".webp": _write_webp,
+        ".gif": _write_gif,
+        ".apng": _write_apng,
+    }[path.suffix.lower()]
     with writing(path), replacing(path) as draft:
-        write((_fitting(frame, path) for frame in frames), draft, frames_per_second)
+        write((_fitting(frame, path) for frame in frames), draft, frames_per_second, hold)
     return path
 
 
-def require_format(path: Path, frames_per_second: float) -> None:
+def require_format(path: Path, frames_per_second: float, hold: float = 0.0) -> None:
     """Checks what can be known before there are frames.
 
     Raises:
-        SaganError: The suffix is unknown, the rate is out of range, or the extra ``video`` is
-            needed and not installed.
+        SaganError: The suffix is unknown, the rate or the time to hold is out of range, or the
+            extra ``video`` is needed and not installed.
     """
     suffix = path.suffix.lower()
     if suffix not in FASTEST:
@@ -57,6 +70,10 @@ def require_format(path: Path, frames_per_second: float) -> None:
         raise SaganError(
             f"{frames_per_second} frames per second are out of range; a {suffix} has 0.1 to "
             f"{FASTEST[suffix]}"
+        )
+    if not 0 <= hold <= _LONGEST_HOLD:
+        raise SaganError(
+            f"the last frame cannot be held for {hold} seconds; choose 0 to {_LONGEST_HOLD}"
         )
     if suffix == ".mp4" and find_spec("av") is None:
         raise SaganError("MP4 needs a video library; run: pip install 'sagan[video]'")
@@ -72,7 +89,7 @@ def _fitting(frame: np.ndarray, path: Path) -> np.ndarray:
     return frame
 
 
-def _write_mp4(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:
+def _write_mp4(frames: Iterable[np.ndarray], path: Path, rate: float, hold: float) -> None:
     from fractions import Fraction
 
     import av
@@ -89,7 +106,8 @@ def _write_mp4(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:
         stream = container.add_stream(
             "libx264", rate=Fraction(rate).limit_denominator(1000), options=options
         )
-        for pixels in (as_rgb(frame).transpose(1, 2, 0) for frame in frames):
+        shown = _repeating_last(frames, round(hold * rate))
+        for pixels in (as_rgb(frame).transpose(1, 2, 0) for frame in shown):
             odd = [(0, side % 2) for side in pixels.shape[:2]]
             frame = av.VideoFrame.from_ndarray(
                 np.pad(pixels, [*odd, (0, 0)], mode="edge"), format="rgb24"
@@ -103,7 +121,15 @@ def _write_mp4(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:
         container.mux(stream.encode())
 
 
-def _write_gif(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:
+def _repeating_last(frames: Iterable[np.ndarray], times: int) -> Iterator[np.ndarray]:
+    frame = None
+    for frame in frames:
+        yield frame
+    if frame is not None:
+        yield from repeat(frame, times)
+
+
+def _write_gif(frames: Iterable[np.ndarray], path: Path, rate: float, hold: float) -> None:
     """One palette for all frames, without dither: neither colours nor grain flicker."""
     pictures = [image_of(as_rgb(frame)) for frame in frames]
     some = pictures[:: -(-len(pictures) // 24)]
@@ -111,15 +137,42 @@ def _write_gif(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:
     pixels = pixels[:: 1 + len(pixels) // 100_000][None]
     palette = Image.fromarray(pixels).quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1)
     pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-    # A GIF counts in hundredths of a second; rounding the ends keeps the whole in time.
-    ends = [round(100 * number / rate) for number in range(len(pictures) + 1)]
-    _save(pictures, path, "GIF", [10 * (end - begin) for begin, end in pairwise(ends)])
+    # A GIF counts in hundredths of a second.
+    _save(
+        pictures, path, "GIF", [10 * n for n in _durations(len(pictures), 100 / rate, 100 * hold)]
+    )
 
 
-def _write_apng(frames: Iterable[np.ndarray], path: Path, rate: float) -> None:
-    _save([image_of(frame) for frame in frames], path, "PNG", 1000 / rate)
+def _write_webp(frames: Iterable[np.ndarray], path: Path, rate: float, hold: float) -> None:
+    pictures = [image_of(as_rgb(frame)) for frame in frames]
+    durations = _durations(len(pictures), 1000 / rate, 1000 * hold)
+    _save(pictures, path, "WEBP", durations, quality=_WEBP_QUALITY, method=4)
 
 
-def _save(pictures: list[Image.Image], path: Path, kind: str, duration: float | list[int]) -> None:
+def _write_apng(frames: Iterable[np.ndarray], path: Path, rate: float, hold: float) -> None:
+    pictures = [image_of(frame) for frame in frames]
+    durations = [1000 / rate] * len(pictures)
+    durations[-1] += 1000 * hold
+    _save(pictures, path, "PNG", durations)
+
+
+def _durations(count: int, each: float, hold: float) -> list[int]:
+    """Whole numbers of a unit; rounding the ends keeps the whole in time."""
+    ends = [round(number * each) for number in range(count + 1)]
+    ends[-1] += round(hold)
+    return [end - begin for begin, end in pairwise(ends)]
+
+
+def _save(
+    pictures: list[Image.Image], path: Path, kind: str, durations: Sequence[float], **options: int
+) -> None:
     first, *rest = pictures
-    first.save(path, format=kind, save_all=True, append_images=rest, duration=duration, loop=0)
+    first.save(
+        path,
+        format=kind,
+        save_all=True,
+        append_images=rest,
+        duration=list(durations),
+        loop=0,
+        **options,
+    )

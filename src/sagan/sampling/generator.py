@@ -280,6 +280,8 @@ def for_inference(checkpoint: Checkpoint) -> Checkpoint:
 
 
 MOST_CLASSES = 16
+SAMPLE_COLUMNS = 8
+"""Pictures in a row of the sample grids of a run."""
 
 
 def shown_classes(generator: TrainedGenerator) -> list[int]:

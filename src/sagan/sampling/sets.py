@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sagan.images import enlarge, grid, save_png
+from sagan.images.contact import NAMED_SIDE, named_sheet
 from sagan.sampling.generator import BATCH_SIZE, TrainedGenerator
 from sagan.system.files import file_names, replacing
 from sagan.system.memory import require_free
@@ -65,16 +66,45 @@ def grid_of(pictures: SampleSet, columns: int) -> np.ndarray:
     """
     columns = min(columns, len(pictures.seeds))
     missing = -len(pictures.seeds) % columns
-    cells = len(pictures.labels) * (len(pictures.seeds) + missing)
+    _require_grid(pictures, columns, pictures.scale)
+    rows = [
+        np.pad(drawn, ((0, missing), *[(0, 0)] * 3), constant_values=255)
+        for drawn in _drawn(pictures)
+    ]
+    return enlarge(grid(np.concatenate(rows), columns), pictures.scale)
+
+
+def named_grid(pictures: SampleSet, columns: int) -> np.ndarray:
+    """Lays pictures out, 96 pixels high and wide at least, with the names of their classes.
+
+    Returns:
+        uint8 (3, H, W), as wide as high or wider.
+
+    Raises:
+        SaganError: As for :func:`grid_of`.
+    """
+    columns = min(columns, len(pictures.seeds))
+    side = max(NAMED_SIDE, pictures.scale * min(pictures.generator.size))
+    _require_grid(pictures, columns, -(-side // min(pictures.generator.size)))
+    known = pictures.generator.class_names
+    names = [known[number] for number in pictures.numbers] if known else [""]
+    rows = list(zip(names, _drawn(pictures), strict=True))
+    return named_sheet(rows, columns=columns, least_side=side)
+
+
+def _drawn(pictures: SampleSet) -> Iterator[np.ndarray]:
+    """The pictures of one class after the other."""
+    for label in pictures.labels:
+        yield pictures.generator.sample(pictures.seeds, label, truncation=pictures.truncation)
+
+
+def _require_grid(pictures: SampleSet, columns: int, scale: int) -> None:
+    lines = -(-len(pictures.seeds) // columns)
+    cells = len(pictures.labels) * lines * columns
     height, width = pictures.generator.size
-    values, scale = pictures.generator.channels * (height + 2) * (width + 2), pictures.scale
+    values = pictures.generator.channels * (height + 2) * (width + 2)
     size = cells * values * (2 + 4 * scale**2)
     require_free(size, "the grid", "give fewer --seeds, a smaller --scale, or a folder to write to")
-    rows = []
-    for label in pictures.labels:
-        drawn = pictures.generator.sample(pictures.seeds, label, truncation=pictures.truncation)
-        rows.append(np.pad(drawn, ((0, missing), *[(0, 0)] * 3), constant_values=255))
-    return enlarge(grid(np.concatenate(rows), columns), scale)
 
 
 def save_folder(pictures: SampleSet, folder: str | Path) -> None:

@@ -19,7 +19,13 @@ from sagan.errors import SaganError
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.checkpoint import save as save_checkpoint
 from sagan.runs.run import checkpoint_files
-from sagan.sampling.generator import TrainedGenerator, class_sheet, mean_variety, varieties
+from sagan.sampling.generator import (
+    SAMPLE_COLUMNS,
+    TrainedGenerator,
+    class_sheet,
+    mean_variety,
+    varieties,
+)
 from sagan.system.memory import is_out_of_memory, readable
 from sagan.system.progress import duration
 from sagan.system.signals import interruption
@@ -256,7 +262,7 @@ class Driver:
         """What :meth:`save` has to write after a step."""
         train, step = self.config.train, self.state.step
         return {
-            "samples": ends or step % train.sample_interval == 0,
+            "samples": ends or train.samples_after(step),
             "checkpoint": ends or step % train.checkpoint_interval == 0,
             "evaluation": self.evaluate is not None and self.schedule.is_due(step),
         }
@@ -317,7 +323,7 @@ class Driver:
             return
         generator = TrainedGenerator(self.state.generator_ema, self.dataset.class_names)
         if samples:
-            images.save_png(class_sheet(generator, columns=8), self.run.sample_path(step))
+            images.save_png(class_sheet(generator, SAMPLE_COLUMNS), self.run.sample_path(step))
             by_class = {k: round(v, 4) for k, v in varieties(generator, self.dataset).items()}
             mean = round(mean_variety(by_class), 4)
             self.run.log({"step": step, "variety": mean, "variety_by_class": by_class})
