@@ -43,7 +43,7 @@ _LONGEST_HALF_LIFE = 5_000  # steps of the average
 
 
 @dataclass(frozen=True, kw_only=True)
-class Material:
+class LearningMaterial:
     """What is known of the pictures to learn from."""
 
     pictures: int
@@ -90,12 +90,12 @@ class Machine:
 
 TWO_CORES: Final = Machine(kind="cpu", speed=1.77e11)
 """Two virtual CPU cores, as those that the recipe was found on."""
-AVATARS: Final = Material(pictures=50_000, classes=14, smallest_class=3_500, side=256)
+AVATARS: Final = LearningMaterial(pictures=50_000, classes=14, smallest_class=3_500, side=256)
 """The built-in pictures."""
 
 
 def recipe(
-    material: Material, machine: Machine, seconds: float, given: Settings | None = None
+    material: LearningMaterial, machine: Machine, seconds: float, given: Settings | None = None
 ) -> Config:
     """Chooses the settings of a run.
 
@@ -112,13 +112,13 @@ def recipe(
         SaganError: There are too few pictures or too little time, or what is given is impossible.
 
     Example:
-        >>> pictures = Material(pictures=60_000, classes=10, channels=1, side=28)
+        >>> pictures = LearningMaterial(pictures=60_000, classes=10, channels=1, side=28)
         >>> config = recipe(pictures, TWO_CORES, 30 * 60)
         >>> config.data.resolution, config.generator.base_channels, config.optimizer.generator_lr
         (32, 16, 0.0015)
     """
     given = given or {}
-    require_possible(material, seconds)
+    require_enough(material, seconds)
 
     def candidate(size: tuple[int, int], width: int) -> Config:
         return _with_batch(material, machine, joined(_networks(material, size, width), given))
@@ -139,7 +139,7 @@ def recipe(
     return from_dict(joined(to_dict(best), length, _precision(best, machine), given))
 
 
-def require_possible(material: Material, seconds: float) -> None:
+def require_enough(material: LearningMaterial, seconds: float) -> None:
     """Refuses too little of either, before anything is measured.
 
     Raises:
@@ -196,7 +196,7 @@ def _last(
 # --- what does not depend on the length
 
 
-def _size(material: Material, side: int) -> tuple[int, int]:
+def _size(material: LearningMaterial, side: int) -> tuple[int, int]:
     """Height and width for a side that would be good, not larger than most pictures are."""
     if material.height:
         return material.height, material.width or material.height
@@ -206,7 +206,7 @@ def _size(material: Material, side: int) -> tuple[int, int]:
     return (32, 32) if possible == 28 else (possible, possible)
 
 
-def _networks(material: Material, size: tuple[int, int], width: int) -> dict[str, Any]:
+def _networks(material: LearningMaterial, size: tuple[int, int], width: int) -> dict[str, Any]:
     """What is the same at every length."""
     side = math.sqrt(math.prod(size))
     gamma = float(f"{0.2 * (side / 32) ** 1.32:.2g}")
@@ -243,7 +243,7 @@ def _begins_wider(size: tuple[int, int]) -> list[int]:
     return [2, *(stage.channels for stage in stages[1:])]
 
 
-def _with_batch(material: Material, machine: Machine, settings: dict[str, Any]) -> Config:
+def _with_batch(material: LearningMaterial, machine: Machine, settings: dict[str, Any]) -> Config:
     """The largest batch that is good, that the pictures fill and that fits into the memory."""
     if machine.kind == "cpu":
         wanted = 32

@@ -1,13 +1,22 @@
 """The settings of a run that is given pictures and a time, and what they mean in plain words."""
 
+import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 import torch
 
 from sagan.config import Config, DataConfig
-from sagan.config.plain import Settings, joined
-from sagan.config.recipe import AVATARS, FEW_PICTURES, Machine, Material, recipe, require_possible
+from sagan.config.plain import Settings, joined, to_dict
+from sagan.config.recipe import (
+    AVATARS,
+    FEW_PICTURES,
+    LearningMaterial,
+    Machine,
+    recipe,
+    require_enough,
+)
 from sagan.data import BUILT_IN, load_dataset
 from sagan.data.looking import look
 from sagan.data.opening import catalog_of
@@ -15,11 +24,12 @@ from sagan.errors import SaganError
 from sagan.system.device import described, keep_freed_memory, pick_device
 from sagan.training.forecast import in_words
 from sagan.training.machine import measured_machine, timed_on_noise
+from sagan.training.origin import run_settings
 
 USUAL_MINUTES: Final = 30.0
 """Of a run that is given pictures and nothing else."""
 
-_LOOKED_AT = 64  # pictures
+_GLANCED_AT = 64  # pictures
 _MEASURING_SECONDS = 2.0
 _FEW_OF_A_CLASS = 20  # pictures
 _FIRST_LOOK = 32  # pixels; the pictures are looked at as small as they may become
@@ -38,7 +48,7 @@ _EXPECTED = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class Chosen:
     """Settings that were chosen."""
 
     config: Config
@@ -46,7 +56,77 @@ class Choice:
     """What was chosen and what to expect, for people."""
 
 
-def chosen(seconds: float, given: Settings) -> Choice:
+def settings_of_run(
+    config: Config | str | Path | None,
+    folder: str | Path,
+    source: str | None = None,
+    minutes: float | None = None,
+    start_from: str | Path | None = None,
+) -> Config:
+    """The settings of a run: those that are named, or those that follow from pictures and time.
+
+    Args:
+        config: As for :func:`sagan.training.origin.run_settings`.
+        folder: The run folder.
+        source: The pictures, where they are named apart.
+        minutes: How long a new run may take. Without it, and without settings and a model, a new
+            run on named pictures takes :data:`USUAL_MINUTES`.
+        start_from: The model to begin from.
+
+    Raises:
+        SaganError: Settings and a time are given, or as for :func:`run_settings` and
+            :func:`chosen`.
+    """
+    if minutes is not None and config is not None:
+        raise SaganError("config says how many steps to train; give minutes without it")
+    is_begun = (Path(folder) / "config.toml").exists()
+    if minutes is not None and is_begun:
+        tell_kept(folder)
+    is_usual = source is not None and start_from is None
+    if is_begun or config is not None or not (minutes is not None or is_usual):
+        return run_settings(config, folder, source=source, start_from=start_from)
+    model = None
+    if start_from is not None:
+        model = run_settings(None, folder, source=source, start_from=start_from)
+    return settings_within(minutes, {} if source is None else {"data": {"source": source}}, model)
+
+
+def tell_kept(folder: str | Path) -> None:
+    """Says that a run which is begun takes no time of its own."""
+    sys.stderr.write(
+        f"note: {folder} keeps the settings and the steps that it was begun with; a time is for "
+        "new runs, and --train.steps makes this one longer\n"
+    )
+
+
+def settings_within(minutes: float | None, given: Settings, model: Config | None = None) -> Config:
+    """Chooses the settings of a new run and prints what was chosen.
+
+    Args:
+        minutes: How long it may take; None for :data:`USUAL_MINUTES`.
+        given: Settings that are decided already, the source of the pictures among them.
+        model: The settings of a model to begin from, which decide the networks and the size of the
+            pictures.
+
+    Raises:
+        SaganError: As for :func:`chosen`.
+    """
+    if minutes is None:
+        minutes = USUAL_MINUTES
+        sys.stderr.write(
+            f"note: {minutes:g} minutes, since nothing says how long (--minutes, --hours)\n"
+        )
+    if model is not None:
+        values = to_dict(model)
+        data = {name: value for name, value in values["data"].items() if name != "augment"}
+        networks = {name: values[name] for name in ("generator", "discriminator")}
+        given = joined({"data": data, **networks}, given)
+    choice = chosen(60 * minutes, given)
+    sys.stderr.writelines(f"{line}\n" for line in choice.lines)
+    return choice.config
+
+
+def chosen(seconds: float, given: Settings) -> Chosen:
     """Looks at the pictures, measures the machine and applies the recipe.
 
     Args:
@@ -59,12 +139,12 @@ def chosen(seconds: float, given: Settings) -> Choice:
     device = pick_device(str(given.get("train", {}).get("device", "auto")))
     keep_freed_memory()
     material = material_of(given)
-    require_possible(material, seconds)
+    require_enough(material, seconds)
     config, pace = fitted(material, measured_machine(device), seconds, given, device)
-    return Choice(config=config, lines=_told(config, material, pace, device))
+    return Chosen(config=config, lines=_told(config, material, pace, device))
 
 
-def material_of(given: Settings) -> Material:
+def material_of(given: Settings) -> LearningMaterial:
     """Finds out what the recipe has to know of the pictures; some are read, none are packed.
 
     Raises:
@@ -78,13 +158,13 @@ def material_of(given: Settings) -> Material:
         pictures = data.generated_images
         smallest = pictures // AVATARS.classes
         return replace(AVATARS, pictures=pictures, classes=classes, smallest_class=smallest, **size)
-    found = look(data, _LOOKED_AT, catalog_of(data))
+    found = look(data, _GLANCED_AT, catalog_of(data))
     if found.survey.sizes is None:
         load_dataset(data)  # says why nothing can be read
         raise AssertionError("pictures that can be read")
     kept = 1 - data.held_out
     counts = found.survey.classes.values()
-    return Material(
+    return LearningMaterial(
         pictures=round(kept * found.survey.used),
         classes=len(counts),
         smallest_class=round(kept * min(counts, default=0)),
@@ -95,7 +175,7 @@ def material_of(given: Settings) -> Material:
 
 
 def fitted(
-    material: Material,
+    material: LearningMaterial,
     machine: Machine,
     seconds: float,
     given: Settings,
@@ -119,7 +199,7 @@ def fitted(
     first = recipe(material, machine, seconds, given)
     machine = _corrected(machine, first, material, device)
     config = recipe(material, machine, seconds, given)
-    if (networks := _networks(config)) != _networks(first):
+    if (networks := _chosen_networks(config)) != _chosen_networks(first):
         machine = _corrected(machine, config, material, device)
         height, width = config.data.size
         material = replace(material, height=height, width=width)
@@ -127,7 +207,7 @@ def fitted(
     return config, machine.seconds_per_step(config)
 
 
-def _networks(config: Config) -> dict[str, dict[str, int]]:
+def _chosen_networks(config: Config) -> dict[str, dict[str, int]]:
     """What the recipe chooses by the time there is, but for the length."""
     return {
         "data": {"resolution": config.data.resolution, "width": config.data.width},
@@ -138,7 +218,7 @@ def _networks(config: Config) -> dict[str, dict[str, int]]:
 
 
 def _corrected(
-    machine: Machine, config: Config, material: Material, device: torch.device
+    machine: Machine, config: Config, material: LearningMaterial, device: torch.device
 ) -> Machine:
     """The machine as it is with these networks, in its measured speed."""
     config = config.with_channels(config.data.channels or material.channels)
@@ -156,14 +236,16 @@ def _corrected(
 # --- in words
 
 
-def _told(config: Config, material: Material, pace: float, device: torch.device) -> tuple[str, ...]:
+def _told(
+    config: Config, material: LearningMaterial, pace: float, device: torch.device
+) -> tuple[str, ...]:
     """Five lines."""
     train, data = config.train, config.data
     seen = train.steps * train.discriminator_steps * train.batch_size
     return (
         f"pictures   {_pictures(config, material)}",
-        f"networks   width {config.generator.base_channels}{_attention(config)}; batches of "
-        f"{train.batch_size} in {_precision(config)}",
+        f"networks   width {config.generator.base_channels}{_attention_in_words(config)}; "
+        f"batches of {train.batch_size} in {_number_format(config)}",
         f"training   {train.steps:,} steps, {seen:,} pictures seen (each of {material.pictures:,} "
         f"{_times_each(seen / material.pictures)}); rates {config.optimizer.generator_lr:g}"
         f"{', penalties ' + format(config.loss.r1, 'g') if config.loss.r1 else ''}"
@@ -184,7 +266,7 @@ def _times_each(times: float) -> str:
     )
 
 
-def _pictures(config: Config, material: Material) -> str:
+def _pictures(config: Config, material: LearningMaterial) -> str:
     classes, smallest = material.classes, material.smallest_class
     within = f" in {classes} class{'es' * (classes > 1)}" if classes else ""
     told = f"{_times(config.data.size)}; {material.pictures:,}{within}"
@@ -197,12 +279,12 @@ def _pictures(config: Config, material: Material) -> str:
     return told
 
 
-def _attention(config: Config) -> str:
+def _attention_in_words(config: Config) -> str:
     places = config.generator.attention
     return f", attention at {' and '.join(map(str, places))}" if places else ", without attention"
 
 
-def _precision(config: Config) -> str:
+def _number_format(config: Config) -> str:
     return "bfloat16" if config.train.precision != "float32" else "float32"
 
 

@@ -25,8 +25,8 @@ _MANY_STEPS: Final = 1_000_000
 """More than are ever timed."""
 
 # A step of the first costs a GPU nothing but the launching of its kernels.
-_SMALL: Mapping[str, Mapping[str, Any]] = {"train": {"batch_size": 16}}
-_LARGE: Mapping[str, Mapping[str, Any]] = {
+_SMALL_STEP: Mapping[str, Mapping[str, Any]] = {"train": {"batch_size": 16}}
+_LARGE_STEP: Mapping[str, Mapping[str, Any]] = {
     "data": {"resolution": 64},
     "generator": {"base_channels": 32},
     "discriminator": {"base_channels": 32},
@@ -127,7 +127,7 @@ def measured_machine(device: torch.device) -> Machine:
     if device.type == "cpu":
         seconds, work = timed({})
         return Machine(kind="cpu", speed=work / seconds, bfloat16=fast, memory=free)
-    overhead, _ = timed(_SMALL)
-    seconds, work = timed(_LARGE)
+    overhead, _ = timed(_SMALL_STEP)
+    seconds, work = timed(_LARGE_STEP)
     speed = work / max(seconds - overhead, seconds / 10)
     return Machine(kind="gpu", speed=speed, bfloat16=fast, memory=free, overhead=overhead)

@@ -23,8 +23,9 @@ from sagan.sampling.generator import TrainedGenerator, class_sheet, variety
 from sagan.system.memory import is_out_of_memory, readable
 from sagan.system.progress import duration
 from sagan.system.signals import interruption
+from sagan.training.choice import settings_of_run
 from sagan.training.footprint import footprint, require_memory
-from sagan.training.origin import Beginning, recorded_origin, run_settings
+from sagan.training.origin import Beginning, recorded_origin
 from sagan.training.preparation import prepare
 from sagan.training.state import TrainingState, new_state, refresh_average
 from sagan.training.watch import DivergedError, EvaluationSchedule, PendingTerms, Progress
@@ -53,17 +54,19 @@ def train(
     folder: str | Path,
     *,
     source: str | None = None,
+    minutes: float | None = None,
     start_from: str | Path | None = None,
     other_pictures: bool = False,
 ) -> Outcome:
-    """Trains a model in a run folder; the same call again continues exactly where it stopped.
+    """Trains a model in a run folder; the same call again continues exactly.
 
     Args:
-        config: The settings, the name of a preset, or the path of a ``.toml`` file; None for those
-            of the run, or of the model to start from.
+        config: Settings, the name of a preset or the path of a ``.toml`` file; None for those of
+            the run or the model to start from, or that follow from the pictures and the time.
         folder: The run folder: settings, log, samples and checkpoints.
         source: The pictures to learn from instead of those that the settings name, as for
             :func:`sagan.open_dataset`.
+        minutes: How long a new run without ``config`` may take; 30 where only pictures are named.
         start_from: A model, as for :func:`sagan.load_generator`, whose weights a new run begins
             with. Unless ``config`` are settings, the networks and the size of the pictures are the
             model's.
@@ -74,10 +77,10 @@ def train(
         KeyboardInterrupt: Ctrl-C; the step was finished and saved.
 
     Example:
-        >>> outcome = sagan.train("avatars32", "runs/mine", source="path/to/pictures")
+        >>> outcome = sagan.train(None, "runs/mine", source="path/to/pictures", minutes=30)
         >>> sagan.load_generator("runs/mine").sample(seeds=range(16), labels="cat")
     """
-    settings = run_settings(config, folder, source=source, start_from=start_from)
+    settings = settings_of_run(config, folder, source, minutes, start_from)
     preset = config if isinstance(config, str) and not other_pictures else None
     return open_run(settings, folder, start_from, preset=preset).train()
 
