@@ -64,9 +64,8 @@ def train(
     Parameters
     ----------
     preset
-        Pictures (or avatars, which are built in), to which the settings are fitted; or the name of
-        a preset or the path of a .toml file. Flags go on top. Without it, the settings of the run
-        folder, or of avatars32 for a new one.
+        Pictures (avatars are built in), to which the settings are fitted; or a preset's name or a
+        .toml file. Flags go on top. Without it: as the run folder, or avatars32 for a new one.
     run
         The run folder: settings, log, samples and checkpoints.
     start_from

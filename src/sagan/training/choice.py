@@ -111,17 +111,16 @@ def settings_within(minutes: float | None, given: Settings, model: Config | None
     Raises:
         SaganError: As for :func:`chosen`.
     """
-    if minutes is None:
-        minutes = USUAL_MINUTES
-        sys.stderr.write(
-            f"note: {minutes:g} minutes, since nothing says how long (--minutes, --hours)\n"
-        )
     if model is not None:
         values = to_dict(model)
         data = {name: value for name, value in values["data"].items() if name != "augment"}
         networks = {name: values[name] for name in ("generator", "discriminator")}
         given = joined({"data": data, **networks}, given)
-    choice = chosen(60 * minutes, given)
+    choice = chosen(60 * (minutes or USUAL_MINUTES), given)
+    if minutes is None:
+        sys.stderr.write(
+            f"note: {USUAL_MINUTES:g} minutes, since nothing says how long (--minutes, --hours)\n"
+        )
     sys.stderr.writelines(f"{line}\n" for line in choice.lines)
     return choice.config
 
