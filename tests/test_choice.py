@@ -191,6 +191,7 @@ def test_networks_of_a_model_to_begin_from_stay(picture_folder, trained_run, tmp
         (["avatars32", "--minutes", "5"], "avatars32 says how many steps to train"),
         (["few", "--minutes", "5"], "there are 15 pictures to learn from"),
         (["few", "--minutes", "inf"], "finite"),
+        (["few", "--decided", "x"], "there is no flag --decided"),
     ],
 )
 def test_mistakes(tmp_path, monkeypatch, capsys, arguments, words):

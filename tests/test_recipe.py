@@ -152,6 +152,14 @@ def test_operations_are_about_those_that_are_counted(name):
     assert operations(config) == pytest.approx(counted, rel=0.1)
 
 
+def test_memory_is_about_what_is_counted():
+    from sagan.training.footprint import peak_bytes
+
+    config = recipe(AVATARS, TWO_CORES, 180)
+    counted = peak_bytes(config, 14, bfloat16=False)
+    assert 0.9 < memory_of_a_step(config) / counted < 1.4
+
+
 def test_penalties_cost_operations():
     with_penalties = preset("avatars32")
     without = replace(with_penalties, loss=settings.LossConfig())

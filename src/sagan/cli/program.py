@@ -109,6 +109,8 @@ def _read_settings(app: App, commands: tuple[str, ...], arguments: ArgumentColle
         return
     given = {argument.name: [token.value for token in argument.tokens] for argument in arguments}
     chosen = next(iter(given["PRESET"]), None)
+    if given.get("--decided"):
+        raise SaganError("there is no flag --decided; sagan train --help lists those there are")
     if given["--data.source"] and named_pictures(chosen):
         raise SaganError(f"{chosen} and --data.source both name pictures; leave one out")
     base = _settings_below_flags(chosen, given)
