@@ -115,7 +115,7 @@ def recipe(
         >>> pictures = LearningMaterial(pictures=60_000, classes=10, channels=1, side=28)
         >>> config = recipe(pictures, TWO_CORES, 30 * 60)
         >>> config.data.resolution, config.generator.base_channels, config.optimizer.generator_lr
-        (32, 16, 0.0015)
+        (32, 24, 0.0015)
     """
     given = given or {}
     require_enough(material, seconds)
