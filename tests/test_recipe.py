@@ -118,6 +118,12 @@ def test_what_is_given_stays_and_the_rest_follows_from_it():
     assert recipe(AVATARS, TWO_CORES, 180, plan).data.resolution == 64
 
 
+def test_more_updates_of_the_discriminator_take_their_time():
+    twice = {"train": {"discriminator_steps": 2}}
+    config, usual = (recipe(AVATARS, TWO_CORES, 180, given) for given in (twice, {}))
+    assert config.train.steps < 0.8 * usual.train.steps
+
+
 def test_values_are_ordinary_settings():
     for machine, seconds in ((TWO_CORES, 180), (GPU, 1e5)):
         config = recipe(AVATARS, machine, seconds)

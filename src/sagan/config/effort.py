@@ -12,6 +12,11 @@ from sagan.config.plan import Size, Stage, both_sides, plan
 from sagan.config.whole import Config
 
 
+def pictures_of_a_step(config: Config) -> int:
+    """Real pictures that the discriminator sees in a step."""
+    return config.train.discriminator_steps * config.train.batch_size
+
+
 def operations(config: Config) -> float:
     """Operations of training for each real picture, a multiplication and its addition as two.
 

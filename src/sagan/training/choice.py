@@ -8,6 +8,7 @@ from typing import Final
 import torch
 
 from sagan.config import Config, DataConfig
+from sagan.config.effort import pictures_of_a_step
 from sagan.config.plain import Settings, joined, to_dict
 from sagan.config.recipe import (
     AVATARS,
@@ -240,7 +241,8 @@ def _told(
 ) -> tuple[str, ...]:
     """Five lines."""
     train, data = config.train, config.data
-    seen = train.steps * train.discriminator_steps * train.batch_size
+    a_step = pictures_of_a_step(config)
+    seen = train.steps * a_step
     return (
         f"pictures   {_pictures(config, material)}",
         f"networks   width {config.generator.base_channels}{_attention_in_words(config)}; "
@@ -249,7 +251,7 @@ def _told(
         f"{_times_each(seen / material.pictures)}); rates {config.optimizer.generator_lr:g}"
         f"{', penalties ' + format(config.loss.r1, 'g') if config.loss.r1 else ''}"
         f"{', augmented with ' + ', '.join(data.augment) if data.augment else ''}",
-        f"time       {in_words(train.steps * pace)} at {train.batch_size / pace:,.0f} pictures/s, "
+        f"time       {in_words(train.steps * pace)} at {a_step / pace:,.0f} pictures/s, "
         f"measured on {described(device)}; samples and measurements take up to a tenth more",
         f"to expect  {_expected(config, seen)}",
     )
