@@ -3,7 +3,7 @@
     python -m benchmarks.loss_curves [--steps 600]
 
 The preset avatars32-sagan at constant learning rates, in float32. Ours and the reference begin with
-the same weights and see the same pictures, latents and labels; the reference runs a second time with
+the same weights and see the same pictures, latents and labels; the reference runs again with
 another seed. Rounding drives equal runs apart, so curves are compared as means over 50 steps, and
 the distance of ours must be judged by that of the other seed.
 """
