@@ -2,8 +2,8 @@
 
     python -m benchmarks.loss_curves [--steps 600]
 
-The avatars32 network at constant learning rates, in float32. Ours and the reference begin with the
-same weights and see the same pictures, latents and labels; the reference runs a second time with
+The preset avatars32-sagan at constant learning rates, in float32. Ours and the reference begin with
+the same weights and see the same pictures, latents and labels; the reference runs again with
 another seed. Rounding drives equal runs apart, so curves are compared as means over 50 steps, and
 the distance of ours must be judged by that of the other seed.
 """
@@ -35,7 +35,7 @@ Losses = tuple[float, float]
 
 def settings(steps: int, seed: int) -> Config:
     """The preset's, but with constant learning rates and one update of the discriminator a step."""
-    config = preset("avatars32")
+    config = preset("avatars32-sagan")
     return replace(
         config,
         optimizer=replace(config.optimizer, decay_start=1.0),

@@ -60,7 +60,8 @@ def test_without_a_size_the_pictures_are_those_of_training(capsys, tmp_path):
     rule = rows(looked_at.out)["rule"]
     assert rule == "centre square, reduced to 32 x 32, colour"
     trained = ["train", tmp_path / "large", "--run", tmp_path / "run", "--train.steps", 1]
-    assert run(*trained, "--generator.base-channels", 8, "--discriminator.base-channels", 8) == 0
+    small = ["--train.batch-size", 16, "--generator.base-channels", 8]
+    assert run(*trained, *small, "--discriminator.base-channels", 8) == 0
     assert f"rule: {rule}" in capsys.readouterr().err
     assert run("data", tmp_path / "large", "--data.resolution", 48) == 0
     assert "note: " not in capsys.readouterr().err
@@ -289,7 +290,7 @@ def test_two_lines_work_on_what_users_have(capsys, tmp_path, sources, kind):
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "table", "arrays"])
 def test_the_first_argument_of_train_may_be_pictures(capsys, tmp_path, sources, kind):
-    config = printed_config(capsys, sources[kind], "--run", tmp_path / "run")
+    config = printed_config(capsys, sources[kind], "--run", tmp_path / "run", "--train.steps", 9)
     assert config.data.source == str(sources[kind])
     assert config.data.resolution == PRESETS["avatars32"].settings["data"]["resolution"]
     twice = ["train", sources[kind], "--run", tmp_path / "run", "--data.source", "x"]
@@ -297,7 +298,8 @@ def test_the_first_argument_of_train_may_be_pictures(capsys, tmp_path, sources, 
 
 
 def test_pictures_that_are_not_there_are_no_unknown_preset(capsys, tmp_path):
-    config = printed_config(capsys, "hf:owner/name", "--run", tmp_path / "run")
+    steps = ["--run", tmp_path / "run", "--train.steps", 9]  # without, they are looked at
+    config = printed_config(capsys, "hf:owner/name", *steps)
     assert config.data.source == "hf:owner/name"
     for absent in (tmp_path / "pictures", "pictures.zip", "some/folder"):
         line = mistake(capsys, "train", absent, "--run", tmp_path / "run")

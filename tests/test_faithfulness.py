@@ -15,7 +15,10 @@ from sagan.config.presets import PRESETS, preset
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "faithfulness.md"
 CONFIGS = {name: preset(name) for name in PRESETS}
-OURS = "avatars32"  # tuned here; whatever is no choice between implementations may be its own
+OURS = (
+    "avatars32",
+    "avatars32-sagan",
+)  # tuned here; whatever is no choice between implementations may be its own
 
 
 def rows():
@@ -84,7 +87,7 @@ def test_every_choice_is_pinned_by_a_test_that_exists(row):
 def test_whatever_a_preset_sets_is_on_the_page():
     listed = {name for row in rows() for name in named_fields(row[3])}
     for name, entry in PRESETS.items():
-        if name != OURS:
+        if name not in OURS:
             named = {f"{section}.{item}" for section, v in entry.settings.items() for item in v}
             assert named <= listed
     known = {

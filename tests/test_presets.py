@@ -106,7 +106,7 @@ def test_networks_are_as_large_as_their_repositories(name, classes, parameters):
     assert counts == parameters
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name != "avatars32"])
+@pytest.mark.parametrize("name", [name for name in PRESETS if PRESETS[name].data])
 def test_pictures_that_only_the_user_has_are_asked_for(name, capsys):
     command = ["train", name, "--run", "runs/x", "--print-config"]
     for source, expected in ([], True), (["--data.source", "pictures"], False):

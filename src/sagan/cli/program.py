@@ -47,13 +47,18 @@ def _require_sense(flag: str, kind: Any, text: str) -> None:
 def named_pictures(chosen: str | None) -> str | None:
     """What stands in the place of a preset, where it is pictures.
 
-    That is what is no preset and no .toml file, and is there or is written like a place.
+    That is a built-in source, or what is no preset and no .toml file, and is there or is written
+    like a place.
 
     Raises:
         SaganError: It is a run folder or a model.
     """
+    from sagan.data import BUILT_IN
+
     if chosen is None or chosen in PRESETS:
         return None
+    if chosen in BUILT_IN:
+        return chosen
     path = Path(chosen).expanduser()
     if chosen in shipped_names() and not path.exists():
         raise SaganError(
@@ -110,20 +115,30 @@ def _read_settings(app: App, commands: tuple[str, ...], arguments: ArgumentColle
         return
     given = {argument.name: [token.value for token in argument.tokens] for argument in arguments}
     chosen = next(iter(given["PRESET"]), None)
+    if given.get("--decided"):
+        raise SaganError("there is no flag --decided; sagan train --help lists those there are")
     if given["--data.source"] and named_pictures(chosen):
         raise SaganError(f"{chosen} and --data.source both name pictures; leave one out")
     base = _settings_below_flags(chosen, given)
     if chosen in PRESETS:
         _note_pictures(chosen, base.data.source, given)
+    values: dict[str, Any] = settings.to_dict(base)
+    if commands == ("train",):
+        values["decided"] = [_field(flag) for flag, typed in given.items() if typed and "." in flag]
     # What cyclopts' own config sources do, which would take the section "train" for the command.
     update_argument_collection(
-        settings.to_dict(base),
+        values,
         chosen or "settings",
         arguments,
         app.app_stack.stack[-1],
         root_keys=(),
         allow_unknown=False,
     )
+
+
+def _field(flag: str) -> str:
+    """The setting that a flag gives: optimizer.generator_lr."""
+    return flag.removeprefix("--").replace("-", "_")
 
 
 app = App(

@@ -1,6 +1,7 @@
 """Commands that train: train, ablate, demo."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,8 +9,40 @@ from cyclopts import Parameter
 
 from sagan import config as settings
 from sagan.cli.parsing import FLAGS, SWITCH, parse_seeds, require_range
-from sagan.cli.program import app
+from sagan.cli.program import app, named_pictures
 from sagan.config import Config
+from sagan.errors import SaganError
+
+_MOST_MINUTES = 366 * 24 * 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How long a new run may take."""
+
+    minutes: float | None = None
+    """How long a new run may take: the machine is measured for a few seconds, and everything is
+    chosen for pictures and time (docs/recipe.md). 30 if only pictures are named; if they come with
+    a number of steps, the settings are those of avatars32."""
+    hours: float | None = None
+    """The same in hours."""
+
+    @property
+    def total(self) -> float | None:
+        """In minutes; None if nothing is given.
+
+        Raises:
+            SaganError: Both are given, or the time is out of range.
+        """
+        if self.minutes is not None and self.hours is not None:
+            raise SaganError("--minutes and --hours both say how long; leave one out")
+        minutes = self.minutes if self.hours is None else 60 * self.hours
+        if minutes is not None and not 0 < minutes <= _MOST_MINUTES:
+            raise SaganError(
+                f"{minutes:g} minutes are out of range; a run takes more than nothing and at most "
+                "a year (--minutes, --hours)"
+            )
+        return minutes
 
 
 @app.command
@@ -18,10 +51,12 @@ def train(
     /,
     *,
     run: Path,
+    budget: Annotated[Budget, FLAGS] = Budget(),
     start_from: Annotated[Path | None, Parameter(name="--from")] = None,
     print_config: Annotated[bool, SWITCH] = False,
     dry_run: Annotated[bool, SWITCH] = False,
     other_pictures: Annotated[bool, SWITCH] = False,
+    decided: Annotated[tuple[str, ...], Parameter(show=False)] = (),
     config: Annotated[Config, FLAGS] = Config(),
 ) -> None:
     """Train a model in a run folder; the same command again continues exactly where it stopped.
@@ -29,24 +64,23 @@ def train(
     Parameters
     ----------
     preset
-        Name of a preset, path of a .toml file, or pictures, for which the settings are those of
-        avatars32; flags go on top. Without it, the settings of the run folder, or of avatars32 for
-        a new one.
+        Pictures (avatars are built in), to which the settings are fitted; or a preset's name or a
+        .toml file. Flags go on top. Without it: as the run folder, or avatars32 for a new one.
     run
         The run folder: settings, log, samples and checkpoints.
     start_from
         A model whose weights a new run begins with, as far as they fit: a run folder, a checkpoint,
         an exported or converted file, or the name of a model (sagan models). The networks and the
-        size of the pictures are then the model's; the other settings too, unless a preset is given;
-        flags go on top.
+        size of the pictures are then the model's; the other settings too, unless a preset or a
+        time is given; flags go on top.
     print_config
         Print the resulting settings as TOML and stop.
     dry_run
-        Try a few steps, print the operations, memory and time that the run will take, and stop;
-        nothing is written to the run folder.
+        Try a few steps, print operations, memory and time of the run, and stop; nothing is written.
     other_pictures
         Use a preset with other pictures than those that it is for.
     """
+    config = _settings_for(budget.total, preset, run, start_from, config, decided)
     if print_config:
         print(settings.to_toml(config), end="")
         return
@@ -64,6 +98,45 @@ def train(
     print(driver.run.checkpoint_path(outcome.steps))
     print(driver.run.sample_path(outcome.steps))
     sys.stdout.writelines(outcome.lines())
+
+
+def _settings_for(
+    minutes: float | None,
+    preset: str | None,
+    run: Path,
+    start_from: Path | None,
+    config: Config,
+    decided: tuple[str, ...],
+) -> Config:
+    """The settings of a run: chosen for the time where there is one, or where pictures are named.
+
+    Raises:
+        SaganError: A preset or a file, which has its own steps, is given a time.
+    """
+    pictures = named_pictures(preset)
+    has_steps = preset is not None and pictures is None
+    if minutes is not None and has_steps:
+        raise SaganError(
+            f"{preset} says how many steps to train; leave --minutes and --hours out "
+            "(--train.steps changes the number), or give pictures in its place"
+        )
+    if (run / "config.toml").exists():
+        if minutes is not None:
+            from sagan.training.choice import tell_kept
+
+            tell_kept(run)
+        return config
+    is_usual = (pictures or "data.source" in decided) and "train.steps" not in decided
+    if minutes is None and (has_steps or start_from is not None or not is_usual):
+        return config
+    from sagan.training.choice import settings_within
+
+    values = settings.to_dict(config)
+    names = [name.split(".") for name in ("data.source", *decided)]
+    given = {section: {} for section, _ in names}
+    for section, name in names:
+        given[section][name] = values[section][name]
+    return settings_within(minutes, given, None if start_from is None else config)
 
 
 @app.command

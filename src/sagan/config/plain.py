@@ -1,6 +1,7 @@
 """Settings as plain values and as TOML."""
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -9,6 +10,17 @@ from sagan.config.checks import nearest, require
 from sagan.config.earlier import modernized
 from sagan.config.whole import Config
 from sagan.errors import SaganError
+
+Settings = Mapping[str, Mapping[str, Any]]
+"""Nested plain values: section, then field."""
+
+
+def joined(*layers: Settings) -> dict[str, dict[str, Any]]:
+    """One set of settings of several, the later above the earlier."""
+    return {
+        section: {key: value for layer in layers for key, value in layer.get(section, {}).items()}
+        for section in dict.fromkeys(section for layer in layers for section in layer)
+    }
 
 
 def load_toml(path: str | Path) -> Config:

@@ -1,10 +1,13 @@
 """Named settings, each with its source and what it gave there."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sagan.config import Config, from_dict, load_toml, nearest
+from sagan.config import Config, LossConfig, from_dict, load_toml, nearest, to_dict
+from sagan.config.plain import joined
+from sagan.config.recipe import AVATARS, TWO_CORES, recipe
 from sagan.errors import SaganError
 
 
@@ -60,16 +63,8 @@ def _both(**settings: Any) -> _Settings:
     return {"generator": settings, "discriminator": settings}
 
 
-def _joined(*layers: _Settings) -> _Settings:
-    """One set of settings of several, the later above the earlier."""
-    return {
-        section: {key: value for layer in layers for key, value in layer.get(section, {}).items()}
-        for section in dict.fromkeys(section for layer in layers for section in layer)
-    }
-
-
 _NO_AVERAGE: _Settings = {"train": {"ema_decay": 0.0}}
-_NORMALISED_TABLES: _Settings = _joined(
+_NORMALISED_TABLES: _Settings = joined(
     _both(initialization="orthogonal"),
     {
         "generator": {
@@ -79,7 +74,7 @@ _NORMALISED_TABLES: _Settings = _joined(
         }
     },
 )
-_STUDIOGAN = _joined(
+_STUDIOGAN = joined(
     _NORMALISED_TABLES,
     _NO_AVERAGE,
     _both(spectral_norm_eps=1e-6),
@@ -94,22 +89,33 @@ _CIFAR: _Settings = {
 }
 
 
-_THREE_MINUTES = _joined(
-    _both(base_channels=16, attention=(16,), initialization="orthogonal"),
+def _differing(values: Mapping[str, Mapping[str, Any]]) -> _Settings:
+    """What differs from the defaults, and the source, which says what the name means."""
+    usual = to_dict(Config())
+    return {
+        section: found
+        for section, fields in values.items()
+        if (
+            found := {
+                name: value
+                for name, value in fields.items()
+                if value != usual[section][name] or (section, name) == ("data", "source")
+            }
+        )
+    }
+
+
+_DEMO = joined(to_dict(recipe(AVATARS, TWO_CORES, 3 * 60)), {"train": {"steps": 2800}})
+_DEMO_AS_SAGAN = joined(
+    _DEMO,
+    _both(spectral_norm="all"),
     {
-        "data": {"source": "avatars", "resolution": 32},
-        "optimizer": {
-            "generator_lr": 2e-3,
-            "discriminator_lr": 2e-3,
-            "beta2": 0.99,
-            "decay_start": 0.5,
-        },
+        "loss": asdict(LossConfig()),
         "train": {
-            "steps": 2800,
-            "ema_decay": 0.998,
-            "precision": "float32",  # at this width bfloat16 brings nothing
-            "fake_labels": "data",
-            "sample_interval": 400,
+            "batch_size": 16,
+            "discriminator_steps": 2,
+            "reuse_fakes": False,
+            "generator_power_iteration": "step",
         },
     },
 )
@@ -128,7 +134,7 @@ def _heykeetae(pictures: Intended, **data: Any) -> Preset:
             " norm; add --loss.name wasserstein --loss.gradient-penalty 10"
             " --generator.spectral-norm none --discriminator.spectral-norm none",
         ),
-        settings=_joined(
+        settings=joined(
             _both(architecture="dcgan"),
             {
                 "data": {"resolution": 64, "labels": "none", **data},
@@ -152,21 +158,9 @@ _RELEASED_DIFFERS = (
 PRESETS: dict[str, Preset] = {
     "avatars32": Preset(
         title="32 pixels, small enough for two CPU cores: the demo",
-        source="tuned here: docs/lab/results.md; the loss is that of R3GAN (brownvc/R3GAN)",
-        settings=_joined(
-            _THREE_MINUTES,
-            _both(spectral_norm="attention"),
-            {
-                "loss": {
-                    "name": "non-saturating",
-                    "relativistic": True,
-                    "r1": 0.2,
-                    "r2": 0.2,
-                    "penalty_interval": 4,
-                },
-                "train": {"batch_size": 32, "reuse_fakes": True},
-            },
-        ),
+        source="the recipe (docs/recipe.md) for these pictures and three minutes; the loss is"
+        " R3GAN's (brownvc/R3GAN)",
+        settings=_differing(_DEMO),
     ),
     "avatars32-sagan": Preset(
         title="the same networks as SAGAN trains them: hinge loss, spectral norm in both",
@@ -175,16 +169,7 @@ PRESETS: dict[str, Preset] = {
             "FD 459 to 576 in seven runs, class accuracy above 0.99 in EfficientNet-Lite0 features"
             " (measured here, docs/results.md)",
         ),
-        settings=_joined(
-            _THREE_MINUTES,
-            {
-                "train": {
-                    "batch_size": 16,
-                    "discriminator_steps": 2,
-                    "generator_power_iteration": "step",
-                }
-            },
-        ),
+        settings=_differing(_DEMO_AS_SAGAN),
     ),
     "imagenet128": Preset(
         title="the released code's settings: 128 pixels, attention at 32 x 32 (feat32)",
@@ -205,14 +190,14 @@ PRESETS: dict[str, Preset] = {
         published=("IS 52.52, FID 18.65 (the paper's abstract)",),
         data=_IMAGENET,
         differs=_RELEASED_DIFFERS,
-        settings=_joined(_NO_AVERAGE, _both(attention=(64,))),
+        settings=joined(_NO_AVERAGE, _both(attention=(64,))),
     ),
     "imagenet128-baseline": Preset(
         title="the released code's baseline: the same without attention",
         source="brain-research/self-attention-gan: model.py, the flag baseline",
         data=_IMAGENET,
         differs=_RELEASED_DIFFERS,
-        settings=_joined(_NO_AVERAGE, _both(attention=())),
+        settings=joined(_NO_AVERAGE, _both(attention=())),
     ),
     "imagenet128-paper-text": Preset(
         title="the paper's text where the released code says otherwise: C/8 values, no pooling,"
@@ -220,7 +205,7 @@ PRESETS: dict[str, Preset] = {
         source="SAGAN paper, sections 3 and 4; the released code where the text is silent",
         data=_IMAGENET,
         differs=("the text names no batch size: 256 is the released code's",),
-        settings=_joined(
+        settings=joined(
             _NO_AVERAGE,
             _both(attention_value_divisor=8, attention_pooling=False),
             {"optimizer": {"beta2": 0.9}},
@@ -241,7 +226,7 @@ PRESETS: dict[str, Preset] = {
             " attention; here 1e-8 everywhere",
             _VECTORS,
         ),
-        settings=_joined(
+        settings=joined(
             _both(attention=(64,), spectral_norm_eps=1e-8),
             {
                 "generator": {"class_tables": "drawn", "batch_norm_momentum": 0.1},
@@ -260,7 +245,7 @@ PRESETS: dict[str, Preset] = {
         ),
         data=_IMAGENET,
         differs=(_VECTORS,),
-        settings=_joined(_STUDIOGAN, _both(attention=(64,)), {"data": {"horizontal_flip": True}}),
+        settings=joined(_STUDIOGAN, _both(attention=(64,)), {"data": {"horizontal_flip": True}}),
     ),
     "cifar10-studiogan": Preset(
         title="PyTorch-StudioGAN's SAGAN for CIFAR-10, 32 pixels",
@@ -272,7 +257,7 @@ PRESETS: dict[str, Preset] = {
         ),
         data=_CIFAR10,
         differs=(_VECTORS,),
-        settings=_joined(_STUDIOGAN, _CIFAR),
+        settings=joined(_STUDIOGAN, _CIFAR),
     ),
     "cifar10-mmgen": Preset(
         title="mmgeneration's SAGAN for CIFAR-10: the same, but shortcuts before the ReLU",
@@ -283,7 +268,7 @@ PRESETS: dict[str, Preset] = {
         ),
         data=_CIFAR10,
         differs=(_VECTORS, "spectral_norm_eps is 1e-6 in attention; here 1e-12 everywhere"),
-        settings=_joined(_NORMALISED_TABLES, _CIFAR),
+        settings=joined(_NORMALISED_TABLES, _CIFAR),
     ),
     "tinyimagenet64-studiogan": Preset(
         title="PyTorch-StudioGAN's SAGAN for Tiny ImageNet, 64 pixels, attention at 32 x 32",
@@ -294,7 +279,7 @@ PRESETS: dict[str, Preset] = {
         ),
         data=Intended("Tiny ImageNet", 100_000, 200),
         differs=(_VECTORS,),
-        settings=_joined(
+        settings=joined(
             _STUDIOGAN,
             {
                 "data": {"resolution": 64, "horizontal_flip": True},

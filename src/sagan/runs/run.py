@@ -155,6 +155,12 @@ class Run:
             if file > self.checkpoint_path(step):
                 file.replace(file.with_name(file.name + ".damaged"))
 
+    @property
+    def last_good(self) -> str:
+        """Where training could go on from, in words."""
+        files = checkpoint_files(self.folder)
+        return f"the last good checkpoint is {files[-1]}" if files else "there is no checkpoint yet"
+
     def remove_old_checkpoints(self, newest: int) -> None:
         """Keeps ``train.keep_checkpoints`` files, the newest of which belongs to a given step."""
         files = [p for p in checkpoint_files(self.folder) if p <= self.checkpoint_path(newest)]

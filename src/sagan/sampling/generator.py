@@ -5,9 +5,10 @@ here are folded, so that nothing depends on batch mates.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -320,11 +321,8 @@ def varieties(generator: TrainedGenerator, dataset: Dataset) -> dict[str, float]
     return ratios
 
 
-def variety(generator: TrainedGenerator, dataset: Dataset) -> float:
-    """The mean of :func:`varieties` over the classes; NaN where there is none."""
-    return mean_variety(varieties(generator, dataset))
-
-
-def mean_variety(by_class: Mapping[str, float]) -> float:
-    """Of the classes; NaN of none."""
-    return float(np.mean(list(by_class.values()))) if by_class else math.nan
+def logged_variety(generator: TrainedGenerator, dataset: Dataset) -> dict[str, Any]:
+    """:func:`varieties` as the log has them, with their mean, NaN where there is none."""
+    by_class = {name: round(value, 4) for name, value in varieties(generator, dataset).items()}
+    mean = float(np.mean(list(by_class.values()))) if by_class else math.nan
+    return {"variety": round(mean, 4), "variety_by_class": by_class}

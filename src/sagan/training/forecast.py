@@ -1,24 +1,23 @@
 """What a run will take, told before it begins: operations, memory, time."""
 
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import torch
+from torch import Tensor
 
 from sagan.config import Config
 from sagan.system.device import described
-from sagan.system.memory import Memory, is_out_of_memory, readable
+from sagan.system.memory import Memory, readable
 from sagan.training.cost import multiply_accumulates, parameters, real_pictures
 from sagan.training.footprint import MARGIN, Footprint, footprint
+from sagan.training.machine import seconds_per_step
 from sagan.training.preparation import Preparation, prepare
 from sagan.training.state import new_state
 
 _SECONDS: Final = 3.0
 """Steps are timed until so much time has passed."""
-_PATIENCE: Final = 10.0
-"""A first step that takes longer is the only one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +53,7 @@ class Forecast:
 def forecast(config: Config, folder: str | Path, start_from: str | Path | None = None) -> Forecast:
     """Counts, estimates and measures what a run will take; writes nothing to its folder.
 
-    Speed is measured in the first steps of a run that is thrown away, which are without penalties
-    on gradients where those are spaced out.
+    Speed is measured in the first steps of a run that is thrown away.
 
     Args:
         config: The settings.
@@ -163,25 +161,10 @@ def in_words(seconds: float) -> str:
 def _speed(there: Preparation) -> float | None:
     """Real pictures per second in a few steps; None if memory runs out."""
     train, device = there.config.train, there.device
-    pictures = train.batch_size * train.discriminator_steps
-    warm_up = 3 if train.compile and device.type == "cuda" else 1  # graphs are recorded late
     there = replace(there, config=replace(there.config, train=replace(train, steps=10_000)))
-    try:
-        steps = there.steps(new_state(there.config, there.num_classes, device))
-        begin = time.perf_counter()
-        done = 0
-        for done, _ in enumerate(steps):
-            if device.type != "cpu":
-                torch.accelerator.synchronize(device)
-            elapsed = time.perf_counter() - begin
-            if done < warm_up:  # much happens at first that never happens again
-                if elapsed > _PATIENCE and not train.compile:
-                    return (done + 1) * pictures / elapsed
-                begin = time.perf_counter()
-            elif elapsed > _SECONDS:
-                break
-        return (done + 1 - warm_up) * pictures / (time.perf_counter() - begin)
-    except (RuntimeError, MemoryError) as error:
-        if is_out_of_memory(error):
-            return None
-        raise
+
+    def begin() -> Iterator[dict[str, Tensor]]:
+        return there.steps(new_state(there.config, there.num_classes, device))
+
+    seconds = seconds_per_step(begin, there.config, device, _SECONDS)
+    return None if seconds is None else train.batch_size * train.discriminator_steps / seconds

@@ -18,21 +18,20 @@ from sagan.data.survey_text import survey_as_json, text
 from sagan.errors import SaganError
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.checkpoint import save as save_checkpoint
-from sagan.runs.run import checkpoint_files
 from sagan.sampling.generator import (
     SAMPLE_COLUMNS,
     TrainedGenerator,
     class_sheet,
-    mean_variety,
-    varieties,
+    logged_variety,
 )
 from sagan.system.memory import is_out_of_memory, readable
 from sagan.system.progress import duration
 from sagan.system.signals import interruption
+from sagan.training.choice import settings_of_run
 from sagan.training.focus import AttentionWatch
 from sagan.training.footprint import footprint, require_memory
 from sagan.training.measuring import EvaluationSchedule, Outcome, measured_at, seconds_of_steps
-from sagan.training.origin import Beginning, recorded_origin, run_settings
+from sagan.training.origin import Beginning, recorded_origin
 from sagan.training.preparation import prepare
 from sagan.training.state import TrainingState, new_state, refresh_average
 from sagan.training.watch import DivergedError, PendingTerms, Progress
@@ -46,17 +45,19 @@ def train(
     folder: str | Path,
     *,
     source: str | None = None,
+    minutes: float | None = None,
     start_from: str | Path | None = None,
     other_pictures: bool = False,
 ) -> Outcome:
-    """Trains a model in a run folder; the same call again continues exactly where it stopped.
+    """Trains a model in a run folder; the same call again continues exactly.
 
     Args:
-        config: The settings, the name of a preset, or the path of a ``.toml`` file; None for those
-            of the run, or of the model to start from.
+        config: Settings, the name of a preset or the path of a ``.toml`` file; None for those of
+            the run or the model to start from, or that follow from the pictures and the time.
         folder: The run folder: settings, log, samples and checkpoints.
         source: The pictures to learn from instead of those that the settings name, as for
             :func:`sagan.open_dataset`.
+        minutes: How long a new run without ``config`` may take; 30 where only pictures are named.
         start_from: A model, as for :func:`sagan.load_generator`, whose weights a new run begins
             with. Unless ``config`` are settings, the networks and the size of the pictures are the
             model's.
@@ -67,10 +68,10 @@ def train(
         KeyboardInterrupt: Ctrl-C; the step was finished and saved.
 
     Example:
-        >>> outcome = sagan.train("avatars32", "runs/mine", source="path/to/pictures")
+        >>> outcome = sagan.train(None, "runs/mine", source="path/to/pictures", minutes=30)
         >>> sagan.load_generator("runs/mine").sample(seeds=range(16), labels="cat")
     """
-    settings = run_settings(config, folder, source=source, start_from=start_from)
+    settings = settings_of_run(config, folder, source, minutes, start_from)
     preset = config if isinstance(config, str) and not other_pictures else None
     return open_run(settings, folder, start_from, preset=preset).train()
 
@@ -272,7 +273,7 @@ class Driver:
             return pending.read()
         except DivergedError as error:
             raise SaganError(
-                f"{error}, so the run stopped before the update; {self._last_good()}; "
+                f"{error}, so the run stopped before the update; {self.run.last_good}; "
                 f"{self._lower_rates}"
             ) from error
 
@@ -295,13 +296,9 @@ class Driver:
                 remedy = f"begin {self.run.another}: {need.remedy(there.memory.available)}"
         return (
             f"step {self.state.step + 1}: memory ran out with batches of {batch}, whose estimated "
-            f"need is {readable(need.of(batch))}{free}; {self._last_good()}; "
+            f"need is {readable(need.of(batch))}{free}; {self.run.last_good}; "
             f"{remedy}, or free memory and give the same command again"
         )
-
-    def _last_good(self) -> str:
-        files = checkpoint_files(self.run.folder)
-        return f"the last good checkpoint is {files[-1]}" if files else "there is no checkpoint yet"
 
     @property
     def _lower_rates(self) -> str:
@@ -324,9 +321,7 @@ class Driver:
         generator = TrainedGenerator(self.state.generator_ema, self.dataset.class_names)
         if samples:
             images.save_png(class_sheet(generator, SAMPLE_COLUMNS), self.run.sample_path(step))
-            by_class = {k: round(v, 4) for k, v in varieties(generator, self.dataset).items()}
-            mean = round(mean_variety(by_class), 4)
-            self.run.log({"step": step, "variety": mean, "variety_by_class": by_class})
+            self.run.log({"step": step} | logged_variety(generator, self.dataset))
         if evaluation and self.evaluate is not None:
             left = self.schedule.seconds_left()
             measure = partial(self.evaluate, generator, self.dataset, left)
@@ -343,7 +338,7 @@ class Driver:
                 if not tensor.isfinite().all():
                     raise SaganError(
                         f"step {self.state.step}: {part}.{name} is no longer finite; "
-                        f"{self._last_good()}; {self._lower_rates}"
+                        f"{self.run.last_good}; {self._lower_rates}"
                     )
         return Checkpoint(
             config=self.config,

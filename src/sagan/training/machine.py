@@ -1,0 +1,133 @@
+"""How fast the machine at hand trains, measured in a few steps that are thrown away."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sagan.config import Config
+from sagan.config.effort import operations, pictures_of_a_step
+from sagan.config.plain import from_dict, joined, to_dict
+from sagan.config.recipe import AVATARS, TWO_CORES, Machine, recipe
+from sagan.data import Dataset
+from sagan.system.device import autocast, computes_in_bfloat16
+from sagan.system.memory import is_out_of_memory, memory_of
+from sagan.training.loop import train_steps
+from sagan.training.state import new_state
+
+_PATIENCE: Final = 10.0
+"""A first step that takes longer, in seconds, is the only one."""
+_REFERENCE_SECONDS: Final = 1.5
+_MANY_STEPS: Final = 1_000_000
+"""More than are ever timed."""
+
+# A step of the first costs a GPU nothing but the launching of its kernels.
+_SMALL_STEP: Mapping[str, Mapping[str, Any]] = {"train": {"batch_size": 16}}
+_LARGE_STEP: Mapping[str, Mapping[str, Any]] = {
+    "data": {"resolution": 64},
+    "generator": {"base_channels": 32},
+    "discriminator": {"base_channels": 32},
+    "train": {"batch_size": 128, "precision": "auto"},
+}
+
+
+def seconds_per_step(
+    begin: Callable[[], Iterator[dict[str, Tensor]]],
+    config: Config,
+    device: torch.device,
+    least: float,
+) -> float | None:
+    """Times steps of a run, in whole periods of ``loss.penalty_interval``.
+
+    Args:
+        begin: Gives the steps of a new run, as :func:`train_steps` does.
+        config: Their settings.
+        device: Where they are computed.
+        least: For how many seconds.
+
+    Returns:
+        None if memory runs out.
+    """
+    train, period = config.train, config.loss.penalty_interval
+    warm_up = 1 if device.type == "cpu" else max(3, period)  # graphs are recorded late
+    try:
+        start, timed = time.perf_counter(), -warm_up
+        for timed, _ in enumerate(begin(), 1 - warm_up):
+            if device.type != "cpu":
+                torch.accelerator.synchronize(device)
+            elapsed = time.perf_counter() - start
+            if timed <= 0:  # much happens at first that never happens again
+                if elapsed > _PATIENCE and not train.compile:
+                    return elapsed
+                start = time.perf_counter()
+            elif elapsed > least and timed % period == 0:
+                return elapsed / timed
+        return (time.perf_counter() - start) / max(1, timed)
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            return None
+        raise
+
+
+def timed_on_noise(
+    config: Config, num_classes: int, device: torch.device, least: float
+) -> float | None:
+    """Seconds per step of networks that learn from noise; None if memory runs out.
+
+    Args:
+        config: The settings.
+        num_classes: 0 when unconditional.
+        device: Where to compute.
+        least: For how many seconds to measure.
+    """
+    config = from_dict(joined(to_dict(config), {"train": {"steps": _MANY_STEPS}}))
+    random = np.random.default_rng(0)
+    count = 2 * config.train.batch_size
+    noise = Dataset(
+        images=random.integers(0, 256, (count, *config.data.shape), dtype=np.uint8),
+        labels=np.arange(count) % max(1, num_classes),
+        class_names=tuple(map(str, range(num_classes))),
+        fingerprint="",
+    )
+    frequencies = torch.full((max(1, num_classes),), 1 / max(1, num_classes), dtype=torch.float64)
+
+    def begin() -> Iterator[dict[str, Tensor]]:
+        return train_steps(
+            new_state(config, num_classes, device),
+            noise,
+            config,
+            label_frequencies=frequencies,
+            device=device,
+            autocast=autocast(config.train.precision, device),
+        )
+
+    return seconds_per_step(begin, config, device, least)
+
+
+def measured_machine(device: torch.device) -> Machine:
+    """Measures how fast a device trains small networks; takes two or three seconds.
+
+    Wider networks reach more operations per second: see :func:`sagan.training.choice.fitted`.
+    """
+    reference = to_dict(recipe(AVATARS, TWO_CORES, 180))
+    memory = memory_of(device)
+    free = None if memory is None else memory.available
+    fast = computes_in_bfloat16("auto", device)
+
+    def timed(changed: Mapping[str, Mapping[str, Any]]) -> tuple[float, float]:
+        config = from_dict(joined(reference, changed))
+        seconds = timed_on_noise(config, 14, device, _REFERENCE_SECONDS)
+        if seconds is None:  # others fill the memory: as slow as the recipe can imagine
+            seconds = TWO_CORES.seconds_per_step(config)
+        return seconds, pictures_of_a_step(config) * operations(config)
+
+    if device.type == "cpu":
+        seconds, work = timed({})
+        return Machine(kind="cpu", speed=work / seconds, bfloat16=fast, memory=free)
+    overhead, _ = timed(_SMALL_STEP)
+    seconds, work = timed(_LARGE_STEP)
+    speed = work / max(seconds - overhead, seconds / 10)
+    return Machine(kind="gpu", speed=speed, bfloat16=fast, memory=free, overhead=overhead)
