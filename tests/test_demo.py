@@ -39,7 +39,8 @@ def small_demo(tmp_path, monkeypatch):
         parts={"generator": generator.state_dict()},
     )
     checkpoints.save(shipped, tmp_path / "shipped.safetensors")
-    monkeypatch.setattr(demo, "SHOWN_FIRST", str(tmp_path / "shipped.safetensors"))
+    shipped_model = {demo.SHOWN_FIRST: SimpleNamespace(file=tmp_path / "shipped.safetensors")}
+    monkeypatch.setattr(demo, "shipped_model", shipped_model.get)
     monkeypatch.setattr(demo, "preset", lambda name: config)
     found = SimpleNamespace(seconds=400.0, steps_done=0, images_per_second=100.0)
     monkeypatch.setattr(demo, "forecast", lambda config, folder: found)

@@ -14,6 +14,7 @@ from sagan.config import Config
 from sagan.config.presets import preset
 from sagan.data.avatars import CREDITS
 from sagan.runs.attention_log import attention_keys
+from sagan.runs.named import shipped_model
 from sagan.runs.run import Run, sample_files
 from sagan.sampling.animation import save_animation
 from sagan.sampling.generator import load_generator
@@ -55,7 +56,7 @@ def run_demo(folder: Path, steps: int | None = None) -> str:
     run = Run(folder, config)
     with _going_on(run):
         run.begin()
-        for path in draw_pictures(SHOWN_FIRST, folder, "shipped-"):
+        for path in draw_pictures(shipped_model(SHOWN_FIRST).file, folder, "shipped-"):
             sys.stderr.write(f"drawn by {SHOWN_FIRST}, which comes along: {path}\n")
         driver = open_run(config, folder)
         if driver.state.step < config.train.steps:

@@ -66,8 +66,10 @@ class EvaluationSchedule:
 
     def is_due(self, step: int) -> bool:
         """Whether to evaluate after a step; one that would take too much of the time is put off."""
+        if not self._config.samples:
+            return False
         if step == self._last_step or not self._config.interval:
-            return step == self._last_step and self._config.samples > 0
+            return step == self._last_step
         self._is_waiting |= step % self._config.interval == 0
         elapsed = time.monotonic() - self._begin
         fits = self.spent + self.last_duration <= self._config.time_share * elapsed
