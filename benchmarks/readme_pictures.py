@@ -14,7 +14,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from sagan.demo import SHIPPED, draw_pictures, film_of
+from sagan.demo import SHOWN_FIRST, draw_pictures, film_of
 from sagan.report.page import write_report
 
 FOLDER = Path(__file__).parent.parent / "docs" / "images"
@@ -44,8 +44,8 @@ def main() -> None:
     pictures = [
         path.replace(FOLDER / name)
         for path, name in zip(
-            draw_pictures(SHIPPED, FOLDER, f"{SHIPPED}-"),
-            (f"{SHIPPED}.png", f"{SHIPPED}-attention.png"),
+            draw_pictures(SHOWN_FIRST, FOLDER, f"{SHOWN_FIRST}-"),
+            (f"{SHOWN_FIRST}.png", f"{SHOWN_FIRST}-attention.png"),
             strict=True,
         )
     ]

@@ -114,7 +114,7 @@ def test_a_run_is_measured_at_its_end_where_that_fits(
     assert line in printed.err
     assert f"sagan evaluate {tmp_path / 'short'} measures the model" in printed.err
     assert "measured against" not in printed.out
-    monkeypatch.setattr("sagan.evaluation.periodic.LEAST_SECONDS", 0)
+    monkeypatch.setattr("sagan.evaluation.periodic.LEAST_EVALUATION_SECONDS", 0)
     monkeypatch.setattr("sagan.evaluation.periodic.PeriodicEvaluation._pace", lambda *_: (0, 0))
     assert run(*arguments_of(tmp_path / "run", picture_folder, "--data.held-out=0.2")) == 0
     printed = capsys.readouterr()
@@ -131,7 +131,7 @@ def test_a_run_is_measured_at_its_end_where_that_fits(
 
 
 def test_measuring_at_the_end_changes_no_weights(picture_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("sagan.evaluation.periodic.LEAST_SECONDS", 0)
+    monkeypatch.setattr("sagan.evaluation.periodic.LEAST_EVALUATION_SECONDS", 0)
     monkeypatch.setattr("sagan.evaluation.periodic.PeriodicEvaluation._pace", lambda *_: (0, 0))
     folders = [tmp_path / name for name in ("measured", "not")]
     for folder, samples in zip(folders, (20, 0), strict=True):
@@ -147,7 +147,7 @@ def test_measuring_at_the_end_changes_no_weights(picture_folder, tmp_path, monke
 
 def test_without_the_extra_a_run_ends_with_a_line(picture_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.undo()  # the real networks
-    monkeypatch.setattr("sagan.evaluation.periodic.LEAST_SECONDS", 0)
+    monkeypatch.setattr("sagan.evaluation.periodic.LEAST_EVALUATION_SECONDS", 0)
     monkeypatch.setattr("sagan.evaluation.features.importlib.util.find_spec", lambda name: None)
     assert run(*arguments_of(tmp_path / "run", picture_folder)) == 0
     told = capsys.readouterr().err

@@ -39,7 +39,8 @@ def small_demo(tmp_path, monkeypatch):
         parts={"generator": generator.state_dict()},
     )
     checkpoints.save(shipped, tmp_path / "shipped.safetensors")
-    monkeypatch.setattr(demo, "SHIPPED", str(tmp_path / "shipped.safetensors"))
+    shipped_model = {demo.SHOWN_FIRST: SimpleNamespace(file=tmp_path / "shipped.safetensors")}
+    monkeypatch.setattr(demo, "shipped_model", shipped_model.get)
     monkeypatch.setattr(demo, "preset", lambda name: config)
     found = SimpleNamespace(seconds=400.0, steps_done=0, images_per_second=100.0)
     monkeypatch.setattr(demo, "forecast", lambda config, folder: found)
@@ -145,7 +146,7 @@ def test_what_was_measured_last_is_told(small_demo, tmp_path):
     Run(folder, demo._demo_settings(1)).log(
         {"step": 1, "evaluation": {"FD": 331.5, "recall": 0.0312}}
     )
-    assert "measured against the real pictures: FD 332, recall 0.0312" in demo.run_demo(folder, 1)
+    assert "measured against training pictures: FD 331.5, recall 0.0312" in demo.run_demo(folder, 1)
 
 
 def test_its_next_steps_parse(tmp_path):

@@ -145,6 +145,7 @@ def images_of(checkpoint):
     [
         ("mmgen", ("a", "b"), {"batch_norm_eps": 1e-3}),
         ("mmgen", ("a", "b"), {"spectral_norm": "none"}),
+        ("mmgen", ("a", "b"), {"spectral_norm": "attention", "attention": []}),
         ("mmgen", ("a", "b"), {"channels": [8, 4, 2, 1], "base_channels": 16}),
         ("mmgen", (), {}),
         ("studiogan", (), {"batch_norm_eps": 1e-3}),
@@ -171,6 +172,9 @@ def test_networks_of_ours_go_out_and_in(target, classes, generator, tmp_path):
         ("biggan", {"classes": ()}, ["without classes"]),
         ("mmgen", {"generator": {"upsampling": "bilinear"}}, ["bilinear"]),
         ("mmgen", {"generator": {"attention_value_divisor": 8}}, ["released"]),
+        ("mmgen", {"generator": {"attention_product": "cosine"}}, ["released"]),
+        ("mmgen", {"generator": {"spectral_norm": "attention"}}, ["everywhere or nowhere"]),
+        ("studiogan", {"discriminator": {"spectral_norm": "attention"}}, ["everywhere or nowhere"]),
         ("mmgen", {"discriminator": {"hidden_channels": "in"}}, ["thin"]),
         ("mmgen", {"discriminator": {"final_resolution": 4}}, ["down to 4"]),
     ],

@@ -51,8 +51,8 @@ def shrunk(config):
 
 
 def altered(generator=None, discriminator=None):
-    """The first preset with other attention."""
-    config = shrunk(preset("avatars32"))
+    """A small preset with other attention."""
+    config = shrunk(preset("avatars32-sagan"))
     return replace(
         config,
         generator=replace(config.generator, **(generator or {})),
@@ -78,6 +78,9 @@ CONFIGS = {" = ".join(names): config for config, names in PRESETS_OF.items()} | 
     ),
     "attention in the generator only": altered({}, {"attention": ()}),
     "attention in the discriminator only": altered({"attention": ()}, {}),
+    "attention by cosines": altered(
+        {"attention_product": "cosine"}, {"attention_product": "cosine"}
+    ),
 }
 
 
@@ -317,8 +320,10 @@ def test_convert(model, config, target, tmp_path, capsys):
 def takes_generator(target, config):
     """Whether another repository has such a generator at 32 pixels."""
     channels = config.channels == (4, 4, 4, 4)
-    released = (config.attention_form, config.attention_value_divisor, config.attention_pooling)
-    residual = config.architecture == "residual" and released == ("attention", 2, True)
+    attention = (config.attention_form, config.attention_value_divisor, config.attention_pooling)
+    released = attention == ("attention", 2, True) and config.attention_product == "plain"
+    normalised = config.spectral_norm != "attention" or not config.attention
+    residual = config.architecture == "residual" and released and normalised
     return residual and (target == "mmgen" or channels)
 
 

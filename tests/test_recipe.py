@@ -27,6 +27,12 @@ def seen(config):
     return config.train.steps * config.train.batch_size
 
 
+def test_a_long_run_can_do_without_measuring():
+    config = recipe(AVATARS, TWO_CORES, 3600, {"evaluation": {"samples": 0}})
+    assert config.evaluation.interval > 0
+    assert config.evaluation.samples == 0
+
+
 def test_three_minutes_on_two_cores_are_the_demonstration():
     assert recipe(AVATARS, TWO_CORES, 180) == preset("avatars32")
 

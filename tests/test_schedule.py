@@ -38,8 +38,9 @@ def test_every_interval_and_at_the_end(clock):
 
 def test_an_interval_of_zero_is_the_end_and_no_samples_are_never(clock):
     assert run(EvaluationSchedule(EvaluationConfig(), 25), clock, steps=25, cost=0) == [25]
-    never = EvaluationSchedule(EvaluationConfig(samples=0), 25)
-    assert run(never, clock, steps=25, cost=0) == []
+    for interval in (0, 10):
+        never = EvaluationSchedule(EvaluationConfig(samples=0, interval=interval), 25)
+        assert run(never, clock, steps=25, cost=0) == []
 
 
 def test_the_end_may_take_a_share_of_all_sittings(clock):

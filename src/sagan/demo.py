@@ -14,6 +14,7 @@ from sagan.config import Config
 from sagan.config.presets import preset
 from sagan.data.avatars import CREDITS
 from sagan.runs.attention_log import attention_keys
+from sagan.runs.named import shipped_model
 from sagan.runs.run import Run, sample_files
 from sagan.sampling.animation import save_animation
 from sagan.sampling.generator import load_generator
@@ -24,7 +25,7 @@ from sagan.training.forecast import forecast, in_words
 from sagan.training.measuring import Outcome
 from sagan.training.run import Driver, open_run
 
-SHIPPED = "avatars64"
+SHOWN_FIRST = "avatars64"
 ATTENTION_CLASS = "cat"
 ATTENTION_SEED = 7
 COLUMNS = 4
@@ -55,8 +56,8 @@ def run_demo(folder: Path, steps: int | None = None) -> str:
     run = Run(folder, config)
     with _going_on(run):
         run.begin()
-        for path in draw_pictures(SHIPPED, folder, "shipped-"):
-            sys.stderr.write(f"drawn by {SHIPPED}, which comes along: {path}\n")
+        for path in draw_pictures(shipped_model(SHOWN_FIRST).file, folder, "shipped-"):
+            sys.stderr.write(f"drawn by {SHOWN_FIRST}, which comes along: {path}\n")
         driver = open_run(config, folder)
         if driver.state.step < config.train.steps:
             sys.stderr.write("now this machine learns to draw them, at half the size\n")
@@ -119,8 +120,8 @@ def next_commands(folder: Path, steps: int) -> list[str]:
     """What to try after the demonstration, as typed in a shell."""
     command = "sagan" if shutil.which("sagan") else os.path.relpath(sys.argv[0])
     return [
-        f"{command} sample {SHIPPED} --class cat --seeds 0-31 -o cats.png",
-        f"{command} attention {SHIPPED} --class person --seed 3 -o person.png",
+        f"{command} sample {SHOWN_FIRST} --class cat --seeds 0-31 -o cats.png",
+        f"{command} attention {SHOWN_FIRST} --class person --seed 3 -o person.png",
         f"{command} interpolate {folder} --class cat -o walk.webp",
         f"{command} train avatars32 --run runs/longer --train.steps {4 * steps}",
         f"{command} train path/to/pictures --run runs/mine --minutes 30",
@@ -188,7 +189,4 @@ def _measured(driver: Driver, outcome: Outcome) -> list[str]:
         f"variety within a class: {found:.0%} of the real pictures'"
         " (spread of a pixel, mean over the classes)"
     )
-    if numbers := next((r["evaluation"] for r in reversed(records) if "evaluation" in r), None):
-        shown = ", ".join(f"{name} {value:.3g}" for name, value in numbers.items())
-        lines.append(f"measured against the real pictures: {shown}")
-    return lines
+    return [*lines, *outcome.lines()]

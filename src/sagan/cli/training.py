@@ -69,10 +69,9 @@ def train(
     run
         The run folder: settings, log, samples and checkpoints.
     start_from
-        A model whose weights a new run begins with, as far as they fit: a run folder, a checkpoint,
-        an exported or converted file, or the name of a model (sagan models). The networks and the
-        size of the pictures are then the model's; the other settings too, unless a preset or a
-        time is given; flags go on top.
+        A model (run folder, checkpoint, other file, or a name: sagan models) whose weights a new
+        run begins with, as far as they fit. The networks and the size of the pictures are then the
+        model's; the other settings too, unless a preset or a time is given; flags go on top.
     print_config
         Print the resulting settings as TOML and stop.
     dry_run
@@ -95,9 +94,8 @@ def train(
     if driver.state.step:
         print(f"continuing {run} at step {driver.state.step}", file=sys.stderr)
     outcome = driver.train()
-    print(driver.run.checkpoint_path(outcome.steps))
-    print(driver.run.sample_path(outcome.steps))
-    sys.stdout.writelines(outcome.lines())
+    files = driver.run.checkpoint_path(outcome.steps), driver.run.sample_path(outcome.steps)
+    print(*files, *outcome.lines(), sep="\n")
 
 
 def _settings_for(

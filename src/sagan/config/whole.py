@@ -62,11 +62,6 @@ class Config:
                 "loss.gradient_penalty pulls slopes to 1 and discriminator.spectral_norm bounds "
                 "them too; published WGAN-GP goes with --discriminator.spectral-norm none"
             )
-        if loss.penalizes_gradients and discriminator.attention:
-            found.append(
-                "penalties on gradients take the discriminator's attention by the explicit formula "
-                "and in float32, since fused kernels have no second derivative: more memory"
-            )
         if self.train.reuse_fakes and self.train.accumulate > 1:
             found.append(
                 "train.reuse_fakes keeps the fakes of all portions until the generator's update, "

@@ -25,7 +25,7 @@ from sagan.system.progress import duration
 
 FEWEST_PICTURES = 500
 """With fewer, a measurement that has to be short says too little; those between are multiples."""
-LEAST_SECONDS = 3.0
+LEAST_EVALUATION_SECONDS = 3.0
 """Less than loading the feature network and measuring with so few takes anywhere."""
 _PROBED = 64
 _PRODUCTS = 3 * SUBSETS
@@ -120,8 +120,8 @@ class PeriodicEvaluation:
         """How many pictures a measurement may have to take no longer."""
         samples = self._config.samples
         fewest = min(FEWEST_PICTURES, samples)
-        begin, needed = time.perf_counter(), LEAST_SECONDS
-        if seconds >= LEAST_SECONDS:
+        begin, needed = time.perf_counter(), LEAST_EVALUATION_SECONDS
+        if seconds >= LEAST_EVALUATION_SECONDS:
             per_picture, per_product = self._pace(generator, dataset)
             spent = time.perf_counter() - begin
             multiples = range(

@@ -73,6 +73,10 @@ def require_expressible(
         and config.attention_product == "plain",
         "attention but the released code's",
     )
+    require(
+        config.spectral_norm != "attention" or not attention,
+        "spectral norm on attention alone; it has it everywhere or nowhere",
+    )
     require(num_classes > 0 or layout.name != "biggan", "networks without classes")
     if isinstance(config, GeneratorConfig):
         require(config.upsampling == "nearest", f"{config.upsampling} upsampling")

@@ -81,7 +81,7 @@ def write_model_folder(
         sheet = class_sheet(generator, _SEEDS_SHOWN)
         images.save_png(images.enlarge(sheet, -(-_SMALLEST_CELL // generator.size[0])), paths[2])
         facts = {
-            **_told(handed, generator, repository),
+            **_facts_of(handed, generator, repository),
             "licence": licence,
             "is_averaged": averaged_part(whole) != "generator",
             "tables": _tables(file, whole.step),
@@ -112,7 +112,9 @@ def _handed_on(checkpoint: Checkpoint, discriminator: bool) -> Checkpoint:
     return replace(kept, config=config, parts=parts)
 
 
-def _told(checkpoint: Checkpoint, generator: TrainedGenerator, repository: str) -> dict[str, Any]:
+def _facts_of(
+    checkpoint: Checkpoint, generator: TrainedGenerator, repository: str
+) -> dict[str, Any]:
     """What the card tells of the model itself."""
     config, names = checkpoint.config, checkpoint.class_names
     seen = checkpoint.step * config.train.discriminator_steps * config.train.batch_size

@@ -36,7 +36,7 @@ class Outcome:
     def lines(self) -> list[str]:
         """What was measured, for a terminal: a line, or none."""
         words = numbers_in_words(self.numbers)
-        return [f"measured against training pictures: {words}\n"] if words else []
+        return [f"measured against training pictures: {words}"] if words else []
 
 
 class EvaluationSchedule:
@@ -66,8 +66,10 @@ class EvaluationSchedule:
 
     def is_due(self, step: int) -> bool:
         """Whether to evaluate after a step; one that would take too much of the time is put off."""
+        if not self._config.samples:
+            return False
         if step == self._last_step or not self._config.interval:
-            return step == self._last_step and self._config.samples > 0
+            return step == self._last_step
         self._is_waiting |= step % self._config.interval == 0
         elapsed = time.monotonic() - self._begin
         fits = self.spent + self.last_duration <= self._config.time_share * elapsed
