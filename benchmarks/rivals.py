@@ -195,8 +195,9 @@ RIVALS: dict[str, Rival] = {
     "ours": Ours("avatars32"),
     "ours-sagan": Ours("avatars32-sagan"),
     "lightweight-gan": LightweightGan(),
+    # Of the size of ours, and with its flags set for many small updates in little time.
     "lightweight-gan-small": LightweightGan(
-        latent_dim=64, fmap_max=64, gradient_accumulate_every=1
+        latent_dim=64, fmap_max=64, attn_res_layers=[], gradient_accumulate_every=1, lr=1e-3
     ),
 }
 
