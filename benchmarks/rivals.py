@@ -44,7 +44,7 @@ from sagan.evaluation.picture_sets import proportional_labels
 from sagan.evaluation.record import figure
 from sagan.system.device import keep_freed_memory
 from sagan.system.files import write_text
-from sagan.training.run import open_run
+from sagan.training.run import Driver
 
 COUNT = 5000
 METRICS = ("fd", "kid", "pr", "dc")
@@ -128,9 +128,10 @@ class Ours:
             drawn={"average": generator.sample(range(COUNT), labels)},
         )
 
-    def _opened(self, folder: Path, steps: int) -> Any:
+    def _opened(self, folder: Path, steps: int) -> Driver:
+        """A run that does not measure itself."""
         train = replace(self.settings.train, steps=steps, checkpoint_interval=steps)
-        return open_run(replace(self.settings, train=train), folder)
+        return Driver(replace(self.settings, train=train), folder)
 
 
 class LightweightGan:

@@ -135,7 +135,7 @@ def test_ours_plans_as_many_steps_as_fit(monkeypatch, tmp_path):
         state = SimpleNamespace(generator=network, discriminator=network)
         return SimpleNamespace(train=train, state=state)
 
-    monkeypatch.setattr(rivals, "open_run", opened)
+    monkeypatch.setattr(rivals, "Driver", opened)
     drawn = SimpleNamespace(sample=lambda seeds, labels: labels)
     monkeypatch.setattr(rivals.sagan, "load_generator", lambda folder: drawn)
     clock = Clock(1000)
