@@ -24,6 +24,7 @@ QUICK += ["8", "--train.batch-size", "4"]
 def _quick(monkeypatch, tmp_path):
     monkeypatch.setenv("SAGAN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(module, "measured_machine", lambda _: TWO_CORES)
+    monkeypatch.setattr(module, "busy", lambda: "")
     monkeypatch.setattr(module, "timed_on_noise", timed_as(lambda config: 1.0))
 
 

@@ -104,6 +104,7 @@ def test_bad_files(tmp_path, content, word):
     [
         ({}, []),
         ({"loss": {"relativistic": True, "lecam": 0.1}}, []),
+        ({"loss": {"r1": 1}, "discriminator": {"attention": [64]}}, ["fused kernels"]),
         ({"loss": {"r1": 1}}, []),
         (
             {"loss": {"name": "wasserstein", "gradient_penalty": 10}},

@@ -132,14 +132,6 @@ def test_the_time_told_counts_what_is_drawn_on_the_way(small_demo, capsys, tmp_p
     assert demo._time_told(driver, "") == []
 
 
-def test_a_busy_machine_is_noticed(monkeypatch):
-    monkeypatch.setattr("os.getloadavg", lambda: (9.6, 0.0, 0.0))
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
-    assert demo.busy() == "note: this machine is busy: 10 programs share 2 cores"
-    monkeypatch.setattr("os.getloadavg", lambda: (1.9, 9.0, 9.0))
-    assert demo.busy() == ""
-
-
 def test_what_was_measured_last_is_told(small_demo, tmp_path):
     folder = tmp_path / "demo"
     demo.run_demo(folder, 1)

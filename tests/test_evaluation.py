@@ -499,6 +499,17 @@ def test_periodic_evaluation_measures_without_touching_the_training(
     assert extractor.network.seen == 10
 
 
+def test_a_measurement_is_timed_on_pictures_that_may_not_be_written(
+    extractor, monkeypatch, dataset, trained_run
+):
+    monkeypatch.setattr("sagan.evaluation.periodic.load_extractor", lambda *_, **__: extractor)
+    images = dataset.images.copy()
+    images.flags.writeable = False  # as those of a packed file
+    measure = periodic_evaluation(replace(tiny().evaluation, samples=10), "cpu")
+    paces = measure._pace(sagan.load_generator(trained_run), replace(dataset, images=images))
+    assert min(paces) > 0
+
+
 def test_a_measurement_takes_as_many_pictures_as_fit_into_its_time(monkeypatch):
     measure = PeriodicEvaluation(EvaluationConfig(), "cpu")
     monkeypatch.setattr(measure, "_pace", lambda *_: (0.01, 0.001))

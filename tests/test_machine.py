@@ -8,7 +8,7 @@ from sagan.config.effort import operations
 from sagan.config.recipe import TWO_CORES, LearningMaterial, recipe
 from sagan.system.memory import Memory
 from sagan.training import machine as module
-from sagan.training.machine import measured_machine, seconds_per_step, timed_on_noise
+from sagan.training.machine import busy, measured_machine, seconds_per_step, timed_on_noise
 
 CPU = torch.device("cpu")
 
@@ -87,3 +87,11 @@ def test_of_a_gpu_the_time_of_launching_is_told_from_its_speed(monkeypatch):
     assert (found.kind, found.bfloat16, found.memory) == ("gpu", True, 2**35)
     assert found.overhead == pytest.approx(0.03, rel=0.05)
     assert found.speed == pytest.approx(1e13, rel=0.05)
+
+
+def test_a_busy_machine_is_noticed(monkeypatch):
+    monkeypatch.setattr("os.getloadavg", lambda: (9.6, 0.0, 0.0))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    assert busy() == "note: this machine is busy: 10 programs share 2 cores"
+    monkeypatch.setattr("os.getloadavg", lambda: (1.9, 9.0, 9.0))
+    assert busy() == ""

@@ -97,10 +97,10 @@ def test_real_and_generated_pictures_are_augmented_in_both_steps(dataset, monkey
 
 
 def test_a_note_is_written_once(tmp_path, picture_folder, capsys):
-    config = replace(tiny(steps=1), loss=LossConfig(r1=1))
+    config = replace(tiny(steps=1), loss=LossConfig(gradient_penalty=1))
     config = replace(config, data=replace(config.data, source=str(picture_folder)))
     Driver(config, tmp_path / "run").train()
-    assert capsys.readouterr().err.count("note: penalties on gradients") == 1
+    assert capsys.readouterr().err.count("note: loss.gradient_penalty pulls") == 1
 
 
 def test_checkpoint_without_its_averages_is_refused():

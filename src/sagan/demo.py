@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from sagan.sampling.sets import SampleSet, named_grid
 from sagan.sampling.timelapse import growth_frames
 from sagan.system.files import write_text
 from sagan.training.forecast import forecast, in_words
+from sagan.training.machine import busy
 from sagan.training.measuring import Outcome
 from sagan.training.run import Driver, open_run
 
@@ -104,16 +105,6 @@ def film_of(run: Path, path: Path) -> Path:
     """
     frames = growth_frames(run, columns=COLUMNS)
     return save_animation(frames, path, frames_per_second=FILM_SPEED, hold=HOLD)
-
-
-def busy() -> str:
-    """In words, that other programs need more than the cores there are; empty if they do not."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with suppress(OSError):
-        load, *_ = os.getloadavg()
-        if load > (cores or 1):
-            return f"note: this machine is busy: {load:.0f} programs share {cores} cores"
-    return ""
 
 
 def next_commands(folder: Path, steps: int) -> list[str]:

@@ -161,9 +161,9 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.stdout.flush()
         return result
     except MissingArgumentError as error:
-        message = (
-            f"{error.argument.name if error.argument else 'a value'} is needed; give it a value"
-        )
+        name = error.argument.name if error.argument else "a value"
+        typed = sys.argv[1:] if arguments is None else arguments
+        message = f"{name} {'has no value' if name in typed else 'is needed'}; give it a value"
     except CycloptsError as error:
         message = " ".join(str(error).split())
         if message.startswith("Unused Tokens"):

@@ -134,7 +134,7 @@ def recipe(
     steps = given.get("train", {}).get("steps")
     if steps is None:
         steps = _rounded(machine.steps_within(seconds, best), 3)
-        _require_steps(steps, seconds, best)
+        _require_steps(steps, seconds, best, machine)
     length = _length(steps, best, machine, seconds)
     return from_dict(joined(to_dict(best), length, _precision(best, machine), given))
 
@@ -158,13 +158,15 @@ def require_enough(material: LearningMaterial, seconds: float) -> None:
         )
 
 
-def _require_steps(steps: int, seconds: float, config: Config) -> None:
+def _require_steps(steps: int, seconds: float, config: Config, machine: Machine) -> None:
     if steps < _LEAST_STEPS:
+        least = _LEAST_STEPS * machine.seconds_per_step(config) / TRAINING_SHARE
         raise SaganError(
-            f"in {seconds / 60:.3g} minutes this machine takes {steps} steps with pictures of "
-            f"{' x '.join(map(str, config.data.size))} and networks of width "
-            f"{config.generator.base_channels}, too few to learn anything; give more time "
-            "(--minutes) or choose smaller ones"
+            f"in {seconds:,.0f} seconds this machine, as fast as it is now, takes {steps} "
+            f"step{'s' * (steps != 1)} with pictures of {' x '.join(map(str, config.data.size))} "
+            f"and networks of width {config.generator.base_channels}, too few to learn anything; "
+            f"give more time (--minutes {math.ceil(least / 60)}) or choose smaller ones "
+            "(--data.resolution, --generator.base-channels, --discriminator.base-channels)"
         )
 
 

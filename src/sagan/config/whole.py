@@ -8,6 +8,9 @@ from sagan.config.networks import DiscriminatorConfig, GeneratorConfig
 from sagan.config.plan import plan
 from sagan.config.training import EvaluationConfig, LossConfig, OptimizerConfig, TrainConfig
 
+_LARGE_ATTENTION = 64
+"""Height of maps from which on attention by the explicit formula takes much memory."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -61,6 +64,12 @@ class Config:
             found.append(
                 "loss.gradient_penalty pulls slopes to 1 and discriminator.spectral_norm bounds "
                 "them too; published WGAN-GP goes with --discriminator.spectral-norm none"
+            )
+        large = [height for height in discriminator.attention if height >= _LARGE_ATTENTION]
+        if loss.penalizes_gradients and large:
+            found.append(
+                "penalties on gradients take the discriminator's attention by the explicit formula "
+                "and in float32, since fused kernels have no second derivative: more memory"
             )
         if self.train.reuse_fakes and self.train.accumulate > 1:
             found.append(

@@ -143,7 +143,10 @@ class PeriodicEvaluation:
         labels, _ = labels_as_in(dataset, generator, probed)
 
         def features() -> None:
-            for pictures in (generator.sample(range(probed), labels), dataset.images[:probed]):
+            for pictures in (
+                generator.sample(range(probed), labels),
+                dataset.images[np.arange(probed)],
+            ):
                 self.extractor(torch.from_numpy(as_rgb(pictures)))[0].cpu()
 
         one, other = np.ones((2, SUBSET_SIZE, self.extractor.feature_dim))

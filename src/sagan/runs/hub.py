@@ -66,6 +66,7 @@ def downloaded(name: str) -> Path:
         **_ourselves(),
     }
     with _telling(f"cannot download {name}", place):
+        _require_reachable(hub, place)
         found = hub.hf_hub_download(**chosen, dry_run=True)
         file = Path(found.local_path)
         if not file.exists():
@@ -174,6 +175,19 @@ def _library(what: str) -> ModuleType:
     except ImportError as error:
         raise SaganError(f'{what} needs huggingface_hub: pip install "sagan[hub]"') from error
     return huggingface_hub
+
+
+def _require_reachable(hub: ModuleType, place: _Place) -> None:
+    """Asks once for a file that the cache lacks: the library asks six times, for half a minute."""
+    repository, revision, file = place
+    if not hub.try_to_load_from_cache(repository, file, revision=revision):
+        address = hub.hf_hub_url(repository, file, revision=revision)
+        try:
+            hub.get_hf_file_metadata(address, **_ourselves())
+        except Exception as error:
+            if getattr(error, "response", None) is None:
+                raise hub.errors.LocalEntryNotFoundError(str(error)) from error
+            raise
 
 
 def _ourselves() -> dict[str, str]:

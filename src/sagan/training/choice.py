@@ -24,7 +24,7 @@ from sagan.data.opening import catalog_of
 from sagan.errors import SaganError
 from sagan.system.device import described, keep_freed_memory, pick_device
 from sagan.training.forecast import in_words
-from sagan.training.machine import measured_machine, timed_on_noise
+from sagan.training.machine import busy, measured_machine, timed_on_noise
 from sagan.training.origin import run_settings
 
 USUAL_MINUTES: Final = 30.0
@@ -140,6 +140,9 @@ def chosen(seconds: float, given: Settings) -> Chosen:
     keep_freed_memory()
     material = material_of(given)
     require_enough(material, seconds)
+    told = busy()
+    sys.stderr.write(f"{told}; alone it learns more in this time\n" if told else "")
+    sys.stderr.write("measuring how fast this machine learns, with networks of several sizes\n")
     config, pace = fitted(material, measured_machine(device), seconds, given, device)
     return Chosen(config=config, lines=_told(config, material, pace, device))
 

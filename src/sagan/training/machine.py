@@ -1,7 +1,9 @@
 """How fast the machine at hand trains, measured in a few steps that are thrown away."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
@@ -131,3 +133,13 @@ def measured_machine(device: torch.device) -> Machine:
     seconds, work = timed(_LARGE_STEP)
     speed = work / max(seconds - overhead, seconds / 10)
     return Machine(kind="gpu", speed=speed, bfloat16=fast, memory=free, overhead=overhead)
+
+
+def busy() -> str:
+    """In words, that other programs need more than the cores there are; empty if they do not."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with suppress(OSError):
+        load, *_ = os.getloadavg()
+        if load > (cores or 1):
+            return f"note: this machine is busy: {load:.0f} programs share {cores} cores"
+    return ""
