@@ -12,7 +12,7 @@ from sagan.nn.layers import SelfAttention2d
 
 HARDLY_USED = 0.01
 """Below this contribution a layer changes nothing that anybody sees."""
-SATURATED = 0.9
+SATURATED = 0.8
 """Above this mean largest weight a layer copies one place instead of weighing many."""
 UNIFORM = 0.98
 """Above this share of the greatest possible entropy a layer adds the same everywhere."""

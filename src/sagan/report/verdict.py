@@ -15,7 +15,7 @@ COLLAPSED_VARIETY = 0.2
 """Below this share of the real pictures' variety a class has collapsed to a few pictures. It cannot
 be much higher: what differs in colour alone varies pixel by pixel, too."""
 DEFEATED_LOSS = 0.05
-"""Below this discriminator loss (real + fake; 2 for a blind guess) the generator has lost."""
+"""Below this discriminator loss (real + fake) the generator has lost."""
 WORSENED_DISTANCE = 2.0
 """Above this multiple of its best Fréchet distance a run has lost what it had."""
 MEMORISED_RATIO = 0.5
@@ -170,7 +170,8 @@ def _balanced(history: History) -> Check:
         threshold=f"at least {DEFEATED_LOSS}",
         passed=None if loss is None else loss >= DEFEATED_LOSS,
         meaning="The discriminator's loss on real and fake pictures together, mean over the last "
-        f"{RECENT_SHARE:.0%} of the log. Near 0 it is never deceived; 2 is a blind guess.",
+        f"{RECENT_SHARE:.0%} of the log. Near 0 it is never deceived; "
+        "a blind guess has 2 with the hinge loss and 0.7 with the relativistic one.",
     )
 
 
