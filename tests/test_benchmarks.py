@@ -351,7 +351,7 @@ def test_ceilings_have_both_precisions():
 
 
 def test_the_commands_of_make_are_understood():
-    lines = re.findall(r"python -m benchmarks(.*)", (ROOT / "Makefile").read_text())
+    lines = re.findall(r"python -m benchmarks(?!\.)(.*)", (ROOT / "Makefile").read_text())
     assert len(lines) == 2
     for line in lines:
         given = command._parser().parse_args(shlex.split(line))
