@@ -24,6 +24,8 @@ from sagan.sampling.generator import load_generator
 from sagan.sampling.sets import SampleSet, save_folder
 from sagan.system import memory
 
+SMALL = "train PICTURES --run x --train.batch-size 2 --train.steps 9"
+
 # --- sets of pictures
 
 
@@ -243,9 +245,9 @@ def place(tmp_path_factory):
         "train --run x --optimizer.generator-lr nan",
         "train --run x --train.seed 99999999999999999999",
         "train --run x --train.steps ''",
-        "train PICTURES --run x --train.batch-size 2 --train.steps 9 --generator.base-channels 1000000",
-        "train PICTURES --run x --train.batch-size 2 --train.steps 9 --discriminator.base-channels 1000000",
-        "train PICTURES --run x --train.batch-size 2 --train.steps 9 --generator.latent-dim 999999999999",
+        f"{SMALL} --generator.base-channels 1000000",
+        f"{SMALL} --discriminator.base-channels 1000000",
+        f"{SMALL} --generator.latent-dim 999999999999",
         "ablate --axis attention --run x --points 999999999999",
         "ablate --axis attention --run x --seeds ''",
         "presets ''",
