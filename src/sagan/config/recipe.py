@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sagan.config.effort import memory_of_a_step, operations, pictures_of_a_step
+from sagan.config.effort import memory_of_a_step, operations
 from sagan.config.networks import DiscriminatorConfig
 from sagan.config.plain import Settings, from_dict, joined, to_dict
 from sagan.config.plan import plan
@@ -77,7 +77,7 @@ class Machine:
 
     def seconds_per_step(self, config: Config) -> float:
         """What a step takes."""
-        return self.overhead + pictures_of_a_step(config) * operations(config) / self.speed
+        return self.overhead + config.train.pictures_per_step * operations(config) / self.speed
 
     def steps_within(self, seconds: float, config: Config) -> int:
         """Steps that fit into :data:`TRAINING_SHARE` of a time."""
@@ -124,7 +124,7 @@ def recipe(
         return _with_batch(material, machine, joined(_networks(material, size, width), given))
 
     def allows(config: Config, pictures: int) -> bool:
-        seen = pictures_of_a_step(config) * machine.steps_within(seconds, config)
+        seen = config.train.pictures_per_step * machine.steps_within(seconds, config)
         return seen >= pictures and machine.holds(config)
 
     least = min(_WIDTHS)
@@ -269,7 +269,7 @@ def _precision(config: Config, machine: Machine) -> dict[str, Any]:
 def _length(steps: int, config: Config, machine: Machine, seconds: float) -> dict[str, Any]:
     """Steps, rates, average and intervals."""
     batch, pace = config.train.batch_size, machine.seconds_per_step(config)
-    seen = steps * pictures_of_a_step(config)
+    seen = steps * config.train.pictures_per_step
     rate = next(rate for pictures, rate in _RATES.items() if seen < pictures)
     if batch >= 128:
         rate = min(rate, _RATE_OF_LARGE_BATCHES)

@@ -115,7 +115,7 @@ def _handed_on(checkpoint: Checkpoint, discriminator: bool) -> Checkpoint:
 def _told(checkpoint: Checkpoint, generator: TrainedGenerator, repository: str) -> dict[str, Any]:
     """What the card tells of the model itself."""
     config, names = checkpoint.config, checkpoint.class_names
-    seen = checkpoint.step * config.train.discriminator_steps * config.train.batch_size
+    seen = checkpoint.step * config.train.pictures_per_step
     height, width = generator.size
     return {
         "title": repository.partition("/")[2],

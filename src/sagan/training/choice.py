@@ -8,7 +8,6 @@ from typing import Final
 import torch
 
 from sagan.config import Config, DataConfig
-from sagan.config.effort import pictures_of_a_step
 from sagan.config.plain import Settings, joined, to_dict
 from sagan.config.recipe import (
     AVATARS,
@@ -241,8 +240,7 @@ def _told(
 ) -> tuple[str, ...]:
     """Five lines."""
     train, data = config.train, config.data
-    a_step = pictures_of_a_step(config)
-    seen = train.steps * a_step
+    seen, rate = train.steps * train.pictures_per_step, train.pictures_per_step / pace
     return (
         f"pictures   {_pictures(config, material)}",
         f"networks   width {config.generator.base_channels}{_attention_in_words(config)}; "
@@ -251,7 +249,7 @@ def _told(
         f"{_times_each(seen / material.pictures)}); rates {config.optimizer.generator_lr:g}"
         f"{', penalties ' + format(config.loss.r1, 'g') if config.loss.r1 else ''}"
         f"{', augmented with ' + ', '.join(data.augment) if data.augment else ''}",
-        f"time       {in_words(train.steps * pace)} at {a_step / pace:,.0f} pictures/s, "
+        f"time       {in_words(train.steps * pace)} at {rate:,.0f} pictures/s, "
         f"measured on {described(device)}; samples and measurements take up to a tenth more",
         f"to expect  {_expected(config, seen)}",
     )

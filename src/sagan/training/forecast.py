@@ -5,12 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from sagan.config import Config
+from sagan.config import Config, network_shape
+from sagan.config.effort import operations
+from sagan.nn.residual import make_discriminator, make_generator
 from sagan.system.device import described
 from sagan.system.memory import Memory, readable
-from sagan.training.cost import multiply_accumulates, parameters, real_pictures
 from sagan.training.footprint import MARGIN, Footprint, footprint
 from sagan.training.machine import seconds_per_step
 from sagan.training.preparation import Preparation, prepare
@@ -30,8 +33,6 @@ class Forecast:
     steps_done: int
     generator_parameters: int
     discriminator_parameters: int
-    operations: int
-    """Of the whole run; a multiplication with its addition counts as two."""
     footprint: Footprint
     memory: Memory | None
     """None where the device does not say."""
@@ -47,7 +48,7 @@ class Forecast:
             return None
         train = self.config.train
         steps = train.steps - self.steps_done
-        return steps * train.discriminator_steps * train.batch_size / self.images_per_second
+        return steps * train.pictures_per_step / self.images_per_second
 
 
 def forecast(config: Config, folder: str | Path, start_from: str | Path | None = None) -> Forecast:
@@ -81,7 +82,6 @@ def forecast(config: Config, folder: str | Path, start_from: str | Path | None =
         steps_done=min(checkpoint.step if checkpoint else 0, config.train.steps),
         generator_parameters=generator_parameters,
         discriminator_parameters=discriminator_parameters,
-        operations=2 * multiply_accumulates(config),
         footprint=need,
         memory=memory,
         device=described(there.device),
@@ -90,10 +90,23 @@ def forecast(config: Config, folder: str | Path, start_from: str | Path | None =
     )
 
 
+def parameters(config: Config, num_classes: int) -> tuple[int, int]:
+    """Counts the parameters of generator and discriminator; 0 classes mean unconditional."""
+    shape = network_shape(config.data, num_classes)
+    with FakeTensorMode(), torch.random.fork_rng(devices=[]):
+        networks = (
+            make_generator(config.generator, **shape),
+            make_discriminator(config.discriminator, **shape),
+        )
+    generator, discriminator = (sum(p.numel() for p in net.parameters()) for net in networks)
+    return generator, discriminator
+
+
 def table(found: Forecast) -> str:
     """Sets a forecast out in aligned lines for people."""
     train, need = found.config.train, found.footprint
-    per_picture = found.operations / real_pictures(found.config)
+    per_picture = operations(found.config)
+    in_all = train.steps * train.pictures_per_step * per_picture
     rows = [
         (
             "parameters",
@@ -101,7 +114,10 @@ def table(found: Forecast) -> str:
             f"discriminator {found.discriminator_parameters:,}",
         ),
         ("operations", f"{per_picture / 1e9:,.3g} billion for each real picture"),
-        ("", f"{found.operations:.2g} for all {train.steps:,} steps"),
+        (
+            "",
+            f"{in_all:.2g} for all {train.steps:,} steps",
+        ),
         (
             "memory of a step",
             f"{readable(need.of(train.batch_size))} with batches of {train.batch_size} (estimated),"
@@ -167,4 +183,4 @@ def _speed(there: Preparation) -> float | None:
         return there.steps(new_state(there.config, there.num_classes, device))
 
     seconds = seconds_per_step(begin, there.config, device, _SECONDS)
-    return None if seconds is None else train.batch_size * train.discriminator_steps / seconds
+    return None if seconds is None else train.pictures_per_step / seconds

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sagan.config import Config
-from sagan.config.effort import operations, pictures_of_a_step
+from sagan.config.effort import operations
 from sagan.config.plain import from_dict, joined, to_dict
 from sagan.config.recipe import AVATARS, TWO_CORES, Machine, recipe
 from sagan.data import Dataset
@@ -122,7 +122,7 @@ def measured_machine(device: torch.device) -> Machine:
         seconds = timed_on_noise(config, 14, device, _REFERENCE_SECONDS)
         if seconds is None:  # others fill the memory: as slow as the recipe can imagine
             seconds = TWO_CORES.seconds_per_step(config)
-        return seconds, pictures_of_a_step(config) * operations(config)
+        return seconds, config.train.pictures_per_step * operations(config)
 
     if device.type == "cpu":
         seconds, work = timed({})
