@@ -1,12 +1,10 @@
 """What a run will take, told before it begins: operations, memory, time."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import torch
-from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sagan.config import Config, network_shape
@@ -15,8 +13,8 @@ from sagan.nn.residual import make_discriminator, make_generator
 from sagan.system.device import described
 from sagan.system.memory import Memory, readable
 from sagan.training.footprint import MARGIN, Footprint, footprint
-from sagan.training.machine import seconds_per_step
-from sagan.training.preparation import Preparation, prepare
+from sagan.training.machine import timed_on_noise
+from sagan.training.preparation import prepare
 from sagan.training.state import new_state
 
 _SECONDS: Final = 3.0
@@ -54,7 +52,7 @@ class Forecast:
 def forecast(config: Config, folder: str | Path, start_from: str | Path | None = None) -> Forecast:
     """Counts, estimates and measures what a run will take; writes nothing to its folder.
 
-    Speed is measured in the first steps of a run that is thrown away.
+    Speed is measured in a few steps on noise, which are thrown away.
 
     Args:
         config: The settings.
@@ -75,6 +73,9 @@ def forecast(config: Config, folder: str | Path, start_from: str | Path | None =
     need = footprint(config, there.num_classes, bfloat16=there.bfloat16)
     memory = there.memory
     is_possible = memory is None or need.of(config.train.batch_size) <= memory.available
+    seconds = None
+    if is_possible:
+        seconds = timed_on_noise(config, there.num_classes, there.device, _SECONDS)
     generator_parameters, discriminator_parameters = parameters(config, there.num_classes)
     return Forecast(
         config=config,
@@ -86,7 +87,7 @@ def forecast(config: Config, folder: str | Path, start_from: str | Path | None =
         memory=memory,
         device=described(there.device),
         precision="bfloat16" if there.bfloat16 else "float32",
-        images_per_second=_speed(there) if is_possible else None,
+        images_per_second=config.train.pictures_per_step / seconds if seconds else None,
     )
 
 
@@ -172,15 +173,3 @@ def in_words(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:,.{0 if seconds >= 100 * length else 1}f} {unit}"
     return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
-
-
-def _speed(there: Preparation) -> float | None:
-    """Real pictures per second in a few steps; None if memory runs out."""
-    train, device = there.config.train, there.device
-    there = replace(there, config=replace(there.config, train=replace(train, steps=10_000)))
-
-    def begin() -> Iterator[dict[str, Tensor]]:
-        return there.steps(new_state(there.config, there.num_classes, device))
-
-    seconds = seconds_per_step(begin, there.config, device, _SECONDS)
-    return None if seconds is None else train.pictures_per_step / seconds
