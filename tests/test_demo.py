@@ -145,7 +145,7 @@ def test_what_was_measured_last_is_told(small_demo, tmp_path):
     Run(folder, demo._demo_settings(1)).log(
         {"step": 1, "evaluation": {"FD": 331.5, "recall": 0.0312}}
     )
-    assert "measured against the real pictures: FD 332, recall 0.0312" in demo.run_demo(folder, 1)
+    assert "measured against training pictures: FD 331.5, recall 0.0312" in demo.run_demo(folder, 1)
 
 
 def test_its_next_steps_parse(tmp_path):

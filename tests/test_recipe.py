@@ -55,9 +55,9 @@ def test_but_for_those_of_mnist_and_tiny_ones(side, resolution):
 
 
 def test_size_that_is_wanted():
-    wide = replace(AVATARS, height=64, width=96)
+    wide = {"data": {"resolution": 64, "width": 96}}
     for seconds in (600, 86_400):
-        config = recipe(wide, TWO_CORES, seconds)
+        config = recipe(AVATARS, TWO_CORES, seconds, wide)
         assert config.data.size == (64, 96)
     assert config.loss.r1 == pytest.approx(0.2 * math.sqrt(6) ** 1.32, rel=0.05)
 

@@ -188,7 +188,4 @@ def _measured(driver: Driver, outcome: Outcome) -> list[str]:
         f"variety within a class: {found:.0%} of the real pictures'"
         " (spread of a pixel, mean over the classes)"
     )
-    if numbers := next((r["evaluation"] for r in reversed(records) if "evaluation" in r), None):
-        shown = ", ".join(f"{name} {value:.3g}" for name, value in numbers.items())
-        lines.append(f"measured against the real pictures: {shown}")
-    return lines
+    return lines + outcome.lines()

@@ -97,7 +97,8 @@ def train(
     outcome = driver.train()
     print(driver.run.checkpoint_path(outcome.steps))
     print(driver.run.sample_path(outcome.steps))
-    sys.stdout.writelines(outcome.lines())
+    for line in outcome.lines():
+        print(line)
 
 
 def _settings_for(

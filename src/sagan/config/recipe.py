@@ -55,10 +55,6 @@ class LearningMaterial:
     channels: int = 3
     side: int
     """Shorter side of most pictures as they are found, in pixels."""
-    height: int = 0
-    """That the user wants, in pixels; 0: the recipe's choice."""
-    width: int = 0
-    """The same; 0: as the height."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +124,7 @@ def recipe(
         return seen >= pictures and machine.holds(config)
 
     least = min(_WIDTHS)
-    sizes = {_size(material, side): pictures for side, pictures in _SIDES.items()}
+    sizes = {_size(material, given, side): pictures for side, pictures in _SIDES.items()}
     best = _last(lambda size: candidate(size, least), sizes, allows)
     best = _last(lambda width: candidate(best.data.size, width), _WIDTHS, allows)
     steps = given.get("train", {}).get("steps")
@@ -196,10 +192,11 @@ def _last(
 # --- what does not depend on the length
 
 
-def _size(material: LearningMaterial, side: int) -> tuple[int, int]:
+def _size(material: LearningMaterial, given: Settings, side: int) -> tuple[int, int]:
     """Height and width for a side that would be good, not larger than most pictures are."""
-    if material.height:
-        return material.height, material.width or material.height
+    wanted = given.get("data", {})
+    if height := wanted.get("resolution"):
+        return height, wanted.get("width") or height
     possible = max(16, min(side, material.side))
     doublings = possible.bit_length() - 3
     possible = possible >> doublings << doublings  # as networks have them

@@ -149,14 +149,12 @@ def material_of(given: Settings) -> LearningMaterial:
     Raises:
         SaganError: They cannot be read.
     """
-    wanted = given.get("data", {})
-    data = DataConfig(**{"resolution": _FIRST_LOOK, **wanted})
-    size = {"height": data.resolution, "width": data.width} if "resolution" in wanted else {}
+    data = DataConfig(**{"resolution": _FIRST_LOOK, **given.get("data", {})})
     if data.source in BUILT_IN:
         classes = AVATARS.classes if data.conditional else 0
         pictures = data.generated_images
         smallest = pictures // AVATARS.classes
-        return replace(AVATARS, pictures=pictures, classes=classes, smallest_class=smallest, **size)
+        return replace(AVATARS, pictures=pictures, classes=classes, smallest_class=smallest)
     found = look(data, _GLANCED_AT, catalog_of(data))
     if found.survey.sizes is None:
         load_dataset(data)  # says why nothing can be read
@@ -169,7 +167,6 @@ def material_of(given: Settings) -> LearningMaterial:
         smallest_class=round(kept * min(counts, default=0)),
         channels=found.images.shape[1],
         side=min(found.survey.sizes.most_common),
-        **size,
     )
 
 
@@ -200,8 +197,6 @@ def fitted(
     config = recipe(material, machine, seconds, given)
     if (networks := _chosen_networks(config)) != _chosen_networks(first):
         machine = _corrected(machine, config, material, device)
-        height, width = config.data.size
-        material = replace(material, height=height, width=width)
         config = recipe(material, machine, seconds, joined(networks, given))
     return config, machine.seconds_per_step(config)
 

@@ -36,7 +36,7 @@ class Outcome:
     def lines(self) -> list[str]:
         """What was measured, for a terminal: a line, or none."""
         words = numbers_in_words(self.numbers)
-        return [f"measured against training pictures: {words}\n"] if words else []
+        return [f"measured against training pictures: {words}"] if words else []
 
 
 class EvaluationSchedule:
