@@ -15,15 +15,13 @@ docs/lab/rivals.md.
 from __future__ import annotations
 
 import argparse
-import importlib
 import importlib.metadata
 import json
 import os
 import random
-import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -41,6 +39,7 @@ from sagan.config.presets import preset
 from sagan.data import Dataset, load_dataset
 from sagan.errors import SaganError
 from sagan.evaluation.picture_sets import proportional_labels
+from sagan.evaluation.pretrained import import_torchvision
 from sagan.evaluation.record import figure
 from sagan.system.device import keep_freed_memory
 from sagan.system.files import write_text
@@ -210,7 +209,7 @@ RIVALS: dict[str, Rival] = {
 def _lightweight_gan_without_cuda() -> Iterator[ModuleType]:
     """Its module, for which the CPU stands where it asks for CUDA."""
     try:
-        _let_torchvision_load()
+        import_torchvision()
         with mock.patch("torch.cuda.is_available", return_value=True):
             from lightweight_gan import lightweight_gan as module  # pyright: ignore
     except ImportError as error:
@@ -232,22 +231,6 @@ def _lightweight_gan_without_cuda() -> Iterator[ModuleType]:
         stack.enter_context(mock.patch.object(torch.Tensor, "cuda", stay))
         stack.enter_context(mock.patch.object(nn.Module, "cuda", stay))
         yield module
-
-
-_defined: list[torch.library.Library] = []  # an operator lives as long as its library
-
-
-def _let_torchvision_load() -> None:
-    """A torchvision built for CUDA does not import beside a torch without, until two ops exist."""
-    with suppress(RuntimeError):
-        importlib.import_module("torchvision")
-        return
-    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-        del sys.modules[name]
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _defined.append(library)
 
 
 def _write_pictures(pictures: Dataset, folder: Path) -> None:

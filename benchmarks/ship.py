@@ -140,7 +140,7 @@ def main() -> None:
         channels=data.shape[0],
         class_names=list(short.class_names),
         steps=short.step,
-        pictures_seen=short.step * train.batch_size * train.discriminator_steps,
+        pictures_seen=short.step * train.pictures_per_step,
         seed=train.seed,
         trained_on=asked.trained_on,
         rounding=rounding(originals, short, what),

@@ -67,15 +67,16 @@ def test_in_bfloat16_is_within_a_hundredth(width):
     assert error.norm() < 1e-2 * expected.norm()
 
 
+@pytest.mark.parametrize("form", [{}, {"value_divisor": 8, "pooling": False}, {"pooling": False}])
 @pytest.mark.parametrize("channels", [16, 24, 48])
-def test_fused_kernels_get_addresses_and_rows_that_gpus_can_read(channels, monkeypatch):
+def test_fused_kernels_get_addresses_and_rows_that_gpus_can_read(channels, form, monkeypatch):
     """GPUs read 16 bytes at once; PyTorch checks the strides, not where a view begins."""
     given = []
     fused = F.scaled_dot_product_attention
     monkeypatch.setattr(
         F, "scaled_dot_product_attention", lambda *a, **k: given.extend(a) or fused(*a, **k)
     )
-    SelfAttention2d(channels)(torch.randn(3, channels, 8, 8))
+    SelfAttention2d(channels, **form)(torch.randn(3, channels, 8, 8))
     assert len(given) == 3
     for tensor in given:
         assert tensor.data_ptr() % 16 == 0

@@ -121,7 +121,7 @@ def test_the_time_told_counts_what_is_drawn_on_the_way(small_demo, capsys, tmp_p
     assert driver.config.train.sample_interval == 39
     (line, slow) = demo._time_told(driver, "")
     assert line.startswith("it will take about 8 minutes: 1,000 steps at 100 pictures/s")
-    assert "that is slow; two quiet cores take 86 seconds" in slow
+    assert "that is slow; two quiet cores take 2 minutes" in slow
     assert demo._time_told(driver, "note: this machine is busy: 9 programs share 2 cores")[1] == (
         "note: this machine is busy: 9 programs share 2 cores; alone it goes faster"
     )

@@ -64,12 +64,12 @@ def test_of_a_begun_run_the_other_steps_count(picture_folder, trained_run, tmp_p
 
 def test_without_enough_memory_nothing_is_tried(picture_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(preparation, "memory_of", lambda _: Memory(total=2**23, available=2**20))
-    monkeypatch.setattr(module, "_speed", None)
+    monkeypatch.setattr(module, "timed_on_noise", None)
     printed = table(forecast(config_of(picture_folder), tmp_path / "run"))
     assert "not even 2 pictures fit" in printed
     assert "not measured, since a step does not fit" in printed
     monkeypatch.setattr(preparation, "memory_of", lambda _: None)
-    monkeypatch.setattr(module, "_speed", lambda *_: 0.5)
+    monkeypatch.setattr(module, "timed_on_noise", lambda *_: 8.0)
     assert "unknown" in table(forecast(config_of(picture_folder), tmp_path / "run"))
 
 

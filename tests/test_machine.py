@@ -36,28 +36,30 @@ def test_whole_periods_are_timed_without_the_first_step(monkeypatch, least):
     assert period == 4
     # A first step with what never happens again, then one with penalties in every fourth.
     clock = Clock(monkeypatch, itertools.chain([9.0], itertools.cycle([1.0, 1.0, 1.0, 3.0])))
-    assert seconds_per_step(clock.steps, config, CPU, least) == pytest.approx(6 / 4)
+    assert seconds_per_step(clock.steps(), config, CPU, least) == pytest.approx(6 / 4)
     assert (clock.taken - 1) % period == 0
     assert clock.now - 9 >= least
 
 
 def test_a_first_step_that_takes_too_long_is_the_only_one(monkeypatch):
     clock = Clock(monkeypatch, itertools.repeat(60.0))
-    assert seconds_per_step(clock.steps, tiny(), CPU, 1.0) == 60
+    assert seconds_per_step(clock.steps(), tiny(), CPU, 1.0) == 60
     assert clock.taken == 1
 
 
 def test_memory_that_runs_out_is_no_error():
     def exhausted():
         raise torch.OutOfMemoryError("out of memory")
+        yield
 
-    assert seconds_per_step(exhausted, tiny(), CPU, 1.0) is None
+    assert seconds_per_step(exhausted(), tiny(), CPU, 1.0) is None
 
     def broken():
         raise RuntimeError("something else")
+        yield
 
     with pytest.raises(RuntimeError, match="something else"):
-        seconds_per_step(broken, tiny(), CPU, 1.0)
+        seconds_per_step(broken(), tiny(), CPU, 1.0)
 
 
 @pytest.mark.parametrize("classes", [0, 3])

@@ -63,7 +63,7 @@ def stand_in(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(package.parent)
     for name in ("lightweight_gan", "lightweight_gan.lightweight_gan"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setattr(rivals, "_let_torchvision_load", lambda: None)
+    monkeypatch.setattr(rivals, "import_torchvision", lambda: True)
     yield
     for name in ("lightweight_gan", "lightweight_gan.lightweight_gan"):
         sys.modules.pop(name, None)
@@ -112,7 +112,7 @@ def test_another_projects_code_runs_without_cuda_and_leaves_torch_as_it_was(
 
 def test_what_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "lightweight_gan", None)
-    monkeypatch.setattr(rivals, "_let_torchvision_load", lambda: None)
+    monkeypatch.setattr(rivals, "import_torchvision", lambda: True)
     with (
         pytest.raises(SaganError, match="pip install lightweight-gan"),
         rivals._lightweight_gan_without_cuda(),

@@ -36,7 +36,7 @@ FILM_SPEED = 6.0
 HOLD = 3.0
 """Seconds for which the last frame stays."""
 _STEPS_PER_GRID = 5  # what a sample grid costs, in steps of training
-_USUAL_SECONDS = 240.0
+_USUAL_SECONDS = 420.0  # on two cores
 
 
 def run_demo(folder: Path, steps: int | None = None) -> str:

@@ -11,9 +11,9 @@ from itertools import pairwise
 
 from sagan.cli.program import app
 from sagan.config import RESIDUAL_ONLY, Config
+from sagan.config.effort import operations
 from sagan.config.presets import PRESETS
 from sagan.config.presets import preset as named_preset
-from sagan.training.cost import multiply_accumulates, real_pictures
 
 
 @app.command
@@ -29,15 +29,14 @@ def presets(name: str | None = None, /) -> None:
         print("\n\n".join("\n".join(_description(name)) for name in PRESETS))
         return
     config = named_preset(name)
-    pictures = config.train.steps * config.train.batch_size
-    operations = multiply_accumulates(config)
+    per_picture = operations(config) / 2
     lines = [
         *_description(name),
         *(line for text in PRESETS[name].differs for line in _entry("differs", text)),
         *_entry(
             "operations",
-            f"{operations:.2g} multiply-accumulates, {operations / pictures / 1e9:.2g} G for each"
-            " picture of a batch",
+            f"{per_picture * _real_pictures(config):.2g} multiply-accumulates, "
+            f"{per_picture / 1e9:.2g} G for each real picture",
         ),
         "",
         *_wrapped(
@@ -77,8 +76,12 @@ def _description(name: str) -> Iterator[str]:
     if preset.data:
         yield from _entry("pictures", f"{preset.data}: give them with --data.source")
     yield from _entry(
-        "cost", f"{config.train.steps:,} steps over {real_pictures(config):,} real pictures"
+        "cost", f"{config.train.steps:,} steps over {_real_pictures(config):,} real pictures"
     )
+
+
+def _real_pictures(config: Config) -> int:
+    return config.train.steps * config.train.pictures_per_step
 
 
 def _settings(config: Config) -> Iterator[str]:

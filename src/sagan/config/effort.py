@@ -1,7 +1,6 @@
 """What a training step takes, by formula: operations and memory.
 
-Rough and at once, so that many settings can be compared; ``training.cost`` and
-``training.footprint`` count what is really computed.
+Rough and at once, so that many settings can be compared.
 """
 
 import math
@@ -12,18 +11,14 @@ from sagan.config.plan import Size, Stage, both_sides, plan
 from sagan.config.whole import Config
 
 
-def pictures_of_a_step(config: Config) -> int:
-    """Real pictures that the discriminator sees in a step."""
-    return config.train.discriminator_steps * config.train.batch_size
-
-
 def operations(config: Config) -> float:
     """Operations of training for each real picture, a multiplication and its addition as two.
 
-    A pass backwards counts as two passes, or as one where only the pictures need a gradient.
-    The generator is passed through once, forwards and backwards; the discriminator by both
-    pictures, forwards and backwards, by the generated one again for the generator, and by the real
-    one where the loss is relativistic. Penalties take about ten passes more, at their interval.
+    Those of convolutions, linear layers and attention. A pass backwards counts as two passes, or as
+    one where only the pictures need a gradient. The generator is passed through once, forwards and
+    backwards; the discriminator by both pictures, forwards and backwards, by the generated one
+    again for the generator, and by the real one where the loss is relativistic. Penalties take
+    about ten passes more, at their interval.
     """
     train, loss, channels = config.train, config.loss, config.data.shape[0]
     generator = _of_generator(config.generator, config.data.size, channels)
@@ -37,29 +32,45 @@ def operations(config: Config) -> float:
 def _of_generator(network: GeneratorConfig, size: Size, channels: int) -> float:
     """Multiplications of a pass of one picture, as folded (docs/design.md)."""
     first, *_ = stages = plan(network, size)
-    count = network.latent_dim * first.height * first.width * first.channels
+    is_dcgan = network.architecture == "dcgan"
+    count = network.latent_dim * first.cells * first.channels
+    count += sum(_of_attention(network, stage) for stage in stages)
+    doubling = 36 if network.upsampling == "bilinear" else 16
     for before, after in pairwise(stages):
-        cells = before.height * before.width
-        count += 17 * cells * before.channels * after.channels
-        count += 36 * cells * after.channels**2 + _of_attention(after)
-    return count + 9 * channels * stages[-1].channels * math.prod(both_sides(size))
+        count += doubling * before.cells * before.channels * after.channels
+        if not is_dcgan:
+            count += before.cells * after.channels * (before.channels + 36 * after.channels)
+    last = 4 if is_dcgan else 9
+    return count + last * channels * stages[-1].channels * math.prod(both_sides(size))
 
 
 def _of_discriminator(network: DiscriminatorConfig, size: Size, channels: int) -> float:
     count, wide, cells = 0.0, channels, math.prod(both_sides(size))
-    for stage in plan(network, size):
-        after, out = stage.height * stage.width, stage.channels
+    for number, stage in enumerate(plan(network, size)):
+        after, out = stage.cells, stage.channels
         halved = 16 if after < cells else 9
-        count += 9 * cells * wide * out + after * out * (halved * out + wide) + _of_attention(stage)
+        if network.architecture == "dcgan":
+            count += halved * after * wide * out
+        else:
+            hidden = wide if number and network.hidden_channels == "in" else out
+            count += 9 * cells * wide * hidden + after * out * (halved * hidden + wide)
+        count += _of_attention(network, stage)
         wide, cells = out, after
     return count
 
 
-def _of_attention(stage: Stage) -> float:
+def _of_attention(network: GeneratorConfig | DiscriminatorConfig, stage: Stage) -> float:
     if stage.attention is None:
         return 0.0
-    cells, channels = stage.height * stage.width, stage.channels
-    return 1.25 * cells * channels**2 + cells**2 * channels * 5 / 32
+    cells, channels = stage.cells, stage.channels
+    if network.architecture == "dcgan":
+        return cells * channels * (1.25 * channels + 1.125 * cells)
+    value = 1 / network.attention_value_divisor
+    projections = cells * channels**2 * (0.25 + 2 * value)
+    if network.attention_form == "residual":  # with as many weights
+        return projections
+    keys = cells / 4 if network.attention_pooling else cells
+    return projections + cells * keys * channels * (0.125 + value)
 
 
 def memory_of_a_step(config: Config) -> float:
@@ -71,6 +82,6 @@ def memory_of_a_step(config: Config) -> float:
     networks = [plan(net, config.data.size) for net in (config.generator, config.discriminator)]
     kernels = sum(18 * a.channels * b.channels for stages in networks for a, b in pairwise(stages))
     every = [stage for stages in networks for stage in stages]
-    maps = sum(stage.height * stage.width * stage.channels for stage in every)
-    pairs = sum((s.height * s.width) ** 2 / 4 for s in every if s.attention)
+    maps = sum(stage.cells * stage.channels for stage in every)
+    pairs = sum(stage.cells**2 / 4 for stage in every if stage.attention)
     return 32 * kernels + config.train.batch_size * (52 * maps + 44 * pairs)

@@ -94,6 +94,11 @@ class Stage:
     attention: Place | None = None
     """The attention that follows, if there is one."""
 
+    @property
+    def cells(self) -> int:
+        """Of the map."""
+        return self.height * self.width
+
 
 class NetworkShape(TypedDict):
     """What a network must fit, as both architectures take it."""

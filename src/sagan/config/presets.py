@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sagan.config import Config, LossConfig, from_dict, load_toml, nearest, to_dict
 from sagan.config.plain import joined
-from sagan.config.recipe import AVATARS, TWO_CORES, recipe
+from sagan.config.recipe import AVATARS, DEMO_SECONDS, TWO_CORES, recipe
 from sagan.errors import SaganError
 
 
@@ -105,7 +105,7 @@ def _differing(values: Mapping[str, Mapping[str, Any]]) -> _Settings:
     }
 
 
-_DEMO = joined(to_dict(recipe(AVATARS, TWO_CORES, 3 * 60)), {"train": {"steps": 2800}})
+_DEMO = to_dict(recipe(AVATARS, TWO_CORES, DEMO_SECONDS))
 _DEMO_AS_SAGAN = joined(
     _DEMO,
     _both(spectral_norm="all"),
@@ -158,7 +158,7 @@ _RELEASED_DIFFERS = (
 PRESETS: dict[str, Preset] = {
     "avatars32": Preset(
         title="32 pixels, small enough for two CPU cores: the demo",
-        source="the recipe (docs/recipe.md) for these pictures and three minutes; the loss is"
+        source="the recipe (docs/recipe.md) for these pictures and seven minutes; the loss is"
         " R3GAN's (brownvc/R3GAN)",
         settings=_differing(_DEMO),
     ),

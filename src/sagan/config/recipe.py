@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sagan.config.effort import memory_of_a_step, operations, pictures_of_a_step
+from sagan.config.effort import memory_of_a_step, operations
 from sagan.config.networks import DiscriminatorConfig
 from sagan.config.plain import Settings, from_dict, joined, to_dict
 from sagan.config.plan import plan
@@ -55,10 +55,6 @@ class LearningMaterial:
     channels: int = 3
     side: int
     """Shorter side of most pictures as they are found, in pixels."""
-    height: int = 0
-    """That the user wants, in pixels; 0: the recipe's choice."""
-    width: int = 0
-    """The same; 0: as the height."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +73,7 @@ class Machine:
 
     def seconds_per_step(self, config: Config) -> float:
         """What a step takes."""
-        return self.overhead + pictures_of_a_step(config) * operations(config) / self.speed
+        return self.overhead + config.train.pictures_per_step * operations(config) / self.speed
 
     def steps_within(self, seconds: float, config: Config) -> int:
         """Steps that fit into :data:`TRAINING_SHARE` of a time."""
@@ -88,8 +84,10 @@ class Machine:
         return self.memory is None or _MEMORY_MARGIN * memory_of_a_step(config) <= self.memory
 
 
-TWO_CORES: Final = Machine(kind="cpu", speed=1.77e11)
-"""Two virtual CPU cores, as those that the recipe was found on."""
+TWO_CORES: Final = Machine(kind="cpu", speed=7.08e10)
+"""Two virtual CPU cores, as the demonstration found them: 222 pictures a second."""
+DEMO_SECONDS: Final = 7.5 * 60
+"""What the preset ``avatars32`` takes on them, the shares for grids and measuring included."""
 AVATARS: Final = LearningMaterial(pictures=50_000, classes=14, smallest_class=3_500, side=256)
 """The built-in pictures."""
 
@@ -124,11 +122,11 @@ def recipe(
         return _with_batch(material, machine, joined(_networks(material, size, width), given))
 
     def allows(config: Config, pictures: int) -> bool:
-        seen = pictures_of_a_step(config) * machine.steps_within(seconds, config)
+        seen = config.train.pictures_per_step * machine.steps_within(seconds, config)
         return seen >= pictures and machine.holds(config)
 
     least = min(_WIDTHS)
-    sizes = {_size(material, side): pictures for side, pictures in _SIDES.items()}
+    sizes = {_size(material, given, side): pictures for side, pictures in _SIDES.items()}
     best = _last(lambda size: candidate(size, least), sizes, allows)
     best = _last(lambda width: candidate(best.data.size, width), _WIDTHS, allows)
     steps = given.get("train", {}).get("steps")
@@ -198,10 +196,11 @@ def _last(
 # --- what does not depend on the length
 
 
-def _size(material: LearningMaterial, side: int) -> tuple[int, int]:
+def _size(material: LearningMaterial, given: Settings, side: int) -> tuple[int, int]:
     """Height and width for a side that would be good, not larger than most pictures are."""
-    if material.height:
-        return material.height, material.width or material.height
+    wanted = given.get("data", {})
+    if height := wanted.get("resolution"):
+        return height, wanted.get("width") or height
     possible = max(16, min(side, material.side))
     doublings = possible.bit_length() - 3
     possible = possible >> doublings << doublings  # as networks have them
@@ -271,7 +270,7 @@ def _precision(config: Config, machine: Machine) -> dict[str, Any]:
 def _length(steps: int, config: Config, machine: Machine, seconds: float) -> dict[str, Any]:
     """Steps, rates, average and intervals."""
     batch, pace = config.train.batch_size, machine.seconds_per_step(config)
-    seen = steps * pictures_of_a_step(config)
+    seen = steps * config.train.pictures_per_step
     rate = next(rate for pictures, rate in _RATES.items() if seen < pictures)
     if batch >= 128:
         rate = min(rate, _RATE_OF_LARGE_BATCHES)
@@ -283,7 +282,7 @@ def _length(steps: int, config: Config, machine: Machine, seconds: float) -> dic
             "steps": steps,
             "ema_decay": round(1 - float(f"{1 - 0.5 ** (1 / half_life):.2g}"), 6),
             "log_interval": min(50, _rounded(steps / 10, 1)),
-            "sample_interval": _rounded(grids, 2),
+            "sample_interval": min(steps, _rounded(grids, 2)),
             "checkpoint_interval": _rounded(_SECONDS_BETWEEN_CHECKPOINTS / pace, 1),
         },
         "evaluation": {"interval": 0 if seconds < _MEASURED_OFTEN else -(-steps // 4)},

@@ -172,6 +172,11 @@ class TrainConfig:
         check("ema_start", self.ema_start >= 0, "at least 0")
         check("seed", self.seed >= 0, "at least 0")
 
+    @property
+    def pictures_per_step(self) -> int:
+        """Real pictures that the discriminator sees in a step."""
+        return self.discriminator_steps * self.batch_size
+
     def samples_after(self, step: int) -> bool:
         """Whether a sample grid is due after a step, counted from 1."""
         is_power_of_4 = step & (step - 1) == 0 and step.bit_length() % 2 == 1

@@ -117,7 +117,7 @@ def _facts_of(
 ) -> dict[str, Any]:
     """What the card tells of the model itself."""
     config, names = checkpoint.config, checkpoint.class_names
-    seen = checkpoint.step * config.train.discriminator_steps * config.train.batch_size
+    seen = checkpoint.step * config.train.pictures_per_step
     height, width = generator.size
     return {
         "title": repository.partition("/")[2],

@@ -66,8 +66,7 @@ class Material:
     @property
     def pictures_seen(self) -> int:
         """Real pictures shown to the discriminator."""
-        train = self.config.train
-        return self.step * train.batch_size * train.discriminator_steps
+        return self.step * self.config.train.pictures_per_step
 
 
 def write_report(folder: str | Path, output: str | Path | None = None) -> Path:

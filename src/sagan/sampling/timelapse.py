@@ -95,7 +95,7 @@ def _frame(step: int, path: Path, config: Config, names: Sequence[str], columns:
     is_whole = cells.shape[1] == SAMPLE_COLUMNS and len(cells) == (len(names) or len(cells)) > 0
     if not is_whole:
         raise SaganError(f"{path} is no sample grid of this run; delete it")
-    seen = step * config.train.batch_size * config.train.discriminator_steps
+    seen = step * config.train.pictures_per_step
     title = f"step {step:,} ({seen:,} pictures seen)"
     labels = names or [""] * len(cells)
     shown = [(name, row[:columns]) for name, row in zip(labels, cells, strict=True)]

@@ -8,7 +8,6 @@ from typing import Final
 import torch
 
 from sagan.config import Config, DataConfig
-from sagan.config.effort import pictures_of_a_step
 from sagan.config.plain import Settings, joined, to_dict
 from sagan.config.recipe import (
     AVATARS,
@@ -153,14 +152,12 @@ def material_of(given: Settings) -> LearningMaterial:
     Raises:
         SaganError: They cannot be read.
     """
-    wanted = given.get("data", {})
-    data = DataConfig(**{"resolution": _FIRST_LOOK, **wanted})
-    size = {"height": data.resolution, "width": data.width} if "resolution" in wanted else {}
+    data = DataConfig(**{"resolution": _FIRST_LOOK, **given.get("data", {})})
     if data.source in BUILT_IN:
         classes = AVATARS.classes if data.conditional else 0
         pictures = data.generated_images
         smallest = pictures // AVATARS.classes
-        return replace(AVATARS, pictures=pictures, classes=classes, smallest_class=smallest, **size)
+        return replace(AVATARS, pictures=pictures, classes=classes, smallest_class=smallest)
     found = look(data, _GLANCED_AT, catalog_of(data))
     if found.survey.sizes is None:
         load_dataset(data)  # says why nothing can be read
@@ -173,7 +170,6 @@ def material_of(given: Settings) -> LearningMaterial:
         smallest_class=round(kept * min(counts, default=0)),
         channels=found.images.shape[1],
         side=min(found.survey.sizes.most_common),
-        **size,
     )
 
 
@@ -204,8 +200,6 @@ def fitted(
     config = recipe(material, machine, seconds, given)
     if (networks := _chosen_networks(config)) != _chosen_networks(first):
         machine = _corrected(machine, config, material, device)
-        height, width = config.data.size
-        material = replace(material, height=height, width=width)
         config = recipe(material, machine, seconds, joined(networks, given))
     return config, machine.seconds_per_step(config)
 
@@ -244,8 +238,7 @@ def _told(
 ) -> tuple[str, ...]:
     """Five lines."""
     train, data = config.train, config.data
-    a_step = pictures_of_a_step(config)
-    seen = train.steps * a_step
+    seen, rate = train.steps * train.pictures_per_step, train.pictures_per_step / pace
     return (
         f"pictures   {_pictures(config, material)}",
         f"networks   width {config.generator.base_channels}{_attention_in_words(config)}; "
@@ -254,7 +247,7 @@ def _told(
         f"{_times_each(seen / material.pictures)}); rates {config.optimizer.generator_lr:g}"
         f"{', penalties ' + format(config.loss.r1, 'g') if config.loss.r1 else ''}"
         f"{', augmented with ' + ', '.join(data.augment) if data.augment else ''}",
-        f"time       {in_words(train.steps * pace)} at {a_step / pace:,.0f} pictures/s, "
+        f"time       {in_words(train.steps * pace)} at {rate:,.0f} pictures/s, "
         f"measured on {described(device)}; samples and measurements take up to a tenth more",
         f"to expect  {_expected(config, seen)}",
     )

@@ -18,11 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from sagan.config import Config, places, plan
-from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.system.memory import Memory, readable
-from sagan.training.loop import train_steps
-from sagan.training.state import new_state
+from sagan.training.loop import trial_steps
 
 MARGIN: Final = 1.25
 """What fits is smaller than the memory by this factor: for what the estimate does not see."""
@@ -102,16 +100,10 @@ def peak_bytes(config: Config, num_classes: int, *, bfloat16: bool) -> int:
     train = replace(config.train, steps=2, discriminator_steps=1, compile=False)
     config = replace(config, train=train, loss=replace(config.loss, penalty_interval=1))
     device = torch.device("cpu")
-    frequencies = torch.full((max(1, num_classes),), 1 / max(1, num_classes))
+    black = np.broadcast_to(np.uint8(0), (2 * train.batch_size, *config.data.shape))  # one byte
+    numbers = torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16)
+    steps = trial_steps(black, config, num_classes, device, numbers)
     with FakeTensorMode(allow_non_fake_inputs=True), _Tally() as tally:
-        steps = train_steps(
-            new_state(config, num_classes, device),
-            _stand_in(config, num_classes),
-            config,
-            label_frequencies=frequencies,
-            device=device,
-            autocast=torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16),
-        )
         for _ in steps:
             pass
     return tally.peak
@@ -157,17 +149,6 @@ def require_memory(
             f"a training step with batches of {batch:,} needs about {readable(need.of(batch))} and "
             f"there are {readable(memory.total)} in all; {need.remedy(memory.total)}"
         )
-
-
-def _stand_in(config: Config, num_classes: int) -> Dataset:
-    """As many black pictures as the batches need, in the memory of one pixel."""
-    count = 2 * config.train.batch_size
-    return Dataset(
-        images=np.broadcast_to(np.uint8(0), (count, *config.data.shape)),
-        labels=np.zeros(count, dtype=np.int64),
-        class_names=tuple(map(str, range(num_classes))),
-        fingerprint="",
-    )
 
 
 class _Tally(TorchDispatchMode):

@@ -1,19 +1,20 @@
 """What a run will take, told before it begins: operations, memory, time."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from torch import Tensor
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from sagan.config import Config
+from sagan.config import Config, network_shape
+from sagan.config.effort import operations
+from sagan.nn.residual import make_discriminator, make_generator
 from sagan.system.device import described
 from sagan.system.memory import Memory, readable
-from sagan.training.cost import multiply_accumulates, parameters, real_pictures
 from sagan.training.footprint import MARGIN, Footprint, footprint
-from sagan.training.machine import seconds_per_step
-from sagan.training.preparation import Preparation, prepare
+from sagan.training.machine import timed_on_noise
+from sagan.training.preparation import prepare
 from sagan.training.state import new_state
 
 _SECONDS: Final = 3.0
@@ -30,8 +31,6 @@ class Forecast:
     steps_done: int
     generator_parameters: int
     discriminator_parameters: int
-    operations: int
-    """Of the whole run; a multiplication with its addition counts as two."""
     footprint: Footprint
     memory: Memory | None
     """None where the device does not say."""
@@ -47,13 +46,13 @@ class Forecast:
             return None
         train = self.config.train
         steps = train.steps - self.steps_done
-        return steps * train.discriminator_steps * train.batch_size / self.images_per_second
+        return steps * train.pictures_per_step / self.images_per_second
 
 
 def forecast(config: Config, folder: str | Path, start_from: str | Path | None = None) -> Forecast:
     """Counts, estimates and measures what a run will take; writes nothing to its folder.
 
-    Speed is measured in the first steps of a run that is thrown away.
+    Speed is measured in a few steps on noise, which are thrown away.
 
     Args:
         config: The settings.
@@ -74,6 +73,9 @@ def forecast(config: Config, folder: str | Path, start_from: str | Path | None =
     need = footprint(config, there.num_classes, bfloat16=there.bfloat16)
     memory = there.memory
     is_possible = memory is None or need.of(config.train.batch_size) <= memory.available
+    seconds = None
+    if is_possible:
+        seconds = timed_on_noise(config, there.num_classes, there.device, _SECONDS)
     generator_parameters, discriminator_parameters = parameters(config, there.num_classes)
     return Forecast(
         config=config,
@@ -81,19 +83,31 @@ def forecast(config: Config, folder: str | Path, start_from: str | Path | None =
         steps_done=min(checkpoint.step if checkpoint else 0, config.train.steps),
         generator_parameters=generator_parameters,
         discriminator_parameters=discriminator_parameters,
-        operations=2 * multiply_accumulates(config),
         footprint=need,
         memory=memory,
         device=described(there.device),
         precision="bfloat16" if there.bfloat16 else "float32",
-        images_per_second=_speed(there) if is_possible else None,
+        images_per_second=config.train.pictures_per_step / seconds if seconds else None,
     )
+
+
+def parameters(config: Config, num_classes: int) -> tuple[int, int]:
+    """Counts the parameters of generator and discriminator; 0 classes mean unconditional."""
+    shape = network_shape(config.data, num_classes)
+    with FakeTensorMode(), torch.random.fork_rng(devices=[]):
+        networks = (
+            make_generator(config.generator, **shape),
+            make_discriminator(config.discriminator, **shape),
+        )
+    generator, discriminator = (sum(p.numel() for p in net.parameters()) for net in networks)
+    return generator, discriminator
 
 
 def table(found: Forecast) -> str:
     """Sets a forecast out in aligned lines for people."""
     train, need = found.config.train, found.footprint
-    per_picture = found.operations / real_pictures(found.config)
+    per_picture = operations(found.config)
+    in_all = train.steps * train.pictures_per_step * per_picture
     rows = [
         (
             "parameters",
@@ -101,7 +115,10 @@ def table(found: Forecast) -> str:
             f"discriminator {found.discriminator_parameters:,}",
         ),
         ("operations", f"{per_picture / 1e9:,.3g} billion for each real picture"),
-        ("", f"{found.operations:.2g} for all {train.steps:,} steps"),
+        (
+            "",
+            f"{in_all:.2g} for all {train.steps:,} steps",
+        ),
         (
             "memory of a step",
             f"{readable(need.of(train.batch_size))} with batches of {train.batch_size} (estimated),"
@@ -156,15 +173,3 @@ def in_words(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:,.{0 if seconds >= 100 * length else 1}f} {unit}"
     return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
-
-
-def _speed(there: Preparation) -> float | None:
-    """Real pictures per second in a few steps; None if memory runs out."""
-    train, device = there.config.train, there.device
-    there = replace(there, config=replace(there.config, train=replace(train, steps=10_000)))
-
-    def begin() -> Iterator[dict[str, Tensor]]:
-        return there.steps(new_state(there.config, there.num_classes, device))
-
-    seconds = seconds_per_step(begin, there.config, device, _SECONDS)
-    return None if seconds is None else train.batch_size * train.discriminator_steps / seconds

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from sagan.nn import spectral
 from sagan.nn.averaging import update_average
 from sagan.system.device import require_compiler
 from sagan.training.draws import step_inputs
-from sagan.training.state import TrainingState
+from sagan.training.state import TrainingState, new_state
 from sagan.training.steps import TrainingStep
 
 
@@ -50,6 +51,29 @@ def train_steps(
         decay = average_decay(config.train, state.step)
         update_average(state.generator_ema, state.generator, decay)
         yield terms
+
+
+def trial_steps(
+    images: np.ndarray,
+    config: Config,
+    num_classes: int,
+    device: torch.device,
+    autocast: torch.autocast,
+) -> Iterator[dict[str, Tensor]]:
+    """Steps of a new run that is thrown away, on any pictures, uint8 (N, C, H, W).
+
+    The run begins when the first step is asked for.
+    """
+    classes = max(1, num_classes)
+    frequencies = torch.full((classes,), 1 / classes, dtype=torch.float64)
+    labels, names = np.arange(len(images)) % classes, tuple(map(str, range(num_classes)))
+    dataset = Dataset(images=images, labels=labels, class_names=names, fingerprint="")
+
+    def steps() -> Iterator[dict[str, Tensor]]:
+        state, given = new_state(config, num_classes, device), {"label_frequencies": frequencies}
+        yield from train_steps(state, dataset, config, **given, device=device, autocast=autocast)
+
+    return steps()
 
 
 def compile_networks(state: TrainingState, device: torch.device) -> None:

@@ -2,23 +2,20 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from sagan.config import Config
-from sagan.config.effort import operations, pictures_of_a_step
+from sagan.config.effort import operations
 from sagan.config.plain import from_dict, joined, to_dict
-from sagan.config.recipe import AVATARS, TWO_CORES, Machine, recipe
-from sagan.data import Dataset
+from sagan.config.recipe import AVATARS, DEMO_SECONDS, TWO_CORES, Machine, recipe
 from sagan.system.device import autocast, computes_in_bfloat16
 from sagan.system.memory import is_out_of_memory, memory_of
-from sagan.training.loop import train_steps
-from sagan.training.state import new_state
+from sagan.training.loop import trial_steps
 
 _PATIENCE: Final = 10.0
 """A first step that takes longer, in seconds, is the only one."""
@@ -37,15 +34,12 @@ _LARGE_STEP: Mapping[str, Mapping[str, Any]] = {
 
 
 def seconds_per_step(
-    begin: Callable[[], Iterator[dict[str, Tensor]]],
-    config: Config,
-    device: torch.device,
-    least: float,
+    steps: Iterable[object], config: Config, device: torch.device, least: float
 ) -> float | None:
     """Times steps of a run, in whole periods of ``loss.penalty_interval``.
 
     Args:
-        begin: Gives the steps of a new run, as :func:`train_steps` does.
+        steps: Of a new run, which begins when the first one is taken.
         config: Their settings.
         device: Where they are computed.
         least: For how many seconds.
@@ -57,7 +51,7 @@ def seconds_per_step(
     warm_up = 1 if device.type == "cpu" else max(3, period)  # graphs are recorded late
     try:
         start, timed = time.perf_counter(), -warm_up
-        for timed, _ in enumerate(begin(), 1 - warm_up):
+        for timed, _ in enumerate(steps, 1 - warm_up):
             if device.type != "cpu":
                 torch.accelerator.synchronize(device)
             elapsed = time.perf_counter() - start
@@ -86,27 +80,11 @@ def timed_on_noise(
         least: For how many seconds to measure.
     """
     config = from_dict(joined(to_dict(config), {"train": {"steps": _MANY_STEPS}}))
-    random = np.random.default_rng(0)
-    count = 2 * config.train.batch_size
-    noise = Dataset(
-        images=random.integers(0, 256, (count, *config.data.shape), dtype=np.uint8),
-        labels=np.arange(count) % max(1, num_classes),
-        class_names=tuple(map(str, range(num_classes))),
-        fingerprint="",
-    )
-    frequencies = torch.full((max(1, num_classes),), 1 / max(1, num_classes), dtype=torch.float64)
-
-    def begin() -> Iterator[dict[str, Tensor]]:
-        return train_steps(
-            new_state(config, num_classes, device),
-            noise,
-            config,
-            label_frequencies=frequencies,
-            device=device,
-            autocast=autocast(config.train.precision, device),
-        )
-
-    return seconds_per_step(begin, config, device, least)
+    size = (2 * config.train.batch_size, *config.data.shape)
+    noise = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    numbers = autocast(config.train.precision, device)
+    steps = trial_steps(noise, config, num_classes, device, numbers)
+    return seconds_per_step(steps, config, device, least)
 
 
 def measured_machine(device: torch.device) -> Machine:
@@ -114,7 +92,7 @@ def measured_machine(device: torch.device) -> Machine:
 
     Wider networks reach more operations per second: see :func:`sagan.training.choice.fitted`.
     """
-    reference = to_dict(recipe(AVATARS, TWO_CORES, 180))
+    reference = to_dict(recipe(AVATARS, TWO_CORES, DEMO_SECONDS))
     memory = memory_of(device)
     free = None if memory is None else memory.available
     fast = computes_in_bfloat16("auto", device)
@@ -124,7 +102,7 @@ def measured_machine(device: torch.device) -> Machine:
         seconds = timed_on_noise(config, 14, device, _REFERENCE_SECONDS)
         if seconds is None:  # others fill the memory: as slow as the recipe can imagine
             seconds = TWO_CORES.seconds_per_step(config)
-        return seconds, pictures_of_a_step(config) * operations(config)
+        return seconds, config.train.pictures_per_step * operations(config)
 
     if device.type == "cpu":
         seconds, work = timed({})

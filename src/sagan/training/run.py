@@ -212,7 +212,7 @@ class Driver:
         """
         self.begin()
         train = self.config.train
-        per_step = train.batch_size * train.discriminator_steps
+        per_step = train.pictures_per_step
         self.schedule.count_in(seconds_of_steps(self.run.records(), per_step))
         begin, first = time.perf_counter(), self.state.step
         with (

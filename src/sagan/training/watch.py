@@ -101,8 +101,7 @@ class Progress:
         return {"images_per_second": round(self._images_per_second(), 1)}
 
     def _images_per_second(self) -> float:
-        seen = self._config.batch_size * self._config.discriminator_steps
-        return seen / max(self._seconds_per_step, 1e-9)
+        return self._config.pictures_per_step / max(self._seconds_per_step, 1e-9)
 
     def _fields(self) -> dict[str, str]:
         left = (self._config.steps - self._step) * self._seconds_per_step
