@@ -10,10 +10,10 @@ SOURCE = Path(__file__).parent.parent / "src" / "sagan"
 FILES = sorted(SOURCE.rglob("*.py"))
 TREES = {path.relative_to(SOURCE).as_posix(): ast.parse(path.read_text()) for path in FILES}
 
-MOST_ROOMS = 18
+MOST_ROOMS = 19
 LONGEST_FUNCTION = 50
 LONGEST_FILE = 350
-MOST_LINES = 28_500
+MOST_LINES = 32_000
 
 # Each is the mirror image of the other: a command and the function that it calls.
 MIRRORS = {

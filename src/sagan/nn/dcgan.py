@@ -182,6 +182,10 @@ class DCGANDiscriminator(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             return self.out(x.to(self.out.weight.dtype)).flatten()  # (N,)
 
+    def logits_by_class(self, images: Tensor) -> Tensor:
+        """As for :class:`sagan.nn.Discriminator`; there are no classes: (N, 1)."""
+        return self(images)[:, None]
+
 
 def _require_no_classes(num_classes: int) -> None:
     if num_classes:

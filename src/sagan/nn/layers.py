@@ -235,13 +235,21 @@ class SelfAttention2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W); H and W even where key and value are pooled."""
-        query, key, value = self._projections(x)
-        attended = (
-            attend(query, key, value).transpose(1, 2).unflatten(2, x.shape[2:])
-        )  # (N, C/2, H, W)
+        query, key, value = self.projected(x)
+        return self.added(x, attend(query, key, value), self.gamma)
+
+    def added(self, x: Tensor, attended: Tensor, gamma: Tensor) -> Tensor:
+        """X + gamma * out.
+
+        Args:
+            x: The layer's input, (N, C, H, W).
+            attended: What every position gathers, (N, HW, C/2).
+            gamma: A number; the layer's own, or that of somebody who tries others.
+        """
+        attended = attended.transpose(1, 2).unflatten(2, x.shape[2:])  # (N, C/2, H, W)
         if not isinstance(self.out, Conv2d):
-            return x + self.gamma * attended
-        return x + F.conv2d(attended, self.gamma * self.out.kernel)  # gamma spares a map
+            return x + gamma * attended
+        return x + F.conv2d(attended, gamma * self.out.kernel)  # gamma spares a map
 
     def attention_rows(self, x: Tensor, queries: Tensor) -> Tensor:
         """The attention weights of chosen positions, by the explicit formula.
@@ -254,10 +262,15 @@ class SelfAttention2d(nn.Module):
             (N, Q, HW/4): a row per query, a column per pooled key, row-major on the H/2 x W/2
             grid (H x W without pooling); each row sums to 1.
         """
-        query, key, _ = self._projections(x)
+        query, key, _ = self.projected(x)
         return attention_weights(query[:, queries], key)
 
-    def _projections(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def projected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query (N, HW, C/8), key (N, HW/4, C/8) and value (N, HW/4, C/2) of (N, C, H, W).
+
+        With ``product="cosine"`` query and key come normalised and scaled, so that the plain
+        product of both is what the softmax sees.
+        """
         layers = (self.query, self.key, self.value)
         weight = torch.cat([layer.kernel for layer in layers])
         biases: list[Tensor] = [layer.bias for layer in layers if layer.bias is not None]

@@ -182,15 +182,26 @@ class Discriminator(nn.Module):
             SaganError: There are classes and no labels.
         """
         require_labels(labels, self.num_classes)
-        x = images.contiguous(memory_format=torch.channels_last)
-        for i, block in enumerate(self.blocks):
-            x = self.attention.after(i, block(x))  # (N, out, H/2, W/2)
-        with torch.autocast(x.device.type, enabled=False):
-            features = F.relu(x).sum(dim=(2, 3), dtype=self.linear.weight.dtype)  # (N, 16ch)
+        features = self._features(images)
+        with torch.autocast(features.device.type, enabled=False):
             logits = self.linear(features).squeeze(1)
             if self.embedding is not None and labels is not None:
                 logits = logits + (features * self.embedding(labels)).sum(dim=1)
         return logits
+
+    def logits_by_class(self, images: Tensor) -> Tensor:
+        """Judges every picture as one of each class, in one pass: (N, classes), or (N, 1)."""
+        features = self._features(images)
+        with torch.autocast(features.device.type, enabled=False):
+            logits = self.linear(features)
+            return logits if self.embedding is None else logits + features @ self.embedding.kernel.T
+
+    def _features(self, images: Tensor) -> Tensor:
+        x = images.contiguous(memory_format=torch.channels_last)
+        for i, block in enumerate(self.blocks):
+            x = self.attention.after(i, block(x))  # (N, out, H/2, W/2)
+        with torch.autocast(x.device.type, enabled=False):
+            return F.relu(x).sum(dim=(2, 3), dtype=self.linear.weight.dtype)  # (N, 16ch)
 
 
 def _attention(config: GeneratorConfig | DiscriminatorConfig) -> Callable[[int], nn.Module]:
