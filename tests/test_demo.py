@@ -1,5 +1,6 @@
 import os
 import shlex
+import shutil
 import signal
 from dataclasses import replace
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from sagan.config.presets import preset
 from sagan.data.avatars import CLASS_NAMES
 from sagan.nn.residual import make_generator
 from sagan.runs import checkpoint as checkpoints
+from sagan.runs import named
 from sagan.runs.run import Run, checkpoint_files, log_records, sample_files
 
 
@@ -66,6 +68,27 @@ def test_it_shows_the_shipped_model_then_what_it_learned(small_demo, capsys, tmp
         assert film.n_frames == len(sample_files(folder)) == 3
     order = [printed.err.index(text) for text in ("shipped-grid", "it will take", "step 2/3")]
     assert order == sorted(order)
+
+
+@pytest.mark.parametrize("damage", ["cut off", "gone", "card"])
+def test_a_damaged_shipped_model_is_told_and_training_goes_on(
+    small_demo, capsys, tmp_path, monkeypatch, damage
+):
+    shipped = tmp_path / "shipped"
+    shutil.copytree(named.SHIPPED, shipped)
+    file = shipped / f"{demo.SHOWN_FIRST}.{'toml' if damage == 'card' else 'safetensors'}"
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-1000])
+    monkeypatch.setattr(named, "SHIPPED", shipped)
+    monkeypatch.setattr(demo, "shipped_model", named.shipped_model)
+    assert run("demo", "--run", tmp_path / "demo", "--steps", 1) == 0
+    printed = capsys.readouterr()
+    (told,) = (line for line in printed.err.splitlines() if "nothing can be shown" in line)
+    assert f"the model {demo.SHOWN_FIRST} of this installation is damaged" in told
+    assert "pip install --force-reinstall sagan" in told
+    assert "trained 1 steps" in printed.out
 
 
 def test_a_finished_demonstration_only_shows_again(small_demo, capsys, tmp_path):

@@ -13,6 +13,7 @@ from sagan import images
 from sagan.config import Config
 from sagan.config.presets import preset
 from sagan.data.avatars import CREDITS
+from sagan.errors import SaganError
 from sagan.runs.attention_log import attention_keys
 from sagan.runs.named import shipped_model
 from sagan.runs.run import Run, sample_files
@@ -57,8 +58,7 @@ def run_demo(folder: Path, steps: int | None = None) -> str:
     run = Run(folder, config)
     with _going_on(run):
         run.begin()
-        for path in draw_pictures(shipped_model(SHOWN_FIRST).file, folder, "shipped-"):
-            sys.stderr.write(f"drawn by {SHOWN_FIRST}, which comes along: {path}\n")
+        sys.stderr.writelines(f"{line}\n" for line in _shown_first(folder))
         driver = open_run(config, folder)
         if driver.state.step < config.train.steps:
             sys.stderr.write("now this machine learns to draw them, at half the size\n")
@@ -82,6 +82,15 @@ def run_demo(folder: Path, steps: int | None = None) -> str:
     )
     write_text(folder / "summary.txt", summary)
     return summary
+
+
+def _shown_first(folder: Path) -> list[str]:
+    """Draws pictures of the model that comes along, if it is whole; says where they are."""
+    try:
+        paths = draw_pictures(shipped_model(SHOWN_FIRST).file, folder, "shipped-")
+    except SaganError as error:
+        return [f"note: nothing can be shown before training: {error}"]
+    return [f"drawn by {SHOWN_FIRST}, which comes along: {path}" for path in paths]
 
 
 def draw_pictures(model: str | Path, folder: Path, prefix: str = "") -> tuple[Path, Path]:
