@@ -171,10 +171,23 @@ def test_licences_are_judged(licence):
         require_licence(licence)
 
 
-def test_a_dry_run_writes_the_folder_and_lists_it(trained_run, tmp_path, capsys, monkeypatch):
+def test_a_dry_run_only_lists_what_would_be_uploaded(trained_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # nor is it needed
+    monkeypatch.chdir(tmp_path)
+    push = ["push", trained_run.absolute(), NAME, "--license", "mit", "--dry-run"]
+    assert run(*push) == 0
+    listed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    names = {"README.md", "config.toml", "model.safetensors", "samples.png"}
+    assert {name for name, *_ in listed} == names
+    assert all(float(size) > 0 and unit.endswith("iB") for _, size, unit in listed)
+    assert not list(tmp_path.iterdir())
+    assert "leave one out" in mistake(capsys, *push, "-o", tmp_path / "look")
+
+
+def test_the_files_are_written_into_a_folder_instead_and_listed(trained_run, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # nor is it needed
     folder = tmp_path / "look"
-    push = ["push", trained_run, NAME, "--license", "mit", "--dry-run", folder]
+    push = ["push", trained_run, NAME, "--license", "mit", "-o", folder]
     assert run(*push) == 0
     listed = capsys.readouterr().out.splitlines()
     assert sorted(listed) == sorted(str(path) for path in folder.iterdir())

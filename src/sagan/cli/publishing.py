@@ -7,10 +7,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from sagan.cli.parsing import FLAGS, SWITCH
+from sagan.cli.parsing import FLAGS, OUTPUT, SWITCH
 from sagan.cli.program import app
 from sagan.errors import SaganError
 from sagan.system.files import require_output
+from sagan.system.memory import readable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +22,15 @@ class Target:
     """Let nobody else see it."""
     revision: str | None = None
     """A branch other than the main one; made if it is not there."""
-    dry_run: Path | None = None
+    dry_run: Annotated[bool, SWITCH] = False
+    """Upload nothing; print the files that would be uploaded, with their sizes."""
+    output: Annotated[Path | None, OUTPUT] = None
     """Upload nothing; write the files into this folder, to be looked at."""
+
+    @property
+    def uploads(self) -> bool:
+        """Whether anything is uploaded."""
+        return not self.dry_run and self.output is None
 
 
 @app.command
@@ -59,22 +67,27 @@ def push(
     require_licence(licence)
     if target.revision is not None:
         hub.require_revision(target.revision)
-    if target.dry_run is None:
+    if target.dry_run and target.output is not None:
+        raise SaganError("--dry-run writes nothing and --output a folder; leave one out")
+    if target.uploads:
         hub.require_login()
-    else:
-        _require_empty(target.dry_run)
+    elif target.output is not None:
+        _require_empty(target.output)
     with TemporaryDirectory(prefix="sagan-") as drafts:
-        folder = target.dry_run or Path(drafts)
+        folder = target.output or Path(drafts)
         choices = {"licence": licence, "discriminator": discriminator}
         paths = write_model_folder(model, folder, repository, **choices)
-        if target.dry_run is None:
+        if target.uploads:
             where = {"private": target.private, "revision": target.revision}
             print(hub.upload(folder, repository, f"Upload of {repository} with sagan", **where))
+        elif target.dry_run:
+            for path in paths:
+                print(f"{path.name:<20}{readable(path.stat().st_size)}")
         else:
             print(*paths, sep="\n")
 
 
 def _require_empty(folder: Path) -> None:
     if folder.is_dir() and any(folder.iterdir()):
-        raise SaganError(f"{folder} is not empty; choose another folder for --dry-run")
+        raise SaganError(f"{folder} is not empty; choose another folder for --output")
     require_output(folder, "")
