@@ -80,7 +80,7 @@ def difference_hashes(pictures: np.ndarray) -> np.ndarray:
     """
     count, _, height, width = pictures.shape
     hashes = np.empty(count, np.uint64)
-    across, down = _averages(width, _ACROSS).T, _averages(height, _DOWN)
+    across, down = averages(width, _ACROSS).T, averages(height, _DOWN)
     block = max(1, _AT_ONCE // (height * width))
     for first in range(0, count, block):
         bright = _brightness(pictures[first : first + block])
@@ -92,7 +92,7 @@ def difference_hashes(pictures: np.ndarray) -> np.ndarray:
     return hashes
 
 
-def _averages(size: int, parts: int) -> np.ndarray:
+def averages(size: int, parts: int) -> np.ndarray:
     """float32 (parts, size): the mean of each of equal parts of a row, at least of one value."""
     scale = size / parts
     centre = (np.arange(parts)[:, None] + 0.5) * scale

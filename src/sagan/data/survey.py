@@ -10,6 +10,7 @@ import numpy as np
 
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, counted, part_taken
+from sagan.data.dataset import PictureArray, Rows
 from sagan.data.likeness import copies, lookalikes
 from sagan.data.rules import Rules
 
@@ -157,6 +158,8 @@ class Seen:
     """Their height and width after the rules."""
     digests: np.ndarray | None = None
     """uint64 (M,) of their pixels; None if they are not known."""
+    images: PictureArray | None = None
+    """uint8 (M, C, H, W) after the rules; None if lookalikes are to be found by hashes alone."""
     unreadable: Sequence[tuple[str, str]] = ()
     """Name and reason of those that cannot be read."""
     seconds: float | None = None
@@ -316,7 +319,8 @@ def _alike(seen: Seen, first: np.ndarray, catalog: Catalog) -> tuple[Alike, Alik
     entry, places = seen.entry, np.arange(len(seen.entry))
     same = places if seen.digests is None else copies(seen.digests)
     originals = first[same[first] == first]
-    like = lookalikes(seen.facts["hash"][originals])
+    pictures = None if seen.images is None else Rows(seen.images, originals)
+    like = lookalikes(seen.facts["hash"][originals], pictures)
     return _counted_alike(same, entry, catalog), _counted_alike(like, entry[originals], catalog)
 
 
