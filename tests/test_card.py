@@ -184,7 +184,9 @@ def test_a_dry_run_only_lists_what_would_be_uploaded(trained_run, tmp_path, caps
     assert "leave one out" in mistake(capsys, *push, "-o", tmp_path / "look")
 
 
-def test_the_files_are_written_into_a_folder_instead_and_listed(trained_run, tmp_path, capsys, monkeypatch):
+def test_the_files_are_written_into_a_folder_instead_and_listed(
+    trained_run, tmp_path, capsys, monkeypatch
+):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # nor is it needed
     folder = tmp_path / "look"
     push = ["push", trained_run, NAME, "--license", "mit", "-o", folder]
