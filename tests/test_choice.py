@@ -183,6 +183,68 @@ def test_networks_of_a_model_to_begin_from_stay(picture_folder, trained_run, tmp
     assert config.train.batch_size == 16
 
 
+def test_a_finished_run_says_so_and_how_to_go_on(picture_folder, tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert run("train", picture_folder, "--run", folder, *QUICK, "--data.resolution", 32) == 0
+    capsys.readouterr()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    for more in ([], [picture_folder, "--minutes", 9]):
+        assert run("train", "--run", folder, *more) == 0
+        printed = capsys.readouterr()
+        last = printed.err.splitlines()[-1]
+        assert last.startswith(f"{folder} is finished: it has all of its 1 steps")
+        assert "--train.steps 2" in last
+        assert f"--from {folder} --run NEW" in last
+        assert "continuing" not in printed.err
+        assert "step-00000001.safetensors" in printed.out
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_a_busy_machine_is_told_before_it_is_measured(
+    picture_folder, tmp_path, capsys, monkeypatch
+):
+    told = "note: this machine is busy: 9 programs share 2 cores"
+    monkeypatch.setattr(module, "busy", lambda: told)
+    command = ["train", picture_folder, "--run", tmp_path / "run", "--minutes", 5]
+    assert run(*command, "--print-config") == 0
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert first == f"{told}; alone it learns more in this time"
+    assert second.startswith("measuring how fast this machine learns")
+
+
+@pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf"), 1e9])
+def test_impossible_times_are_refused_from_python_too(tmp_path, picture_folder, minutes):
+    with pytest.raises(SaganError, match="minutes are out of range"):
+        sagan.train(None, tmp_path / "run", source=str(picture_folder), minutes=minutes)
+
+
+@pytest.mark.parametrize("time", ["--minutes", "--hours"])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("0", "0 minutes are out of range"),
+        ("-0", "0 minutes are out of range"),
+        ("-3", "minutes are out of range"),
+        ("nan", "finite number"),
+        ("-inf", "finite number"),
+        ("1e999", "finite number"),
+        ("1e9", "minutes are out of range"),
+        ("1e308", "out of range"),
+        ("", "is empty"),
+        ("soon", "soon"),
+        ("5m", "5m"),
+        ("1,5", "1,5"),
+    ],
+)
+def test_impossible_times(tmp_path, monkeypatch, capsys, time, value, words):
+    monkeypatch.chdir(tmp_path)
+    for run_with in (["avatars"], ["--from", "avatars64"], []):
+        assert run("train", *run_with, time, value, "--run", "run") == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert words in line
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -190,6 +252,8 @@ def test_networks_of_a_model_to_begin_from_stay(picture_folder, trained_run, tmp
         (["avatars", "--minutes", "-1"], "out of range"),
         (["avatars", "--minutes", "1", "--hours", "1"], "leave one out"),
         (["avatars32", "--minutes", "5"], "avatars32 says how many steps to train"),
+        (["own.toml", "--hours", "5"], "own.toml says how many steps to train"),
+        (["avatars", "--minutes"], "--minutes has no value"),
         (["few", "--minutes", "5"], "there are 15 pictures to learn from"),
         (["few", "--minutes", "inf"], "finite"),
         (["few", "--decided", "x"], "there is no flag --decided"),
@@ -198,6 +262,7 @@ def test_networks_of_a_model_to_begin_from_stay(picture_folder, trained_run, tmp
 def test_mistakes(tmp_path, monkeypatch, capsys, arguments, words):
     monkeypatch.chdir(tmp_path)
     pictures_in(tmp_path / "few", {"a": 15})
+    (tmp_path / "own.toml").write_text("[train]\nsteps = 3\n")
     assert run("train", *arguments, "--run", "run") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line

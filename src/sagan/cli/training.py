@@ -12,8 +12,7 @@ from sagan.cli.parsing import FLAGS, SWITCH, parse_seeds, require_range
 from sagan.cli.program import app, named_pictures
 from sagan.config import Config
 from sagan.errors import SaganError
-
-_MOST_MINUTES = 366 * 24 * 60
+from sagan.training.budget import follow_from_time, require_minutes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +36,8 @@ class Budget:
         if self.minutes is not None and self.hours is not None:
             raise SaganError("--minutes and --hours both say how long; leave one out")
         minutes = self.minutes if self.hours is None else 60 * self.hours
-        if minutes is not None and not 0 < minutes <= _MOST_MINUTES:
-            raise SaganError(
-                f"{minutes:g} minutes are out of range; a run takes more than nothing and at most "
-                "a year (--minutes, --hours)"
-            )
+        if minutes is not None:
+            require_minutes(minutes)
         return minutes
 
 
@@ -88,11 +84,25 @@ def train(
 
         print(forecast.table(forecast.forecast(config, run, start_from)), end="")
         return
+    _train(config, run, start_from, None if other_pictures else preset)
+
+
+def _train(config: Config, run: Path, start_from: Path | None, preset: str | None) -> None:
+    """Begins a run or goes on with it, and prints what came of it; of a finished one, how to."""
     from sagan.training.run import open_run
 
-    driver = open_run(config, run, start_from, preset=None if other_pictures else preset)
-    if driver.state.step:
-        print(f"continuing {run} at step {driver.state.step}", file=sys.stderr)
+    driver = open_run(config, run, start_from, preset=preset)
+    step = driver.state.step
+    if step == driver.config.train.steps:
+        print(
+            f"{run} is finished: it has all of its {step:,} steps; --train.steps {2 * step} makes "
+            f"it twice as long, and --from {run} --run NEW begins another with its weights",
+            file=sys.stderr,
+        )
+        print(driver.run.checkpoint_path(step), driver.run.sample_path(step), sep="\n")
+        return
+    if step:
+        print(f"continuing {run} at step {step}", file=sys.stderr)
     outcome = driver.train()
     files = driver.run.checkpoint_path(outcome.steps), driver.run.sample_path(outcome.steps)
     print(*files, *outcome.lines(), sep="\n")
@@ -118,14 +128,12 @@ def _settings_for(
             f"{preset} says how many steps to train; leave --minutes and --hours out "
             "(--train.steps changes the number), or give pictures in its place"
         )
-    if (run / "config.toml").exists():
-        if minutes is not None:
-            from sagan.training.choice import tell_kept
-
-            tell_kept(run)
-        return config
-    is_usual = (pictures or "data.source" in decided) and "train.steps" not in decided
-    if minutes is None and (has_steps or start_from is not None or not is_usual):
+    if not follow_from_time(
+        run,
+        minutes,
+        has_settings=has_steps or start_from is not None or "train.steps" in decided,
+        names_pictures=pictures is not None or "data.source" in decided,
+    ):
         return config
     from sagan.training.choice import settings_within
 

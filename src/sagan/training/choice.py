@@ -22,6 +22,7 @@ from sagan.data.looking import look
 from sagan.data.opening import catalog_of
 from sagan.errors import SaganError
 from sagan.system.device import described, keep_freed_memory, pick_device
+from sagan.training.budget import follow_from_time, require_minutes
 from sagan.training.forecast import in_words
 from sagan.training.machine import busy, measured_machine, timed_on_noise
 from sagan.training.origin import run_settings
@@ -74,29 +75,24 @@ def settings_of_run(
         start_from: The model to begin from.
 
     Raises:
-        SaganError: Settings and a time are given, or as for :func:`run_settings` and
-            :func:`chosen`.
+        SaganError: Settings and a time are given, the time is out of range, or as for
+            :func:`run_settings` and :func:`chosen`.
     """
-    if minutes is not None and config is not None:
-        raise SaganError("config says how many steps to train; give minutes without it")
-    is_begun = (Path(folder) / "config.toml").exists()
-    if minutes is not None and is_begun:
-        tell_kept(folder)
-    is_usual = source is not None and start_from is None
-    if is_begun or config is not None or not (minutes is not None or is_usual):
+    if minutes is not None:
+        if config is not None:
+            raise SaganError("config says how many steps to train; give minutes without it")
+        require_minutes(minutes)
+    if not follow_from_time(
+        folder,
+        minutes,
+        has_settings=config is not None or start_from is not None,
+        names_pictures=source is not None,
+    ):
         return run_settings(config, folder, source=source, start_from=start_from)
     model = None
     if start_from is not None:
         model = run_settings(None, folder, source=source, start_from=start_from)
     return settings_within(minutes, {} if source is None else {"data": {"source": source}}, model)
-
-
-def tell_kept(folder: str | Path) -> None:
-    """Says that a run which is begun takes no time of its own."""
-    sys.stderr.write(
-        f"note: {folder} keeps the settings and the steps that it was begun with; a time is for "
-        "new runs, and --train.steps makes this one longer\n"
-    )
 
 
 def settings_within(minutes: float | None, given: Settings, model: Config | None = None) -> Config:

@@ -1,0 +1,46 @@
+"""How long a new run may take, and whether its settings follow from that."""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+from sagan.errors import SaganError
+
+_MOST_MINUTES: Final = 366 * 24 * 60
+
+
+def require_minutes(minutes: float) -> None:
+    """Judges a time.
+
+    Raises:
+        SaganError: It is nothing, no number, or more than a year.
+    """
+    if not 0 < minutes <= _MOST_MINUTES:
+        raise SaganError(
+            f"{minutes:g} minutes are out of range; a run takes more than nothing and at most "
+            "a year (--minutes, --hours)"
+        )
+
+
+def follow_from_time(
+    folder: str | Path, minutes: float | None, *, has_settings: bool, names_pictures: bool
+) -> bool:
+    """Whether the settings of a run follow from its pictures and a time.
+
+    They do for a new run that is given a time, or pictures and nothing else. Of a run that is
+    begun it says that it takes no time of its own.
+
+    Args:
+        folder: The run folder.
+        minutes: How long a new run may take; None where nothing says so.
+        has_settings: A preset, a file, a model or a number of steps decides how long it takes.
+        names_pictures: The pictures are named.
+    """
+    if not Path(folder, "config.toml").exists():
+        return minutes is not None or (names_pictures and not has_settings)
+    if minutes is not None:
+        sys.stderr.write(
+            f"note: {folder} keeps the settings and the steps that it was begun with; a time is "
+            "for new runs, and --train.steps makes this one longer\n"
+        )
+    return False
