@@ -34,3 +34,25 @@ assert sagan.losses.hinge_discriminator.__module__ == "sagan.losses.adversarial"
 assert callable(sagan.open_dataset)
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+INTERRUPTED = """
+import os, signal, sys
+
+
+class Interrupt:
+    def find_spec(name, *_):
+        if name == "sagan.cli.models":
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+sys.meta_path.insert(0, Interrupt)
+from sagan.__main__ import command
+
+command()
+"""
+
+
+def test_an_interruption_of_the_first_imports_is_quiet():
+    ended = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "stopped\n")

@@ -7,12 +7,12 @@ pictures = generator.sample(seeds=range(16), labels="cat")  # uint8 (16, 3, R, R
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from sagan.errors import SaganError as SaganError
 
 if TYPE_CHECKING:
+    __version__: str
     from sagan import config as config
     from sagan import losses as losses
     from sagan import nn as nn
@@ -60,10 +60,13 @@ __all__ = [
     "preset",
     "train",
 ]
-__version__ = version("sagan")
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("sagan")
     if name not in _HOME:
         raise AttributeError(f"module 'sagan' has no attribute {name!r}")
     module, _, attribute = _HOME[name].partition(":")
