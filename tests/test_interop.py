@@ -297,6 +297,14 @@ def test_command_converts_and_says_what_it_took_for_granted(tmp_path, capsys):
     assert run("export", output, "-o", tmp_path / "small.safetensors") == 0
 
 
+def test_models_of_this_program_need_no_converting(trained_run, tmp_path, capsys):
+    for model in ("avatars64", "hf:owner/name", trained_run):
+        assert run("convert", model, "-o", tmp_path / "x.safetensors") == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{model} is a model of this program already; sagan export {model}" in line
+    assert not list(tmp_path.glob("x*"))
+
+
 def test_attention_layers_of_one_size_are_told_apart(tmp_path):
     paths, output = golden("biggan_32"), tmp_path / "model.safetensors"
     assert run("convert", paths["G"], paths["D"], "-o", output) == 0

@@ -58,10 +58,7 @@ def convert(
     if to is not None:
         _convert_to(to, files, output)
         return
-    if not files:
-        raise SaganError(
-            "nothing to convert; give the files of a generator, a discriminator or both"
-        )
+    _require_foreign(files, output)
     from sagan.interop.conversion import convert_files
     from sagan.interop.reading import Choices
     from sagan.runs.checkpoint import save
@@ -91,6 +88,22 @@ def _convert_to(target: str, files: tuple[Path, ...], folder: Path) -> None:
     paths, reasons = write(checkpoint, target, folder)
     for line in (*reasons, *paths):
         print(line)
+
+
+def _require_foreign(files: tuple[Path, ...], output: Path) -> None:
+    """Refuses nothing, and what is a model of this program already."""
+    from sagan.runs.named import is_name
+
+    if not files:
+        raise SaganError(
+            "nothing to convert; give the files of a generator, a discriminator or both"
+        )
+    for file in files:
+        if is_name(file) or (file / "config.toml").is_file():
+            raise SaganError(
+                f"{file} is a model of this program already; sagan export {file} -o {output} "
+                "writes it as a file, and --to turns it into another repository's"
+            )
 
 
 def _lines(path: Path) -> list[str]:
