@@ -81,8 +81,7 @@ def push(
             where = {"private": target.private, "revision": target.revision}
             print(hub.upload(folder, repository, f"Upload of {repository} with sagan", **where))
         elif target.dry_run:
-            for path in paths:
-                print(f"{path.name:<20}{readable(path.stat().st_size)}")
+            print(*(f"{p.name:<20}{readable(p.stat().st_size)}" for p in paths), sep="\n")
         else:
             print(*paths, sep="\n")
 

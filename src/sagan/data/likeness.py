@@ -16,7 +16,7 @@ _CELLS = 16  # along the sides of what is compared
 _NEIGHBOURS = 16  # compared in a bucket, so that a set of blank pictures takes no longer
 _MOST_PAIRS = 2**22  # the same for sets of many that are nearly alike
 _PIECES = ((0, 11), (11, 11), (22, 11), (33, 11), (44, 10), (54, 10))  # first bit and length
-_AT_ONCE = 2**24  # values of pictures
+_VALUES_AT_ONCE = 2**24
 
 
 def copies(digests: np.ndarray) -> np.ndarray:
@@ -54,7 +54,7 @@ def lookalikes(hashes: np.ndarray, pictures: PictureArray | None = None) -> np.n
     """
     pairs = _pairs(hashes)
     if pictures is not None and pairs.size:
-        at_once = max(1, _AT_ONCE // math.prod(pictures.shape[1:]))
+        at_once = max(1, _VALUES_AT_ONCE // math.prod(pictures.shape[1:]))
         agree = [
             agreement(pictures, pairs[first : first + at_once]) >= AGREEMENT
             for first in range(0, len(pairs), at_once)

@@ -21,7 +21,7 @@ from sagan.inspection.timeline_figure import Curve, Snapshot, require_matplotlib
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.attention_log import LoggedLayer, attention_key
 from sagan.runs.checkpoint import Checkpoint
-from sagan.runs.run import checkpoint_files, load_checkpoint, log_records
+from sagan.runs.run import checkpoint_files, load_checkpoint, log_records, require_run
 from sagan.sampling.attention import Attention, Points
 from sagan.sampling.generator import TrainedDiscriminator, TrainedGenerator
 from sagan.sampling.network import TrainedNetwork, label_number
@@ -64,8 +64,7 @@ def attention_timeline(
     """
     require_matplotlib()
     folder = Path(folder)
-    if not (folder / "config.toml").is_file():
-        raise SaganError(f"{folder} is no run folder; give the one that sagan train wrote")
+    require_run(folder)
     last, _ = load_checkpoint(folder)
     networks = networks_of(last, layer)
     number = 0 if label is None else label_number(label, last.class_names)

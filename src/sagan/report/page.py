@@ -24,7 +24,7 @@ from sagan.report.neighbours import find_neighbours
 from sagan.report.tables import read_records, tables_of
 from sagan.report.walks import walks
 from sagan.runs.checkpoint import Checkpoint
-from sagan.runs.run import checkpoint_files, load_checkpoint
+from sagan.runs.run import checkpoint_files, load_checkpoint, require_run
 from sagan.sampling.generator import (
     TrainedGenerator,
     averaged_part,
@@ -93,8 +93,7 @@ def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
 
 
 def _gather(folder: Path) -> Material:
-    if not (folder / "config.toml").is_file():
-        raise SaganError(f"{folder} is no run folder; give the one that sagan train wrote to")
+    require_run(folder)
     history = read_history(folder)
     checkpoint = generator = None
     if checkpoint_files(folder) or not history.step:

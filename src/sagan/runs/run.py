@@ -193,6 +193,16 @@ def _record(line: bytes) -> dict[str, Any] | None:
     return record if type(step) is int and 0 <= step < 2**53 else None
 
 
+def require_run(folder: Path) -> None:
+    """Makes sure that a folder is one of a run.
+
+    Raises:
+        SaganError: It has no settings.
+    """
+    if not (folder / "config.toml").is_file():
+        raise SaganError(f"{folder} is no run folder; give the one that sagan train wrote to")
+
+
 def checkpoint_files(folder: Path) -> list[Path]:
     """The checkpoints of a run folder, oldest first; copies with other names are none of them."""
     files = (folder / "checkpoints").glob("step-*.safetensors")

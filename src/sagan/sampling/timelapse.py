@@ -11,7 +11,7 @@ from sagan.config import Config
 from sagan.errors import SaganError
 from sagan.images import as_rgb, pictures_of
 from sagan.images.contact import NAMED_SIDE, named_sheet
-from sagan.runs.run import checkpoint_files, sample_files
+from sagan.runs.run import checkpoint_files, require_run, sample_files
 from sagan.sampling.generator import (
     MOST_CLASSES,
     SAMPLE_COLUMNS,
@@ -46,11 +46,7 @@ def growth_frames(
             none of this run, or the frames would not fit into memory.
     """
     folder = Path(run)
-    if not (folder / "config.toml").is_file():
-        raise SaganError(
-            f"{folder} is no run folder; a time-lapse is made of the sample grids that sagan train "
-            "leaves in one"
-        )
+    require_run(folder)
     files = sample_files(folder)
     if not files:
         raise SaganError(f"{folder} has no sample grid yet; let it train on")
