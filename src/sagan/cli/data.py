@@ -18,6 +18,7 @@ from sagan.config import DataConfig, GeneratorConfig, plan
 from sagan.config.presets import PRESETS, preset
 from sagan.errors import SaganError, printable
 from sagan.system.files import require_output
+from sagan.system.spacing import from_the_first
 
 if TYPE_CHECKING:
     from sagan.data.cached import CachedPack
@@ -200,19 +201,17 @@ def _sheet_rows(looked: Look) -> list[tuple[str, str, np.ndarray]]:
     """Name, number and pictures of each class, evenly chosen; without classes many pictures."""
     classes = list(looked.survey.classes.items())
     if not classes:
-        return [("", "", looked.images[_evenly(len(looked.images), _MOST_ROWS // 2 * _COLUMNS)])]
+        return [
+            ("", "", looked.images[from_the_first(len(looked.images), _MOST_ROWS // 2 * _COLUMNS)])
+        ]
     rows = []
     present = np.unique(looked.labels)
-    for number in present[_evenly(len(present), _MOST_ROWS)]:
+    for number in present[from_the_first(len(present), _MOST_ROWS)]:
         name, count = classes[number]
         own = np.flatnonzero(looked.labels == number)
         remark = f"{count:,} pictures" if count != 1 else "1 picture"
-        rows.append((name, remark, looked.images[own[_evenly(len(own), _COLUMNS)]]))
+        rows.append((name, remark, looked.images[own[from_the_first(len(own), _COLUMNS)]]))
     return rows
-
-
-def _evenly(length: int, most: int) -> np.ndarray:
-    return np.arange(min(length, most)) * length // min(length, most)
 
 
 def _cached() -> str:

@@ -14,6 +14,7 @@ from sagan.errors import SaganError
 from sagan.evaluation import metrics
 from sagan.evaluation.arrays import MANIFOLD_PICTURES, PROBED_PICTURES, choice
 from sagan.evaluation.record import Better
+from sagan.system.spacing import with_both_ends
 
 if TYPE_CHECKING:  # which need torch, unlike the table
     from sagan.evaluation.extraction import Features
@@ -217,8 +218,7 @@ def _measure_neighbours(reference: Reference, fake: Features, found: Measurement
     real = reference.features.features
     typical = max(reference.typical_distance, 1e-12)
     probed, _ = metrics.nearest_neighbours(choice(fake.features, PROBED_PICTURES), real)
-    shown = np.linspace(0, len(fake.features) - 1, min(SHOWN_NEIGHBOURS, len(fake.features)))
-    rows = shown.round().astype(int)
+    rows = with_both_ends(len(fake.features), SHOWN_NEIGHBOURS)
     distances, nearest_rows = metrics.nearest_neighbours(fake.features[rows], real)
     found.neighbours = [
         (int(row), int(other), float(distance) / typical)

@@ -25,6 +25,7 @@ from sagan.runs.run import checkpoint_files, load_checkpoint, log_records, requi
 from sagan.sampling.attention import Attention, Points
 from sagan.sampling.generator import TrainedDiscriminator, TrainedGenerator
 from sagan.sampling.network import TrainedNetwork, label_number
+from sagan.system.spacing import with_both_ends
 
 MOST_CHECKPOINTS = 10
 _CLASSES_SHOWN = 16
@@ -138,8 +139,7 @@ def _observations(
 
 def _evenly_read(files: list[Path], count: int) -> Iterator[Checkpoint]:
     """At most ``count`` of the files, the first and the last among them; not the damaged ones."""
-    places = np.linspace(0, len(files) - 1, min(count, len(files))).round().astype(int)
-    for place in places:
+    for place in with_both_ends(len(files), count):
         try:
             yield checkpoints.load(files[place])
         except checkpoints.DamagedError as error:

@@ -18,6 +18,7 @@ from sagan.sampling.generator import (
     shown_classes,
 )
 from sagan.sampling.timelapse import read_sheet, row_names
+from sagan.system.spacing import with_both_ends
 
 SHEET_WIDTH = 512  # pixels of pictures in a row of the newest sheet, 2 to 12 pictures
 FRAMES = 12
@@ -137,8 +138,7 @@ def attention_to_real(discriminator: TrainedDiscriminator, dataset: Dataset) -> 
 
 def spread(items: Sequence[_Chosen], count: int) -> list[_Chosen]:
     """Evenly chosen items, with the first and the last."""
-    places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
-    return [items[place] for place in places]
+    return [items[place] for place in with_both_ends(len(items), count)]
 
 
 def _cut(image: np.ndarray, row: int, column: int) -> np.ndarray:

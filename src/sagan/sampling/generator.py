@@ -26,6 +26,7 @@ from sagan.sampling.attention import Attention, Points, observe
 from sagan.sampling.latents import draw_latents, whole_numbers
 from sagan.sampling.network import Labels, TrainedNetwork
 from sagan.system.device import pick_device, require_compiler
+from sagan.system.spacing import from_the_first
 
 BATCH_SIZE = 64
 _ROUNDING = 1e-3  # how far beyond -1 and 1 a picture may lie
@@ -287,8 +288,7 @@ SAMPLE_COLUMNS = 8
 
 def shown_classes(generator: TrainedGenerator) -> list[int]:
     """Numbers of all classes, or of 16 evenly spaced ones."""
-    count, shown = len(generator.class_names), min(len(generator.class_names), MOST_CLASSES)
-    return [i * count // shown for i in range(shown)]
+    return from_the_first(len(generator.class_names), MOST_CLASSES).tolist()
 
 
 def class_sheet(generator: TrainedGenerator, columns: int) -> np.ndarray:
