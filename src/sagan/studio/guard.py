@@ -39,6 +39,7 @@ MOST_SECONDS = 20.0
 LONGEST_LINE = 500
 """Characters of a message."""
 COOKIE = "sagan-token"
+_BUG = "this failed here; the terminal says why"
 
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -84,6 +85,7 @@ def guarded(app: FastAPI, rules: Rules) -> AsgiApp:
     app.add_exception_handler(RequestValidationError, _told_invalid)
     app.add_exception_handler(HTTPException, _told_http)
     app.add_exception_handler(SaganError, _told)
+    app.add_exception_handler(Exception, _told_bug)
     return _Guard(app, rules)
 
 
@@ -107,6 +109,10 @@ def is_loopback(host: str) -> bool:
 
 async def _told(_: Request, error: Exception) -> JSONResponse:
     return error_answer(getattr(error, "status", 422), str(error))
+
+
+async def _told_bug(_: Request, __: Exception) -> JSONResponse:
+    return error_answer(500, _BUG)
 
 
 async def _told_http(request: Request, error: Exception) -> JSONResponse:
@@ -168,7 +174,7 @@ class _Guard:
         except Exception as error:
             kind, line = type(error).__name__, printable(str(error))[:LONGEST_LINE]
             sys.stderr.write(f"sagan: {scope['path']!r} failed: {kind}: {line}\n")
-            await answer.refuse(scope, receive, 500, "this failed here; the terminal says why")
+            await answer.refuse(scope, receive, 500, _BUG)
         finally:
             self._asked -= 1
             self._held -= held
