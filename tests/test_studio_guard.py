@@ -6,10 +6,11 @@ from fastapi.testclient import TestClient
 
 from sagan.errors import SaganError
 from sagan.studio import guard
-from sagan.studio.guard import COOKIE, RefusedError, Rules, guarded, is_loopback
+from sagan.studio.guard import Admission, RefusedError, guarded, is_loopback
 
 HERE = "http://localhost:8000"
 TOKEN = "a-token"
+COOKIE = Admission(token=TOKEN).cookie
 
 
 def client_of(*, token="", base_url=HERE, **rules):
@@ -36,10 +37,12 @@ def client_of(*, token="", base_url=HERE, **rules):
         raise {
             "user": SaganError("seed\x1b[2J is\nout of range"),
             "refused": RefusedError(410, "it is gone"),
+            "system": OSError(5, "input/output error", "log.jsonl"),
+            "memory": MemoryError(),
             "bug": KeyError("secret"),
         }[kind]
 
-    return TestClient(guarded(app, Rules(token=token, **rules)), base_url=base_url)
+    return TestClient(guarded(app, Admission(token=token, **rules)), base_url=base_url)
 
 
 def told(answer, status):
@@ -99,6 +102,8 @@ def test_requests_at_once_are_bounded(monkeypatch):
     [
         ("user", 422, r"seed\x1b[2J is\nout of range"),
         ("refused", 410, "it is gone"),
+        ("system", 500, "log.jsonl: input/output error; mend that first"),
+        ("memory", 503, "memory ran out; ask for less, or free memory"),
         ("bug", 500, "this failed here; the terminal says why"),
     ],
 )
@@ -207,6 +212,10 @@ def test_programs_show_the_token_in_a_header():
     for wrong in ("Bearer", "Bearer another", "Basic YTpi", f"Bearer {TOKEN}x"):
         told(client.get("/open", headers={"authorization": wrong}), 401)
     told(client.get("/open", headers={"cookie": f'{COOKIE}="'}), 401)
+
+
+def test_servers_of_other_tokens_have_other_cookies():
+    assert Admission(token="one").cookie != Admission(token="two").cookie
 
 
 def test_public_paths_need_no_token():
