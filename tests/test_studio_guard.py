@@ -1,3 +1,4 @@
+import asyncio
 import json
 
 import pytest
@@ -84,6 +85,37 @@ def test_sizes_that_are_none_are_refused(size):
 
 def test_a_get_has_no_body():
     told(client_of().request("GET", "/open", content=b"x"), 413)
+
+
+def asked_by(receive):
+    """What is sent to an asker whose request arrives as ``receive`` says: messages."""
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b"host", b"localhost"), (b"content-length", b"9")]
+    scope = {"type": "http", "method": "POST", "path": "/size", "query_string": b""}
+    asgi = guarded(FastAPI(), Admission())
+    asyncio.run(asgi(scope | {"headers": headers, "http_version": "1.1"}, receive, send))
+    return sent
+
+
+def test_a_body_that_does_not_arrive_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(guard, "MOST_SECONDS", 0.01)
+    head, body = asked_by(asyncio.Event().wait)
+    assert head["status"] == 408
+    assert (b"connection", b"close") in head["headers"]
+    assert json.loads(body["body"]) == {"error": "the request took over 0.01 s to arrive"}
+
+
+def test_nobody_is_answered_who_left_amid_a_request():
+    parts = iter([{"type": "http.request", "body": b"x", "more_body": True}])
+
+    async def receive():
+        return next(parts, {"type": "http.disconnect"})
+
+    assert asked_by(receive) == []
 
 
 def test_all_bodies_together_are_bounded(monkeypatch):

@@ -10,6 +10,8 @@ from sagan.runs.run import checkpoint_files
 from sagan.studio import models
 from sagan.studio.guard import RefusedError
 from sagan.studio.models import Gallery
+from sagan.system import memory
+from sagan.system.memory import Memory
 
 
 @pytest.fixture
@@ -87,6 +89,22 @@ def test_a_checkpoint_that_disappears_is_told(run):
     assert line == "there is no checkpoint of step 2 in run; there are 4, 6"
     shutil.rmtree(run)
     assert "run is gone from" in refused(410, lambda: gallery.open(shown))
+
+
+def test_a_checkpoint_that_disappears_between_two_looks(run):
+    gallery = Gallery([run])
+    [shown] = gallery.shown
+    listed = shown.files()
+    file_of(run, 4).unlink()
+    object.__setattr__(shown, "files", lambda: listed)
+    assert "show another checkpoint" in refused(410, lambda: gallery.open(shown, 4))
+
+
+def test_a_model_larger_than_the_memory_is_not_read(run, monkeypatch):
+    monkeypatch.setattr(memory, "_main_memory", lambda: Memory(total=2**20, available=2**10))
+    monkeypatch.setattr(checkpoints, "load", lambda _: pytest.fail("it was read"))
+    with pytest.raises(SaganError, match="show a smaller one"):
+        Gallery([run]).load()
 
 
 def test_a_file_that_disappears_or_is_replaced(run, tmp_path):

@@ -17,6 +17,7 @@ from sagan.images import png_bytes
 from sagan.runs.run import load_checkpoint
 from sagan.sampling.latents import draw_latents
 from sagan.sampling.live import LiveModel
+from sagan.studio import films, timeline
 from sagan.studio.app import Studio
 from sagan.studio.models import Gallery
 
@@ -252,6 +253,23 @@ def test_long_curves_are_thinned(run_client, run):
     assert (curve["steps"][0], curve["steps"][-1], curve["values"][-1]) == (1, 5000, 2500)
 
 
+def test_a_log_that_is_no_file_is_not_waited_for(run_client, run):
+    (run / "log.jsonl").unlink()
+    os.mkfifo(run / "log.jsonl")
+    assert "is no file" in told(run_client.get(f"{MODEL}/timeline"))
+
+
+def test_a_log_too_large_to_be_shown(run_client, monkeypatch):
+    monkeypatch.setattr(timeline, "MOST_LOG", 10)
+    assert "the most that is shown live" in told(run_client.get(f"{MODEL}/timeline"))
+
+
+def test_only_a_few_films_are_made_at_once(client, monkeypatch):
+    monkeypatch.setattr(films, "MOST_FILMS", 0)
+    asked = {"latents": [LATENT], "shares": [CAT], "format": "gif"}
+    assert "try again" in told(client.post(f"{MODEL}/film", json=asked), 503)
+
+
 def test_a_checkpoint_that_disappears_while_it_is_shown(run_client, run):
     asked = {"latent": [0.0] * 16, "shares": [1.0, 0.0]}
     assert tensors(run_client.post(f"{MODEL}/draw", json=asked | {"step": 2}))
@@ -260,7 +278,9 @@ def test_a_checkpoint_that_disappears_while_it_is_shown(run_client, run):
     assert line == "there is no checkpoint of step 2 in run; there are none"
     assert "no checkpoint yet" in told(run_client.post(f"{MODEL}/draw", json=asked))
     shutil.rmtree(run)
-    assert "is gone" in told(run_client.post(f"{MODEL}/draw", json=asked), 410)
+    for step in ({}, {"step": 2}):
+        assert "is gone" in told(run_client.post(f"{MODEL}/draw", json=asked | step), 410)
+    assert "is gone" in told(run_client.get(f"{MODEL}/timeline"), 410)
 
 
 def test_several_models_side_by_side(run):

@@ -34,11 +34,15 @@ def timeline_of(shown: Shown) -> dict[str, Any]:
     """The checkpoints of a run, whether it is going on, and its curves by their names in the log.
 
     Raises:
-        SaganError: It is no run, or its log is too large or cannot be read.
+        RefusedError: The run is gone.
+        SaganError: Its log is too large or cannot be read.
     """
     from sagan.report.history import read_history
 
+    shown.require_present()
     log = _log_of(shown.path)
+    if log.exists() and not log.is_file():
+        raise SaganError(f"{log} is no file; move it away")
     if log.exists() and log.stat().st_size > MOST_LOG:
         raise SaganError(f"{log} is larger than {MOST_LOG >> 20} MiB, the most that is shown live")
     try:
