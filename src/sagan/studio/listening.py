@@ -77,7 +77,7 @@ def listener_at(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:
         raise SaganError(f"no address is known of --host {host}; give 127.0.0.1") from error
     try:
-        return _opened(family, kind, address)
+        return _bound(family, kind, address)
     except PermissionError as error:
         raise SaganError(f"--port {port} is not for users; give one from 1024") from error
     except OSError as error:
@@ -123,7 +123,7 @@ def answer_requests(app: AsgiApp, listener: socket.socket) -> None:
         listener.close()
 
 
-def _opened(family: int, kind: int, address: tuple[object, ...]) -> socket.socket:
+def _bound(family: int, kind: int, address: tuple[object, ...]) -> socket.socket:
     opened = socket.socket(family, kind)
     try:
         if os.name == "posix":  # elsewhere it lets two servers share a port
@@ -141,7 +141,7 @@ def _next_free(family: int, kind: int, address: tuple[object, ...]) -> int | Non
     assert isinstance(port, int)
     for other in range(port + 1, min(port + _TRIED_PORTS, 2**16)):
         try:
-            _opened(family, kind, (host, other, *rest)).close()
+            _bound(family, kind, (host, other, *rest)).close()
         except OSError:
             continue
         return other

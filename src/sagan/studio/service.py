@@ -44,7 +44,7 @@ _UNCHANGED: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _files(*formats: str) -> dict[int | str, dict[str, Any]]:
+def _answers(*formats: str) -> dict[int | str, dict[str, Any]]:
     binary = {"schema": {"type": "string", "format": "binary"}}
     content: dict[str, Any] = {MEDIA_TYPES[name]: binary for name in formats if name != "json"}
     answer: dict[str, Any] = {"content": content, "description": "As the format asks."}
@@ -127,22 +127,22 @@ def service_app(served: Served, *, token: str = "") -> AsgiApp:
 def _add_drawing(app: FastAPI, service: _Service) -> None:
     """The routes that draw, each asked by address or by JSON."""
 
-    @app.get("/sample", response_class=Response, responses=_files("png", "npz"))
+    @app.get("/sample", response_class=Response, responses=_answers("png", "npz"))
     async def sample(request: Request, asked: Annotated[SampleQuery, Query()]) -> Response:
         """Draw pictures."""
         return await service.answer(request, asked)
 
-    @app.post("/sample", response_class=Response, responses=_files("png", "npz"))
+    @app.post("/sample", response_class=Response, responses=_answers("png", "npz"))
     async def sample_by_json(request: Request, asked: SampleRequest) -> Response:
         """Draw pictures; the same, asked in JSON."""
         return await service.answer(request, asked)
 
-    @app.get("/attention", response_class=Response, responses=_files("png", "npz", "json"))
+    @app.get("/attention", response_class=Response, responses=_answers("png", "npz", "json"))
     async def attention(request: Request, asked: Annotated[AttentionQuery, Query()]) -> Response:
         """Show where points of a picture look while it is drawn."""
         return await service.answer(request, asked)
 
-    @app.post("/attention", response_class=Response, responses=_files("png", "npz", "json"))
+    @app.post("/attention", response_class=Response, responses=_answers("png", "npz", "json"))
     async def attention_by_json(request: Request, asked: AttentionRequest) -> Response:
         """Show where points of a picture look; the same, asked in JSON."""
         return await service.answer(request, asked)

@@ -32,7 +32,7 @@ from sagan.studio.service_requests import (
 
 MOST_DRAWN = 256
 """Pictures of one request."""
-MOST_PIXELS = 2**25
+MOST_DRAWN_PIXELS = 2**25
 """Of an answer."""
 MEDIA_TYPES = {"png": "image/png", "npz": "application/zip", "json": "application/json"}
 
@@ -72,9 +72,9 @@ class Served:
         cells = rows * columns * -(-len(seeds) // columns)
         height, width = self.generator.size
         pixels = cells * (height + 2) * (width + 2) * asked.scale**2
-        if pixels > MOST_PIXELS:
+        if pixels > MOST_DRAWN_PIXELS:
             raise SaganError(
-                f"the answer would have {pixels:,} pixels and {MOST_PIXELS:,} are drawn at most; "
+                f"the answer would have {pixels:,} pixels and {MOST_DRAWN_PIXELS:,} are drawn at most; "
                 "ask for a smaller scale or fewer seeds"
             )
         drawing = _Drawing(self.generator, seeds, labels, shares, asked)
@@ -92,7 +92,7 @@ class Served:
         points, size = asked.pixels(), self.generator.size
         for point in points:
             query_index(point, size, size)
-        finish = {"png": _figure, "npz": _packed, "json": _listed}[asked.format]
+        finish = {"png": _figure, "npz": _arrays, "json": _listed}[asked.format]
 
         def compute() -> bytes:
             found = self.generator.attention(
@@ -240,7 +240,7 @@ def _figure(found: Attention, asked: AttentionRequest, name: str | None) -> byte
     return png_bytes(found.figure)
 
 
-def _packed(found: Attention, asked: AttentionRequest, name: str | None) -> bytes:
+def _arrays(found: Attention, asked: AttentionRequest, name: str | None) -> bytes:
     del asked, name
     rows = {f"rows.{layer}": of_pictures[0] for layer, of_pictures in found.rows.items()}
     points = np.array(found.points[0], np.int64).reshape(-1, 2)

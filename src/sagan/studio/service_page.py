@@ -20,7 +20,7 @@ _SUFFIXES = {"image/png": "png", "application/zip": "npz", "application/json": "
 _JSON = "application/json"
 
 
-class Row(NamedTuple):
+class ListedValue(NamedTuple):
     """A parameter as the page lists it."""
 
     name: str
@@ -29,13 +29,13 @@ class Row(NamedTuple):
     meaning: str
 
 
-class Entry(NamedTuple):
+class ListedRoute(NamedTuple):
     """A route as the page shows it."""
 
     method: str
     path: str
     summary: str
-    rows: list[Row]
+    rows: list[ListedValue]
     answers: list[tuple[str, str]]
     curl: str
 
@@ -96,45 +96,47 @@ def docs_page(schema: Mapping[str, Any], model: ServedModel, base: str) -> str:
     )
 
 
-def _entries(schema: Mapping[str, Any], base: str) -> Iterator[Entry]:
+def _entries(schema: Mapping[str, Any], base: str) -> Iterator[ListedRoute]:
     for path, methods in schema["paths"].items():
         for method, route in methods.items():
             answers = [(code, told["description"]) for code, told in route["responses"].items()]
-            yield Entry(
+            yield ListedRoute(
                 method=method.upper(),
                 path=path,
                 summary=route["description"],
-                rows=_rows(schema, route),
+                rows=_listed_values(schema, route),
                 answers=answers,
                 curl=_curl(schema, base + path, method, route),
             )
 
 
-def _rows(schema: Mapping[str, Any], route: Mapping[str, Any]) -> list[Row]:
+def _listed_values(schema: Mapping[str, Any], route: Mapping[str, Any]) -> list[ListedValue]:
     """The parameters of an address, or the fields of a body."""
     if "requestBody" in route:
         reference = route["requestBody"]["content"][_JSON]["schema"]["$ref"]
         fields = schema["components"]["schemas"][reference.rpartition("/")[2]]["properties"]
-        return [_row(name, field, field) for name, field in fields.items()]
-    return [_row(item["name"], item["schema"], item) for item in route.get("parameters", ())]
+        return [_listed_value(name, field, field) for name, field in fields.items()]
+    return [
+        _listed_value(item["name"], item["schema"], item) for item in route.get("parameters", ())
+    ]
 
 
-def _row(name: str, field: Mapping[str, Any], described: Mapping[str, Any]) -> Row:
+def _listed_value(name: str, field: Mapping[str, Any], described: Mapping[str, Any]) -> ListedValue:
     default = field.get("default")
     shown = "" if default in (None, [], "") else json.dumps(default).strip('"')
-    return Row(name, _kind(field), shown, described.get("description", ""))
+    return ListedValue(name, _allowed(field), shown, described.get("description", ""))
 
 
-def _kind(field: Mapping[str, Any]) -> str:
+def _allowed(field: Mapping[str, Any]) -> str:
     if "enum" in field:
         return " or ".join(field["enum"])
     if "anyOf" in field:
-        kinds = dict.fromkeys(_kind(choice) for choice in field["anyOf"])
+        kinds = dict.fromkeys(_allowed(choice) for choice in field["anyOf"])
         return " or ".join(kind for kind in kinds if kind != "null")
     bounds = [field.get("minimum"), field.get("maximum")]
     span = f" {bounds[0]} to {bounds[1]}" if None not in bounds else ""
     if field.get("type") == "array":
-        return f"list of {_kind(field['items'])}" if "items" in field else "list"
+        return f"list of {_allowed(field['items'])}" if "items" in field else "list"
     return f"{field.get('type', 'any')}{span}"
 
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
 
 from sagan.sampling.notation import parse_point, parse_seeds
 
-MOST_POINTS = 32
+MOST_ASKED_POINTS = 32
 """Query points of a picture."""
 _MOST_CLASSES = 1024
 _LONGEST_NAME = 500
@@ -38,6 +38,7 @@ def _written_points(value: Any) -> Any:
 
 
 ClassName = Annotated[str, Field(max_length=_LONGEST_NAME)] | StrictInt
+Point = Annotated[str, Field(max_length=24)]
 Truncation = Annotated[
     float | None,
     Field(
@@ -102,9 +103,9 @@ class AttentionRequest(_Asked):
         None, alias="class", description="Name or number of its class; the first by default."
     )
     truncation: Truncation = None
-    at: Annotated[tuple[str, ...], BeforeValidator(_written_points)] = Field(
+    at: Annotated[tuple[Point, ...], BeforeValidator(_written_points)] = Field(
         (),
-        max_length=MOST_POINTS,
+        max_length=MOST_ASKED_POINTS,
         description="Query points in pixels, as x,y from the upper left; repeat it for several. In "
         "JSON also as pairs [x, y]. By default five are chosen that look at different places.",
     )
