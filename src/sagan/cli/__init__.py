@@ -11,6 +11,7 @@ from sagan.cli import (  # noqa: F401
     presets,
     publishing,
     serving,
+    studio,
     training,
 )
 from sagan.cli.program import app as app

@@ -268,11 +268,10 @@ class _Answer:
         await self._send(message)
 
     async def refuse(self, scope: Scope, receive: Receive, status: int, line: str) -> None:
-        """Tells a fault, unless an answer has begun; whatever is still to be read is not."""
+        """Tells a fault, unless an answer has begun, and reads no more."""
         if not self._begun:
             answer = error_answer(status, line)
-            if status in (408, 413, 503):
-                answer.headers["connection"] = "close"
+            answer.headers["connection"] = "close"
             await answer(scope, receive, self)
 
 
