@@ -7,9 +7,6 @@ from cyclopts import Parameter
 
 from sagan.cli.parsing import require_range
 from sagan.cli.program import app
-from sagan.errors import SaganError
-
-DEFAULT_PORT = 8000
 
 
 @app.command
@@ -18,7 +15,7 @@ def serve(
     /,
     *,
     host: str = "127.0.0.1",
-    port: int = DEFAULT_PORT,
+    port: int = 8000,
     token_file: Path | None = None,
 ) -> None:
     """Serve a model over HTTP: its pictures at /sample, where they look at /attention.
@@ -34,27 +31,24 @@ def serve(
         Where to listen. By default only this machine can ask; with another host every request
         needs the token, which is printed unless you give one.
     port
-        Where to listen, 1 to 65535.
+        Where to listen; 0 takes a free one.
     token_file
         A file that holds the token and nothing else; the variable SAGAN_TOKEN does the same.
     """
-    require_range("--port", port, 1, 2**16 - 1)
-    try:
-        from sagan.studio.listening import (
-            address_of,
-            answer_requests,
-            chosen_token,
-            listener_at,
-        )
-        from sagan.studio.service import service_app
-        from sagan.studio.service_drawing import open_served
-    except ImportError as error:
-        if error.name not in ("fastapi", "pydantic", "starlette", "uvicorn"):
-            raise
-        raise SaganError("a server needs FastAPI; run: pip install 'sagan[studio]'") from error
+    from sagan.studio.server import address_of, listening, require_server
+
+    require_range("--port", port, 0, 65_535)
+    require_server()
+    from sagan.studio.service import answer_requests
+    from sagan.studio.service_drawing import open_served
+    from sagan.studio.service_token import chosen_token
+
     token = chosen_token(host, token_file)
-    with listener_at(host, port) as listener:
+    with listening(host, port) as listener:
         served = open_served(model)
-        address = address_of(listener) + (f"docs?token={token.text}" if token.is_own else "")
-        print(f"{served.facts.name} is served at {address}", flush=True)
-        answer_requests(service_app(served, token=token.text), listener)
+        here = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
+        url = address_of(listener, here, token.text if token.is_drawn else "")
+        name = served.facts.name
+        answer_requests(
+            served, listener, token.text, lambda: print(f"{name} is served at {url}", flush=True)
+        )

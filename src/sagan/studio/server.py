@@ -90,6 +90,8 @@ def serve_until_ended(
     listener: socket.socket,
     loading: Future[None],
     ready: Callable[[], None],
+    *,
+    seconds_to_finish: int = 1,
 ) -> None:
     """Answers until Ctrl-C or TERM, which end the program quietly.
 
@@ -98,6 +100,7 @@ def serve_until_ended(
         listener: Where it listens.
         loading: Of what it shows, in another thread; its failure ends the server.
         ready: Called when that is done.
+        seconds_to_finish: For requests that are being answered when the end is asked for.
 
     Raises:
         SaganError: As the loading.
@@ -120,7 +123,7 @@ def serve_until_ended(
             server_header=False,
             limit_concurrency=256,
             timeout_keep_alive=15,
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=seconds_to_finish,
             h11_max_incomplete_event_size=2**14,
         )
     )

@@ -1,6 +1,8 @@
 """The studio's API alone, for those who ship: pictures and attention of one model over HTTP."""
 
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -10,6 +12,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 
 import sagan
 from sagan.studio.guard import AsgiApp, Rules, guarded
+from sagan.studio.server import serve_until_ended
 from sagan.studio.service_drawing import MEDIA_TYPES, Served
 from sagan.studio.service_metrics import Measures, measured
 from sagan.studio.service_page import PAGE_POLICY, docs_page, with_examples
@@ -26,6 +29,8 @@ from sagan.studio.work import MOST_WAITING, Worker
 
 MOST_ASKED = 2**16
 """Bytes of a request."""
+SECONDS_TO_FINISH = 30
+"""For requests that are being answered when the end is asked for."""
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _FAULTS: dict[int | str, dict[str, Any]] = {
     400: {"model": Fault, "description": "The body is no JSON."},
@@ -124,6 +129,26 @@ def service_app(served: Served, *, token: str = "") -> AsgiApp:
     return measured(guarded(app, rules), service.measures, frozenset(paths))
 
 
+def answer_requests(
+    served: Served, listener: socket.socket, token: str, ready: Callable[[], None]
+) -> None:
+    """Answers until the end is asked for, and then finishes what is running.
+
+    Args:
+        served: The model.
+        listener: Where requests arrive.
+        token: As for :func:`service_app`.
+        ready: Called when requests are answered.
+
+    Raises:
+        SystemExit: With code 0, after a signal.
+    """
+    loaded: Future[None] = Future()
+    loaded.set_result(None)
+    app = service_app(served, token=token)
+    serve_until_ended(app, listener, loaded, ready, seconds_to_finish=SECONDS_TO_FINISH)
+
+
 def _add_drawing(app: FastAPI, service: _Service) -> None:
     """The routes that draw, each asked by address or by JSON."""
 
@@ -151,12 +176,17 @@ def _add_drawing(app: FastAPI, service: _Service) -> None:
 def _add_telling(app: FastAPI, service: _Service) -> None:
     """The routes that only tell; they never wait for what is being drawn."""
 
-    @app.get("/health")
+    @app.get("/health", response_description="It works.")
     async def health() -> Health:
         """Whether the service works, and what it serves; needs no token."""
         return service.health()
 
-    @app.get("/metrics", response_class=PlainTextResponse)
+    @app.get(
+        "/metrics",
+        response_class=PlainTextResponse,
+        response_description="A line per number.",
+        responses={401: _FAULTS[401]},
+    )
     async def metrics() -> Response:
         """Requests, latencies, queue, pictures and memory, in the text format of Prometheus."""
         text = service.measures.text(service.worker.waiting)

@@ -74,8 +74,8 @@ class Served:
         pixels = cells * (height + 2) * (width + 2) * asked.scale**2
         if pixels > MOST_DRAWN_PIXELS:
             raise SaganError(
-                f"the answer would have {pixels:,} pixels and {MOST_DRAWN_PIXELS:,} are drawn at most; "
-                "ask for a smaller scale or fewer seeds"
+                f"the answer would have {pixels:,} pixels and {MOST_DRAWN_PIXELS:,} are drawn at "
+                "most; ask for a smaller scale or fewer seeds"
             )
         drawing = _Drawing(self.generator, seeds, labels, shares, asked)
         return Job(drawing.npz if asked.format == "npz" else drawing.png, rows * len(seeds))

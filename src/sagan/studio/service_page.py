@@ -8,14 +8,14 @@ from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from sagan.studio.listening import TOKEN_VARIABLE
 from sagan.studio.service_requests import ServedModel
+from sagan.studio.service_token import TOKEN_VARIABLE
 
 PAGE_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; form-action 'none'; "
+    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; form-action 'none'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-"""The Content-Security-Policy of the page: no scripts, and pictures from here alone."""
+"""The Content-Security-Policy of the page: no scripts, and nothing from elsewhere."""
 _SUFFIXES = {"image/png": "png", "application/zip": "npz", "application/json": "json"}
 _JSON = "application/json"
 
@@ -29,15 +29,15 @@ class ListedValue(NamedTuple):
     meaning: str
 
 
-class ListedRoute(NamedTuple):
-    """A route as the page shows it."""
+class ListedPath(NamedTuple):
+    """A path as the page shows it."""
 
-    method: str
     path: str
     summary: str
-    rows: list[ListedValue]
+    commands: list[tuple[str, str]]
+    """Method and command line."""
+    values: list[ListedValue]
     answers: list[tuple[str, str]]
-    curl: str
 
 
 def with_examples(schema: dict[str, Any], model: ServedModel, *, has_token: bool) -> dict[str, Any]:
@@ -89,36 +89,30 @@ def docs_page(schema: Mapping[str, Any], model: ServedModel, base: str) -> str:
         version=schema["info"]["version"],
         description=schema["info"]["description"],
         model=model,
-        entries=list(_entries(schema, base.rstrip("/"))),
+        paths=list(_listed_paths(schema, base.rstrip("/"))),
         has_token="security" in schema,
         token_variable=TOKEN_VARIABLE,
         picture=f"sample?{urlencode(example, doseq=True)}",
     )
 
 
-def _entries(schema: Mapping[str, Any], base: str) -> Iterator[ListedRoute]:
+def _listed_paths(schema: Mapping[str, Any], base: str) -> Iterator[ListedPath]:
     for path, methods in schema["paths"].items():
-        for method, route in methods.items():
-            answers = [(code, told["description"]) for code, told in route["responses"].items()]
-            yield ListedRoute(
-                method=method.upper(),
-                path=path,
-                summary=route["description"],
-                rows=_listed_values(schema, route),
-                answers=answers,
-                curl=_curl(schema, base + path, method, route),
-            )
-
-
-def _listed_values(schema: Mapping[str, Any], route: Mapping[str, Any]) -> list[ListedValue]:
-    """The parameters of an address, or the fields of a body."""
-    if "requestBody" in route:
-        reference = route["requestBody"]["content"][_JSON]["schema"]["$ref"]
-        fields = schema["components"]["schemas"][reference.rpartition("/")[2]]["properties"]
-        return [_listed_value(name, field, field) for name, field in fields.items()]
-    return [
-        _listed_value(item["name"], item["schema"], item) for item in route.get("parameters", ())
-    ]
+        asked = methods["get"]
+        answers = [(code, told["description"]) for code, told in asked["responses"].items()]
+        yield ListedPath(
+            path=path,
+            summary=asked["description"],
+            commands=[
+                (method.upper(), _curl(schema, base + path, route))
+                for method, route in methods.items()
+            ],
+            values=[
+                _listed_value(item["name"], item["schema"], item)
+                for item in asked.get("parameters", ())
+            ],
+            answers=answers,
+        )
 
 
 def _listed_value(name: str, field: Mapping[str, Any], described: Mapping[str, Any]) -> ListedValue:
@@ -134,13 +128,13 @@ def _allowed(field: Mapping[str, Any]) -> str:
         kinds = dict.fromkeys(_allowed(choice) for choice in field["anyOf"])
         return " or ".join(kind for kind in kinds if kind != "null")
     bounds = [field.get("minimum"), field.get("maximum")]
-    span = f" {bounds[0]} to {bounds[1]}" if None not in bounds else ""
+    span = f" {bounds[0]:g} to {bounds[1]:g}" if None not in bounds else ""
     if field.get("type") == "array":
         return f"list of {_allowed(field['items'])}" if "items" in field else "list"
     return f"{field.get('type', 'any')}{span}"
 
 
-def _curl(schema: Mapping[str, Any], address: str, method: str, route: Mapping[str, Any]) -> str:
+def _curl(schema: Mapping[str, Any], address: str, route: Mapping[str, Any]) -> str:
     parts = ["curl"]
     if "security" in schema and route.get("security") != []:
         parts.append(f'-H "Authorization: Bearer ${TOKEN_VARIABLE}"')
