@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 python -m benchmarks.serve
 
 Starts the command for avatars64 in a process of its own, asks for one picture after the other over
-one connection, then over four at once, and draws the same pictures in this process, in turn.
+one connection and draws the same in this process, in turn; then asks over four connections at once.
+CPU is the time that cores computed, which other programs on the machine lengthen least.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from sagan.images import png_bytes
 from sagan.sampling.generator import TrainedGenerator, load_generator
@@ -69,12 +71,17 @@ def at_once(address: tuple[str, int], clients: int, requests: int) -> float:
     return clients * requests / (time.perf_counter() - begin)
 
 
-def summary(name: str, milliseconds: list[float]) -> str:
+def computed(process: int) -> float:
+    """Seconds that the cores computed for a process so far."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def summary(name: str, milliseconds: list[float], seconds: float) -> str:
     """A line of the table."""
-    ordered = sorted(milliseconds)
-    median, slow = statistics.median(ordered), ordered[int(0.95 * len(ordered))]
-    rate = 1e3 * len(ordered) / sum(ordered)
-    return f"{name:<28}{median:>9.1f}{slow:>9.1f}{rate:>12.1f}"
+    ordered, count = sorted(milliseconds), len(milliseconds)
+    columns = ordered[0], statistics.median(ordered), 1e3 * seconds / count, count / seconds
+    return f"{name:<24}" + "".join(f"{column:>12.1f}" for column in columns)
 
 
 def main() -> None:
@@ -92,15 +99,18 @@ def main() -> None:
         address = found[1], int(found[2])
         generator, client = load_generator(MODEL), Client(address)
         assert client.picture(0) == drawn(generator, 0)
-        times: dict[str, list[float]] = {"GET /sample": [], "drawn in Python": []}
+        begun = computed(server.pid), computed(os.getpid())
+        asked, alone = list[float](), list[float]()
         for seed in range(given.requests):
-            times["GET /sample"].append(timed(client.picture, seed))
-            times["drawn in Python"].append(timed(lambda seed: drawn(generator, seed), seed))
-        print(f"{'one picture of ' + MODEL:<28}{'ms':>9}{'95 %':>9}{'per second':>12}")
-        for name, milliseconds in times.items():
-            print(summary(name, milliseconds))
+            asked.append(timed(client.picture, seed))
+            alone.append(timed(lambda seed: drawn(generator, seed), seed))
+        ended = computed(server.pid), computed(os.getpid())
+        headings = "fastest, ms", "median, ms", "CPU, ms", "CPU, 1/s"
+        print(f"{'one picture of ' + MODEL:<24}" + "".join(f"{text:>12}" for text in headings))
+        print(summary("GET /sample", asked, ended[0] - begun[0]))
+        print(summary("drawn in Python", alone, ended[1] - begun[1]))
         rate = at_once(address, 4, given.requests // 4)
-        print(f"{'GET /sample, 4 at once':<28}{'':>18}{rate:>12.1f}")
+        print(f"GET /sample, 4 connections at once: {rate:.1f} per second")
         print(json.dumps({"cores": os.cpu_count(), "load": os.getloadavg()[0]}))
     finally:
         server.terminate()

@@ -27,6 +27,7 @@ from sagan.nn.residual import make_generator
 from sagan.sampling.generator import TrainedGenerator
 from sagan.sampling.latents import draw_latents
 from sagan.studio import work
+from sagan.studio.server import listening
 from sagan.studio.service import service_app
 from sagan.studio.service_drawing import Served, open_served
 from sagan.studio.service_metrics import resident_memory
@@ -483,6 +484,15 @@ def test_mistakes_of_the_command_are_one_line(capsys, tmp_path):
     )
     assert "token" in mistake(capsys, "serve", "avatars64", "--token-file", tmp_path / "none")
     assert "avatars64" in mistake(capsys, "serve", "avatars46", "--port", free)
+
+
+def test_answers_do_not_wait_for_acknowledgements():
+    with (
+        listening("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 class Process:
