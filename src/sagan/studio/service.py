@@ -11,7 +11,7 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 
 import sagan
-from sagan.studio.guard import AsgiApp, Rules, guarded
+from sagan.studio.guard import Admission, AsgiApp, guarded
 from sagan.studio.server import serve_until_ended
 from sagan.studio.service_drawing import MEDIA_TYPES, Served
 from sagan.studio.service_metrics import Measures, measured
@@ -98,7 +98,7 @@ def service_app(served: Served, *, token: str = "") -> AsgiApp:
 
     Args:
         served: The model.
-        token: What every request but ``/health`` must show; see :class:`~sagan.studio.guard.Rules`.
+        token: What every request but ``/health`` must show; see :class:`~sagan.studio.guard.Admission`.
     """
     service = _Service(served)
 
@@ -121,12 +121,12 @@ def service_app(served: Served, *, token: str = "") -> AsgiApp:
     examples = with_examples(app.openapi(), served.facts, has_token=bool(token))
     app.openapi_schema = examples
     paths = [*examples["paths"], "/", "/docs", "/openapi.json"]
-    rules = Rules(
+    admission = Admission(
         token=token,
         public=("/health",),
         bodies={"sample": MOST_ASKED, "attention": MOST_ASKED},
     )
-    return measured(guarded(app, rules), service.measures, frozenset(paths))
+    return measured(guarded(app, admission), service.measures, frozenset(paths))
 
 
 def answer_requests(
