@@ -98,7 +98,7 @@ def service_app(served: Served, *, token: str = "") -> AsgiApp:
 
     Args:
         served: The model.
-        token: What every request but ``/health`` must show; see :class:`~sagan.studio.guard.Admission`.
+        token: What every request but ``/health`` must show; empty where only this machine can ask.
     """
     service = _Service(served)
 

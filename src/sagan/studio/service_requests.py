@@ -8,7 +8,7 @@ from sagan.sampling.notation import parse_point, parse_seeds
 
 MOST_ASKED_POINTS = 32
 """Query points of a picture."""
-_MOST_CLASSES = 1024
+_MOST_MIXED = 1024
 _LONGEST_NAME = 500
 _LONGEST_SEEDS = 4000
 
@@ -67,13 +67,13 @@ class SampleRequest(_Asked):
     class_names: Annotated[tuple[ClassName, ...], BeforeValidator(_several)] = Field(
         (),
         alias="class",
-        max_length=_MOST_CLASSES,
+        max_length=_MOST_MIXED,
         description="Names or numbers of classes; repeat it for several. By default all, of more "
         "than 16 classes 16 evenly spaced ones.",
     )
     share: tuple[float, ...] = Field(
         (),
-        max_length=_MOST_CLASSES,
+        max_length=_MOST_MIXED,
         description="Mix the classes instead: one share from 0 to 1 for each class, in their "
         "order; together 1.",
     )

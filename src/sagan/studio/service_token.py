@@ -8,8 +8,8 @@ from sagan.errors import SaganError
 from sagan.studio.server import token_for
 
 TOKEN_VARIABLE = "SAGAN_TOKEN"
-_LEAST = 16
-_MOST = 512
+_LEAST_TOKEN = 16
+_MOST_TOKEN = 512
 
 
 class Token(NamedTuple):
@@ -36,9 +36,9 @@ def chosen_token(host: str, file: Path | None = None) -> Token:
         drawn = token_for(host)
         return Token(drawn, is_drawn=bool(drawn))
     is_plain = given.isascii() and given.isprintable() and not set(' ";,\\') & set(given)
-    if not is_plain or not _LEAST <= len(given) <= _MOST:
+    if not is_plain or not _LEAST_TOKEN <= len(given) <= _MOST_TOKEN:
         raise SaganError(
-            f"the token of {file or TOKEN_VARIABLE} must be {_LEAST} to {_MOST} letters, digits or "
+            f"the token of {file or TOKEN_VARIABLE} must be {_LEAST_TOKEN} to {_MOST_TOKEN} letters, digits or "
             "signs other than quotes, commas, semicolons and blanks; make one with: openssl rand "
             "-hex 24"
         )
@@ -49,7 +49,7 @@ def _token_in(file: Path) -> str:
     """The beginning of a file, without blanks around it."""
     try:
         with file.open("rb") as opened:
-            return opened.read(_MOST + 2).decode().strip()
+            return opened.read(_MOST_TOKEN + 2).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise SaganError(f"cannot read the token of {file}: {reason}; mend it") from error
