@@ -38,9 +38,9 @@ def chosen_token(host: str, file: Path | None = None) -> Token:
     is_plain = given.isascii() and given.isprintable() and not set(' ";,\\') & set(given)
     if not is_plain or not _LEAST_TOKEN <= len(given) <= _MOST_TOKEN:
         raise SaganError(
-            f"the token of {file or TOKEN_VARIABLE} must be {_LEAST_TOKEN} to {_MOST_TOKEN} letters, digits or "
-            "signs other than quotes, commas, semicolons and blanks; make one with: openssl rand "
-            "-hex 24"
+            f"the token of {file or TOKEN_VARIABLE} must be {_LEAST_TOKEN} to {_MOST_TOKEN} "
+            "letters, digits or signs other than quotes, commas, semicolons and blanks; make "
+            "one with: openssl rand -hex 24"
         )
     return Token(given, is_drawn=False)
 
