@@ -1,37 +1,16 @@
 """What flags mean that are more than one number or word."""
 
-import re
-
 from cyclopts import Parameter
 
 from sagan.errors import SaganError
+from sagan.sampling.notation import MOST_PICTURES as MOST_PICTURES
+from sagan.sampling.notation import parse_point as parse_point
+from sagan.sampling.notation import parse_seeds as parse_seeds
 
 OUTPUT = Parameter(name=["--output", "-o"])
 SWITCH = Parameter(negative=(), show_default=False)
 FLAGS = Parameter(name="*")
 """A dataclass, each of whose fields is a flag."""
-MOST_PICTURES = 100_000
-"""What a command draws of one class."""
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Reads a list of seeds such as 0-63 or 3,7,20-29.
-
-    Raises:
-        SaganError: It is no such list, or holds more than 100,000.
-    """
-    ranges: list[range] = []
-    for piece in text.split(","):
-        match = re.fullmatch(r"\s*(\d{1,18})(?:-(\d{1,18}))?\s*", piece)
-        if match is None:
-            raise SaganError(f"seeds {text!r} are no list like 0-63 or 3,7,20-29")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise SaganError(f"seeds {piece.strip()} run backwards; write {last}-{first}")
-        ranges.append(range(first, last + 1))
-    if sum(map(len, ranges)) > MOST_PICTURES:
-        raise SaganError(f"seeds {text} are more than {MOST_PICTURES:,}; ask for fewer")
-    return [seed for piece in ranges for seed in piece]
 
 
 def require_range(flag: str, value: int | None, least: int, most: int | None = None) -> None:
@@ -43,15 +22,3 @@ def require_range(flag: str, value: int | None, least: int, most: int | None = N
     if value is not None and (value < least or (most is not None and value > most)):
         bound = "" if most is None else f" and at most {most:,}"
         raise SaganError(f"{flag} {value} is out of range; it must be at least {least}{bound}")
-
-
-def parse_point(text: str) -> tuple[int, int]:
-    """Reads a pixel such as 12,20: x, then y.
-
-    Raises:
-        SaganError: It is no pair of whole numbers.
-    """
-    match = re.fullmatch(r"(-?\d+),(-?\d+)", text.replace(" ", ""))
-    if match is None:
-        raise SaganError(f"point {text!r} is no pair of pixels like 12,20 (x, then y)")
-    return int(match[1]), int(match[2])
