@@ -92,6 +92,7 @@ def graph_of(portable: PortableNetwork, description: Mapping[str, str] | None = 
     model = made.model_proto
     model.producer_name = "sagan"
     _simplify(model.graph)
+    model.ClearField("metadata_props")
     for key, value in (description or {}).items():
         model.metadata_props.add(key=key, value=value)
     return model.SerializeToString()
@@ -101,9 +102,10 @@ def opened_graph(path: Path) -> Compute:
     """The network of an ONNX file, computed by onnxruntime on this machine's processor."""
     import onnxruntime
 
-    options: Any = getattr(onnxruntime, "SessionOptions")()  # which the package's types lack
+    runtime: Any = onnxruntime  # its types lack names
+    options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
 
     def draw(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -136,8 +138,8 @@ def _require_room(portable: PortableNetwork) -> None:
 
 def _simplify(graph: Any) -> None:
     """Leaves the graph alone: no notes of the exporter, and one name for the batch."""
-    del graph.value_info[:]
-    for entry in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+    graph.ClearField("value_info")
+    for entry in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         entry.ClearField("metadata_props")
         entry.ClearField("doc_string")
     for value in (*graph.input, *graph.output):
