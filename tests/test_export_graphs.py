@@ -10,7 +10,7 @@ import torch
 from sagan.config import Config, DiscriminatorConfig, GeneratorConfig
 from sagan.config.presets import preset
 from sagan.export.onnx import discriminator_graph, generator_graph, graph_of, opened_graph
-from sagan.export.parity import LIMITS, differences
+from sagan.export.parity import LIMITS, greatest_differences
 from sagan.export.portable import PortableDiscriminator, PortableGenerator, stored_in_half
 from sagan.export.program import opened_program, write_program
 from sagan.nn import advance, fold, make_discriminator, make_generator
@@ -97,7 +97,7 @@ def graph(name, half=False):
 
 
 def is_same(portable, graph, tmp_path):
-    found = differences(portable, opened(graph, tmp_path))
+    found = greatest_differences(portable, opened(graph, tmp_path))
     kinds = {portable.outputs[0], "maps"}
     assert found.keys() == (kinds if portable.network.places else kinds - {"maps"})
     assert all(difference <= LIMITS[kind] for kind, difference in found.items()), found
@@ -159,7 +159,7 @@ def test_half_halves_the_bytes_and_computes_in_32_bits(tmp_path):
     network, written = generator("two layers, classes"), graph("two layers, classes", half=True)
     assert len(written) < 0.7 * len(graph("two layers, classes"))
     is_same(PortableGenerator(stored_in_half(network)), written, tmp_path)
-    changed = differences(PortableGenerator(network), opened(written, tmp_path))["images"]
+    changed = greatest_differences(PortableGenerator(network), opened(written, tmp_path))["images"]
     assert 1e-4 < changed < 0.05
     types = {weight.data_type for weight in onnx.load_from_string(written).graph.initializer}
     assert onnx.TensorProto.FLOAT16 in types
@@ -170,7 +170,7 @@ def test_programs(half, tmp_path):
     network = generator("two layers, classes")
     portable = PortableGenerator(stored_in_half(network) if half else network)
     write_program(portable, tmp_path / "network.pt2", {"licence": "MIT"})
-    found = differences(portable, opened_program(tmp_path / "network.pt2"))
+    found = greatest_differences(portable, opened_program(tmp_path / "network.pt2"))
     assert found.keys() == {"images", "maps"}
     assert all(difference <= LIMITS[kind] for kind, difference in found.items()), found
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from sagan.export.parity import PICTURES, batches, differences
+from sagan.export.parity import COMPARED, LIMITS, batches, greatest_differences, limits_of
 from sagan.export.portable import PortableDiscriminator, PortableGenerator
 from sagan.nn.exposed import ExposedDiscriminator, ExposedGenerator
 from sagan.runs.run import load_checkpoint
@@ -24,7 +24,7 @@ def test_all_classes_and_several_batch_sizes_are_asked(portable):
     asked = list(batches(portable))
     assert len({len(inputs["latents"]) for inputs in asked}) > 3
     assert torch.cat([inputs["labels"] for inputs in asked]).unique().tolist() == list(range(10))
-    assert sum(len(inputs["latents"]) for inputs in asked) == PICTURES == 64
+    assert sum(len(inputs["latents"]) for inputs in asked) == COMPARED == 64
 
 
 def test_shares_sum_to_1_and_mix(checkpoint):
@@ -55,7 +55,14 @@ def test_one_wrong_number_in_one_batch_is_found(portable, output, kind, wrong):
             found[output].view(-1)[7] += wrong
         return found
 
-    found = differences(portable, other)
+    found = greatest_differences(portable, other)
     assert calls == [1, 2, 5, 8, 8, 8, 8, 8, 8, 8]
     assert found.pop(kind) == pytest.approx(wrong, nan_ok=True)
     assert set(found.values()) == {0.0}
+
+
+def test_saturated_attention_may_differ_as_far_as_rounding_takes_it(portable):
+    assert portable.network.places
+    limits = limits_of(portable)
+    assert limits["images"] == LIMITS["images"]
+    assert LIMITS["maps"] < limits["maps"] < 3e-4  # fashion32 gives 87 % to one key on average

@@ -77,7 +77,7 @@ def graph_of(portable: PortableNetwork, description: Mapping[str, str] | None = 
         SaganError: The extra onnx is missing, or the file would be larger than ONNX allows.
     """
     require_onnx()
-    _require_room(portable)
+    _require_below_limit(portable)
     program = recorded(portable)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about itself
@@ -126,7 +126,7 @@ def require_onnx() -> None:
             raise SaganError(f'ONNX needs {name}: pip install "sagan[onnx]"')
 
 
-def _require_room(portable: PortableNetwork) -> None:
+def _require_below_limit(portable: PortableNetwork) -> None:
     tensors = portable.state_dict().values()
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     if size > _LARGEST:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from sagan.export.portable import PortableNetwork
+from sagan.export.portable import PortableNetwork, in_double
 
-PICTURES = 64
+COMPARED = 64
 """That are compared: of the seeds from 0 on, over all classes, or as many of them."""
 _BATCHES = (1, 2, 5, *[8] * 7)
 
@@ -20,17 +20,17 @@ LIMITS: Differences = {"images": 1e-4, "logits": 1e-4, "maps": 1e-5}
 
 
 def batches(portable: PortableNetwork) -> Iterator[dict[str, Tensor]]:
-    """What a network is asked to compare it: batches of several sizes, ``PICTURES`` in all."""
-    everything = portable.asked(range(PICTURES))
-    for chosen in torch.arange(PICTURES).split(_BATCHES):
+    """What a network is asked to compare it: batches of several sizes, ``COMPARED`` in all."""
+    everything = portable.asked(range(COMPARED))
+    for chosen in torch.arange(COMPARED).split(_BATCHES):
         yield {name: x if name == "scales" else x[chosen] for name, x in everything.items()}
 
 
 @torch.inference_mode()
-def differences(
+def greatest_differences(
     portable: PortableNetwork, other: Compute, advance: Callable[[int], object] = lambda _: None
 ) -> Differences:
-    """How far something else is from a network, on ``PICTURES`` pictures.
+    """How far something else is from a network, on ``COMPARED`` pictures.
 
     Differences of logits are in units of the largest logit, where that is above 1.
 
@@ -50,3 +50,18 @@ def differences(
             greatest[kind] = torch.maximum(greatest.get(kind, torch.zeros(())), difference)
         advance(len(next(iter(inputs.values()))))
     return {kind: float(difference) for kind, difference in greatest.items()}
+
+
+def limits_of(portable: PortableNetwork) -> Differences:
+    """What a network's outputs may differ by: ``LIMITS``, or what rounding does to this one.
+
+    Where attention is saturated, PyTorch's own float32 maps lie further than that from those in
+    float64. Something else may then lie twice as far from PyTorch.
+    """
+    exact = in_double(portable)
+
+    def compute(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return exact(**{n: x.double() if x.is_floating_point() else x for n, x in inputs.items()})
+
+    own = greatest_differences(portable, compute)
+    return {kind: max(LIMITS[kind], 2 * difference) for kind, difference in own.items()}

@@ -16,7 +16,7 @@ from sagan.sampling.latents import draw_latents
 _EXAMPLES = range(2)
 """What a graph is recorded with; a single picture would be taken for all there ever are."""
 
-Network = TypeVar("Network", bound=nn.Module)
+Stored = TypeVar("Stored", bound=nn.Module)
 
 
 class PortableNetwork(nn.Module):
@@ -132,11 +132,22 @@ def recorded(portable: PortableNetwork) -> torch.export.ExportedProgram:
 class _Widened(nn.Module):
     """How a weight in float16 is used."""
 
+    dtype = torch.float32
+
     def forward(self, weight: Tensor) -> Tensor:
-        return weight.float()
+        return weight.to(self.dtype)
 
 
-def stored_in_half(network: Network) -> Network:
+def in_double(portable: PortableNetwork) -> PortableNetwork:
+    """A copy with the same weights that computes in float64."""
+    exact = copy.deepcopy(portable).double()
+    for layer in exact.modules():
+        if isinstance(layer, _Widened):
+            layer.dtype = torch.float64
+    return exact
+
+
+def stored_in_half(network: Stored) -> Stored:
     """A copy that keeps kernels and tables in float16, and computes in float32.
 
     Vectors and single numbers stay as they are.
