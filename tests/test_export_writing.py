@@ -105,7 +105,7 @@ def test_a_file_that_computes_something_else_is_not_left(
     output = tmp_path / "model.pt2"
     output.write_text("earlier")
     line = mistake(capsys, "export", model, "-o", output)
-    assert "model.pt2 was not written: images of its generator differ from PyTorch's" in line
+    assert "model.pt2 was not written: of its generator images differ from PyTorch's" in line
     assert output.read_text() == "earlier"
     assert {path.name for path in tmp_path.iterdir()} == {"whole.safetensors", "model.pt2"}
 
