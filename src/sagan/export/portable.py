@@ -140,6 +140,7 @@ class _Widened(nn.Module):
 
 def in_double(portable: PortableNetwork) -> PortableNetwork:
     """A copy with the same weights that computes in float64."""
+    portable.cpu()  # where it is; kernels in the order of a processor, which have no copy, go
     exact = copy.deepcopy(portable).double()
     for layer in exact.modules():
         if isinstance(layer, _Widened):
