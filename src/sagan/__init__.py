@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sagan.data import open_dataset as open_dataset
     from sagan.evaluation import metrics as metrics
     from sagan.evaluation.evaluate import evaluate_model as evaluate
+    from sagan.export.writing import export_model as export_model
     from sagan.runs.named import shipped_models as models
     from sagan.sampling.generator import TrainedGenerator as TrainedGenerator
     from sagan.sampling.generator import load_discriminator as load_discriminator
@@ -33,6 +34,7 @@ _HOME = {
     "TrainedGenerator": "sagan.sampling.generator:TrainedGenerator",
     "config": "sagan.config",
     "evaluate": "sagan.evaluation.evaluate:evaluate_model",
+    "export_model": "sagan.export.writing:export_model",
     "load_discriminator": "sagan.sampling.generator:load_discriminator",
     "load_generator": "sagan.sampling.generator:load_generator",
     "losses": "sagan.losses",
@@ -50,6 +52,7 @@ __all__ = [
     "TrainedGenerator",
     "config",
     "evaluate",
+    "export_model",
     "load_discriminator",
     "load_generator",
     "losses",

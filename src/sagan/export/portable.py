@@ -1,0 +1,172 @@
+"""The networks as they travel: named inputs and outputs, in a graph for any number of pictures."""
+
+import copy
+import warnings
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+
+from sagan.errors import SaganError
+from sagan.nn.exposed import ExposedDiscriminator, ExposedGenerator, ExposedNetwork
+from sagan.sampling.latents import draw_latents
+
+_EXAMPLES = range(2)
+"""What a graph is recorded with; a single picture would be taken for all there ever are."""
+
+Stored = TypeVar("Stored", bound=nn.Module)
+
+
+class PortableNetwork(nn.Module):
+    """A network whose inputs and outputs have names.
+
+    Args:
+        network: Shared, not copied.
+        output: What its first output is called.
+        scales: Whether the scales of the gammas are an input; without attention there are none.
+
+    Attributes:
+        outputs: Names of the outputs: the first, then map.NAME of each attention layer.
+    """
+
+    unscaled: Tensor
+
+    def __init__(self, network: ExposedNetwork, output: str, *, scales: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.outputs = (output, *(f"map.{place.name}" for place in network.places))
+        self.register_buffer("unscaled", torch.ones(len(network.places)), persistent=False)
+        self.has_scales = scales and bool(network.places)
+
+    def asked(self, seeds: range) -> dict[str, Tensor]:
+        """Inputs by name, in order, an example for each of so many seeds."""
+        given = self._pictures(seeds)
+        return given | {"scales": self.unscaled} if self.has_scales else given
+
+    def _pictures(self, seeds: range) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def _named(self, outputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        return dict(zip(self.outputs, outputs, strict=True))
+
+
+class PortableGenerator(PortableNetwork):
+    """A generator with the outputs images and map.NAME.
+
+    Args:
+        network: Shared, not copied.
+        shares: Whether it takes class shares in place of class numbers.
+        scales: As for :class:`PortableNetwork`.
+    """
+
+    network: ExposedGenerator
+
+    def __init__(
+        self, network: ExposedGenerator, *, shares: bool = False, scales: bool = False
+    ) -> None:
+        super().__init__(network, "images", scales=scales)
+        self.has_shares = shares
+
+    def forward(
+        self,
+        latents: Tensor,
+        labels: Tensor | None = None,
+        shares: Tensor | None = None,
+        scales: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Draws pictures; as for :class:`ExposedGenerator`, but for what is not ``asked``."""
+        labels = shares if labels is None else labels
+        scales = self.unscaled if scales is None else scales
+        return self._named(self.network(latents, labels, scales))
+
+    def _pictures(self, seeds: range) -> dict[str, Tensor]:
+        generator = self.network.network
+        given = {"latents": draw_latents(seeds, generator.latent_dim)}
+        if not (classes := generator.num_classes):
+            return given
+        labels = torch.tensor([i * classes // len(seeds) for i in range(len(seeds))])
+        if not self.has_shares:
+            return given | {"labels": labels}
+        each = F.one_hot(labels, classes).float()
+        return given | {"shares": 0.75 * each + 0.25 * each.flip(1)}
+
+
+class PortableDiscriminator(PortableNetwork):
+    """A discriminator with the outputs logits, of every class, and map.NAME."""
+
+    network: ExposedDiscriminator
+
+    def __init__(self, network: ExposedDiscriminator, *, scales: bool = False) -> None:
+        super().__init__(network, "logits", scales=scales)
+
+    def forward(self, images: Tensor, scales: Tensor | None = None) -> dict[str, Tensor]:
+        """Judges pictures, as :class:`ExposedDiscriminator` does."""
+        return self._named(self.network(images, self.unscaled if scales is None else scales))
+
+    def _pictures(self, seeds: range) -> dict[str, Tensor]:
+        judge = self.network.network
+        coarse = draw_latents(seeds, judge.channels * 64).view(-1, judge.channels, 8, 8)
+        return {"images": F.interpolate(coarse, judge.size, mode="bilinear").clamp(-1, 1)}
+
+
+def recorded(portable: PortableNetwork) -> torch.export.ExportedProgram:
+    """Its graph, for any number of pictures; nothing in it tells of this machine."""
+    batch = torch.export.Dim("batch")
+    inputs = portable.asked(_EXAMPLES)
+    shapes: dict[str, Any] = {name: None if name == "scales" else {0: batch} for name in inputs}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what the layers keep, which nobody reads here
+            program = torch.export.export(portable, (), inputs, dynamic_shapes=shapes)
+    finally:
+        for layer in portable.network.layers:
+            layer.scale = layer.seen = layer.rows = None
+    for part in program.graph_module.modules():  # of which some passes are graphs of their own
+        for node in part.graph.nodes if isinstance(part, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # names files of this machine
+    return program
+
+
+class _Widened(nn.Module):
+    """How a weight in float16 is used."""
+
+    dtype = torch.float32
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight.to(self.dtype)
+
+
+def in_double(portable: PortableNetwork) -> PortableNetwork:
+    """A copy with the same weights that computes in float64."""
+    portable.cpu()  # where it is; kernels in the order of a processor, which have no copy, go
+    exact = copy.deepcopy(portable).double()
+    for layer in exact.modules():
+        if isinstance(layer, _Widened):
+            layer.dtype = torch.float64
+    return exact
+
+
+def stored_in_half(network: Stored) -> Stored:
+    """A copy that keeps kernels and tables in float16, and computes in float32.
+
+    Vectors and single numbers stay as they are.
+
+    Raises:
+        SaganError: A weight is larger than float16 can hold.
+    """
+    network = copy.deepcopy(network)
+    for place, layer in list(network.named_modules()):
+        own = (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False))
+        for name, weight in own:
+            if weight.ndim < 2:
+                continue
+            if not weight.half().isfinite().all():
+                raise SaganError(
+                    f"{place}.{name} has values beyond {torch.finfo(torch.float16).max:,.0f}, the "
+                    "most that 16 bits hold; leave --half out"
+                )
+            weight.data = weight.data.half()
+            parametrize.register_parametrization(layer, name, _Widened(), unsafe=True)
+    return network
