@@ -3,7 +3,7 @@
 import base64
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -103,7 +103,7 @@ def write_page(
         graphs["discriminator"] = discriminator_graph(live.discriminator, scales=True, half=True)
     fidelity = compare(live, graphs)
     tell(str(fidelity))
-    page = _page(_facts(gallery, shown), graphs, runtime)
+    page = page_of(_facts(gallery, shown), graphs, runtime)
     if len(page) > MOST_PAGE_BYTES:
         raise _too_large(shown.name, len(page))
     with writing(output):
@@ -112,7 +112,7 @@ def write_page(
     return fidelity
 
 
-def compare(live: "LiveModel", graphs: dict[str, bytes]) -> Fidelity:
+def compare(live: "LiveModel", graphs: Mapping[str, bytes]) -> Fidelity:
     """Runs the very graphs of a page and compares what they give with PyTorch's.
 
     Args:
@@ -189,7 +189,14 @@ def _too_large(name: str, size: float) -> SaganError:
     )
 
 
-def _page(facts: dict[str, Any], graphs: dict[str, bytes], runtime: Runtime) -> str:
+def page_of(facts: Mapping[str, Any], graphs: Mapping[str, bytes], runtime: Runtime) -> str:
+    """The page as HTML.
+
+    Args:
+        facts: Of the model, as the front end knows it.
+        graphs: By network, ONNX.
+        runtime: What runs them.
+    """
     files = front_files()
     modules = {name: text for name, text in files.items() if name.endswith(".js")}
     del modules["server.js"]
