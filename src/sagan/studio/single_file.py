@@ -184,8 +184,9 @@ def _require_small(live: "LiveModel", runtime: Runtime, name: str) -> int:
 
 def _too_large(name: str, size: float) -> SaganError:
     return SaganError(
-        f"{name} would make a page of {size / 1e6:.0f} MB, more than the {MOST_PAGE_BYTES / 1e6:.0f} "
-        "MB that browsers take well; show it with the server: sagan studio MODEL"
+        f"{name} would make a page of {size / 1e6:.0f} MB, more than the "
+        f"{MOST_PAGE_BYTES / 1e6:.0f} MB that browsers take well; show it with the server: "
+        "sagan studio MODEL"
     )
 
 
