@@ -43,7 +43,7 @@ DRAW = """(state) => new Promise((resolve) => {
 
 
 def numbers(text, kind):
-    return np.frombuffer(base64.b64decode(text), kind)
+    return np.frombuffer(base64.b64decode(text), kind).copy()
 
 
 def has_runtime():
@@ -185,6 +185,31 @@ def test_what_nobody_waits_for_is_dropped(opened):
         }"""
     )
     assert outcomes == [64, "AbortError", 64]
+
+
+@in_a_browser
+def test_a_walk_becomes_a_film(opened):
+    kind, size, width = opened.page.evaluate(
+        """async () => {
+            const { backend, models: [model] } = window.studio;
+            const latents = [0.2, 0.4, 0.6, 0.8].map((share) =>
+                window.studio.latent(model).map((number) => share * number));
+            const share = Float32Array.from(model.classes, (_, i) => Number(i === 0));
+            const shares = latents.map(() => share);
+            const asked = { latents, shares, scales: {}, framesPerSecond: 20 };
+            const film = await backend.film("0", asked);
+            const video = document.createElement("video");
+            await new Promise((resolve, reject) => {
+                video.onloadeddata = resolve;
+                video.onerror = () => reject(video.error);
+                video.src = URL.createObjectURL(film);
+            });
+            return [film.type, film.size, video.videoWidth];
+        }"""
+    )
+    assert kind.startswith(("video/webm", "video/mp4"))
+    assert size > 1000
+    assert width == 512
 
 
 @in_a_browser

@@ -1,4 +1,5 @@
 import { StudioError } from "studio/backend.js";
+import { canFilm, filmOf } from "studio/film.js";
 
 /** What the page's file brings along, in elements of these ids. */
 const CARRIED = ["script", "machine", "generator", "discriminator"];
@@ -101,7 +102,7 @@ export async function connect() {
   const { channels, latentDim, classes, generator, discriminator } = model;
   const engine = await started();
   return {
-    features: new Set(),
+    features: new Set(canFilm() ? ["film"] : []),
     async models() {
       return [model];
     },
@@ -124,6 +125,14 @@ export async function connect() {
         ...scalesOf(discriminator, scales),
       }, signal);
       return { logits: outputs.logits.data, maps: mapsOf(outputs) };
+    },
+    async film(id, { latents, shares, scales, framesPerSecond }) {
+      const pictures = [];
+      for (const [number, latent] of latents.entries()) {
+        const asked = { latent, shares: shares[number], scales };
+        pictures.push((await this.draw(id, asked)).picture);
+      }
+      return filmOf(pictures, framesPerSecond);
     },
   };
 }
