@@ -1,22 +1,29 @@
 """Networks as ONNX."""
 
 import warnings
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from sagan.errors import SaganError
+from sagan.export.parity import Compute
 from sagan.export.portable import (
     PortableDiscriminator,
     PortableGenerator,
     PortableNetwork,
     recorded,
-    rounded,
+    stored_in_half,
 )
 from sagan.nn.exposed import ExposedDiscriminator, ExposedGenerator
+from sagan.system.memory import readable
 
-OPSET = 20
+_OPSET = 20
+_LARGEST = 2**31 - 2**24
+"""Bytes of weights: protobuf ends at 2 GiB, of which the graph takes a little."""
 
 
 def generator_graph(
@@ -38,10 +45,8 @@ def generator_graph(
     Raises:
         SaganError: The extra onnx is missing, or a weight is larger than float16 can hold.
     """
-    return graph_of(
-        PortableGenerator(rounded(network) if half else network, shares=shares, scales=scales),
-        half=half,
-    )
+    network = stored_in_half(network) if half else network
+    return graph_of(PortableGenerator(network, shares=shares, scales=scales))
 
 
 def discriminator_graph(
@@ -57,39 +62,57 @@ def discriminator_graph(
     Raises:
         SaganError: As there.
     """
-    return graph_of(
-        PortableDiscriminator(rounded(network) if half else network, scales=scales), half=half
-    )
+    network = stored_in_half(network) if half else network
+    return graph_of(PortableDiscriminator(network, scales=scales))
 
 
-def graph_of(portable: PortableNetwork, *, half: bool) -> bytes:
+def graph_of(portable: PortableNetwork, description: Mapping[str, str] | None = None) -> bytes:
     """Any network as an ONNX file.
 
     Args:
         portable: Left as it is.
-        half: Store in float16 what float16 holds exactly.
+        description: Written into the file, as metadata.
 
     Raises:
-        SaganError: The extra onnx is missing.
+        SaganError: The extra onnx is missing, or the file would be larger than ONNX allows.
     """
     require_onnx()
+    _require_room(portable)
     program = recorded(portable)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about itself
         made = torch.onnx.export(
             program,
-            input_names=portable.takes,
-            output_names=portable.gives,
-            opset_version=OPSET,
-            dynamo=True,
+            input_names=list(portable.asked(range(1))),
+            output_names=portable.outputs,
+            opset_version=_OPSET,
             verbose=False,
         )
     assert made is not None
     model = made.model_proto
-    _clean(model)
-    if half:
-        _store_in_half(model)
+    model.producer_name = "sagan"
+    _simplify(model.graph)
+    model.ClearField("metadata_props")
+    for key, value in (description or {}).items():
+        model.metadata_props.add(key=key, value=value)
     return model.SerializeToString()
+
+
+def opened_graph(path: Path) -> Compute:
+    """The network of an ONNX file, computed by onnxruntime on this machine's processor."""
+    import onnxruntime
+
+    runtime: Any = onnxruntime  # its types lack names
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def draw(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        found = session.run(names, {name: x.numpy() for name, x in inputs.items()})
+        return {n: torch.from_numpy(x) for n, x in zip(names, found, strict=True)}
+
+    return draw
 
 
 def require_onnx() -> None:
@@ -98,39 +121,28 @@ def require_onnx() -> None:
     Raises:
         SaganError: It is missing.
     """
-    try:
-        import onnx
-        import onnxruntime
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise SaganError(f'ONNX needs {error.name}: pip install "sagan[onnx]"') from error
+    for name in ("onnx", "onnxruntime", "onnxscript"):
+        if find_spec(name) is None:
+            raise SaganError(f'ONNX needs {name}: pip install "sagan[onnx]"')
 
 
-def _clean(model: Any) -> None:
-    graph = model.graph
-    del graph.value_info[:]
-    for entry in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+def _require_room(portable: PortableNetwork) -> None:
+    tensors = portable.state_dict().values()
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    if size > _LARGEST:
+        raise SaganError(
+            f"the weights take {readable(size)} and an ONNX file holds {readable(_LARGEST)}; "
+            "halve them with --half, or write a .pt2 file"
+        )
+
+
+def _simplify(graph: Any) -> None:
+    """Leaves the graph alone: no notes of the exporter, and one name for the batch."""
+    graph.ClearField("value_info")
+    for entry in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         entry.ClearField("metadata_props")
         entry.ClearField("doc_string")
     for value in (*graph.input, *graph.output):
         for size in value.type.tensor_type.shape.dim:
             if size.dim_param:
                 size.dim_param = "batch"
-
-
-def _store_in_half(model: Any) -> None:
-    from onnx import TensorProto, helper, numpy_helper
-
-    casts = []
-    for weight in model.graph.initializer:
-        if weight.data_type != TensorProto.FLOAT or len(weight.dims) < 2:
-            continue
-        values = numpy_helper.to_array(weight)
-        short = values.astype(np.float16)
-        if not np.array_equal(short, values):
-            continue
-        name = weight.name
-        weight.CopyFrom(numpy_helper.from_array(short, f"{name}.half"))
-        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
-    for place, node in enumerate(casts):
-        model.graph.node.insert(place, node)

@@ -1,51 +1,55 @@
-"""The networks as they travel: plain inputs and named outputs, in a graph for any batch."""
+"""The networks as they travel: named inputs and outputs, in a graph for any number of pictures."""
 
 import copy
 import warnings
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 from sagan.errors import SaganError
 from sagan.nn.exposed import ExposedDiscriminator, ExposedGenerator, ExposedNetwork
+from sagan.sampling.latents import draw_latents
 
-EXAMPLES = 2
-"""Pictures that a graph is recorded with; with one, the batch would be taken for constant."""
+_EXAMPLES = range(2)
+"""What a graph is recorded with; a single picture would be taken for all there ever are."""
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class PortableNetwork(nn.Module):
-    """A network whose outputs have names.
+    """A network whose inputs and outputs have names.
 
     Args:
         network: Shared, not copied.
-        first: What the first output is called.
+        output: What its first output is called.
         scales: Whether the scales of the gammas are an input; without attention there are none.
 
     Attributes:
-        takes: Names of the inputs, in order.
-        gives: Names of the outputs, in order.
-        examples: Inputs of ``EXAMPLES`` pictures.
+        outputs: Names of the outputs: the first, then map.NAME of each attention layer.
     """
 
-    takes: tuple[str, ...]
-    examples: tuple[Tensor, ...]
     unscaled: Tensor
 
-    def __init__(self, network: ExposedNetwork, first: str, *, scales: bool) -> None:
+    def __init__(self, network: ExposedNetwork, output: str, *, scales: bool) -> None:
         super().__init__()
         self.network = network
-        self.gives = (first, *(f"map.{place.name}" for place in network.places))
+        self.outputs = (output, *(f"map.{place.name}" for place in network.places))
         self.register_buffer("unscaled", torch.ones(len(network.places)), persistent=False)
         self.has_scales = scales and bool(network.places)
 
-    def _named(self, outputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        return dict(zip(self.gives, outputs, strict=True))
+    def asked(self, seeds: range) -> dict[str, Tensor]:
+        """Inputs by name, in order, an example for each of so many seeds."""
+        given = self._pictures(seeds)
+        return given | {"scales": self.unscaled} if self.has_scales else given
 
-    def _with_scales(self, *inputs: tuple[str, Tensor]) -> None:
-        """Settles the inputs and their order."""
-        found = dict([*inputs, ("scales", self.unscaled)] if self.has_scales else inputs)
-        self.takes, self.examples = tuple(found), tuple(found.values())
+    def _pictures(self, seeds: range) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def _named(self, outputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        return dict(zip(self.outputs, outputs, strict=True))
 
 
 class PortableGenerator(PortableNetwork):
@@ -59,21 +63,34 @@ class PortableGenerator(PortableNetwork):
 
     network: ExposedGenerator
 
-    def __init__(self, network: ExposedGenerator, *, shares: bool, scales: bool) -> None:
+    def __init__(
+        self, network: ExposedGenerator, *, shares: bool = False, scales: bool = False
+    ) -> None:
         super().__init__(network, "images", scales=scales)
-        classes = network.network.num_classes
-        latents = torch.zeros(EXAMPLES, network.network.latent_dim)
-        labels = torch.zeros(EXAMPLES, dtype=torch.int64)
-        if shares:
-            labels = torch.full((EXAMPLES, classes), 1 / max(classes, 1))
-        inputs = ("latents", latents), ("shares" if shares else "labels", labels)
-        self._with_scales(*inputs[: 2 if classes else 1])
+        self.has_shares = shares
 
-    def forward(self, latents: Tensor, *others: Tensor) -> dict[str, Tensor]:
-        """Inputs in the order of ``takes``, as for :class:`ExposedGenerator`."""
-        given = dict(zip(self.takes[1:], others, strict=True))
-        labels = given.get("labels", given.get("shares"))
-        return self._named(self.network(latents, labels, given.get("scales", self.unscaled)))
+    def forward(
+        self,
+        latents: Tensor,
+        labels: Tensor | None = None,
+        shares: Tensor | None = None,
+        scales: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Draws pictures; as for :class:`ExposedGenerator`, but for what is not ``asked``."""
+        labels = shares if labels is None else labels
+        scales = self.unscaled if scales is None else scales
+        return self._named(self.network(latents, labels, scales))
+
+    def _pictures(self, seeds: range) -> dict[str, Tensor]:
+        generator = self.network.network
+        given = {"latents": draw_latents(seeds, generator.latent_dim)}
+        if not (classes := generator.num_classes):
+            return given
+        labels = torch.tensor([i * classes // len(seeds) for i in range(len(seeds))])
+        if not self.has_shares:
+            return given | {"labels": labels}
+        each = F.one_hot(labels, classes).float()
+        return given | {"shares": 0.75 * each + 0.25 * each.flip(1)}
 
 
 class PortableDiscriminator(PortableNetwork):
@@ -81,41 +98,46 @@ class PortableDiscriminator(PortableNetwork):
 
     network: ExposedDiscriminator
 
-    def __init__(self, network: ExposedDiscriminator, *, scales: bool) -> None:
+    def __init__(self, network: ExposedDiscriminator, *, scales: bool = False) -> None:
         super().__init__(network, "logits", scales=scales)
-        judge = network.network
-        self._with_scales(("images", torch.zeros(EXAMPLES, judge.channels, *judge.size)))
 
-    def forward(self, images: Tensor, *others: Tensor) -> dict[str, Tensor]:
-        """Inputs in the order of ``takes``, as for :class:`ExposedDiscriminator`."""
-        return self._named(self.network(images, *(others or [self.unscaled])))
+    def forward(self, images: Tensor, scales: Tensor | None = None) -> dict[str, Tensor]:
+        """Judges pictures, as :class:`ExposedDiscriminator` does."""
+        return self._named(self.network(images, self.unscaled if scales is None else scales))
+
+    def _pictures(self, seeds: range) -> dict[str, Tensor]:
+        judge = self.network.network
+        coarse = draw_latents(seeds, judge.channels * 64).view(-1, judge.channels, 8, 8)
+        return {"images": F.interpolate(coarse, judge.size, mode="bilinear").clamp(-1, 1)}
 
 
 def recorded(portable: PortableNetwork) -> torch.export.ExportedProgram:
     """Its graph, for any number of pictures; nothing in it tells of this machine."""
     batch = torch.export.Dim("batch")
-    shapes: dict[str, Any] = {
-        name: None if name == "scales" else {0: batch} for name in portable.takes
-    }
-    first, *others = shapes.values()
-    layers = portable.network.layers
+    inputs = portable.asked(_EXAMPLES)
+    shapes: dict[str, Any] = {name: None if name == "scales" else {0: batch} for name in inputs}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what the layers keep, which nobody reads here
-            program = torch.export.export(
-                portable, portable.examples, dynamic_shapes=(first, tuple(others))
-            )
+            program = torch.export.export(portable, (), inputs, dynamic_shapes=shapes)
     finally:
-        for layer in layers:
+        for layer in portable.network.layers:
             layer.scale = layer.seen = layer.rows = None
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)
+    for part in program.graph_module.modules():  # of which some passes are graphs of their own
+        for node in part.graph.nodes if isinstance(part, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # names files of this machine
     return program
 
 
-@torch.no_grad()
-def rounded(network: ExposedNetwork) -> Any:
-    """A copy whose kernels and tables have values that float16 holds; computed in float32.
+class _Widened(nn.Module):
+    """How a weight in float16 is used."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight.float()
+
+
+def stored_in_half(network: Network) -> Network:
+    """A copy that keeps kernels and tables in float16, and computes in float32.
 
     Vectors and single numbers stay as they are.
 
@@ -123,12 +145,16 @@ def rounded(network: ExposedNetwork) -> Any:
         SaganError: A weight is larger than float16 can hold.
     """
     network = copy.deepcopy(network)
-    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
-        if tensor.ndim > 1:
-            tensor.copy_(tensor.half())
-        if not tensor.isfinite().all():
-            raise SaganError(
-                f"{name} has values beyond {torch.finfo(torch.float16).max:,.0f}, the most that "
-                "16 bits hold; leave --half out"
-            )
+    for place, layer in list(network.named_modules()):
+        own = (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False))
+        for name, weight in own:
+            if weight.ndim < 2:
+                continue
+            if not weight.half().isfinite().all():
+                raise SaganError(
+                    f"{place}.{name} has values beyond {torch.finfo(torch.float16).max:,.0f}, the "
+                    "most that 16 bits hold; leave --half out"
+                )
+            weight.data = weight.data.half()
+            parametrize.register_parametrization(layer, name, _Widened(), unsafe=True)
     return network

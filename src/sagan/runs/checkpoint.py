@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -42,8 +43,15 @@ class Checkpoint:
     )
 
 
-def save(checkpoint: Checkpoint, path: str | Path) -> None:
+def save(
+    checkpoint: Checkpoint, path: str | Path, notes: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Writes a checkpoint aside, flushes it to the disk and puts it in place.
+
+    Args:
+        checkpoint: What it holds.
+        path: The file.
+        notes: More metadata, for other readers; :func:`load` passes over them.
 
     Raises:
         SaganError: It cannot be written; whatever stood at ``path`` is untouched.
@@ -64,7 +72,7 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
     }
     try:
         with replacing(path) as draft:
-            save_file(tensors, draft, metadata={FORMAT: json.dumps(header)})
+            save_file(tensors, draft, metadata={**notes, FORMAT: json.dumps(header)})
     except (OSError, SafetensorError) as error:
         raise SaganError(
             f"cannot write the checkpoint {path}: {error}; free space or choose another folder"
