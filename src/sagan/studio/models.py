@@ -78,7 +78,7 @@ class Gallery:
     def __init__(self, names: Sequence[str | Path]) -> None:
         if len(names) > MOST_MODELS:
             raise SaganError(f"{len(names)} models are too many; name {MOST_MODELS} at most")
-        self.shown = tuple(_shown(number, name) for number, name in enumerate(names))
+        self.shown = tuple(_shown_by(number, name) for number, name in enumerate(names))
         self._kept: OrderedDict[tuple[Path, Stamp], Opened] = OrderedDict()
         self._damaged: set[tuple[Path, Stamp]] = set()
 
@@ -248,7 +248,7 @@ def _map_bytes(network: ExposedNetwork) -> list[int]:
     ]
 
 
-def _shown(number: int, given: str | Path) -> Shown:
+def _shown_by(number: int, given: str | Path) -> Shown:
     path = model_file(given)
     if not path.exists():
         raise SaganError(f"there is no file or folder {path}; check the path")

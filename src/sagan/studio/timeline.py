@@ -11,7 +11,7 @@ from sagan import config as settings
 from sagan.errors import SaganError
 from sagan.studio.models import Shown
 
-MOST_POINTS = 500
+MOST_CURVE_POINTS = 500
 """Of a curve."""
 MOST_LOG = 2**28
 """Bytes of a log that is read."""
@@ -22,7 +22,10 @@ GOING_ON = 300
 def timeline_mark(shown: Shown) -> str:
     """Changes with everything that :func:`timeline_of` reads; costs next to nothing."""
     log = _log_of(shown.path)
-    state = log.stat() if log.exists() else None
+    try:
+        state = log.stat()
+    except OSError:
+        state = None
     told = (*shown.files(), state and (state.st_mtime_ns, state.st_size), _is_fresh(log))
     return f'"{hash(told) & 2**64 - 1:x}"'
 
@@ -56,7 +59,10 @@ def _log_of(folder: Path) -> Path:
 
 
 def _is_fresh(log: Path) -> bool:
-    return log.exists() and time.time() - log.stat().st_mtime < GOING_ON
+    try:
+        return time.time() - log.stat().st_mtime < GOING_ON
+    except OSError:
+        return False
 
 
 def _all_steps(folder: Path) -> int:
@@ -68,6 +74,6 @@ def _all_steps(folder: Path) -> int:
 
 def _thinned(steps: np.ndarray, values: np.ndarray) -> Mapping[str, list[float]]:
     """Evenly spaced points, the first and the last among them."""
-    count = min(MOST_POINTS, len(steps))
+    count = min(MOST_CURVE_POINTS, len(steps))
     kept = np.linspace(0, len(steps) - 1, count).round().astype(int)
     return {"steps": steps[kept].tolist(), "values": values[kept].tolist()}
