@@ -70,12 +70,12 @@ def measure(path: Path) -> None:
         browser = driver.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
-        seconds = []
-        for _ in range(OPENINGS):
+        page, took = first_picture(browser, path)
+        seconds = [took]
+        for _ in range(OPENINGS - 1):
+            page.close()
             page, took = first_picture(browser, path)
             seconds.append(took)
-            if len(seconds) < OPENINGS:
-                page.close()
         drawn, shown = page.evaluate(POINTER, REQUESTS)
         seeds = page.evaluate(SEEDS, REQUESTS)
         browser.close()

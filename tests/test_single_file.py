@@ -2,23 +2,27 @@
 
 import base64
 import gzip
+import io
 import re
 import shutil
+import tarfile
 import time
 
 import numpy as np
 import pytest
 
 from sagan import SaganError, load_generator
+from sagan.cli import main
 from sagan.runs.run import load_checkpoint
 from sagan.sampling.latents import draw_latents
 from sagan.sampling.live import LiveModel
-from sagan.studio import single_file
+from sagan.studio import runtime, single_file
 from sagan.studio.runtime import Runtime, find_runtime
-from sagan.studio.single_file import page_of, write_page
+from sagan.studio.single_file import Fidelity, page_of, write_page
 
 CHROMIUM = shutil.which("chromium")
 CAT = 12
+NAMES = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
 SIGHT = "[data-layer='generator.32'] canvas"
 
 
@@ -265,6 +269,24 @@ def test_what_is_told_of_the_page(written):
     assert not list(output.parent.glob("*.tmp"))
 
 
+def test_a_page_that_would_draw_something_else_is_not_written(tmp_path, monkeypatch):
+    wrong = Fidelity(levels=255, even=0.3, maps=0.5, logits=None)
+    monkeypatch.setattr(single_file, "find_runtime", lambda: Runtime(b"", b""))
+    monkeypatch.setattr(single_file, "compare", lambda live, graphs: wrong)
+    for name in ("generator_graph", "discriminator_graph"):
+        monkeypatch.setattr(f"sagan.export.onnx.{name}", lambda *given, **named: b"")
+    with pytest.raises(SaganError, match=r"not written.* 30 % of the values"):
+        write_page("avatars64", tmp_path / "page.html")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("flag", ["--half", "--shares", "--network=generator"])
+def test_flags_of_other_files_are_refused(tmp_path, flag, capsys):
+    with pytest.raises(SystemExit):
+        main(["export", "avatars64", flag, "--output", str(tmp_path / "page.html")])
+    assert f"leave {flag.split('=')[0]} out" in capsys.readouterr().err
+
+
 def test_a_page_too_large_is_refused_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(single_file, "MOST_PAGE_BYTES", 10**6)
     monkeypatch.setattr(single_file, "find_runtime", lambda: Runtime(b"", b""))
@@ -288,7 +310,37 @@ def test_a_missing_runtime_says_how_to_get_it(tmp_path):
 
 @pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"other code"), b""])
 def test_a_runtime_that_is_another_is_refused(tmp_path, content):
-    for name in ("ort.wasm.bundle.min.mjs.gz", "ort-wasm-simd-threaded.wasm.gz"):
-        (tmp_path / name).write_bytes(content)
+    for name in NAMES:
+        (tmp_path / f"{name}.gz").write_bytes(content)
     with pytest.raises(SaganError, match="not the known runtime"):
         find_runtime(tmp_path)
+
+
+def package_of(*contents):
+    """A package as npm gives it, instead of the download."""
+
+    def download(path):
+        with tarfile.open(path, "w:gz") as archive:
+            for name, content in zip(NAMES, contents, strict=True):
+                entry = tarfile.TarInfo(f"package/dist/{name}")
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+
+    return download
+
+
+def test_a_package_with_other_code_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "_download", package_of(b"other", b"code"))
+    with pytest.raises(SaganError, match="from npm is not the known runtime"):
+        runtime.get_runtime(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not has_runtime(), reason="the runtime is not installed")
+def test_a_damaged_runtime_is_mended_from_npm(tmp_path, monkeypatch):
+    package = package_of(*map(gzip.decompress, find_runtime()))
+    monkeypatch.setattr(runtime, "_download", package)
+    (tmp_path / f"{NAMES[0]}.gz").write_bytes(b"damaged")
+    runtime.get_runtime(tmp_path)
+    found = find_runtime(tmp_path)
+    assert list(map(gzip.decompress, found)) == list(map(gzip.decompress, find_runtime()))

@@ -27,8 +27,8 @@ LICENCE = Path(__file__).parent / "onnxruntime-web.LICENSE"
 """Of the runtime; it goes along with it."""
 
 _ADDRESS = f"https://registry.npmjs.org/onnxruntime-web/-/onnxruntime-web-{VERSION}.tgz"
-_MOST_BYTES = 64 * 2**20  # of the package, which has 33 MB
-_REMEDY = "get it once with: python -m sagan.studio.runtime (downloads 33 MB from npm, keeps 4)"
+_MOST_DOWNLOADED = 64 * 2**20  # of the package, which has 33 MB
+_GET_IT = "get it once with: python -m sagan.studio.runtime (downloads 33 MB from npm, keeps 4)"
 
 
 class _File(NamedTuple):
@@ -81,7 +81,7 @@ def get_runtime(folder: Path = FOLDER) -> None:
     with tempfile.TemporaryDirectory() as place:
         package = Path(place) / "package.tgz"
         _download(package)
-        found = [_member(package, file) for file in (_SCRIPT, _MACHINE)]
+        found = [_file_in(package, file) for file in (_SCRIPT, _MACHINE)]
     with writing(folder):
         for file, content in zip((_SCRIPT, _MACHINE), found, strict=True):
             with replacing(folder / f"{file.name}.gz") as draft:
@@ -90,9 +90,9 @@ def get_runtime(folder: Path = FOLDER) -> None:
 
 def _read(path: Path, file: _File) -> bytes:
     if not path.is_file():
-        raise SaganError(f"the runtime of pages in a single file is not installed; {_REMEDY}")
+        raise SaganError(f"the runtime of pages in a single file is not installed; {_GET_IT}")
     if path.stat().st_size > file.size + 1024:
-        raise SaganError(f"{path} is not the known runtime; {_REMEDY}")
+        raise SaganError(f"{path} is not the known runtime; {_GET_IT}")
     packed = path.read_bytes()
     try:
         content = zlib.decompressobj(wbits=31).decompress(packed, file.size + 1)
@@ -104,10 +104,10 @@ def _read(path: Path, file: _File) -> bytes:
 
 def _require_known(content: bytes, file: _File, place: str) -> None:
     if hashlib.sha256(content).hexdigest() != file.sha256:
-        raise SaganError(f"{place} is not the known runtime; {_REMEDY}")
+        raise SaganError(f"{place} is not the known runtime; {_GET_IT}")
 
 
-def _member(package: Path, file: _File) -> bytes:
+def _file_in(package: Path, file: _File) -> bytes:
     name = f"package/dist/{file.name}"
     try:
         with tarfile.open(package) as archive:
@@ -124,7 +124,7 @@ def _download(package: Path) -> None:
     try:
         if npm is None:
             with urllib.request.urlopen(_ADDRESS, timeout=60) as answer:
-                package.write_bytes(answer.read(_MOST_BYTES))
+                package.write_bytes(answer.read(_MOST_DOWNLOADED))
             return
         subprocess.run(
             [npm, "pack", f"onnxruntime-web@{VERSION}", "--ignore-scripts", "--silent"],

@@ -13,7 +13,7 @@ import numpy as np
 
 from sagan.errors import SaganError
 from sagan.sampling.latents import draw_latents
-from sagan.studio.models import Gallery, Shown
+from sagan.studio.models import Gallery
 from sagan.studio.page import BACK_END, KINDS, front_files, page_at
 from sagan.studio.runtime import LICENCE, Runtime, find_runtime
 from sagan.system.files import write_text, writing
@@ -25,6 +25,8 @@ MOST_PAGE_BYTES = 64 * 10**6
 """Of a file that browsers open without ado."""
 SEEDS_COMPARED = 16
 """Pictures that the graphs are compared on, over all classes or as many of them."""
+LEAST_EVEN = 0.9
+"""Share of the values of pictures that must be within one level of PyTorch's."""
 
 _POLICY = "; ".join(
     [
@@ -88,12 +90,13 @@ def write_page(
         How far the graphs in the page are from PyTorch.
 
     Raises:
-        SaganError: The model cannot be read, the page would be too large, the runtime or the extra
-            onnx is missing, or the file cannot be written.
+        SaganError: The model cannot be read, the page would be too large or draw something else,
+            the runtime or the extra onnx is missing, or the file cannot be written.
     """
-    from sagan.export.onnx import discriminator_graph, generator_graph
+    from sagan.export.onnx import discriminator_graph, generator_graph, require_onnx
 
     runtime = find_runtime()
+    require_onnx()
     gallery = Gallery([model])
     shown = gallery.shown[0]
     live = gallery.open(shown).live
@@ -102,10 +105,16 @@ def write_page(
     if live.discriminator:
         graphs["discriminator"] = discriminator_graph(live.discriminator, scales=True, half=True)
     fidelity = compare(live, graphs)
+    if not fidelity.even >= LEAST_EVEN:
+        raise SaganError(
+            f"{output} was not written, since its pictures would be others: {fidelity}; show the "
+            "model with the server: sagan studio MODEL"
+        )
     tell(str(fidelity))
-    page = page_of(_facts(gallery, shown), graphs, runtime)
+    facts = gallery.facts(shown) | {"steps": []}  # a run's other checkpoints stay behind
+    page = page_of(facts, graphs, runtime)
     if len(page) > MOST_PAGE_BYTES:
-        raise _too_large(shown.name, len(page))
+        raise _oversize(shown.name, len(page))
     with writing(output):
         write_text(output, page)
     tell(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
@@ -128,7 +137,7 @@ def compare(live: "LiveModel", graphs: Mapping[str, bytes]) -> Fidelity:
         drawn = live.draw(latent, shares[:classes])
         found = draw({"latents": latent[None], "shares": shares[None]})
         picture = np.clip(np.rint((found["images"][0] + 1) * 127.5), 0, 255)
-        levels.append(np.abs(picture - drawn.picture))
+        levels.append(np.nan_to_num(np.abs(picture - drawn.picture), nan=255))
         maps.extend(_map_differences(drawn.maps, found))
         if judge:
             judged = live.judge(drawn.picture)
@@ -164,11 +173,6 @@ def _map_differences(maps: Any, found: dict[str, Any]) -> Iterator[float]:
         yield float(np.abs(rows - found[f"map.{name}"][0]).max())
 
 
-def _facts(gallery: Gallery, shown: Shown) -> dict[str, Any]:
-    """What the page knows of its model; a run's other checkpoints stay behind."""
-    return gallery.facts(shown) | {"steps": []}
-
-
 def _require_small(live: "LiveModel", runtime: Runtime, name: str) -> int:
     """The bytes that the page will have, about; refuses too many before the work."""
     networks = [network for network in (live.generator, live.discriminator) if network]
@@ -178,11 +182,11 @@ def _require_small(live: "LiveModel", runtime: Runtime, name: str) -> int:
     # Half-precision weights shrink by a tenth; base64 makes 4 bytes of 3.
     bytes_expected = (weights * 0.9 + front + sum(map(len, runtime))) * 4 / 3
     if bytes_expected > MOST_PAGE_BYTES:
-        raise _too_large(name, bytes_expected)
+        raise _oversize(name, bytes_expected)
     return round(bytes_expected)
 
 
-def _too_large(name: str, size: float) -> SaganError:
+def _oversize(name: str, size: float) -> SaganError:
     return SaganError(
         f"{name} would make a page of {size / 1e6:.0f} MB, more than the "
         f"{MOST_PAGE_BYTES / 1e6:.0f} MB that browsers take well; show it with the server: "
@@ -210,7 +214,7 @@ def page_of(facts: Mapping[str, Any], graphs: Mapping[str, bytes], runtime: Runt
     )
     title = f"<title>{escape(facts['name'])} - sagan studio</title>"
     page = page.replace("<title>sagan studio</title>", title, 1)
-    carried = {name: _packed(graph) for name, graph in graphs.items()}
+    carried = {name: _gzipped_text(graph) for name, graph in graphs.items()}
     carried |= {name: _text_of(content) for name, content in runtime._asdict().items()}
     model = json.dumps(facts).replace("<", "\\u003c")
     elements = [
@@ -229,7 +233,7 @@ def _data_url(text: str, kind: str) -> str:
     return f"data:{kind};base64,{_text_of(text.encode())}"
 
 
-def _packed(content: bytes) -> str:
+def _gzipped_text(content: bytes) -> str:
     return _text_of(gzip.compress(content, mtime=0))
 
 
