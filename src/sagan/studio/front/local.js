@@ -69,6 +69,7 @@ async function started() {
       throw new StudioError(`This browser has no ${name}, which the page needs; take a newer one.`);
     }
   }
+  if (!import.meta.resolve) throw new StudioError("This browser is too old for this page.");
   const [script, machine, generator, discriminator] = CARRIED.map(taken);
   const engine = new Engine(new Worker(import.meta.resolve("studio/worker.js"), { type: "module" }));
   await engine.start({ runtime: { script, machine }, graphs: { generator, discriminator } });
