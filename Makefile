@@ -20,6 +20,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 		$(PIP) install -c constraints.txt "$(TORCH)+cpu" --extra-index-url $(CPU_WHEELS); \
 	fi
 	$(PIP) install -c constraints.txt --group dev -e ".[eval,fidelity,hdf5,heic,hub,lmdb,onnx,report,studio,video]"
+	-$(BIN)/python -m sagan.studio.runtime
 	@touch $@
 
 demo: $(INSTALLED)

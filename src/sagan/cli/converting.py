@@ -9,6 +9,9 @@ from sagan.cli.program import app
 from sagan.errors import SaganError
 from sagan.system.files import require_output
 
+PAGE = ".html"
+"""How the name of an exported page ends."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Unnamed:
@@ -123,7 +126,7 @@ def export(
     half: Annotated[bool, SWITCH] = False,
     output: Annotated[Path, OUTPUT],
 ) -> None:
-    """Write the averaged generator for use elsewhere, and compare it with PyTorch.
+    """Write the averaged generator for use elsewhere, or a live page, and compare with PyTorch.
 
     Before the file has its name, what is in it draws 64 pictures, and the greatest difference from
     PyTorch's pictures and attention maps is printed.
@@ -142,12 +145,21 @@ def export(
         Keep the weights in 16 bits, in half the bytes; the pictures change by less than the eye
         sees.
     output
-        model.onnx for onnxruntime and others, model.pt2 for torch.export.load, or
-        model.safetensors for this program.
+        model.onnx for onnxruntime and others, model.pt2 for torch.export.load, model.safetensors
+        for this program, or page.html: the studio's page of both networks in one file, which needs
+        no server and no network.
     """
     from sagan.export import FORMATS
 
-    require_output(output, *FORMATS, inputs=[model])
+    require_output(output, *FORMATS, PAGE, inputs=[model])
+    if output.suffix.lower() == PAGE:
+        given = {"--network": network, "--shares": shares, "--half": half}
+        if flags := [flag for flag, value in given.items() if value]:
+            raise SaganError(f"a page has both networks as it needs them; leave {flags[0]} out")
+        from sagan.studio.single_file import write_page
+
+        write_page(model, output, print)
+        return
     from sagan.export.writing import export_model
 
     print(export_model(model, output, network=network, shares=shares, half=half))

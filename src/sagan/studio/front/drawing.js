@@ -1,0 +1,84 @@
+import { heat, MARKS } from "studio/colour.js";
+
+/** @returns {ImageData} A picture as a canvas takes it. */
+export function imageData({ height, width, channels, data }) {
+  const image = new ImageData(width, height);
+  const plane = height * width;
+  for (let i = 0; i < plane; i++) {
+    for (let channel = 0; channel < 3; channel++) {
+      image.data[4 * i + channel] = data[(channels < 3 ? 0 : channel) * plane + i];
+    }
+    image.data[4 * i + 3] = channels === 4 ? data[3 * plane + i] : 255;
+  }
+  return image;
+}
+
+/** The difference of two pictures around middle grey, four times enlarged. */
+export function difference(before, after) {
+  const changed = (value, i) => 128 + 4 * (value - before.data[i]);
+  return { ...after, data: Uint8ClampedArray.from(after.data, changed) };
+}
+
+function bitmap(image) {
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
+
+/** Gives a canvas whole-number pixels for a picture: at least `least` of them across. */
+function fitted(canvas, { height, width }, least) {
+  const scale = Math.max(1, Math.ceil(least / Math.max(height, width)));
+  canvas.width = width * scale;
+  canvas.height = height * scale;
+  const context = canvas.getContext("2d");
+  context.imageSmoothingEnabled = false;
+  return { context, scale };
+}
+
+/** Draws a picture. */
+export function drawPicture(canvas, picture, least = 512) {
+  const { context } = fitted(canvas, picture, least);
+  context.drawImage(bitmap(imageData(picture)), 0, 0, canvas.width, canvas.height);
+}
+
+/**
+ * Draws a grid of weights as blocks of heat over a dimmed grey picture.
+ *
+ * @param {HTMLCanvasElement} canvas
+ * @param {import("./backend.js").Picture} picture
+ * @param {import("./maps.js").Grid} grid
+ * @param {number} top The weight that gets the brightest colour.
+ */
+export function drawMap(canvas, picture, grid, top, least = 512) {
+  const { context } = fitted(canvas, picture, least);
+  context.filter = "grayscale(1) brightness(0.55)";
+  context.drawImage(bitmap(imageData(picture)), 0, 0, canvas.width, canvas.height);
+  context.filter = "none";
+  const blocks = new ImageData(grid.columns, grid.rows);
+  grid.values.forEach((value, i) => {
+    const share = top > 0 ? value / top : 0;
+    blocks.data.set([...heat(share), 255 * Math.min(1, 0.25 + 0.75 * share)], 4 * i);
+  });
+  context.drawImage(bitmap(blocks), 0, 0, canvas.width, canvas.height);
+}
+
+/** Rings the cell of a pixel; `mark` is the number of a pinned point, or null for the pointer. */
+export function drawMark(canvas, picture, { x, y }, mark) {
+  const context = canvas.getContext("2d");
+  const scale = canvas.width / picture.width;
+  const colour = mark === null ? "#ffffff" : MARKS[mark % MARKS.length];
+  for (const [style, width] of [["#000000", 5], [colour, 2.5]]) {
+    context.strokeStyle = style;
+    context.lineWidth = (width * canvas.width) / 512;
+    context.beginPath();
+    context.arc((x + 0.5) * scale, (y + 0.5) * scale, (11 * canvas.width) / 512, 0, 2 * Math.PI);
+    context.stroke();
+  }
+  if (mark === null) return;
+  context.font = `600 ${(20 * canvas.width) / 512}px system-ui, sans-serif`;
+  context.strokeStyle = "#000000";
+  context.fillStyle = colour;
+  const place = [(x + 0.5) * scale + (14 * canvas.width) / 512, (y + 0.5) * scale - (8 * canvas.width) / 512];
+  context.strokeText(mark + 1, ...place);
+  context.fillText(mark + 1, ...place);
+}

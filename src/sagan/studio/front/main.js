@@ -1,0 +1,30 @@
+import { connect } from "studio/back.js";
+import { mountClasses } from "studio/classes.js";
+import { mountGammas } from "studio/gammas.js";
+import { mountLatent } from "studio/latent-controls.js";
+import { Session } from "studio/session.js";
+import { mountStage } from "studio/stage.js";
+import { mountTop } from "studio/top.js";
+
+const at = (id) => document.getElementById(id);
+
+/** Everything on the page: each part gets an element and the session. */
+async function start() {
+  const line = at("line");
+  try {
+    const backend = await connect();
+    const session = new Session(backend, await backend.models());
+    session.on("told", (text) => { line.textContent = text; });
+    mountTop(at("top"), session);
+    mountStage(at("stage"), session);
+    mountLatent(at("latent"), session);
+    mountClasses(at("classes"), session);
+    mountGammas(at("gammas"), session);
+    window.studio = session;
+    session.start();
+  } catch (error) {
+    line.textContent = error.message;
+  }
+}
+
+start();

@@ -1,0 +1,113 @@
+/**
+ * What is shown, as one value; its text form is the permalink.
+ *
+ * @typedef {Object} State
+ * @property {string[]} models Ids, one or two side by side.
+ * @property {?number} step Checkpoint of the first model, null for the newest.
+ * @property {number} seed
+ * @property {?number} truncation
+ * @property {number[]} weights How far to go along the leading directions.
+ * @property {[number, number][]} classes Numbers and weights of the classes that are mixed.
+ * @property {Object<string, number>} scales "generator.32" -> what that gamma is multiplied by.
+ * @property {[number, number][]} points Pinned pixels (x, y).
+ * @property {"from"|"to"} query Where the point looks, or who looks at it.
+ * @property {"own"|"common"} colour Each map by its own largest weight, or all by the same.
+ * @property {"after"|"before"|"difference"} shown With the scales of gamma, without, or both.
+ * @property {"look"|"explain"} view
+ * @property {?string} layer Of the explanation: "generator.32".
+ */
+
+/** @type {State} */
+export const INITIAL = Object.freeze({
+  models: ["0"], step: null, seed: 0, truncation: null, weights: [], classes: [[0, 1]], scales: {},
+  points: [], query: "from", colour: "own", shown: "after", view: "look", layer: null,
+});
+
+const short = (number) => String(Math.round(number * 1e4) / 1e4);
+const wholeNumber = (text) => (/^\d{1,15}$/.test(text) ? Number(text) : undefined);
+const finite = (text) => (text !== "" && Number.isFinite(Number(text)) ? Number(text) : undefined);
+const list = (text, read) => {
+  const found = text.split(",").map(read);
+  return found.includes(undefined) ? undefined : found;
+};
+const pair = (mark, first, second) => (text) => {
+  const parts = text.split(mark);
+  const values = [first(parts[0] ?? ""), second(parts[1] ?? "")];
+  return parts.length !== 2 || values.includes(undefined) ? undefined : values;
+};
+const oneOf = (...known) => ({
+  write: (value) => value, read: (text) => (known.includes(text) ? text : undefined),
+});
+
+/** How each field is written into a link and read again; undefined where a text is none. */
+const FIELDS = {
+  models: {
+    write: (ids) => ids.join(","),
+    read: (text) => (/^\d(,\d)?$/.test(text) ? text.split(",") : undefined),
+  },
+  step: { write: String, read: wholeNumber },
+  seed: { write: String, read: wholeNumber },
+  truncation: { write: short, read: (text) => (finite(text) > 0 ? finite(text) : undefined) },
+  weights: { write: (w) => w.map(short).join(","), read: (text) => list(text, finite) },
+  classes: {
+    write: (classes) => classes.map(([number, weight]) => `${number}:${short(weight)}`).join(","),
+    read: (text) => list(text, pair(":", wholeNumber, finite)),
+  },
+  scales: {
+    write: (scales) => Object.entries(scales).map(([name, s]) => `${name}:${short(s)}`).join(","),
+    read: (text) => {
+      const found = list(text, pair(":", (name) => (/^(generator|discriminator)\.[\d-]+$/.test(name) ? name : undefined), finite));
+      return found && Object.fromEntries(found);
+    },
+  },
+  points: {
+    write: (points) => points.map((point) => point.join("x")).join(","),
+    read: (text) => list(text, pair("x", wholeNumber, wholeNumber)),
+  },
+  query: oneOf("from", "to"),
+  colour: oneOf("own", "common"),
+  shown: oneOf("after", "before", "difference"),
+  view: oneOf("look", "explain"),
+  layer: { write: String, read: (text) => (/^(generator|discriminator)\.[\d-]+$/.test(text) ? text : undefined) },
+};
+
+/** The part of a link after its "#": only what differs from the first state. */
+export function toLink(state) {
+  const link = new URLSearchParams();
+  for (const [name, { write }] of Object.entries(FIELDS)) {
+    const text = state[name] === null ? "" : write(state[name]);
+    const initial = INITIAL[name] === null ? "" : write(INITIAL[name]);
+    if (text !== initial) link.set(name, text);
+  }
+  return link.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
+}
+
+/** @returns {State} What a link says; what it says wrongly is left as at first. */
+export function fromLink(text) {
+  const state = { ...INITIAL };
+  for (const [name, value] of new URLSearchParams(text.replace(/^#/, ""))) {
+    const read = FIELDS[name]?.read(value);
+    if (read !== undefined) state[name] = read;
+  }
+  return state;
+}
+
+/** Shares of all classes, summing to 1; empty without classes. */
+export function sharesOf(state, count) {
+  const shares = new Float32Array(count);
+  if (!count) return shares;
+  for (const [number, weight] of state.classes) {
+    if (number < count && weight > 0) shares[number] += weight;
+  }
+  const sum = shares.reduce((a, b) => a + b, 0);
+  if (sum > 0) return shares.map((share) => share / sum);
+  shares[0] = 1;
+  return shares;
+}
+
+/** The scales of one network's gammas, by the name of the layer. */
+export function scalesOf(state, network, model) {
+  const known = model[network]?.layers ?? [];
+  const set = known.filter(({ name }) => `${network}.${name}` in state.scales);
+  return Object.fromEntries(set.map(({ name }) => [name, state.scales[`${network}.${name}`]]));
+}
