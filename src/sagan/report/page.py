@@ -4,12 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from sagan import config as settings
 from sagan.config import Config
@@ -21,6 +18,7 @@ from sagan.report import sheets, verdict
 from sagan.report.charts import draw_charts
 from sagan.report.history import History, read_history
 from sagan.report.neighbours import find_neighbours
+from sagan.report.rendering import rendered
 from sagan.report.tables import read_records, tables_of
 from sagan.report.walks import walks
 from sagan.runs.checkpoint import Checkpoint
@@ -82,7 +80,7 @@ def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
     folder = Path(folder)
     output = folder / "report.html" if output is None else Path(output)
     require_matplotlib()
-    page = _render(_facts(_gather(folder)))
+    page = rendered("template.html", _facts(_gather(folder)))
     try:
         write_text(output, page)
     except OSError as error:
@@ -175,17 +173,3 @@ def _facts(material: Material) -> dict[str, Any]:
         "version": version("sagan"),
         "memorised_ratio": verdict.MEMORISED_RATIO,
     }
-
-
-def _render(facts: dict[str, Any]) -> str:
-    def source(name: str) -> str:
-        return resources.files("sagan.report").joinpath(name).read_text(encoding="utf-8")
-
-    environment = Environment(
-        loader=FunctionLoader(source),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("template.html").render(facts)
