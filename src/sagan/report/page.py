@@ -12,9 +12,9 @@ from sagan import config as settings
 from sagan.config import Config
 from sagan.data import Dataset, load_dataset
 from sagan.errors import SaganError, printable
-from sagan.inspection import attention_timeline
+from sagan.inspection import attention_growth
 from sagan.inspection.timeline_figure import require_matplotlib
-from sagan.report import sheets, verdict
+from sagan.report import attended, sheets, verdict, viewer
 from sagan.report.charts import draw_charts
 from sagan.report.history import History, read_history
 from sagan.report.neighbours import find_neighbours
@@ -32,6 +32,19 @@ from sagan.sampling.generator import (
 )
 from sagan.system.files import write_text
 from sagan.system.progress import progress
+
+CONTENTS = {
+    "verdict": "Verdict",
+    "newest": "What it draws now",
+    "timeline": "How it got there",
+    "curves": "Curves",
+    "attention": "Where the attention looks",
+    "walks": "Between two pictures",
+    "neighbours": "Nearest training pictures",
+    "records": "Measured",
+    "settings": "Settings",
+}
+"""Sections of the page by their name in it."""
 
 _Content = TypeVar("_Content")
 
@@ -131,14 +144,18 @@ def _facts(material: Material) -> dict[str, Any]:
     reason = f"the training pictures cannot be had: {material.dataset_missing}"
     pictures = partial(_required, dataset, reason)
     drawing = partial(_required, material.generator, "there is no checkpoint yet to draw with")
-    growth = "Gamma, entropy and the map of one point, checkpoint by checkpoint"
+    checkpoint = partial(_required, material.checkpoint, "there is no checkpoint yet")
     makers: dict[str, Callable[[], Any]] = {
         "newest": lambda: sheets.newest_sheet(drawing()),
         "timeline": lambda: sheets.timeline(folder, material.generator, config.data.size),
         "charts": lambda: draw_charts(history),
-        "attention": lambda: sheets.attention_figures(drawing()),
-        "attention_real": lambda: sheets.attention_to_real(load_discriminator(folder), pictures()),
-        "attention_time": lambda: [sheets.embedded(attention_timeline(folder), growth)],
+        "viewer": lambda: viewer.viewer_of_drawn(checkpoint()),
+        "attention": lambda: attended.attention_figures(drawing()),
+        "viewer_real": lambda: viewer.viewer_of_real(checkpoint(), pictures()),
+        "attention_real": lambda: attended.attention_to_real(
+            load_discriminator(folder), pictures()
+        ),
+        "attention_time": lambda: attended.grown(attention_growth(folder)),
         "walks": lambda: walks(drawing()),
         "neighbours": lambda: find_neighbours(drawing(), pictures()),
     }
@@ -154,6 +171,8 @@ def _facts(material: Material) -> dict[str, Any]:
     neighbours = sections["neighbours"].content
     return {
         **sections,
+        "contents": CONTENTS,
+        "gradient": viewer.heat_gradient(),
         "name": printable(folder.resolve().name),
         "path": printable(str(folder)),
         "date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
