@@ -14,21 +14,54 @@ const saving = (name) => {
   return link;
 };
 const neighbours = () =>
-  [...shown.closest("section").querySelectorAll(".shot img")].filter((image) => image.width || image.closest(".frames"));
+  [...shown.closest("section").querySelectorAll(".shot img")];
+
+const namesOf = (image) => [...(image.closest(".sheet")?.querySelectorAll(".rows li") ?? [])].map((row) => row.textContent);
+
+// A sheet with the names of its rows drawn beside them, in whole pixels; other pictures as they are.
+const fileOf = (image) => {
+  const names = namesOf(image);
+  if (!names.length) return image.src;
+  const factor = Math.ceil((24 * names.length) / image.naturalHeight);
+  const [width, height] = [factor * image.naturalWidth, factor * image.naturalHeight];
+  const canvas = document.createElement("canvas");
+  const pen = canvas.getContext("2d");
+  pen.font = "15px sans-serif";
+  const margin = 16 + Math.ceil(Math.max(...names.map((name) => pen.measureText(name).width)));
+  [canvas.width, canvas.height] = [margin + width, height];
+  Object.assign(pen, { font: "15px sans-serif", textBaseline: "middle", imageSmoothingEnabled: false, fillStyle: "#fff" });
+  pen.fillRect(0, 0, canvas.width, height);
+  pen.drawImage(image, margin, 0, width, height);
+  pen.fillStyle = "#1c2128";
+  names.forEach((name, row) => pen.fillText(name, 6, ((row + 0.5) * height) / names.length));
+  return canvas.toDataURL();
+};
+const save = (link, image) => {
+  link.href = fileOf(image);
+  const kind = link.href.match(/^data:image\/(\w+)/)[1];
+  link.download = `${run}-${image.dataset.file.replace(/\w+$/, kind)}`;
+};
 
 const show = (image) => {
   shown = image;
   const [width, height] = [image.naturalWidth, image.naturalHeight];
-  const factor = Math.min((innerWidth - 48) / width, (innerHeight - 140) / height);
+  const names = namesOf(image);
+  const across = Math.floor((innerWidth - (names.length ? 180 : 48)) / width);
+  const whole = Math.min(across, Math.floor((innerHeight - 140) / height));
+  const usual = parseInt(image.style.getPropertyValue("--shown")) / width;
+  const factor = Math.max(1, whole, Math.min(across, usual + 1));
   enlarged.src = image.src;
   enlarged.alt = image.alt;
   enlarged.className = image.className;
-  enlarged.width = width * Math.max(1, Math.floor(factor));
-  enlarged.height = height * Math.max(1, Math.floor(factor));
+  enlarged.style.width = `${width * factor}px`;
+  enlarged.style.height = `${height * factor}px`;
+  dialog.querySelector("ol").replaceChildren(...names.map((name) => {
+    const row = document.createElement("li");
+    row.textContent = name;
+    return row;
+  }));
   dialog.querySelector("p").textContent = image.alt;
-  const link = dialog.querySelector("a");
-  link.href = image.src;
-  link.download = `${run}-${image.dataset.file}`;
+  save(dialog.querySelector("a"), image);
   const alone = neighbours().length < 2;
   for (const button of dialog.querySelectorAll(".back, .on")) button.hidden = alone;
 };
@@ -44,10 +77,11 @@ for (const shot of document.querySelectorAll(".shot")) {
   button.className = "enlarge";
   button.title = "Enlarge";
   shot.append(button);
-  button.append(image);
+  button.append(image.closest("picture") ?? image);
   button.addEventListener("click", () => { show(image); dialog.showModal(); });
   const link = saving(image.dataset.file);
-  link.href = image.src;
+  link.href = "#";
+  link.addEventListener("click", () => save(link, image));
   shot.append(link);
 }
 for (const chart of document.querySelectorAll(".chart")) {
@@ -63,6 +97,16 @@ for (const chart of document.querySelectorAll(".chart")) {
     const text = new XMLSerializer().serializeToString(copy).replace(/var\((--[\w-]+)\)/g, (_, name) => colours.getPropertyValue(name).match(/#\w+/)[0]);
     link.href = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
     link.click();
+  });
+}
+for (const moving of document.querySelectorAll(".moving")) {
+  const image = moving.querySelector("img");
+  const button = moving.querySelector("figcaption button");
+  const [playing, still] = [image.src, moving.querySelector("source").srcset];
+  button.hidden = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  button.addEventListener("click", () => {
+    image.src = image.src === playing ? still : playing;
+    button.textContent = image.src === playing ? "Pause" : "Play";
   });
 }
 dialog.addEventListener("keydown", (event) => {

@@ -73,7 +73,7 @@ const begin = async (viewer) => {
   const data = JSON.parse(viewer.querySelector("script").textContent);
   const ramp = new Uint8Array(await inflated(data.ramp));
   const pictures = [...viewer.querySelectorAll("fieldset img")];
-  const names = [...viewer.querySelectorAll("fieldset span")];
+  const names = pictures.map((image) => image.alt);
   const asked = viewer.querySelector(".asked");
   const maps = [...viewer.querySelectorAll("figure:has(canvas)")];
   const common = viewer.querySelector(".common input");
@@ -102,8 +102,8 @@ const begin = async (viewer) => {
       image.width = pictures[chosen].naturalWidth;
       image.height = pictures[chosen].naturalHeight;
     }
-    asked.setAttribute("aria-label", names[chosen].textContent);
-    viewer.querySelector(".name").textContent = names[chosen].textContent;
+    asked.setAttribute("aria-label", names[chosen]);
+    viewer.querySelector(".name").textContent = names[chosen];
     update(here, false);
   };
   const pointed = (event) => {
@@ -145,7 +145,7 @@ const begin = async (viewer) => {
     link.setAttribute("aria-label", "Save this map");
     link.addEventListener("click", () => {
       link.href = composed(figure);
-      link.download = `map-${names[number].textContent.replace(/\W+/g, "-")}-layer-${layers[place].name}-point-${viewer.dataset.point.replace(",", "-")}.png`;
+      link.download = `map-${names[number].replace(/\W+/g, "-")}-layer-${layers[place].name}-point-${viewer.dataset.point.replace(",", "-")}.png`;
     });
     figure.append(link);
   });

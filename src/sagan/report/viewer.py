@@ -49,6 +49,7 @@ class Viewer(NamedTuple):
 
 class _Shown(NamedTuple):
     name: str
+    words: str
     picture: np.ndarray
     maps: Mapping[str, np.ndarray]
 
@@ -66,10 +67,11 @@ def viewer_of_drawn(checkpoint: Checkpoint) -> Viewer:
 
     def shown(number: int) -> _Shown:
         if model.class_names:
-            drawn = model.draw(latents[0], shares[number])
-            return _Shown(f"{model.class_names[number]}, seed 0", drawn.picture, drawn.maps)
+            drawn, name = model.draw(latents[0], shares[number]), model.class_names[number]
+            return _Shown(name, f"{name}, seed 0", drawn.picture, drawn.maps)
         drawn = model.draw(latents[number], shares)
-        return _Shown(f"seed {number}", drawn.picture, drawn.maps)
+        name = f"seed {number}"
+        return _Shown(name, name, drawn.picture, drawn.maps)
 
     numbers = spread(range(len(model.class_names) or MOST_DRAWN), MOST_DRAWN)
     return _viewer("generator", model.generator.places, [shown(number) for number in numbers])
@@ -88,9 +90,10 @@ def viewer_of_real(checkpoint: Checkpoint, dataset: Dataset) -> Viewer:
     several = []
     for row in spread(range(len(dataset)), MOST_REAL):
         names = dataset.class_names[dataset.labels[row] :][:1]
-        name = ", ".join([*names, f"training picture {row}"])
+        words = ", ".join([*names, f"training picture {row}"])
         picture = np.asarray(dataset.images[row])
-        several.append(_Shown(name, picture, model.judge(picture).maps))
+        name = names[0] if names else words
+        several.append(_Shown(name, words, picture, model.judge(picture).maps))
     return _viewer("discriminator", model.discriminator.places, several)
 
 
@@ -112,7 +115,7 @@ def _viewer(network: str, places: Sequence[Place], several: Sequence[_Shown]) ->
     size = several[0].picture.shape[1:]
     ramp = heat_ramp(np.linspace(0, 1, 256)) * [1, 1, 1, 255]
     pictures = tuple(
-        Asked(x.name, embedded(x.picture, x.name, f"{network} {x.name}")) for x in chosen
+        Asked(x.name, embedded(x.picture, x.words, f"{network} {x.words}")) for x in chosen
     )
     return Viewer(
         network=network,
