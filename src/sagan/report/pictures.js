@@ -88,15 +88,14 @@ for (const chart of document.querySelectorAll(".chart")) {
   const link = saving(chart.dataset.file);
   chart.parentElement.append(link);
   link.href = "#";
-  link.addEventListener("click", (event) => {
-    if (link.href.startsWith("blob:")) return;
-    event.preventDefault();
+  link.addEventListener("click", () => {
+    if (link.href.startsWith("blob:")) URL.revokeObjectURL(link.href);
     const copy = chart.querySelector("svg").cloneNode(true);
-    copy.setAttribute("style", `color: #1c2128; background: #fff; font-family: sans-serif`);
-    const colours = getComputedStyle(document.documentElement);
-    const text = new XMLSerializer().serializeToString(copy).replace(/var\((--[\w-]+)\)/g, (_, name) => colours.getPropertyValue(name).match(/#\w+/)[0]);
+    copy.setAttribute("style", "color: #1c2128; background: #fff; font-family: sans-serif");
+    const page = getComputedStyle(document.documentElement);
+    const light = (_, name) => page.getPropertyValue(name).match(/#\w+/)[0];
+    const text = new XMLSerializer().serializeToString(copy).replace(/var\((--[\w-]+)\)/g, light);
     link.href = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
-    link.click();
   });
 }
 for (const moving of document.querySelectorAll(".moving")) {

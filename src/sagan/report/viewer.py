@@ -91,7 +91,7 @@ def viewer_of_real(checkpoint: Checkpoint, dataset: Dataset) -> Viewer:
     for row in spread(range(len(dataset)), MOST_REAL):
         names = dataset.class_names[dataset.labels[row] :][:1]
         words = ", ".join([*names, f"training picture {row}"])
-        picture = np.asarray(dataset.images[row])
+        picture = np.array(dataset.images[row])
         name = names[0] if names else words
         several.append(_Shown(name, words, picture, model.judge(picture).maps))
     return _viewer("discriminator", model.discriminator.places, several)
