@@ -12,7 +12,7 @@ import numpy as np
 from sagan.errors import SaganError
 from sagan.images import image_of, png_bytes
 from sagan.runs.run import sample_files
-from sagan.sampling.generator import TrainedGenerator, class_sheet
+from sagan.sampling.generator import SAMPLE_COLUMNS, TrainedGenerator, class_sheet
 from sagan.sampling.timelapse import read_sheet, row_names
 
 SHEET_WIDTH = 512  # pixels of pictures in a row of the newest sheet, 2 to 12 pictures
@@ -123,7 +123,7 @@ def timeline(folder: Path, generator: TrainedGenerator | None, size: tuple[int, 
     frames, cut = [], False
     row, column = (side + _GAP for side in size)
     for step in spread(sorted(files), FRAMES):
-        image = read_sheet(files[step])
+        image = read_sheet(files[step])[:, :, : SAMPLE_COLUMNS * column + _GAP]
         shown = _cut(image, row, column)
         cut |= shown.shape != image.shape
         shown = without_lines(shown, size)
