@@ -483,6 +483,9 @@ def test_a_viewer_keeps_within_its_room(monkeypatch):
     layers = [layer for picture in found.data["pictures"] for layer in picture]
     assert sum(len(layer["levels"]) + len(layer["numbers"]) for layer in layers) <= 60_000
     assert layers[0]["queries"] == [16, 16]
+    assert found.layers == (
+        "Layer 32 x 32: 256 blocks of 4 x 4 pixels to look at; one of 2 x 2 places answers",
+    )
     whole = unpacked(layers[0]["numbers"], "<f4").reshape(16, 16, 2)
     monkeypatch.undo()
     [every] = viewer_of_drawn(shipped).data["pictures"][0]
@@ -588,7 +591,7 @@ def test_the_attention_answers_the_pointer(opened, trained_run):
         asked.hover(position={"x": (x + 0.5) * side / 32, "y": (y + 0.5) * side / 32})
         name = "<script>alert(1)</script>"
         rows = load_generator(trained_run).attention(0, 0, at=[(x, y)]).rows["16"][0, 0]
-        assert told.text_content().startswith(f"Point {x}, {y}. layer 16: ")
+        assert told.text_content().startswith(f"Point {x}, {y}. Layer 16: ")
         assert f"largest weight {100 * rows.max():.1f} %" in told.text_content()
     assert page.locator(".viewer .name").first.text_content() == f"{name}, seed 0"
     corner = page.evaluate("document.querySelector('.viewer .most').style.cssText")

@@ -16,7 +16,7 @@ from sagan.sampling.generator import TrainedDiscriminator, TrainedGenerator, sho
 
 ATTENTION_FIGURES = 3
 REAL_FIGURES = 2
-_PANEL = 224
+_POINT_PANEL = 224
 _STRIP_PANEL = 128
 _POINTS: Colour = (128, 128, 128)
 
@@ -30,7 +30,7 @@ class Panel(NamedTuple):
     """Of its frame, as CSS has it."""
 
 
-class Layer(NamedTuple):
+class LayerPanels(NamedTuple):
     """The panels of one attention layer."""
 
     heading: str
@@ -44,7 +44,7 @@ class AttentionFigure(NamedTuple):
     """Where five points of a picture look."""
 
     title: str
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerPanels, ...]
 
 
 class Strip(NamedTuple):
@@ -115,7 +115,7 @@ def _figure(found: Attention) -> AttentionFigure:
     [picture], [points] = found.pictures, found.points
     queries = numbered_queries(points, picture.shape[1:], 1.6 * DOT)
     name = ", ".join(filter(None, [found.network, *found.names]))
-    marked = np.asarray(query_panel(picture, queries, _PANEL)).transpose(2, 0, 1)
+    marked = np.asarray(query_panel(picture, queries, _POINT_PANEL)).transpose(2, 0, 1)
     words = f"{name}: the points that are asked about"
     first = Panel(embedded(marked, words, f"{name} points"), "points", _css(_POINTS))
     layers = []
@@ -123,12 +123,12 @@ def _figure(found: Attention) -> AttentionFigure:
         [rows] = found.rows[place.name]
         panels, top = [first], float(rows.max())
         for query, row in zip(queries, rows, strict=True):
-            panel = np.asarray(attention_panel(picture, query, row, _PANEL, top))
+            panel = np.asarray(attention_panel(picture, query, row, _POINT_PANEL, top))
             words = f"{name}: where point {query.number} looks, as a heat map, at {place}"
             file = f"{name} layer {place.name} point {query.number}"
             shown = embedded(panel.transpose(2, 0, 1), words, file)
             panels.append(Panel(shown, panel_labels(row)[0], _css(query.colour)))
-        layers.append(Layer(*found.heading(place), tuple(panels), percent(top)))
+        layers.append(LayerPanels(*found.heading(place), tuple(panels), percent(top)))
     return AttentionFigure(found.names[0] or found.network, tuple(layers))
 
 

@@ -137,18 +137,17 @@ def _required(content: _Content | None, reason: str) -> _Content:
     return content
 
 
-def _facts(material: Material) -> dict[str, Any]:
-    """Everything the template shows, by name."""
-    folder, config, history = material.folder, material.config, material.history
-    dataset = material.dataset
+def _sections(material: Material) -> dict[str, Section]:
+    """The parts that are drawn, by name."""
+    folder, dataset = material.folder, material.dataset
     reason = f"the training pictures cannot be had: {material.dataset_missing}"
     pictures = partial(_required, dataset, reason)
     drawing = partial(_required, material.generator, "there is no checkpoint yet to draw with")
     checkpoint = partial(_required, material.checkpoint, "there is no checkpoint yet")
     makers: dict[str, Callable[[], Any]] = {
         "newest": lambda: sheets.newest_sheet(drawing()),
-        "timeline": lambda: sheets.timeline(folder, material.generator, config.data.size),
-        "charts": lambda: draw_charts(history),
+        "timeline": lambda: sheets.timeline(folder, material.generator, material.config.data.size),
+        "charts": lambda: draw_charts(material.history),
         "viewer": lambda: viewer.viewer_of_drawn(checkpoint()),
         "attention": lambda: attended.attention_figures(drawing()),
         "viewer_real": lambda: viewer.viewer_of_real(checkpoint(), pictures()),
@@ -159,11 +158,18 @@ def _facts(material: Material) -> dict[str, Any]:
         "walks": lambda: walks(drawing()),
         "neighbours": lambda: find_neighbours(drawing(), pictures()),
     }
-    sections = {}
+    sections = dict[str, Section]()
     with progress("report", len(makers)) as advance:
         for name, make in makers.items():
             sections[name] = _section(make)
             advance()
+    return sections
+
+
+def _facts(material: Material) -> dict[str, Any]:
+    """Everything the template shows, by name."""
+    folder, config, history = material.folder, material.config, material.history
+    dataset, sections = material.dataset, _sections(material)
     shown = history.varieties  # measured now where the log of an older run lacks it
     if not shown and material.generator and dataset:
         shown = varieties(material.generator, dataset)

@@ -44,7 +44,7 @@ const draw = (figure, layer, point, ramp, common) => {
   figure.querySelector(".map").style.setProperty("--keys", `${100 / columns}% ${100 / rows}%`);
   figure.querySelector(".top").textContent = percent(common ? layer.top : layer.largest[query]);
   const uniform = percent(1 / (rows * columns));
-  return `layer ${layer.name}: largest weight ${percent(layer.largest[query])} (uniform ${uniform}), entropy ${layer.entropy[query].toFixed(2)} of 1`;
+  return `Layer ${layer.name}: largest weight ${percent(layer.largest[query])} (uniform ${uniform}), entropy ${layer.entropy[query].toFixed(2)} of 1`;
 };
 
 // The picture in grey under its map, as it is seen, in whole pixels.
@@ -92,7 +92,7 @@ const begin = async (viewer) => {
     viewer.dataset.point = `${x},${y}`;
     const output = viewer.querySelector("output");
     output.setAttribute("aria-live", told ? "polite" : "off");
-    output.textContent = `Point ${x}, ${y}${held ? ", held" : ""}. ${words.join("; ")}.`;
+    output.textContent = `Point ${x}, ${y}${held ? ", held" : ""}. ${words.join(". ")}.`;
   };
   const choose = async (chosen) => {
     const found = await Promise.all(data.pictures[chosen].map(unpacked));

@@ -105,11 +105,11 @@ def _require_attention(name: str, network: ExposedNetwork) -> None:
 def _viewer(network: str, places: Sequence[Place], several: Sequence[_Shown]) -> Viewer:
     """As many of the pictures, and of each as many places, as the page has room for."""
     every = 1
-    while (first := _layers(several[0], places, every)) and _size(first) > ROWS_BYTES:
+    while (first := _askable(several[0], places, every)) and _room_of(first) > ROWS_BYTES:
         every *= 2
-    chosen = spread(several, max(1, ROWS_BYTES // _size(first)))
-    layers = [_layers(shown, places, every) for shown in chosen]
-    while len(chosen) > 1 and sum(map(_size, layers)) > ROWS_BYTES:
+    chosen = spread(several, max(1, ROWS_BYTES // _room_of(first)))
+    layers = [_askable(shown, places, every) for shown in chosen]
+    while len(chosen) > 1 and sum(map(_room_of, layers)) > ROWS_BYTES:
         chosen.pop()
         layers.pop()
     size = several[0].picture.shape[1:]
@@ -120,21 +120,22 @@ def _viewer(network: str, places: Sequence[Place], several: Sequence[_Shown]) ->
     return Viewer(
         network=network,
         pictures=pictures,
-        layers=tuple(_words(place, several[0].maps[place.name], size) for place in places),
-        data={"ramp": _text(ramp.round().astype(np.uint8)), "pictures": layers},
+        layers=tuple(_words(place, several[0].maps[place.name], size, every) for place in places),
+        data={"ramp": _deflated(ramp.round().astype(np.uint8)), "pictures": layers},
     )
 
 
-def _words(place: Place, rows: np.ndarray, size: Sequence[int]) -> str:
+def _words(place: Place, rows: np.ndarray, size: Sequence[int], every: int) -> str:
     keys = key_grid(rows[0], (size[0], size[1])).shape
+    thinned_out = f"; one of {every} x {every} places answers" if every > 1 else ""
     return (
         f"Layer {place}: {rows.shape[1]:,} blocks of {size[0] // keys[0]} x {size[1] // keys[1]} "
-        "pixels to look at"
+        f"pixels to look at{thinned_out}"
     )
 
 
-def _layers(shown: _Shown, places: Sequence[Place], every: int) -> list[dict[str, Any]]:
-    """All layers of a picture; of their places those in every so-manieth row and column."""
+def _askable(shown: _Shown, places: Sequence[Place], every: int) -> list[dict[str, Any]]:
+    """All layers of a picture; of every ``every`` rows and columns of its places the first."""
     found = []
     for place in places:
         rows = shown.maps[place.name]
@@ -150,18 +151,18 @@ def _layers(shown: _Shown, places: Sequence[Place], every: int) -> list[dict[str
                 "name": place.name,
                 "queries": list(grid.shape[:2]),
                 "keys": list(keys),
-                "levels": _text(levels),
-                "numbers": _text(np.stack([largest, entropy], axis=1).astype("<f4")),
+                "levels": _deflated(levels),
+                "numbers": _deflated(np.stack([largest, entropy], axis=1).astype("<f4")),
             }
         )
     return found
 
 
-def _size(layers: Sequence[Mapping[str, Any]]) -> int:
+def _room_of(layers: Sequence[Mapping[str, Any]]) -> int:
     return sum(len(layer["levels"]) + len(layer["numbers"]) for layer in layers)
 
 
-def _text(numbers: np.ndarray) -> str:
+def _deflated(numbers: np.ndarray) -> str:
     """Deflated, in base64."""
     return base64.b64encode(zlib.compress(numbers.tobytes(), 9)).decode()
 
