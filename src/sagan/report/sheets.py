@@ -16,7 +16,7 @@ from sagan.sampling.generator import SAMPLE_COLUMNS, TrainedGenerator, class_she
 from sagan.sampling.timelapse import read_sheet, row_names
 
 SHEET_WIDTH = 512  # pixels of pictures in a row of the newest sheet, 2 to 12 pictures
-FRAMES = 12
+FRAMES = 10
 FRAME_PIXELS = 160_000
 FEWEST_COLUMNS = 4
 

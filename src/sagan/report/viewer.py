@@ -25,7 +25,7 @@ from sagan.sampling.live import LiveModel
 
 MOST_DRAWN = 8
 MOST_REAL = 4
-ROWS_BYTES = 1_500_000
+ROWS_BYTES = 900_000
 """Of the page, for the rows of all pictures of a network."""
 
 
