@@ -13,7 +13,7 @@ TREES = {path.relative_to(SOURCE).as_posix(): ast.parse(path.read_text()) for pa
 MOST_ROOMS = 19
 LONGEST_FUNCTION = 50
 LONGEST_FILE = 350
-MOST_LINES = 32_000
+MOST_LINES = 34_000
 
 # Each is the mirror image of the other: a command and the function that it calls.
 MIRRORS = {

@@ -20,7 +20,7 @@ from sagan import config as settings
 from sagan.config import places, plan
 from sagan.config.presets import PRESETS, preset
 from sagan.images import save_png
-from sagan.inspection import attention_timeline
+from sagan.inspection import attention_growth, attention_timeline
 from sagan.report.charts import draw_charts
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.run import checkpoint_files
@@ -120,6 +120,7 @@ def _own_cache_and_extractor(tmp_path_factory):
     extractor = pooled_extractor()
     stand_ins = {
         "attention_timeline": once(attention_timeline, key=str),
+        "attention_growth": once(attention_growth, key=str),
         "draw_charts": once(draw_charts, key=lambda history: tuple(history.curves)),
         "load_extractor": lambda *_, **__: extractor,
     }

@@ -1,14 +1,20 @@
 """The report: its verdict, its parts, and the page in a browser."""
 
+import base64
+import io
+import os
 import re
 import shutil
 import sys
+import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import tiny
+from PIL import Image
 
 from sagan.data import Dataset
 from sagan.errors import SaganError
@@ -16,15 +22,17 @@ from sagan.evaluation.record import Record, Value, write_record
 from sagan.images import grid, save_png
 from sagan.nn.residual import Generator
 from sagan.report import verdict, write_report
+from sagan.report.attended import attention_figures
 from sagan.report.charts import draw_charts, smoothed, thinned
 from sagan.report.history import History, Series, read_history
 from sagan.report.neighbours import find_neighbours
-from sagan.report.sheets import FRAME_PIXELS, attention_figures, newest_sheet, timeline
+from sagan.report.sheets import FRAME_PIXELS, embedded, newest_sheet, timeline, without_lines
 from sagan.report.tables import tables_of
 from sagan.report.verdict import judge
+from sagan.report.viewer import ROWS_BYTES, viewer_of_drawn, viewer_of_real
 from sagan.report.walks import walks
 from sagan.runs import checkpoint as checkpoints
-from sagan.runs.run import checkpoint_files
+from sagan.runs.run import checkpoint_files, load_checkpoint
 from sagan.sampling.generator import TrainedGenerator, load_generator
 
 SECTIONS = (
@@ -379,7 +387,7 @@ def test_large_sheets_are_cut(tmp_path):
     assert found.cut
     assert found.stored == 30
     assert [found.frames[0].step, found.frames[-1].step] == [1, 30]
-    assert len(found.frames) == 12
+    assert len(found.frames) == 10
     for frame in found.frames:
         assert frame.picture.width * frame.picture.height <= FRAME_PIXELS
         assert (frame.picture.width - 2) % 130 == (frame.picture.height - 2) % 130 == 0
@@ -394,13 +402,15 @@ def test_the_page_has_every_section_and_nothing_from_elsewhere(report):
     assert "Too early to say" in page
     assert page.count("<table>") == 4  # two protocols, each with its classes
     assert "broken.json is no record" in page
-    text = re.sub(r"data:image/png;base64,[\w+/=]+", "", page)
+    text = re.sub(r"data:image/\w+;base64,[\w+/=]+", "", page)
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)
     assert re.findall(r"https?://[^\s\"<]+", text) == ["https://arxiv.org/abs/1805.08318"]
     assert not re.search(r"<link(?! rel=\"icon\" href=\"data:,\")|@import|url\((?!#)", text)
     assert set(re.findall(r'\bsrc="([^"]*)"', text)) == {""}
-    for alternative in re.findall(r"<img[^>]*>", text):
-        assert re.search(r'alt="[^"]+"', alternative)
+    for element in re.findall(r"<img[^>]*>", text):
+        if "src=" in element:  # the others wait for a script
+            assert re.search(r'alt="[^"]+"', element)
+            assert re.search(r'data-file="[\w-]+\.(png|webp)"', element)
 
 
 def test_what_is_missing_is_said_and_the_rest_is_shown(run_folder, tmp_path):
@@ -441,41 +451,291 @@ def test_mistakes_are_named(run_folder, tmp_path, monkeypatch):
         write_report(run_folder)
 
 
-def browser():
-    """A page of headless Chromium, or a reason to skip."""
+def unpacked(text, dtype):
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype)
+
+
+def test_a_viewer_holds_the_rows_of_its_pictures(dataset):
+    shipped = load_checkpoint("avatars64")[0]
+    found = viewer_of_drawn(shipped)
+    names = [asked.name for asked in found.pictures]
+    assert 4 <= len(names) <= 8
+    assert (names[0], names[-1]) == ("blue robot", "person")
+    [layer] = found.data["pictures"][-1]
+    assert (layer["queries"], layer["keys"]) == ([32, 32], [16, 16])
+    levels = unpacked(layer["levels"], np.uint8).reshape(1024, 256)
+    largest, entropy = unpacked(layer["numbers"], "<f4").reshape(1024, 2).T
+    attention = load_generator("avatars64").attention(0, "person", at=[(20, 30)])
+    row = attention.rows["32"][0, 0]
+    query = 15 * 32 + 10
+    assert largest[query] == pytest.approx(row.max(), abs=1e-5)
+    np.testing.assert_allclose(levels[query] / 255 * largest[query], row, atol=row.max() / 500)
+    expected = -(row * np.log(row)).sum() / np.log(256)
+    assert entropy[query] == pytest.approx(expected, abs=1e-4)
+    assert sum(len(rows["levels"]) for [rows] in found.data["pictures"]) < ROWS_BYTES
+    with pytest.raises(SaganError, match="uint8"):
+        viewer_of_real(shipped, dataset)
+
+
+def test_a_viewer_keeps_within_its_room(monkeypatch):
+    shipped = load_checkpoint("avatars64")[0]
+    monkeypatch.setattr("sagan.report.viewer.ROWS_BYTES", 60_000)
+    found = viewer_of_drawn(shipped)
+    layers = [layer for picture in found.data["pictures"] for layer in picture]
+    assert sum(len(layer["levels"]) + len(layer["numbers"]) for layer in layers) <= 60_000
+    assert layers[0]["queries"] == [16, 16]
+    assert found.layers == (
+        "Layer 32 x 32: 256 blocks of 4 x 4 pixels to look at; one of 2 x 2 places answers",
+    )
+    whole = unpacked(layers[0]["numbers"], "<f4").reshape(16, 16, 2)
+    monkeypatch.undo()
+    [every] = viewer_of_drawn(shipped).data["pictures"][0]
+    rows = unpacked(every["numbers"], "<f4").reshape(32, 32, 2)
+    np.testing.assert_array_equal(whole, rows[::2, ::2])
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_the_lines_of_a_sheet_let_the_page_through(channels):
+    pictures = np.random.default_rng(0).integers(0, 256, (6, channels, 8, 12), dtype=np.uint8)
+    sheet = grid(pictures, 3)
+    seen = without_lines(sheet, (8, 12))
+    assert seen.shape == (4, *sheet.shape[1:])
+    opaque = seen[3, 2:10, 2:14]
+    np.testing.assert_array_equal(opaque, pictures[0, 3] if channels == 4 else 255)
+    np.testing.assert_array_equal(
+        seen[:3, 2:10, 2:14], np.broadcast_to(pictures[0, :3], (3, 8, 12))
+    )
+    assert not seen[3, :2].any()
+    assert not seen[3, 10:12].any()
+    assert not seen[3, :, 14:16].any()
+
+
+def test_a_picture_of_the_page_is_without_loss_and_has_the_name_of_a_file():
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 40, 30), dtype=np.uint8)
+    found = embedded(pixels, "words", "Grey <robot>, step 3")
+    data = base64.b64decode(found.uri.partition(",")[2])
+    with Image.open(io.BytesIO(data)) as image:
+        np.testing.assert_array_equal(np.asarray(image).transpose(2, 0, 1), pixels)
+        assert found.file == f"grey-robot-step-3.{image.format.lower()}"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Headless Chromium, or a reason to skip."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     executable = shutil.which("chromium")
     if executable is None:
         pytest.skip("chromium is not installed")
-    return playwright.sync_playwright(), executable
+    with playwright.sync_playwright() as driver:
+        yield driver.chromium.launch(
+            executable_path=executable, args=["--no-sandbox", "--disable-gpu"]
+        )
 
 
-def test_the_page_works_in_a_browser(report):
-    playwright, executable = browser()
-    with playwright as driver:
-        chromium = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        page = chromium.new_page(viewport={"width": 400, "height": 800})
-        complaints, requests = [], []
+@pytest.fixture
+def opened(chromium, report):
+    """Opens the report; at the end nothing was complained of, nothing else was asked for."""
+    complaints, requests, contexts = [], [], []
+
+    def page_of(width=1280, height=900, scheme="light"):
+        view = {"width": width, "height": height}
+        contexts.append(chromium.new_context(viewport=view, color_scheme=scheme))
+        page = contexts[-1].new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
         page.goto(report.as_uri())
-        pictures = page.evaluate(
-            "[...document.images].map(image => [image.complete, image.naturalWidth])"
-        )
-        assert len(pictures) > 20
-        assert all(complete and width > 0 for complete, width in pictures)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 400
-        slider, shown = page.get_by_role("slider"), page.locator(".frames img:visible")
-        last = shown.get_attribute("src")
-        slider.focus()
-        page.keyboard.press("Home")
-        assert slider.get_attribute("aria-valuetext") == "step 1"
-        assert shown.get_attribute("src") != last
-        page.keyboard.press("ArrowRight")
-        assert shown.get_attribute("src") == last
-        page.get_by_role("button", name="Play").click()
-        assert slider.get_attribute("aria-valuetext") == "step 1"
-        chromium.close()
+        page.locator(".viewer").last.wait_for()
+        return page
+
+    yield page_of
+    for context in contexts:
+        context.close()
     assert complaints == []
-    assert [url for url in requests if not url.startswith("data:")] == [report.as_uri()]
+    local = ("data:", "blob:", report.as_uri())
+    assert [url for url in requests if not url.startswith(local)] == []
+
+
+def photograph(page, name, tmp_path):
+    """Keeps a picture of what is seen, where the environment says or in passing."""
+    folder = Path(os.environ.get("SAGAN_SCREENSHOTS", tmp_path))
+    return page.screenshot(path=folder / f"report-{name}.png")
+
+
+def map_of(page):
+    return page.locator(".viewer canvas").first.evaluate("canvas => canvas.toDataURL()")
+
+
+def test_the_page_works_in_a_browser(opened):
+    page = opened(400, 800)
+    page.wait_for_function("[...document.images].every(image => image.complete)")
+    widths = page.evaluate("[...document.images].filter(i => i.src).map(i => i.naturalWidth)")
+    assert len(widths) > 20
+    assert all(widths)
+    slider, shown = page.get_by_role("slider"), page.locator(".frames img:visible")
+    last = shown.get_attribute("src")
+    slider.focus()
+    page.keyboard.press("Home")
+    assert slider.get_attribute("aria-valuetext") == "step 1"
+    assert shown.get_attribute("src") != last
+    page.keyboard.press("ArrowRight")
+    assert shown.get_attribute("src") == last
+    page.locator(".timeline").get_by_role("button", name="Play").click()
+    assert slider.get_attribute("aria-valuetext") == "step 1"
+
+
+def test_the_attention_answers_the_pointer(opened, trained_run):
+    page = opened()
+    asked, told = page.locator(".asked").first, page.locator(".viewer output").first
+    side = asked.bounding_box()["width"]
+    for x, y in ((3, 4), (28, 20)):
+        asked.hover(position={"x": (x + 0.5) * side / 32, "y": (y + 0.5) * side / 32})
+        name = "<script>alert(1)</script>"
+        rows = load_generator(trained_run).attention(0, 0, at=[(x, y)]).rows["16"][0, 0]
+        assert told.text_content().startswith(f"Point {x}, {y}. Layer 16: ")
+        assert f"largest weight {100 * rows.max():.1f} %" in told.text_content()
+    assert page.locator(".viewer .name").first.text_content() == f"{name}, seed 0"
+    corner = page.evaluate("document.querySelector('.viewer .most').style.cssText")
+    cell = int(rows.argmax())
+    assert f"left: {100 * (cell % 8) / 8:g}%; top: {100 * (cell // 8) / 8:g}%" in corner
+
+
+def test_a_point_is_held_by_a_click_and_let_go(opened):
+    page = opened()
+    asked, told = page.locator(".asked").first, page.locator(".viewer output").first
+    asked.click(position={"x": 50, "y": 50})
+    held = told.text_content()
+    assert ", held." in held
+    asked.hover(position={"x": 200, "y": 90})
+    assert told.text_content() != held
+    page.mouse.move(5, 5)
+    assert told.text_content() == held
+    asked.focus()
+    page.keyboard.press("Escape")
+    assert ", held." not in told.text_content()
+
+
+def test_the_attention_answers_the_keyboard(opened):
+    page = opened(400, 800)
+    told = page.locator(".viewer output").first
+    page.locator(".asked").first.focus()
+    for key, point in (
+        ("ArrowRight", "17, 16"),
+        ("ArrowDown", "17, 17"),
+        ("Shift+ArrowLeft", "9, 17"),
+        ("ArrowUp", "9, 16"),
+        *[("Shift+ArrowUp", f"9, {y}") for y in (8, 0, 0)],
+    ):
+        page.keyboard.press(key)
+        assert told.text_content().startswith(f"Point {point}. ")
+    page.keyboard.press("Enter")
+    assert told.text_content().startswith("Point 9, 0, held. ")
+    seen = map_of(page)
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('.viewer .name').textContent == 'R&D, seed 0'")
+    assert map_of(page) != seen
+    seen = map_of(page)
+    page.get_by_label("One scale of colours").first.check()
+    assert map_of(page) != seen
+
+
+def test_pictures_enlarge_and_are_saved(opened):
+    page = opened()
+    dialog = page.locator("dialog")
+    page.locator("#neighbours .enlarge").first.focus()
+    page.keyboard.press("Enter")
+    assert dialog.is_visible()
+    enlarged = dialog.locator("img")
+    first = enlarged.get_attribute("src")
+    box = enlarged.bounding_box()
+    assert box["width"] >= 320
+    assert box["width"] % 32 == box["height"] % 32 == 0
+    page.keyboard.press("ArrowRight")
+    assert enlarged.get_attribute("src") != first
+    page.keyboard.press("ArrowLeft")
+    assert enlarged.get_attribute("src") == first
+    with page.expect_download() as download:
+        dialog.get_by_text("Save").click()
+    assert re.fullmatch(r"run-generated-[\w-]+\.(png|webp)", download.value.suggested_filename)
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+    assert page.evaluate("document.activeElement.className") == "enlarge"
+
+
+def test_every_picture_has_a_file_and_sheets_their_names(opened, tmp_path):
+    page = opened()
+    pictures = page.locator("main .shot img").count()
+    assert page.locator(".shot .save").count() == pictures
+    assert page.locator(".chart + .save, .charts .save").count() == page.locator(".chart").count()
+    names = page.evaluate("[...document.querySelectorAll('main .save')].map(x => x.ariaLabel)")
+    assert all(name.startswith("Save ") for name in names)
+    for place, name in (
+        ("#newest .save", "run-newest-pictures.png"),
+        ("#curves .save", "run-losses.svg"),
+        (".viewer .save", "map--script-alert-1-script-seed-0-layer-16-point-16-16.png"),
+    ):
+        link = page.locator(place).first
+        link.focus()
+        with page.expect_download() as download:
+            page.keyboard.press("Enter")
+        assert download.value.suggested_filename == name
+        download.value.save_as(tmp_path / name)
+    with Image.open(tmp_path / "run-newest-pictures.png") as sheet:
+        assert sheet.width > sheet.height / 70 * 410  # the names stand beside the pictures
+    assert "var(" not in (tmp_path / "run-losses.svg").read_text()
+
+
+def test_dark_has_no_light_slabs(opened, tmp_path):
+    for scheme, switch in (("dark", "auto"), ("light", "dark")):
+        page = opened(scheme=scheme)
+        page.locator(f".theme [value={switch}]").check()
+        page.add_style_tag(content=".pixels, .smooth { visibility: hidden }")
+        for number in range(page.evaluate("document.body.scrollHeight") // 900 + 1):
+            page.evaluate(f"scrollTo(0, {900 * number})")
+            seen = photograph(page, f"dark-{number}", tmp_path)
+            with Image.open(io.BytesIO(seen)) as image:
+                assert (np.asarray(image.convert("L")) > 200).mean() < 0.03
+    page.locator(".theme [value=light]").check()
+    with Image.open(io.BytesIO(photograph(page, "light", tmp_path))) as image:
+        assert (np.asarray(image.convert("L")) > 200).mean() > 0.5
+
+
+def test_the_contents_lead_through_the_page(opened, tmp_path):
+    page = opened()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the report"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "report"
+    links = page.locator("nav a")
+    assert links.count() == len(SECTIONS)
+    for number, name in enumerate(SECTIONS):
+        links.nth(number).click()
+        assert page.url.endswith(f"#{name}")
+    page.wait_for_function("document.querySelector('nav a[aria-current]').hash == '#settings'")
+    links.nth(4).click()
+    page.wait_for_function("document.querySelector('nav a[aria-current]').hash == '#attention'")
+    photograph(page, "attention", tmp_path)
+
+
+@pytest.mark.parametrize("width", [320, 390, 800])
+def test_narrow_screens_scroll_in_one_direction(opened, tmp_path, width):
+    page = opened(width, 800)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert not page.locator("nav a").first.is_visible()
+    page.locator("nav summary").click()
+    photograph(page, f"phone-{width}", tmp_path)
+    page.locator("nav a").nth(4).click()
+    assert not page.locator("nav a").first.is_visible()
+    assert page.locator("#attention h2").bounding_box()["y"] > 0
+    page.locator(".asked").first.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_without_scripts_the_figures_are_there(chromium, report):
+    page = chromium.new_context(java_script_enabled=False).new_page()
+    page.goto(report.as_uri())
+    assert not page.locator(".viewer").first.is_visible()
+    assert page.locator("#attention .panel img").first.is_visible()
+    assert page.locator("nav a").first.is_visible()
+    page.context.close()

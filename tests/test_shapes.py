@@ -462,7 +462,8 @@ def test_sample(run_of, shape, tmp_path):
     channels, height, width = shape
     with Image.open(run_of(shape) / "samples" / "step-00000002.png") as sheet:
         assert sheet.mode == MODES[channels]
-        assert sheet.size == (8 * (width + 2) + 2, 2 * (height + 2) + 2)
+        assert sheet.height == 2 * (height + 2) + 2
+        assert 0 < sheet.width - (8 * (width + 2) + 2) < 60  # the names of the classes
     assert run("sample", run_of(shape), "--seeds", "0-2", "-o", tmp_path / "grid.png") == 0
     with Image.open(tmp_path / "grid.png") as sheet:
         assert (sheet.mode, sheet.size) == (MODES[channels], (3 * width + 8, 2 * height + 6))

@@ -7,9 +7,15 @@ from test_cli import mistake, run
 
 from sagan.errors import SaganError
 from sagan.images import enlarge, save_png
-from sagan.images.contact import NAMED_SIDE
+from sagan.images.contact import NAMED_SIDE, with_names
 from sagan.runs.run import sample_files
-from sagan.sampling.timelapse import _more_of_the_beginning, growth_frames, read_sheet
+from sagan.sampling.generator import class_sheet, load_generator
+from sagan.sampling.timelapse import (
+    _more_of_the_beginning,
+    growth_frames,
+    read_sheet,
+    sample_grid,
+)
 
 
 def copy(trained_run, tmp_path):
@@ -35,6 +41,20 @@ def test_frames_are_the_grids_in_their_order_enlarged(trained_run, tmp_path):
         assert cell.shape[1] == NAMED_SIDE
         assert contains(frames[1], cell)
         assert not contains(frames[3], cell)
+
+
+def test_a_sample_grid_has_names_that_leave_the_pictures_alone(trained_run):
+    generator = load_generator(trained_run)
+    named, plain = sample_grid(generator), class_sheet(generator, 8)
+    np.testing.assert_array_equal(named[:, :, :274], plain)
+    names = named[:, :, 274:]
+    assert (names.min(axis=(0, 2))[:36] < 100).any()  # dark
+    assert (names.min(axis=(0, 2))[36:] < 100).any()  # light
+    assert with_names(plain, ()) is plain
+    for channels in (1, 4):
+        wider = with_names(np.zeros((channels, 36, 274), np.uint8), ["a name"])
+        assert wider.shape[:2] == (channels, 36)
+        assert (wider[-1, :, 274:].min() == 255) == (channels == 4)
 
 
 def contains(frame, cell):

@@ -16,8 +16,9 @@ NAMED_SIDE = 96
 """The same on a sheet of what was drawn."""
 _PALE = (101, 109, 118)
 _MARGIN, _SPACE = 16, 4
-_WIDEST_LABEL = 220
-_NAME_HEIGHT, _REMARK_HEIGHT = 18, 14
+WIDEST_LABEL = 220
+"""Pixels that a name has at most."""
+_NAME_HEIGHT, _REMARK_HEIGHT, _LEAST_HEIGHT = 18, 14, 9
 
 
 def named_sheet(
@@ -96,6 +97,32 @@ def contact_sheet(
     return np.asarray(sheet).transpose(2, 0, 1).copy()
 
 
+def with_names(sheet: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Writes the names of its rows to the right of a grid; the grid itself stays as it is.
+
+    Args:
+        sheet: uint8 (C, H, W), rows of equal height.
+        names: One a row, cut where they are long; () changes nothing.
+
+    Returns:
+        uint8 (C, H, wider).
+    """
+    if not names:
+        return sheet
+    height = sheet.shape[1] / len(names)
+    style = font(min(_NAME_HEIGHT, max(_LEAST_HEIGHT, height / 2)), "".join(names))
+    shown = [_cut_to(printable(name), style, WIDEST_LABEL) for name in names]
+    width = 3 * _SPACE + round(max(style.getlength(name) for name in shown))
+    strip = Image.new("L", (width, sheet.shape[1]), "white")
+    draw = ImageDraw.Draw(strip)
+    for row, name in enumerate(shown):
+        draw.text((_SPACE, (row + 0.5) * height), name, fill=INK[0], font=style, anchor="lm")
+    beside = np.broadcast_to(np.asarray(strip), (len(sheet), *strip.size[::-1])).copy()
+    if len(sheet) == 4:
+        beside[3] = 255
+    return np.concatenate([sheet, beside], axis=2)
+
+
 class _Label:
     """Fonts, and the room for the names of all rows."""
 
@@ -106,7 +133,7 @@ class _Label:
             max(self.names.getlength(name), self.remarks.getlength(remark))
             for name, remark, _ in rows
         )
-        self.width = round(min(_WIDEST_LABEL, widest)) + _MARGIN if widest else 0
+        self.width = round(min(WIDEST_LABEL, widest)) + _MARGIN if widest else 0
 
     def beside(self, name: str, remark: str, block: np.ndarray) -> Image.Image:
         """Draws the name and the remark to the left of a block of pictures, uint8 (3, H, W)."""
@@ -115,9 +142,9 @@ class _Label:
         row.paste(Image.fromarray(block.transpose(1, 2, 0)), (self.width, 0))
         draw, middle = ImageDraw.Draw(row), height / 2
         place = (0, middle - 2 if remark else middle)
-        shown = _cut_to(name, self.names, _WIDEST_LABEL)
+        shown = _cut_to(name, self.names, WIDEST_LABEL)
         draw.text(place, shown, fill=INK, font=self.names, anchor="ls" if remark else "lm")
-        shown = _cut_to(remark, self.remarks, _WIDEST_LABEL)
+        shown = _cut_to(remark, self.remarks, WIDEST_LABEL)
         draw.text((0, middle + 4), shown, fill=_PALE, font=self.remarks, anchor="lt")
         return row
 

@@ -83,10 +83,16 @@ def attention_panel(
 
 def glowing(ground: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """Lays the heat ramp over grey levels (H, W, 1); opacity rises with the heat (H, W)."""
+    ramp = heat_ramp(heat)
+    opacity = ramp[..., 3:]
+    return (ground * (1 - opacity) + ramp[..., :3] * opacity).round().astype(np.uint8)
+
+
+def heat_ramp(heat: np.ndarray) -> np.ndarray:
+    """Colours of heat in 0..1: (...) -> (..., 4), red, green, blue in 0..255, opacity in 0..1."""
     steps = np.linspace(0, 1, len(_HEAT))
-    ramp = np.stack([np.interp(heat, steps, channel) for channel in np.transpose(_HEAT)], axis=-1)
-    opacity = 0.9 * heat[..., None] ** 0.55
-    return (ground * (1 - opacity) + ramp * opacity).round().astype(np.uint8)
+    channels = [np.interp(heat, steps, channel) for channel in np.transpose(_HEAT)]
+    return np.stack([*channels, 0.9 * heat**0.55], axis=-1)
 
 
 def font(size: float, text: str = "") -> Font:

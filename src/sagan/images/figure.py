@@ -58,7 +58,7 @@ def attention_figure(
     for heading, rows in layers.items():
         rows, top = _checked(rows, len(points)), float(rows.max())
         seen = [
-            _Cell(attention_panel(image, query, row, side, top), query.colour, _labels(row))
+            _Cell(attention_panel(image, query, row, side, top), query.colour, panel_labels(row))
             for query, row in zip(shown, rows, strict=True)
         ]
         grid = _cells(seen, lattice, style) if lattice else None
@@ -95,12 +95,14 @@ def _lattice_columns(points: Sequence[tuple[int, int]]) -> int:
     return len(columns) if is_lattice and min(len(columns), len(rows)) > 1 else 0
 
 
-def _percent(weight: float) -> str:
+def percent(weight: float) -> str:
+    """A share of attention in words."""
     return f"{100 * weight:.1f} %"
 
 
-def _labels(row: np.ndarray) -> tuple[str, ...]:
-    most = f"max {_percent(row.max())}"
+def panel_labels(row: np.ndarray) -> tuple[str, ...]:
+    """What is said of one row (K,), from the longest words to the shortest."""
+    most = f"max {percent(row.max())}"
     return (f"{most}  (uniform {100 / row.size:.1f} %)", most, f"{100 * row.max():.0f} %")
 
 
@@ -205,4 +207,4 @@ def _draw_legend(sheet: Image.Image, left: int, middle: int, style: _Style, top:
     end = start + ramp.width + round(7 * unit)
     draw.text((left, middle), before, fill=INK, font=style.label, anchor="lm")
     sheet.paste(ramp, (start, middle - ramp.height // 2))
-    draw.text((end, middle), _percent(top), fill=INK, font=style.label, anchor="lm")
+    draw.text((end, middle), percent(top), fill=INK, font=style.label, anchor="lm")

@@ -7,11 +7,13 @@ from sagan.inspection.statistics import (
     statistics_json,
     statistics_table,
 )
-from sagan.inspection.timeline import attention_timeline
+from sagan.inspection.timeline import Growth, attention_growth, attention_timeline
 
 __all__ = [
     "PICTURES",
+    "Growth",
     "LayerStatistics",
+    "attention_growth",
     "attention_statistics",
     "attention_timeline",
     "statistics_json",

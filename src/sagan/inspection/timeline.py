@@ -2,7 +2,9 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,38 +34,49 @@ _CLASSES_SHOWN = 16
 _PICTURES = 4  # of each class, for the entropy
 
 
-def attention_timeline(
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Growth:
+    """How the attention of a run grew."""
+
+    gammas: Sequence[Curve]
+    """The gate of each attention layer, as logged."""
+    entropies: Sequence[Curve]
+    """Mean entropy of each layer, as a share of the greatest possible."""
+    peaks: Sequence[Curve]
+    """Mean largest weight of each layer."""
+    snapshots: Sequence[Snapshot]
+    """The same points of the same pictures, checkpoint by checkpoint."""
+    words: str
+    """Class and seed of the generated picture."""
+
+
+def attention_growth(
     folder: str | Path,
     *,
     seed: int = 0,
     label: str | int | None = None,
     point: tuple[int, int] | None = None,
     layer: int | str | None = None,
-) -> np.ndarray:
-    """Draws gamma, entropy, largest weight, and a query's map over the checkpoints of a run.
+) -> Growth:
+    """Measures gamma, entropy, largest weight, and a query's map over the checkpoints of a run.
 
     Of more than ten checkpoints it takes ten evenly spaced ones; ``train.keep_checkpoints`` says
     how many a run keeps. Entropy and largest weight are means over four pictures of each of at
     most 16 classes: generated ones in the generator, the same real ones in the discriminator.
     Where the training data can be read, the discriminator's maps of its first picture of the class
-    are drawn too.
+    are taken too.
 
     Args:
         folder: A run folder.
         seed: Seed of the generated picture.
         label: Class name or number; None takes the first class.
         point: The query pixel (x, y); None chooses one of each picture.
-        layer: Only layers whose map has this side, or the one of this name; None draws all.
-
-    Returns:
-        uint8 (3, H, W).
+        layer: Only layers whose map has this side, or the one of this name; None takes all.
 
     Raises:
         SaganError: The folder is no run or holds no checkpoint, neither network has attention
-            (there), the class is unknown, the point lies outside the picture, or matplotlib is
-            absent.
+            (there), the class is unknown, or the point lies outside the picture.
     """
-    require_matplotlib()
     folder = Path(folder)
     require_run(folder)
     last, _ = load_checkpoint(folder)
@@ -71,12 +84,36 @@ def attention_timeline(
     number = 0 if label is None else label_number(label, last.class_names)
     if point is not None:
         query_index(point, last.config.data.size, last.config.data.size)
-    words = ", ".join([*last.class_names[number : number + 1], f"seed {seed}"])
+    entropies, peaks, snapshots = _over_checkpoints(
+        folder, last, networks, seed, number, point, layer
+    )
+    return Growth(
+        gammas=_gammas(folder, networks, layer),
+        entropies=entropies,
+        peaks=peaks,
+        snapshots=snapshots,
+        words=", ".join([*last.class_names[number : number + 1], f"seed {seed}"]),
+    )
+
+
+def attention_timeline(folder: str | Path, **choices: Any) -> np.ndarray:
+    """Draws what :func:`attention_growth` measures, of the same arguments.
+
+    Returns:
+        uint8 (3, H, W).
+
+    Raises:
+        SaganError: As there, or matplotlib is absent.
+    """
+    require_matplotlib()
+    found = attention_growth(folder, **choices)
     return timeline_figure(
-        _gammas(folder, networks, layer),
-        *_over_checkpoints(folder, last, networks, seed, number, point, layer),
-        caption=f"What the attention looks at over the run {printable(folder.resolve().name)}: "
-        f"{words}",
+        found.gammas,
+        found.entropies,
+        found.peaks,
+        found.snapshots,
+        caption="What the attention looks at over the run "
+        f"{printable(Path(folder).resolve().name)}: {found.words}",
     )
 
 

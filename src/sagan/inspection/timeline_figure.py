@@ -8,7 +8,7 @@ import numpy as np
 
 from sagan.errors import SaganError
 from sagan.images.drawing import QUERY_COLOURS, attention_panel, numbered_queries, query_panel
-from sagan.images.figure import INK
+from sagan.images.figure import INK, percent
 from sagan.sampling.attention import Attention
 
 if TYPE_CHECKING:
@@ -143,13 +143,9 @@ def _draw_strips(axes: np.ndarray, snapshots: Sequence[Snapshot]) -> None:
     """One row per picture and one per map of it; a column a checkpoint."""
     for unused in axes.flat:
         unused.set_axis_off()
-    tops: dict[str, float] = {}
-    for snapshot in snapshots:
-        for name, found in snapshot.attention.items():
-            for place, rows in found.rows.items():
-                tops[name + place] = max(tops.get(name + place, 0), rows.max())
+    tops = brightest(snapshots)
     for column, snapshot in enumerate(snapshots):
-        panels = [panel for x in snapshot.attention.items() for panel in _panels(*x, tops)]
+        panels = [panel for x in snapshot.attention.items() for panel in strip_panels(*x, tops)]
         axes[0, column].set_title(f"step {snapshot.step:,}", size=9, color=_FOREGROUND)
         for place, (name, below, panel) in zip(axes[:, column], panels, strict=True):
             place.imshow(np.asarray(panel), interpolation="antialiased")
@@ -162,19 +158,33 @@ def _draw_strips(axes: np.ndarray, snapshots: Sequence[Snapshot]) -> None:
                 place.set_ylabel(name, size=8, color=_FOREGROUND)
 
 
-def _panels(
-    name: str, found: Attention, tops: Mapping[str, float]
+def brightest(snapshots: Sequence[Snapshot]) -> dict[str, float]:
+    """The largest weight of each map over the run, by the picture's name and the layer's."""
+    tops: dict[str, float] = {}
+    for snapshot in snapshots:
+        for name, found in snapshot.attention.items():
+            for place, rows in found.rows.items():
+                tops[name + place] = max(tops.get(name + place, 0), rows.max())
+    return tops
+
+
+def strip_panels(
+    name: str, found: Attention, tops: Mapping[str, float], size: int = _PANEL
 ) -> Iterator[tuple[str, str, "Image"]]:
     """The picture and its maps, each with the words beside it and below it.
 
-    ``tops`` has the weight of the brightest colour by the picture's name and the layer's.
+    Args:
+        name: Of the picture.
+        found: Where one point of it looks.
+        tops: As from :func:`brightest`.
+        size: Longer side of a panel in pixels.
     """
     [picture], [[(x, y)]] = found.pictures, found.points
     [query] = numbered_queries([(x, y)], picture.shape[1:], _DOT)
     query = query._replace(number="")
-    yield f"{name},\npoint {x},{y}", "", query_panel(picture, [query], _PANEL)
+    yield f"{name},\npoint {x},{y}", "", query_panel(picture, [query], size)
     for place in found.places:
         [[row]] = found.rows[place.name]
-        panel = attention_panel(picture, query, row, _PANEL, tops[name + place.name])
+        panel = attention_panel(picture, query, row, size, tops[name + place.name])
         words = f"attention of the\n{found.network}, {place}"
-        yield words, f"max {100 * row.max():.1f} %", panel
+        yield words, f"max {percent(row.max())}", panel

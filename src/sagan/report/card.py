@@ -2,19 +2,19 @@
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+import numpy as np
 
 from sagan import config as settings
 from sagan import images
 from sagan.config import HUB, Config
 from sagan.data.avatars import CREDITS
 from sagan.data.opening import BUILT_IN
-from sagan.errors import SaganError, printable
+from sagan.errors import SaganError
+from sagan.report.rendering import rendered
 from sagan.report.tables import Table, read_records, tables_of
 from sagan.runs.checkpoint import Checkpoint, save
 from sagan.runs.hub import MODEL_FILE
@@ -22,17 +22,15 @@ from sagan.runs.run import load_checkpoint
 from sagan.sampling.generator import (
     TrainedGenerator,
     averaged_part,
-    class_sheet,
     for_inference,
     generator_of,
     shown_classes,
 )
+from sagan.sampling.sets import SampleSet, named_grid
 from sagan.system.files import write_text, writing
 
 _SEEDS_SHOWN = 8
-_SMALLEST_CELL = 96  # pixels of height
 _LICENCE = re.compile(r"[a-z][a-z0-9.-]{0,63}")
-_MARKS = re.compile(r"([\\`*_{}\[\]<>#!|~&])")
 
 
 def require_licence(licence: str) -> None:
@@ -78,15 +76,15 @@ def write_model_folder(
         folder.mkdir(parents=True, exist_ok=True)
         save(handed, paths[0])
         write_text(paths[1], settings.to_toml(handed.config))
-        sheet = class_sheet(generator, _SEEDS_SHOWN)
-        images.save_png(images.enlarge(sheet, -(-_SMALLEST_CELL // generator.size[0])), paths[2])
+        images.save_png(_named_pictures(generator), paths[2])
         facts = {
             **_facts_of(handed, generator, repository),
             "licence": licence,
             "is_averaged": averaged_part(whole) != "generator",
             "tables": _tables(file, whole.step),
         }
-        write_text(paths[3], _rendered(facts))
+        card = rendered("card.md", facts)
+        write_text(paths[3], re.sub(r"\n{3,}", "\n\n", card))
     return paths
 
 
@@ -110,6 +108,13 @@ def _handed_on(checkpoint: Checkpoint, discriminator: bool) -> Checkpoint:
         raise SaganError("the model has no discriminator; leave --discriminator out")
     parts = {k: part for k, part in kept.parts.items() if discriminator or k != "discriminator"}
     return replace(kept, config=config, parts=parts)
+
+
+def _named_pictures(generator: TrainedGenerator) -> np.ndarray:
+    """Pictures of every class shown, with its name; without classes a square of them."""
+    labels = shown_classes(generator) or [None]
+    seeds = range(_SEEDS_SHOWN if generator.class_names else _SEEDS_SHOWN**2)
+    return named_grid(SampleSet(generator, seeds, labels), _SEEDS_SHOWN)
 
 
 def _facts_of(
@@ -159,22 +164,3 @@ def _tables(file: Path, step: int) -> list[Table]:
         return []
     records, _ = read_records(file.parent.parent)
     return tables_of([record for record in records if record.subject.get("step") == step])
-
-
-def _rendered(facts: Mapping[str, Any]) -> str:
-    environment = Environment(
-        loader=PackageLoader("sagan.report", "."),
-        autoescape=False,  # Markdown, whose marks `plain` escapes
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["plain"] = _unmarked
-    text = environment.get_template("card.md").render(facts)
-    return re.sub(r"\n{3,}", "\n\n", text)
-
-
-def _unmarked(text: object) -> str:
-    """Text in which Markdown finds no marks."""
-    return _MARKS.sub(r"\\\1", printable(str(text)))

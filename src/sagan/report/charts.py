@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from sagan.errors import SaganError
 from sagan.evaluation.measures import metric_of
+from sagan.inspection.timeline_figure import Curve
 from sagan.report.history import History, Series
 from sagan.report.verdict import COLLAPSED_VARIETY
 from sagan.runs.attention_log import AttentionMeasure, attention_keys
@@ -115,6 +116,18 @@ def draw_charts(history: History) -> list[Chart]:
     charts = [_chart(history.step, *parts) for parts in chosen if parts[2]]
     if not charts:
         raise SaganError("the log holds no curve yet; train some steps first")
+    return charts
+
+
+def growth_charts(entropies: Sequence[Curve], peaks: Sequence[Curve]) -> list[Chart]:
+    """Draws entropy and largest weight as measured at the checkpoints of a run."""
+    measured = {"attention_entropy": entropies, "attention_peak": peaks}
+    charts = []
+    for key, title, reading in _OF_ATTENTION:
+        if found := measured.get(key):
+            curves = {c.name: Series(np.array(c.steps), np.array(c.values)) for c in found}
+            step = int(max(curve.steps[-1] for curve in curves.values()))
+            charts.append(_chart(step, f"{title}, checkpoints", reading, curves, False))
     return charts
 
 

@@ -76,12 +76,15 @@ def find_neighbours(generator: TrainedGenerator, dataset: Dataset) -> Neighbours
     shown_rows = []
     for seed in spread(by_distance.tolist(), SHOWN):
         name = generator.class_names[labels[seed]] if generator.class_names else f"seed {seed}"
-        picture = embedded(fake[seed], f"generated picture: {name}, seed {seed}")
+        picture = embedded(
+            fake[seed], f"generated picture: {name}, seed {seed}", f"generated {name} seed {seed}"
+        )
         matches = []
         for place, row in enumerate(rows[nearest[seed]]):
             description = f"training picture {row}, number {place + 1} in closeness"
             ratio = float(distances[seed, place] / usual)
-            matches.append(Match(embedded(dataset.images[row], description), ratio))
+            picture_found = embedded(dataset.images[row], description, f"training picture {row}")
+            matches.append(Match(picture_found, ratio))
         shown_rows.append(Row(name, picture, tuple(matches)))
     return Neighbours(
         rows=tuple(shown_rows),

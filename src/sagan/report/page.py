@@ -4,23 +4,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from sagan import config as settings
 from sagan.config import Config
 from sagan.data import Dataset, load_dataset
 from sagan.errors import SaganError, printable
-from sagan.inspection import attention_timeline
+from sagan.inspection import attention_growth
 from sagan.inspection.timeline_figure import require_matplotlib
-from sagan.report import sheets, verdict
+from sagan.report import attended, sheets, verdict, viewer
 from sagan.report.charts import draw_charts
 from sagan.report.history import History, read_history
 from sagan.report.neighbours import find_neighbours
+from sagan.report.rendering import rendered
 from sagan.report.tables import read_records, tables_of
 from sagan.report.walks import walks
 from sagan.runs.checkpoint import Checkpoint
@@ -34,6 +32,19 @@ from sagan.sampling.generator import (
 )
 from sagan.system.files import write_text
 from sagan.system.progress import progress
+
+CONTENTS = {
+    "verdict": "Verdict",
+    "newest": "What it draws now",
+    "timeline": "How it got there",
+    "curves": "Curves",
+    "attention": "Where the attention looks",
+    "walks": "Between two pictures",
+    "neighbours": "Nearest training pictures",
+    "records": "Measured",
+    "settings": "Settings",
+}
+"""Sections of the page by their name in it."""
 
 _Content = TypeVar("_Content")
 
@@ -82,7 +93,7 @@ def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
     folder = Path(folder)
     output = folder / "report.html" if output is None else Path(output)
     require_matplotlib()
-    page = _render(_facts(_gather(folder)))
+    page = rendered("template.html", _facts(_gather(folder)))
     try:
         write_text(output, page)
     except OSError as error:
@@ -125,29 +136,39 @@ def _required(content: _Content | None, reason: str) -> _Content:
     return content
 
 
-def _facts(material: Material) -> dict[str, Any]:
-    """Everything the template shows, by name."""
-    folder, config, history = material.folder, material.config, material.history
-    dataset = material.dataset
+def _sections(material: Material) -> dict[str, Section]:
+    """The parts that are drawn, by name."""
+    folder, dataset = material.folder, material.dataset
     reason = f"the training pictures cannot be had: {material.dataset_missing}"
     pictures = partial(_required, dataset, reason)
     drawing = partial(_required, material.generator, "there is no checkpoint yet to draw with")
-    growth = "Gamma, entropy and the map of one point, checkpoint by checkpoint"
+    checkpoint = partial(_required, material.checkpoint, "there is no checkpoint yet")
     makers: dict[str, Callable[[], Any]] = {
         "newest": lambda: sheets.newest_sheet(drawing()),
-        "timeline": lambda: sheets.timeline(folder, material.generator, config.data.size),
-        "charts": lambda: draw_charts(history),
-        "attention": lambda: sheets.attention_figures(drawing()),
-        "attention_real": lambda: sheets.attention_to_real(load_discriminator(folder), pictures()),
-        "attention_time": lambda: [sheets.embedded(attention_timeline(folder), growth)],
+        "timeline": lambda: sheets.timeline(folder, material.generator, material.config.data.size),
+        "charts": lambda: draw_charts(material.history),
+        "viewer": lambda: viewer.viewer_of_drawn(checkpoint()),
+        "attention": lambda: attended.attention_figures(drawing()),
+        "viewer_real": lambda: viewer.viewer_of_real(checkpoint(), pictures()),
+        "attention_real": lambda: attended.attention_to_real(
+            load_discriminator(folder), pictures()
+        ),
+        "attention_time": lambda: attended.grown(attention_growth(folder)),
         "walks": lambda: walks(drawing()),
         "neighbours": lambda: find_neighbours(drawing(), pictures()),
     }
-    sections = {}
+    sections = dict[str, Section]()
     with progress("report", len(makers)) as advance:
         for name, make in makers.items():
             sections[name] = _section(make)
             advance()
+    return sections
+
+
+def _facts(material: Material) -> dict[str, Any]:
+    """Everything the template shows, by name."""
+    folder, config, history = material.folder, material.config, material.history
+    dataset, sections = material.dataset, _sections(material)
     shown = history.varieties  # measured now where the log of an older run lacks it
     if not shown and material.generator and dataset:
         shown = varieties(material.generator, dataset)
@@ -155,6 +176,8 @@ def _facts(material: Material) -> dict[str, Any]:
     neighbours = sections["neighbours"].content
     return {
         **sections,
+        "contents": CONTENTS,
+        "gradient": viewer.heat_gradient(),
         "name": printable(folder.resolve().name),
         "path": printable(str(folder)),
         "date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
@@ -174,17 +197,3 @@ def _facts(material: Material) -> dict[str, Any]:
         "version": version("sagan"),
         "memorised_ratio": verdict.MEMORISED_RATIO,
     }
-
-
-def _render(facts: dict[str, Any]) -> str:
-    def source(name: str) -> str:
-        return resources.files("sagan.report").joinpath(name).read_text(encoding="utf-8")
-
-    environment = Environment(
-        loader=FunctionLoader(source),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("template.html").render(facts)

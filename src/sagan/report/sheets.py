@@ -1,34 +1,29 @@
-"""The pictures of the page: sheets with labels, the timeline, attention."""
+"""The pictures of the page: sheets with labels, the timeline."""
 
 import base64
+import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from sagan.data import Dataset
 from sagan.errors import SaganError
-from sagan.images import png_bytes
+from sagan.images import image_of, png_bytes
 from sagan.runs.run import sample_files
-from sagan.sampling.generator import (
-    TrainedDiscriminator,
-    TrainedGenerator,
-    class_sheet,
-    shown_classes,
-)
+from sagan.sampling.generator import SAMPLE_COLUMNS, TrainedGenerator, class_sheet
 from sagan.sampling.timelapse import read_sheet, row_names
 from sagan.system.spacing import with_both_ends
 
 SHEET_WIDTH = 512  # pixels of pictures in a row of the newest sheet, 2 to 12 pictures
-FRAMES = 12
+FRAMES = 10
 FRAME_PIXELS = 160_000
 FEWEST_COLUMNS = 4
-ATTENTION_FIGURES = 3
-REAL_FIGURES = 2
 
 _Chosen = TypeVar("_Chosen")
 _GAP = 2  # padding of sagan.images.grid
+_LARGEST_WEBP = 2**14
 
 
 class Picture(NamedTuple):
@@ -39,6 +34,8 @@ class Picture(NamedTuple):
     height: int
     description: str
     """For those who cannot see it."""
+    file: str
+    """Name of the file it is saved as."""
 
 
 class Sheet(NamedTuple):
@@ -67,11 +64,40 @@ class Timeline(NamedTuple):
     """Sheets in the run folder."""
 
 
-def embedded(image: np.ndarray, description: str, png: bytes = b"") -> Picture:
-    """Puts a uint8 (C, H, W) picture into the page; ``png`` may hold the same, in motion."""
-    encoded = base64.b64encode(png or png_bytes(image)).decode()
+def embedded(image: np.ndarray, description: str, name: str, apng: bytes = b"") -> Picture:
+    """Puts a picture into the page, as PNG or as WebP without loss, whichever is smaller.
+
+    Args:
+        image: uint8 (C, H, W).
+        description: For those who cannot see it.
+        name: What a file of it is called, in words.
+        apng: The same in motion, put there instead.
+    """
     height, width = image.shape[1:]
-    return Picture(f"data:image/png;base64,{encoded}", width, height, description)
+    files = {"png": apng or png_bytes(image)}
+    if not apng and max(height, width) < _LARGEST_WEBP:
+        webp = io.BytesIO()
+        image_of(image).save(webp, format="WebP", lossless=True, exact=True)
+        files["webp"] = webp.getvalue()
+    kind = min(files, key=lambda kind: len(files[kind]))
+    uri = f"data:image/{kind};base64,{base64.b64encode(files[kind]).decode()}"
+    stem = re.sub(r"[^\w]+", "-", name).strip("-").lower()
+    return Picture(uri, width, height, description, f"{stem}.{kind}")
+
+
+def without_lines(sheet: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Makes the lines of a grid transparent: uint8 (C, H, W) -> (4, H, W).
+
+    ``size`` is the height and width of a picture in it.
+    """
+    transparent = [
+        np.arange(side) % (cell + _GAP) < _GAP
+        for side, cell in zip(sheet.shape[1:], size, strict=True)
+    ]
+    lines = transparent[0][:, None] | transparent[1]
+    opacity = sheet[3] if len(sheet) == 4 else np.full_like(sheet[0], 255)
+    colours = sheet[:3] if len(sheet) > 1 else sheet.repeat(3, axis=0)
+    return np.where(lines, 0, np.concatenate([colours, opacity[None]]))
 
 
 def newest_sheet(generator: TrainedGenerator) -> Sheet:
@@ -80,7 +106,8 @@ def newest_sheet(generator: TrainedGenerator) -> Sheet:
     names = row_names(generator)
     rows = f"; the rows are {', '.join(names)}" if names else ""
     description = f"Generated pictures, {columns} in each row{rows}"
-    return Sheet(embedded(class_sheet(generator, columns), description), names)
+    sheet = without_lines(class_sheet(generator, columns), generator.size)
+    return Sheet(embedded(sheet, description, "newest pictures"), names)
 
 
 def timeline(folder: Path, generator: TrainedGenerator | None, size: tuple[int, int]) -> Timeline:
@@ -97,43 +124,16 @@ def timeline(folder: Path, generator: TrainedGenerator | None, size: tuple[int, 
     frames, cut = [], False
     row, column = (side + _GAP for side in size)
     for step in spread(sorted(files), FRAMES):
-        image = read_sheet(files[step])
+        image = read_sheet(files[step])[:, :, : SAMPLE_COLUMNS * column + _GAP]
         shown = _cut(image, row, column)
         cut |= shown.shape != image.shape
-        picture = embedded(shown, f"Pictures of fixed seeds at step {step:,}")
+        shown = without_lines(shown, size)
+        words = f"Pictures of fixed seeds at step {step:,}"
+        picture = embedded(shown, words, f"step {step:08d}")
         frames.append(TimelineFrame(step, picture))
     names = row_names(generator) if generator is not None else ()
     shown_rows = (frames[-1].picture.height - _GAP) // row
     return Timeline(tuple(frames), names[:shown_rows], cut, len(files))
-
-
-def attention_figures(generator: TrainedGenerator) -> list[Picture]:
-    """Where points of generated pictures look, one figure each for a few classes.
-
-    Raises:
-        SaganError: The generator has no attention.
-    """
-    labels = spread(shown_classes(generator), ATTENTION_FIGURES) or [None] * ATTENTION_FIGURES
-    figures = []
-    for seed, label in enumerate(labels):
-        name = None if label is None else generator.class_names[label]
-        words = f"Where five points of {name or 'a picture'} (seed {seed}) look, as heat maps"
-        figures.append(embedded(generator.attention(seed, name).figure, words))
-    return figures
-
-
-def attention_to_real(discriminator: TrainedDiscriminator, dataset: Dataset) -> list[Picture]:
-    """What the discriminator compares in real pictures, one figure each for a few of them.
-
-    Raises:
-        SaganError: The discriminator has no attention.
-    """
-    figures = []
-    for row in spread(range(len(dataset)), REAL_FIGURES):
-        label = dataset.labels[row : row + 1] if discriminator.class_names else None
-        words = f"Where five points of training picture {row} look, as heat maps"
-        figures.append(embedded(discriminator.attention(dataset.images[row], label).figure, words))
-    return figures
 
 
 def spread(items: Sequence[_Chosen], count: int) -> list[_Chosen]:

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from sagan.images import grid
-from sagan.report.sheets import Picture, Sheet, embedded, spread
+from sagan.report.sheets import Picture, Sheet, embedded, spread, without_lines
 from sagan.sampling.animation import save_animation
 from sagan.sampling.generator import TrainedGenerator, shown_classes
 from sagan.sampling.interpolation import class_path, latent_path
@@ -39,6 +39,7 @@ def walks(generator: TrainedGenerator) -> list[Walk]:
     labels, seeds = names or [None], range(ROWS)
     found = [
         _walk(
+            generator.size,
             "From seed to seed",
             "The class stays, the noise moves along the sphere on which the seeds lie. Every "
             "picture between two good ones should be good too; sudden jumps hint at memorising.",
@@ -54,6 +55,7 @@ def walks(generator: TrainedGenerator) -> list[Walk]:
         route = spread(names, 2)
         found.append(
             _walk(
+                generator.size,
                 "From class to class",
                 f"The noise stays, the class moves from {route[0]} to {route[-1]}. What stays "
                 "alike, pose or colour, the generator has learned apart from the class.",
@@ -69,27 +71,30 @@ def walks(generator: TrainedGenerator) -> list[Walk]:
 
 
 def _walk(
+    size: tuple[int, int],
     title: str,
     reading: str,
     names: Sequence[str],
     strips: Sequence[np.ndarray],
     loops: Sequence[np.ndarray],
 ) -> Walk:
-    strip = grid(np.concatenate(strips), columns=len(strips[0]))
+    strip = without_lines(grid(np.concatenate(strips), columns=len(strips[0])), size)
     frames = np.stack(
         [grid(np.stack(pictures), len(loops)) for pictures in zip(*loops, strict=True)]
     )
+    frames = np.stack([without_lines(frame, size) for frame in frames])
     description = f"{title}: {', '.join(names)}" if names else title
     moving = None
     if frames[:, 0].size <= MOVING_PIXELS:
         with TemporaryDirectory() as folder:
             path = Path(folder, "walk.apng")
             save_animation(frames, path, frames_per_second=FRAMES_PER_SECOND)
-            moving = embedded(frames[0], f"{description}, moving", path.read_bytes())
+            words = f"{description}, moving"
+            moving = embedded(frames[0], words, f"{title} moving", path.read_bytes())
     return Walk(
         title=title,
         reading=reading,
-        strip=Sheet(embedded(strip, f"{description}, a row each"), tuple(names)),
+        strip=Sheet(embedded(strip, f"{description}, a row each", title), tuple(names)),
         moving=moving,
-        still=embedded(frames[0], description),
+        still=embedded(frames[0], description, f"{title} first"),
     )

@@ -3,7 +3,7 @@
 config.toml                          the settings
 data.json                            what the pictures are
 log.jsonl                            one line per logged step
-samples/step-00001000.png            fixed seeds, one row per class
+samples/step-00001000.png            fixed seeds, one row per class, with its name
 checkpoints/step-00001000.safetensors
 evaluations/step-00001000-….json     what sagan evaluate measured
 """

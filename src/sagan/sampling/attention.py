@@ -71,25 +71,30 @@ class Attention:
         return np.concatenate([self._figure(number) for number in range(len(self.pictures))], 1)
 
     def _figure(self, number: int) -> np.ndarray:
-        layers = {}
-        for place in self.places:
-            rows, focus = self.rows[place.name][number], self.focus[place.name][number]
-            size = self.pictures.shape[2:]
-            keys = key_grid(rows[0], size).shape
-            alike = median_overlap(rows)
-            facts = [
-                f"gamma {focus.gamma:+.2f}, adds {100 * focus.contribution:.1f} % to its input",
-                "" if np.isnan(alike) else f"median overlap of the maps {alike:.2f}",
-                focus.remark.partition(":")[0],
-            ]
-            heading = (
-                f"Attention at {place}: each of {place.height * place.width:,} places looks at "
-                f"{rows.shape[-1]:,} blocks of {size[0] // keys[0]} x {size[1] // keys[1]} pixels"
-            )
-            layers["\n".join([heading, ", ".join(filter(None, facts))])] = rows
+        layers = {
+            "\n".join(self.heading(place, number)): self.rows[place.name][number]
+            for place in self.places
+        }
         words = f"What the {self.network} looks at", self.names[number]
         picture, points = self.pictures[number], self.points[number]
         return attention_figure(picture, points, layers, caption=": ".join(filter(None, words)))
+
+    def heading(self, place: Place, number: int = 0) -> tuple[str, str]:
+        """Of a layer in a picture: what looks at what, and its numbers."""
+        rows, focus = self.rows[place.name][number], self.focus[place.name][number]
+        size = self.pictures.shape[2:]
+        keys = key_grid(rows[0], size).shape
+        alike = median_overlap(rows)
+        facts = [
+            f"gamma {focus.gamma:+.2f}, adds {100 * focus.contribution:.1f} % to its input",
+            "" if np.isnan(alike) else f"median overlap of the maps {alike:.2f}",
+            focus.remark.partition(":")[0],
+        ]
+        heading = (
+            f"Attention at {place}: each of {place.height * place.width:,} places looks at "
+            f"{rows.shape[-1]:,} blocks of {size[0] // keys[0]} x {size[1] // keys[1]} pixels"
+        )
+        return heading, ", ".join(filter(None, facts))
 
     def lines(self) -> list[str]:
         """What each layer does, for people: its numbers, the overlap of the points' maps, remarks.

@@ -10,12 +10,13 @@ from sagan import config as settings
 from sagan.config import Config
 from sagan.errors import SaganError
 from sagan.images import as_rgb, pictures_of
-from sagan.images.contact import NAMED_SIDE, named_sheet
+from sagan.images.contact import NAMED_SIDE, WIDEST_LABEL, named_sheet, with_names
 from sagan.runs.run import checkpoint_files, require_run, sample_files
 from sagan.sampling.generator import (
     MOST_CLASSES,
     SAMPLE_COLUMNS,
     TrainedGenerator,
+    class_sheet,
     load_generator,
     shown_classes,
 )
@@ -64,6 +65,15 @@ def row_names(generator: TrainedGenerator) -> tuple[str, ...]:
     return tuple(generator.class_names[label] for label in shown_classes(generator))
 
 
+def sample_grid(generator: TrainedGenerator) -> np.ndarray:
+    """What training leaves now and then: fixed seeds, the names of the classes right of their rows.
+
+    Returns:
+        uint8 (C, H, W).
+    """
+    return with_names(class_sheet(generator, SAMPLE_COLUMNS), row_names(generator))
+
+
 def read_sheet(path: Path, widest: int = 2**14, highest: int = 2**14) -> np.ndarray:
     """Reads a stored sheet of pictures as it is seen: uint8 (3, H, W).
 
@@ -86,8 +96,9 @@ def read_sheet(path: Path, widest: int = 2**14, highest: int = 2**14) -> np.ndar
 def _frame(step: int, path: Path, config: Config, names: Sequence[str], columns: int) -> np.ndarray:
     height, width = config.data.size
     rows = len(names) or MOST_CLASSES
-    sheet = read_sheet(path, SAMPLE_COLUMNS * (width + 2) + 2, rows * (height + 2) + 2)
-    cells = pictures_of(sheet, (height, width))
+    wide = SAMPLE_COLUMNS * (width + 2) + 2
+    sheet = read_sheet(path, wide + 2 * WIDEST_LABEL, rows * (height + 2) + 2)
+    cells = pictures_of(sheet[:, :, :wide], (height, width))
     is_whole = cells.shape[1] == SAMPLE_COLUMNS and len(cells) == (len(names) or len(cells)) > 0
     if not is_whole:
         raise SaganError(f"{path} is no sample grid of this run; delete it")

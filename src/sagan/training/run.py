@@ -18,12 +18,8 @@ from sagan.data.survey_text import survey_as_json, text
 from sagan.errors import SaganError
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.checkpoint import save as save_checkpoint
-from sagan.sampling.generator import (
-    SAMPLE_COLUMNS,
-    TrainedGenerator,
-    class_sheet,
-    logged_variety,
-)
+from sagan.sampling.generator import TrainedGenerator, logged_variety
+from sagan.sampling.timelapse import sample_grid
 from sagan.system.memory import is_out_of_memory, readable
 from sagan.system.progress import duration
 from sagan.system.signals import interruption
@@ -320,7 +316,7 @@ class Driver:
             return
         generator = TrainedGenerator(self.state.generator_ema, self.dataset.class_names)
         if samples:
-            images.save_png(class_sheet(generator, SAMPLE_COLUMNS), self.run.sample_path(step))
+            images.save_png(sample_grid(generator), self.run.sample_path(step))
             self.run.log({"step": step} | logged_variety(generator, self.dataset))
         if evaluation and self.evaluate is not None:
             left = self.schedule.seconds_left()
