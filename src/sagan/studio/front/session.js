@@ -6,6 +6,10 @@ class Newest {
   #running = false;
   #waiting = null;
 
+  get isRunning() {
+    return this.#running;
+  }
+
   async run(task) {
     this.#waiting = task;
     if (this.#running) return;
@@ -59,6 +63,11 @@ export class Session extends EventTarget {
 
   start() {
     this.#become(this.state);
+  }
+
+  /** Whether what was asked for is not yet all drawn. */
+  get isDrawing() {
+    return this.columns.some((column) => column.newest.isRunning);
   }
 
   on(name, listener) {
