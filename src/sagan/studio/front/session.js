@@ -171,6 +171,11 @@ export class Session extends EventTarget {
     return latentOf(seed, model.latentDim, { truncation, weights: known, directions });
   }
 
+  /** Height and width in pixels that points are counted in: of the first model. */
+  get frame() {
+    return this.models.find(({ id }) => id === this.columns[0].id).size;
+  }
+
   /** The classes of the state for a model: by name, as the first model calls them. */
   classes(model) {
     const first = this.models.find(({ id }) => id === this.columns[0].id);

@@ -61,7 +61,7 @@ class Board {
     const { canvas, session } = this;
     const pixel = (event) => {
       const box = canvas.getBoundingClientRect();
-      const [height, width] = this.column.model.size;
+      const [height, width] = session.frame;
       const along = (place, length) => Math.min(Math.max(Math.floor(place * length), 0), length - 1);
       return {
         x: along((event.clientX - box.left) / box.width, width),
@@ -82,9 +82,8 @@ class Board {
 
   #onKey(event) {
     const move = MOVES[event.key];
-    const { model } = this.column;
-    if (!model) return;
-    const [height, width] = model.size;
+    if (!this.column.model) return;
+    const [height, width] = this.session.frame;
     const { x, y } = this.session.pointed ?? { x: width >> 1, y: height >> 1 };
     if (move) {
       const steps = event.shiftKey ? 8 : 1;
@@ -106,7 +105,7 @@ class Board {
 
   /** The pinned points that are not near a pixel. */
   #unlike({ x, y }) {
-    const [height, width] = this.column.model.size;
+    const [height, width] = this.session.frame;
     const isNear = ([px, py]) => Math.hypot(px - x, py - y) * 32 < Math.max(height, width);
     return this.session.state.points.filter((point) => !isNear(point));
   }
@@ -145,13 +144,16 @@ class Board {
     if (!layers.length) maps.textContent = "This model has no attention layer.";
   }
 
-  /** The points that are asked about: the pointer, or else the pinned ones. */
+  /** The points that are asked about, in pixels of this picture: the pointer, or else the pinned ones. */
   get points() {
-    const { pointed } = this.session;
+    const { pointed, frame } = this.session;
     const [height, width] = this.column.model.size;
-    const kept = pinned(this.session).filter(({ x, y }) => x < width && y < height);
-    if (pointed && pointed.x < width && pointed.y < height) return [{ ...pointed, mark: null }, ...kept];
-    return kept.length ? kept : [{ x: width >> 1, y: height >> 1, mark: null }];
+    const place = ({ x, y, mark }) => ({
+      x: Math.floor(((x + 0.5) * width) / frame[1]), y: Math.floor(((y + 0.5) * height) / frame[0]), mark,
+    });
+    const kept = pinned(this.session).filter(({ x, y }) => x < frame[1] && y < frame[0]);
+    const asked = pointed ? [{ ...pointed, mark: null }, ...kept] : kept;
+    return asked.length ? asked.map(place) : [{ x: width >> 1, y: height >> 1, mark: null }];
   }
 
   drawMaps() {
