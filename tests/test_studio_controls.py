@@ -61,7 +61,7 @@ def page(opened, url):
     opened.goto(f"{url}#")
     opened.goto(f"{url}#seed=3")
     opened.mouse.move(0, 0)
-    opened.evaluate("document.activeElement.blur()")
+    opened.evaluate("document.activeElement.blur(), studio.point(null)")
     when_drawn(opened)
     return opened
 
@@ -655,5 +655,7 @@ def test_every_view_is_seen(browser, url, way, tmp_path):
         page.keyboard.press("?")
         screenshot(page, f"controls-help-{way}", tmp_path)
         page.keyboard.press("Escape")
+        show(page, VIEWS["one"])
         page.keyboard.press("f")
+        until(page, "document.fullscreenElement")
         screenshot(page, f"controls-lecture-{way}", tmp_path)

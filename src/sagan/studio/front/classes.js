@@ -100,8 +100,9 @@ function classRow(session, model, numbers, i, { replace, remove, share }) {
     type: "number", min: 0, max: 100, step: 1, "aria-label": `Share of ${model.classes[numbers[i]]} in percent`,
     onchange: () => share(Math.min(Math.max(Number(percent.value) || 0, 0), 100) / 100),
   });
-  const row = element("div", { class: "row class" }, ...chosen, percent,
-    element("span", { "aria-hidden": "true" }, "%"), iconButton("remove", `Remove ${model.classes[numbers[i]]}`, remove));
+  const less = iconButton("remove", `Remove ${model.classes[numbers[i]]}`, remove);
+  const sign = element("span", { "aria-hidden": "true" }, "%");
+  const row = element("div", { class: "row class" }, ...chosen, percent, sign, less);
   return {
     row,
     update: (value) => { percent.value = Math.round(100 * value); },
@@ -115,9 +116,11 @@ function classField(session, model, numbers, i, name, replace) {
     const options = classes.map((text, number) => element("option", {
       value: number, selected: number === numbers[i], disabled: number !== numbers[i] && numbers.includes(number),
     }, text));
-    return [element("select", { "aria-label": name, onchange: ({ target }) => replace(Number(target.value)) }, ...options)];
+    const choose = ({ target }) => replace(Number(target.value));
+    return [element("select", { "aria-label": name, onchange: choose }, ...options)];
   }
-  const list = element("datalist", { id: `classes-${i}` }, ...classes.map((text) => element("option", { value: text })));
+  const options = classes.map((text) => element("option", { value: text }));
+  const list = element("datalist", { id: `classes-${i}` }, ...options);
   const field = element("input", {
     type: "text", list: list.id, value: classes[numbers[i]], "aria-label": name, autocomplete: "off",
     placeholder: "type to search",
