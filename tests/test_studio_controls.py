@@ -471,6 +471,9 @@ def test_help_lists_every_key_and_can_turn_them_off(page):
     keys = page.evaluate("import('studio/shortcuts.js').then((s) => [...s.SHORTCUTS.keys()])")
     assert {*keys} - {*"123456789"} - {"Escape"} <= {*told}
     assert {"1 \u2013 9", "Esc", "Arrow keys", "Enter", "Delete", "Home"} <= {*told}
+    about = page.locator("dialog .about").all_text_contents()
+    assert len(about) == 4
+    assert "Licence: " in about[0]
     page.keyboard.press("n")
     assert state(page, "seed") == 3, "nothing happens behind the help"
     page.get_by_role("checkbox").uncheck()

@@ -20,7 +20,7 @@ export function mountTop(root, session) {
   const models = modelChoice(session);
   root.append(
     element("h1", {}, "sagan studio"), ...models.labels, query.group, colour.group,
-    element("div", { class: "tools" }, grid, themeButton(), ...screenButtons(), helpButton()),
+    element("div", { class: "tools" }, grid, themeButton(), ...screenButtons(), helpButton(session)),
   );
   listenForShortcuts();
   const update = () => {
