@@ -113,6 +113,9 @@ def test_seed(page):
     field.press("Enter")
     assert page.locator("#line").text_content() == "A seed is a whole number from 0, not -1."
     assert field.input_value() == "123456789012"
+    field.fill("7")
+    field.press("Enter")
+    assert page.locator("#line").text_content() == ""
     page.get_by_role("button", name="Random").click()
     assert 0 <= state(page, "seed") < 1_000_000
 

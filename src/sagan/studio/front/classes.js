@@ -50,9 +50,10 @@ function build(root, session, model, mixed) {
   const numbers = mixed.map(([number]) => number);
   let shares = [];
   const set = (next) => session.set({ classes: numbers.map((number, i) => [number, rounded(next[i])]) });
-  const replace = (i, number) => session.set({
-    classes: numbers.map((old, k) => [k === i ? number : old, rounded(shares[k])]),
-  });
+  const replace = (i, number) => {
+    session.tell("");
+    session.set({ classes: numbers.map((old, k) => [k === i ? number : old, rounded(shares[k])]) });
+  };
   const without = (i) => session.set({
     classes: numbers.flatMap((number, k) => (k === i ? [] : [[number, rounded(shares[k]) || 0.01]])),
   });

@@ -13,16 +13,19 @@ class Newest {
     return this.#running;
   }
 
-  async run(task, failed) {
+  async run(task) {
     this.#waiting = task;
     if (this.#running) return;
     this.#running = true;
-    while (this.#waiting) {
-      const next = this.#waiting;
-      this.#waiting = null;
-      await next().catch(failed);
+    try {
+      while (this.#waiting) {
+        const next = this.#waiting;
+        this.#waiting = null;
+        await next();
+      }
+    } finally {
+      this.#running = false;
     }
-    this.#running = false;
   }
 }
 
@@ -130,10 +133,8 @@ export class Session extends EventTarget {
   /** Draws and judges anew in every column. */
   redraw() {
     for (const [index, column] of this.columns.entries()) {
-      column.newest.run(
-        () => this.#drawColumn(column, index === 0 ? this.state.step : null),
-        (error) => this.tell(error.message),
-      );
+      column.newest.run(() => this.#drawColumn(column, index === 0 ? this.state.step : null))
+        .catch((error) => this.tell(error.message));
     }
   }
 
