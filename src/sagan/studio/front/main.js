@@ -1,8 +1,10 @@
 import { connect } from "studio/back.js";
 import { mountClasses } from "studio/classes.js";
+import { mountDirections } from "studio/directions.js";
 import { mountGammas } from "studio/gammas.js";
 import { mountLatent } from "studio/latent-controls.js";
 import { Session } from "studio/session.js";
+import { mountSpeech } from "studio/speak.js";
 import { mountStage } from "studio/stage.js";
 import { mountTop } from "studio/top.js";
 
@@ -20,6 +22,8 @@ async function start() {
     mountLatent(at("latent"), session);
     mountClasses(at("classes"), session);
     mountGammas(at("gammas"), session);
+    mountDirections(at("directions"), session);
+    mountSpeech(at("spoken"), session, at("stage"));
     window.studio = session;
     session.start();
   } catch (error) {

@@ -1,10 +1,17 @@
 import { latentOf } from "studio/latents.js";
-import { fromLink, scalesOf, sharesOf, toLink } from "studio/state.js";
+import { byName, fromLink, scalesOf, sharesOf, toLink } from "studio/state.js";
+
+/** Milliseconds between two notes of the link in the address bar; browsers refuse many at once. */
+const LINK_PAUSE = 400;
 
 /** Runs the newest task only: what is asked while one runs waits, and of these the last one. */
 class Newest {
   #running = false;
   #waiting = null;
+
+  get isRunning() {
+    return this.#running;
+  }
 
   async run(task) {
     this.#waiting = task;
@@ -29,7 +36,8 @@ class Column {
   picture = null;
   maps = { generator: {}, discriminator: {} };
   logits = null;
-  before = null;
+  /** The picture without the scales of gamma, where the difference is shown. */ before = null;
+  /** @type {?import("./state.js").State} What the picture was drawn for. */ state = null;
 
   constructor(id) {
     this.id = id;
@@ -59,6 +67,11 @@ export class Session extends EventTarget {
 
   start() {
     this.#become(this.state);
+  }
+
+  /** Whether what was asked for is not yet all drawn. */
+  get isDrawing() {
+    return this.columns.some((column) => column.newest.isRunning);
   }
 
   on(name, listener) {
@@ -93,11 +106,22 @@ export class Session extends EventTarget {
   #become(state) {
     const changed = Object.keys(state).filter((name) => state[name] !== this.state[name]);
     this.state = state;
-    history.replaceState(null, "", `#${toLink(state)}`);
+    this.#noteLink();
     this.#columnsFollow();
     this.emit("state", changed);
     const drawing = ["models", "step", "seed", "truncation", "weights", "classes", "scales", "shown"];
     if (!changed.length || changed.some((name) => drawing.includes(name))) this.redraw();
+  }
+
+  #noteLink() {
+    if (this.linkTimer) return;
+    const note = () => {
+      this.linkTimer = null;
+      if (location.hash.slice(1) === toLink(this.state)) return;
+      history.replaceState(null, "", `#${toLink(this.state)}`);
+      this.linkTimer = setTimeout(note, LINK_PAUSE);
+    };
+    note();
   }
 
   #columnsFollow() {
@@ -121,24 +145,20 @@ export class Session extends EventTarget {
       column.step = step;
     }
     const { model } = column;
-    const latent = this.latent(model);
-    const shares = sharesOf(state, model.classes.length);
+    const asked = { step, latent: this.latent(model), shares: this.shares(model) };
     const scales = scalesOf(state, "generator", model);
-    const drawn = await backend.draw(model.id, { step, latent, shares, scales });
-    const isScaled = Object.values(scales).some((scale) => scale !== 1);
-    column.before = isScaled
-      ? (await backend.draw(model.id, { step, latent, shares, scales: {} })).picture : null;
-    column.drawn = drawn.picture;
-    column.picture = this.own ?? drawn.picture;
-    column.maps = { generator: this.own ? {} : drawn.maps, discriminator: {} };
-    column.logits = null;
-    if (model.discriminator) {
-      const judged = await backend.judge(model.id, {
-        step, picture: column.picture, scales: scalesOf(state, "discriminator", model),
-      });
-      column.maps.discriminator = judged.maps;
-      column.logits = judged.logits;
-    }
+    const asTrained = () => backend.draw(model.id, { ...asked, scales: {} });
+    const drawn = state.shown === "before"
+      ? await asTrained() : await backend.draw(model.id, { ...asked, scales });
+    const before = state.shown === "difference" ? (await asTrained()).picture : null;
+    const picture = this.own ?? drawn.picture;
+    const judged = model.discriminator && await backend.judge(model.id, {
+      step, picture, scales: state.shown === "before" ? {} : scalesOf(state, "discriminator", model),
+    });
+    Object.assign(column, {
+      state, before, picture, drawn: drawn.picture, logits: judged?.logits ?? null,
+      maps: { generator: this.own ? {} : drawn.maps, discriminator: judged?.maps ?? {} },
+    });
     this.tell("");
     this.emit("drawn", column);
   }
@@ -146,6 +166,24 @@ export class Session extends EventTarget {
   /** The latent of the state for a model. */
   latent(model) {
     const { seed, truncation, weights } = this.state;
-    return latentOf(seed, model.latentDim, { truncation, weights, directions: model.directions });
+    const { directions } = model;
+    const known = weights.slice(0, directions.length);
+    return latentOf(seed, model.latentDim, { truncation, weights: known, directions });
+  }
+
+  /** Height and width in pixels that points are counted in: of the first model. */
+  get frame() {
+    return this.models.find(({ id }) => id === this.columns[0].id).size;
+  }
+
+  /** The classes of the state for a model: by name, as the first model calls them. */
+  classes(model) {
+    const first = this.models.find(({ id }) => id === this.columns[0].id);
+    return byName(this.state.classes, first.classes, model.classes);
+  }
+
+  /** The shares of all classes of a model. */
+  shares(model) {
+    return sharesOf({ classes: this.classes(model) }, model.classes.length);
   }
 }

@@ -1,22 +1,39 @@
-import { difference, drawMap, drawMark, drawPicture } from "studio/drawing.js";
-import { gridOf, summary } from "studio/maps.js";
+import { difference, drawMark, drawPicture } from "studio/drawing.js";
+import { gridOf } from "studio/maps.js";
+import { Panel } from "studio/panel.js";
+import { mountPoints, pinned } from "studio/points.js";
 
-const NAMES = { generator: "Generator", discriminator: "Discriminator" };
+const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const SHOWN = {
+  after: "", before: "Before, with gamma as trained. ",
+  difference: "Difference that gamma makes, 4 times enlarged. ",
+};
 
 /** The pictures with their maps, a column for each model. @param {HTMLElement} root */
 export function mountStage(root, session) {
   let boards = [];
   const rebuild = () => {
     root.replaceChildren();
+    root.classList.toggle("two", session.columns.length > 1);
     boards = session.columns.map((column) => new Board(root, session, column));
+    mountPoints(boards[0].element.querySelector(".points"), session);
   };
-  const board = (column) => boards.find((one) => one.column === column);
   session.on("state", (changed) => {
     if (!boards.length || changed.includes("models")) rebuild();
     boards.forEach((one) => one.draw());
   });
-  session.on("drawn", (column) => board(column)?.draw());
+  session.on("drawn", (column) => boards.find((one) => one.column === column)?.draw());
   session.on("point", () => boards.forEach((one) => one.drawMaps()));
+}
+
+/** What is seen in a column, in words. */
+function captionOf({ model, state }, session) {
+  if (session.own) return "Your own picture";
+  const mixed = session.classes(model).filter(([number, weight]) => model.classes[number] && weight > 0);
+  const sum = mixed.reduce((a, [, weight]) => a + weight, 0);
+  const names = mixed.map(([number, weight]) => (mixed.length > 1
+    ? `${Math.round((100 * weight) / sum)} % ${model.classes[number]}` : model.classes[number]));
+  return `${SHOWN[state.shown]}${[`Seed ${state.seed}`, ...names].join(", ")}`;
 }
 
 class Board {
@@ -30,10 +47,10 @@ class Board {
     this.element.className = "board";
     this.element.innerHTML = `
       <h2></h2>
-      <figure class="picture">
-        <canvas tabindex="0" role="application" aria-describedby="keys"></canvas>
-        <figcaption></figcaption>
-      </figure>
+      <div class="picture">
+        <figure><canvas tabindex="0" role="application" aria-describedby="keys"></canvas><figcaption></figcaption></figure>
+        <div class="points"></div>
+      </div>
       <div class="maps"></div>`;
     this.canvas = this.element.querySelector("canvas");
     root.append(this.element);
@@ -44,17 +61,21 @@ class Board {
     const { canvas, session } = this;
     const pixel = (event) => {
       const box = canvas.getBoundingClientRect();
-      const [height, width] = this.column.model.size;
+      const [height, width] = session.frame;
       const along = (place, length) => Math.min(Math.max(Math.floor(place * length), 0), length - 1);
       return {
         x: along((event.clientX - box.left) / box.width, width),
         y: along((event.clientY - box.top) / box.height, height),
       };
     };
-    canvas.addEventListener("pointermove", (event) => {
-      if (this.column.model) session.point(pixel(event));
+    for (const name of ["pointermove", "pointerdown"]) {
+      canvas.addEventListener(name, (event) => {
+        if (this.column.model) session.point(pixel(event));
+      });
+    }
+    canvas.addEventListener("pointerleave", (event) => {
+      if (event.pointerType !== "touch") session.point(null);
     });
-    canvas.addEventListener("pointerleave", () => session.point(null));
     canvas.addEventListener("click", (event) => {
       if (this.column.model) this.pin(pixel(event));
     });
@@ -62,10 +83,9 @@ class Board {
   }
 
   #onKey(event) {
-    const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-    const { model } = this.column;
-    if (!model) return;
-    const [height, width] = model.size;
+    const move = MOVES[event.key];
+    if (!this.column.model) return;
+    const [height, width] = this.session.frame;
     const { x, y } = this.session.pointed ?? { x: width >> 1, y: height >> 1 };
     if (move) {
       const steps = event.shiftKey ? 8 : 1;
@@ -75,28 +95,39 @@ class Board {
       });
     } else if (event.key === "Enter" || event.key === " ") {
       this.pin({ x, y });
+    } else if (event.key === "Delete" || event.key === "Backspace") {
+      const others = this.#unlike({ x, y });
+      const { points } = this.session.state;
+      this.session.set({ points: others.length < points.length ? others : points.slice(0, -1) });
     } else {
       return;
     }
     event.preventDefault();
   }
 
+  /** The pinned points that are not near a pixel. */
+  #unlike({ x, y }) {
+    const [height, width] = this.session.frame;
+    const isNear = ([px, py]) => Math.hypot(px - x, py - y) * 32 < Math.max(height, width);
+    return this.session.state.points.filter((point) => !isNear(point));
+  }
+
   /** Pins a pixel, or lets go of the pinned one in the same place. */
   pin({ x, y }) {
     const { points } = this.session.state;
-    const [height, width] = this.column.model.size;
-    const near = ([px, py]) => Math.hypot(px - x, py - y) * 32 < Math.max(height, width);
-    const kept = points.filter((point) => !near(point));
-    this.session.set({ points: kept.length < points.length ? kept : [...points, [x, y]].slice(-6) });
+    const others = this.#unlike({ x, y });
+    this.session.set({ points: others.length < points.length ? others : [...points, [x, y]].slice(-6) });
   }
 
   draw() {
-    const { column, session } = this;
+    const { column } = this;
     if (!column.picture) return;
+    const [height, width] = column.model.size;
+    this.element.style.setProperty("--ratio", width / height);
     this.element.querySelector("h2").textContent = column.model.name;
-    const drawn = { after: column.picture, before: column.before ?? column.picture };
-    const { shown } = session.state;
-    this.shown = shown === "difference" ? difference(drawn.before, drawn.after) : drawn[shown];
+    this.element.querySelector("figcaption").textContent = captionOf(column, this.session);
+    this.shown = column.state.shown === "difference"
+      ? difference(column.before, column.drawn) : column.picture;
     this.#build();
     this.drawMaps();
   }
@@ -109,77 +140,38 @@ class Board {
     if (key === this.built) return;
     this.built = key;
     const maps = this.element.querySelector(".maps");
+    maps.dataset.count = Math.min(present.length, 3);
     this.#panels = present.map(({ network, layer }) => new Panel(network, layer));
     maps.replaceChildren(...this.#panels.map((panel) => panel.element));
     if (!layers.length) maps.textContent = "This model has no attention layer.";
   }
 
-  /** The points that are asked about: the pointer, or else the pinned ones. */
+  /** The points that are asked about, in pixels of this picture: the pointer, or else the pinned ones. */
   get points() {
-    const { pointed, state } = this.session;
+    const { pointed, frame } = this.session;
     const [height, width] = this.column.model.size;
-    const pinned = state.points
-      .filter(([x, y]) => x < width && y < height).map(([x, y], mark) => ({ x, y, mark }));
-    if (pointed) return [{ ...pointed, mark: null }, ...pinned];
-    return pinned.length ? pinned : [{ x: width >> 1, y: height >> 1, mark: null }];
+    const place = ({ x, y, mark }) => ({
+      x: Math.floor(((x + 0.5) * width) / frame[1]), y: Math.floor(((y + 0.5) * height) / frame[0]), mark,
+    });
+    const kept = pinned(this.session).filter(({ x, y }) => x < frame[1] && y < frame[0]);
+    const asked = pointed ? [{ ...pointed, mark: null }, ...kept] : kept;
+    return asked.length ? asked.map(place) : [{ x: width >> 1, y: height >> 1, mark: null }];
   }
 
   drawMaps() {
     const { column, session } = this;
     if (!column.picture || !this.shown) return;
     const { points } = this;
+    const { query, colour, grid } = session.state;
     drawPicture(this.canvas, this.shown);
     points.toReversed().forEach((point) => drawMark(this.canvas, column.picture, point, point.mark));
     const [first] = points;
     this.canvas.setAttribute("aria-label", `Picture of ${column.model.name}; place ${first.x}, ${first.y}`);
     const grids = this.#panels.map(({ network, layer }) => points.map((point) =>
-      gridOf(column.maps[network][layer.name], layer, column.model.size, point, session.state.query)));
-    const top = Math.max(...grids.flat().map((grid) => grid.top));
-    this.#panels.forEach((panel, i) => panel.draw(
-      column, points, grids[i], session.state.colour === "common" ? top : null, session.state.query,
-    ));
-  }
-}
-
-/** The maps of one layer: a large one of the first point, small ones of the others. */
-class Panel {
-  constructor(network, layer) {
-    this.network = network;
-    this.layer = layer;
-    this.element = document.createElement("figure");
-    this.element.className = "map";
-    this.element.innerHTML = "<figcaption><h3></h3><p></p></figcaption><canvas></canvas><div class=\"pinned\"></div>";
-    this.element.dataset.layer = `${network}.${layer.name}`;
-    this.element.querySelector("h3").textContent =
-      `${NAMES[network]}, ${layer.height} x ${layer.width}`;
-    this.large = this.element.querySelector("canvas");
-  }
-
-  draw(column, points, grids, top, query) {
-    const { large } = this;
-    drawMap(large, column.picture, grids[0], top ?? grids[0].top);
-    drawMark(large, column.picture, points[0], points[0].mark);
-    const { half, sum } = summary(grids[0]);
-    const share = Math.round(100 * grids[0].top);
-    const text = query === "from"
-      ? `half of its attention goes to ${half} of ${grids[0].values.length} blocks, ${share} % to one`
-      : `together ${sum.toFixed(1)} places' attention, at most ${share} % of one`;
-    this.element.querySelector("p").textContent = text;
-    large.setAttribute("role", "img");
-    large.setAttribute("aria-label", `Attention of place ${points[0].x}, ${points[0].y}: ${text}`);
-    this.#drawPinned(column, points, grids, top);
-  }
-
-  #drawPinned(column, points, grids, top) {
-    const pinned = this.element.querySelector(".pinned");
-    while (pinned.children.length > points.length - 1) pinned.lastChild.remove();
-    while (pinned.children.length < points.length - 1) pinned.append(document.createElement("canvas"));
-    points.slice(1).forEach((point, i) => {
-      const canvas = pinned.children[i];
-      drawMap(canvas, column.picture, grids[i + 1], top ?? grids[i + 1].top, 192);
-      drawMark(canvas, column.picture, point, point.mark);
-      canvas.setAttribute("role", "img");
-      canvas.setAttribute("aria-label", `Attention of pinned point ${point.mark + 1}`);
-    });
+      gridOf(column.maps[network][layer.name], layer, column.model.size, point, query)));
+    const top = Math.max(...grids.flat().map((one) => one.top));
+    const common = colour === "common" ? top : null;
+    const way = { top: common, query, hasLines: grid === "on" };
+    this.#panels.forEach((panel, i) => panel.draw(column, points, grids[i], way));
   }
 }
