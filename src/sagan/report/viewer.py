@@ -23,13 +23,13 @@ from sagan.runs.checkpoint import Checkpoint
 from sagan.sampling.latents import draw_latents
 from sagan.sampling.live import LiveModel
 
-MOST_DRAWN = 8
+DRAWN_PICTURES = 8
 MOST_REAL = 4
 ROWS_BYTES = 900_000
 """Of the page, for the rows of all pictures of a network."""
 
 
-class Asked(NamedTuple):
+class AskedPicture(NamedTuple):
     """A picture whose places can be asked."""
 
     name: str
@@ -40,7 +40,7 @@ class Viewer(NamedTuple):
     """What a script makes answer the pointer."""
 
     network: str
-    pictures: tuple[Asked, ...]
+    pictures: tuple[AskedPicture, ...]
     layers: tuple[str, ...]
     """Words for each."""
     data: Mapping[str, Any]
@@ -62,7 +62,7 @@ def viewer_of_drawn(checkpoint: Checkpoint) -> Viewer:
     """
     model = LiveModel(checkpoint)
     _require_attention("generator", model.generator)
-    latents = draw_latents(range(MOST_DRAWN), model.latent_dim).numpy()
+    latents = draw_latents(range(DRAWN_PICTURES), model.latent_dim).numpy()
     shares = np.eye(len(model.class_names), dtype=np.float32)
 
     def shown(number: int) -> _Shown:
@@ -73,7 +73,7 @@ def viewer_of_drawn(checkpoint: Checkpoint) -> Viewer:
         name = f"seed {number}"
         return _Shown(name, name, drawn.picture, drawn.maps)
 
-    numbers = spread(range(len(model.class_names) or MOST_DRAWN), MOST_DRAWN)
+    numbers = spread(range(len(model.class_names) or DRAWN_PICTURES), DRAWN_PICTURES)
     return _viewer("generator", model.generator.places, [shown(number) for number in numbers])
 
 
@@ -115,7 +115,7 @@ def _viewer(network: str, places: Sequence[Place], several: Sequence[_Shown]) ->
     size = several[0].picture.shape[1:]
     ramp = heat_ramp(np.linspace(0, 1, 256)) * [1, 1, 1, 255]
     pictures = tuple(
-        Asked(x.name, embedded(x.picture, x.words, f"{network} {x.words}")) for x in chosen
+        AskedPicture(x.name, embedded(x.picture, x.words, f"{network} {x.words}")) for x in chosen
     )
     return Viewer(
         network=network,

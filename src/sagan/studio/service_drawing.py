@@ -92,7 +92,7 @@ class Served:
         points, size = asked.pixels(), self.generator.size
         for point in points:
             query_index(point, size, size)
-        finish = {"png": _figure, "npz": _arrays, "json": _listed}[asked.format]
+        finish = {"png": _figure_file, "npz": _arrays, "json": _listed}[asked.format]
 
         def compute() -> bytes:
             found = self.generator.attention(
@@ -235,7 +235,7 @@ def _require_few(pictures: int) -> None:
         )
 
 
-def _figure(found: Attention, asked: AttentionRequest, name: str | None) -> bytes:
+def _figure_file(found: Attention, asked: AttentionRequest, name: str | None) -> bytes:
     del asked, name
     return png_bytes(found.figure)
 
