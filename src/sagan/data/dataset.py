@@ -27,7 +27,7 @@ _Result = TypeVar("_Result")
 class Rows:
     """Some of the pictures of an array; they are read when they are asked for."""
 
-    def __init__(self, images: "PictureArray", rows: np.ndarray) -> None:
+    def __init__(self, images: PictureArray, rows: np.ndarray) -> None:
         """Takes uint8 (N, C, H, W) and the numbers of the chosen ones, int64 (n,)."""
         self._images, self._rows = images, rows
 
