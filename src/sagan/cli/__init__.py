@@ -10,6 +10,7 @@ from sagan.cli import (  # noqa: F401
     pictures,
     presets,
     publishing,
+    studio,
     training,
 )
 from sagan.cli.program import app as app

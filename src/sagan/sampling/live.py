@@ -82,6 +82,7 @@ class LiveModel:
         class_names: () without classes.
         generator: With its attention exposed.
         discriminator: The same; None where the checkpoint has none.
+        parameter_counts: Of the networks that it has, by generator and discriminator.
 
     Raises:
         SaganError: A part does not fit.
@@ -99,10 +100,12 @@ class LiveModel:
         )
         self.directions = leading_directions(trained)
         self.generator = ExposedGenerator(trained.network)
-        has_judge = "discriminator" in checkpoint.parts
-        self.discriminator = (
-            ExposedDiscriminator(discriminator_of(checkpoint).network) if has_judge else None
-        )
+        self.parameter_counts = {trained.kind: trained.parameter_count}
+        self.discriminator: ExposedDiscriminator | None = None
+        if "discriminator" in checkpoint.parts:
+            judge = discriminator_of(checkpoint)
+            self.discriminator = ExposedDiscriminator(judge.network)
+            self.parameter_counts[judge.kind] = judge.parameter_count
 
     @torch.inference_mode()
     def draw(self, latent: np.ndarray, shares: np.ndarray, scales: Scales = UNCHANGED) -> Drawn:

@@ -27,6 +27,7 @@ class TrainedNetwork(nn.Module):
         channels: Of the pictures: 1, 3 or 4.
         size: Height and width of the pictures in pixels.
         resolution: Their height.
+        parameter_count: Of the network before it was folded.
     """
 
     kind: ClassVar[str]
@@ -36,7 +37,7 @@ class TrainedNetwork(nn.Module):
         self, network: AnyGenerator | AnyDiscriminator, class_names: Sequence[str]
     ) -> None:
         super().__init__()
-        self._parameter_count = sum(parameter.numel() for parameter in network.parameters())
+        self.parameter_count = sum(parameter.numel() for parameter in network.parameters())
         self.network = fold(network)
         self.class_names = tuple(class_names)
         self.channels = network.channels
@@ -50,7 +51,7 @@ class TrainedNetwork(nn.Module):
         colours = {1: "grey, ", 3: "", 4: "with transparency, "}[self.channels]
         return (
             f"{type(self).__name__}({height} x {width} pixels, {colours}"
-            f"{count or 'no'} class{'es' * (count != 1)}, {self._parameter_count:,} parameters, "
+            f"{count or 'no'} class{'es' * (count != 1)}, {self.parameter_count:,} parameters, "
             f"attention: {attention})"
         )
 

@@ -1,0 +1,67 @@
+"""The command studio."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from sagan.cli.parsing import require_range
+from sagan.cli.program import app
+
+
+@app.command
+def studio(
+    *models: Annotated[Path, Parameter(name="MODEL")],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    open: bool = True,
+) -> None:
+    """Show models live in the browser: move over a picture and see what each place looks at.
+
+    Gammas, latents and classes are sliders; a run has a timeline of its checkpoints, and one that
+    is going on updates itself. Nothing is fetched from outside. Ctrl-C ends it.
+
+    Parameters
+    ----------
+    models
+        Up to four run folders, checkpoints, exported files or names of models (sagan models), to be
+        compared; without any, avatars64.
+    host
+        Where to listen. Any other than this machine's own address (127.0.0.1) lets others in, who
+        then need the token in the address that is printed.
+    port
+        Where to listen; 0 takes a free one.
+    open
+        Open the page in a browser.
+    """
+    from sagan.studio.server import (
+        address_of,
+        listening,
+        open_browser,
+        require_server,
+        serve_until_ended,
+        token_for,
+    )
+
+    require_range("--port", port, 0, 65_535)
+    require_server()
+    from sagan.studio.models import DEFAULT_MODEL, Gallery
+
+    gallery = Gallery(models or (DEFAULT_MODEL,))
+    token = token_for(host)
+    with listening(host, port) as listener:
+        from sagan.studio.app import Studio
+
+        shown = Studio(gallery, token)
+        url = address_of(listener, host, token)
+        names = ", ".join(one.name for one in gallery.shown)
+        if open:
+            open_browser(url)
+        serve_until_ended(
+            shown.asgi,
+            listener,
+            shown.drawing.now(gallery.load),
+            lambda: print(f"{names}: {url}  (Ctrl-C ends it)", flush=True),
+        )

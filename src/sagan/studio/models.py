@@ -1,0 +1,269 @@
+"""The models that are shown: found by name, opened when asked for, kept within bounds.
+
+Importing this takes no torch, so that a server can begin to listen while torch is imported.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sagan.errors import SaganError, enumerated, printable
+from sagan.runs.named import is_name, model_file, shipped_model, shipped_names
+from sagan.studio.guard import RefusedError
+
+if TYPE_CHECKING:
+    from sagan.nn.exposed import ExposedNetwork
+    from sagan.runs.checkpoint import Checkpoint
+    from sagan.sampling.live import LiveModel
+
+DEFAULT_MODEL = "avatars64"
+"""What is shown where nothing is named."""
+MOST_MODELS = 4
+MOST_KEPT = 2**30
+"""Bytes of the weights that stay in memory; the newest opened stays in any case."""
+MOST_MAP = 2**27
+"""Bytes of the attention maps of one picture."""
+
+Stamp = tuple[int, int, int]
+"""Node, time and size of a file: another stamp, another content."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A model that was named to be shown."""
+
+    number: int
+    """Its place among those named, from 0."""
+    name: str
+    """For people."""
+    kind: Literal["run", "file", "shipped"]
+    path: Path
+
+    def files(self) -> dict[int, Path]:
+        """The checkpoints of a run by their steps, oldest first; {} of a file."""
+        if self.kind != "run":
+            return {}
+        from sagan.runs.run import checkpoint_files
+
+        return {int(file.stem.removeprefix("step-")): file for file in checkpoint_files(self.path)}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Opened:
+    """A checkpoint that is in memory."""
+
+    live: LiveModel
+    facts: Mapping[str, Any]
+    """What the page is told of it."""
+    size: int
+    """Bytes of its weights."""
+
+
+class Gallery:
+    """The models that are shown, by number.
+
+    Opening and drawing are for one thread alone.
+
+    Args:
+        names: Run folders, files, or names of models, MOST_MODELS at most.
+
+    Raises:
+        SaganError: A name means nothing, or there are too many.
+    """
+
+    def __init__(self, names: Sequence[str | Path]) -> None:
+        if len(names) > MOST_MODELS:
+            raise SaganError(f"{len(names)} models are too many; name {MOST_MODELS} at most")
+        self.shown = tuple(_shown(number, name) for number, name in enumerate(names))
+        self._kept: OrderedDict[tuple[Path, Stamp], Opened] = OrderedDict()
+        self._damaged: set[tuple[Path, Stamp]] = set()
+
+    def find(self, number: str) -> Shown:
+        """The model of a number.
+
+        Raises:
+            RefusedError: There is none.
+        """
+        for shown in self.shown:
+            if str(shown.number) == number:
+                return shown
+        raise RefusedError(
+            404, f"there is no model {number!r}; there are 0 to {len(self.shown) - 1}"
+        )
+
+    def open(self, shown: Shown, step: int | None = None) -> Opened:
+        """Opens a model, or takes the one in memory.
+
+        Args:
+            shown: One of these.
+            step: Which checkpoint of a run; None takes the newest that can be read.
+
+        Raises:
+            RefusedError: It is gone, or there is none of that step.
+            SaganError: It cannot be read or shown.
+        """
+        if shown.kind != "run":
+            found = self._at(shown, shown.path)
+            if step not in (None, found.live.step):
+                raise RefusedError(
+                    404, f"{shown.name} has one checkpoint, of step {found.live.step}"
+                )
+            return found
+        files = shown.files()
+        if step is None:
+            return self._newest(shown, files)
+        if step not in files:
+            known = enumerated([f"{number:,}" for number in files])
+            raise RefusedError(
+                404, f"there is no checkpoint of step {step:,} in {shown.name}; there are {known}"
+            )
+        return self._at(shown, files[step])
+
+    def facts(self, shown: Shown, step: int | None = None) -> dict[str, Any]:
+        """What the page is told of a model at a checkpoint; raises as :meth:`open`."""
+        return {
+            "id": str(shown.number),
+            "name": shown.name,
+            "kind": shown.kind,
+            "steps": list(shown.files()),
+            **self.open(shown, step).facts,
+            "card": _card_of(shown),
+        }
+
+    def load(self) -> None:
+        """Opens all that is shown; raises as :meth:`open`."""
+        for shown in self.shown:
+            self.open(shown)
+
+    def _newest(self, shown: Shown, files: Mapping[int, Path]) -> Opened:
+        from sagan.runs.checkpoint import DamagedError
+
+        if not shown.path.is_dir():
+            raise _gone(shown)
+        for file in reversed(list(files.values())):
+            try:
+                return self._at(shown, file)
+            except DamagedError:
+                continue
+        if files:
+            raise SaganError(f"all checkpoints of {shown.path} are damaged; restore one")
+        raise SaganError(f"{shown.path} holds no checkpoint yet; train first, or show another")
+
+    def _at(self, shown: Shown, file: Path) -> Opened:
+        from sagan.runs import checkpoint as checkpoints
+
+        try:
+            found = file.stat()
+        except OSError:
+            raise _gone(shown) from None
+        key = file, (found.st_ino, found.st_mtime_ns, found.st_size)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        if key in self._damaged:
+            raise checkpoints.DamagedError(f"{file} is damaged; take an earlier one")
+        try:
+            opened = opened_of(checkpoints.load(file), file)
+        except checkpoints.DamagedError:
+            self._damaged.add(key)
+            raise
+        except SaganError:
+            if file.exists():
+                raise
+            raise _gone(shown) from None
+        self._keep(key, opened)
+        return opened
+
+    def _keep(self, key: tuple[Path, Stamp], opened: Opened) -> None:
+        for known in [known for known in self._kept if known[0] == key[0]]:
+            del self._kept[known]
+        while self._kept and opened.size + sum(o.size for o in self._kept.values()) > MOST_KEPT:
+            self._kept.popitem(last=False)
+        self._kept[key] = opened
+
+
+def opened_of(checkpoint: Checkpoint, file: Path) -> Opened:
+    """Makes a checkpoint ready to be shown.
+
+    Raises:
+        SaganError: It has numbers that are not finite, maps that are too large, or no generator.
+    """
+    from sagan.sampling.generator import for_inference
+    from sagan.sampling.live import LiveModel
+
+    checkpoint = for_inference(checkpoint)
+    tensors = [tensor for part in checkpoint.parts.values() for tensor in part.values()]
+    if not all(tensor.isfinite().all() for tensor in tensors):
+        raise SaganError(f"{file} holds numbers that are not finite; show an earlier checkpoint")
+    live = LiveModel(checkpoint)
+    networks = [network for network in (live.generator, live.discriminator) if network]
+    largest = max(sum(_map_bytes(network)) for network in networks)
+    if largest > MOST_MAP:
+        raise SaganError(
+            f"the attention of {file} has {largest / 2**20:,.0f} MiB a picture, more than can be "
+            "shown live; draw chosen points: sagan attention"
+        )
+    size = sum(tensor.nbytes for tensor in tensors)
+    return Opened(live=live, facts=facts_of(live), size=size)
+
+
+def facts_of(live: LiveModel) -> dict[str, Any]:
+    """What a page is told of a model, whoever draws with it: sizes, classes, layers, directions."""
+    judge = live.discriminator
+    counts = live.parameter_counts
+    return {
+        "step": live.step,
+        "size": list(live.size),
+        "channels": live.channels,
+        "latentDim": live.latent_dim,
+        "classes": [printable(name) for name in live.class_names],
+        "directions": live.directions.tolist(),
+        "generator": _network_facts(live.generator, counts["generator"]),
+        "discriminator": _network_facts(judge, counts["discriminator"]) if judge else None,
+    }
+
+
+def _network_facts(network: ExposedNetwork, parameters: int) -> dict[str, Any]:
+    layers = [
+        {
+            "name": place.name,
+            "height": place.height,
+            "width": place.width,
+            "keys": [side // (1 + layer.layer.pooling) for side in (place.height, place.width)],
+            "gamma": float(layer.layer.gamma),
+        }
+        for place, layer in zip(network.places, network.layers, strict=True)
+    ]
+    return {"parameters": parameters, "layers": layers}
+
+
+def _map_bytes(network: ExposedNetwork) -> list[int]:
+    return [
+        4 * (place.height * place.width) ** 2 // (4 if layer.layer.pooling else 1)
+        for place, layer in zip(network.places, network.layers, strict=True)
+    ]
+
+
+def _shown(number: int, given: str | Path) -> Shown:
+    path = model_file(given)
+    if not path.exists():
+        raise SaganError(f"there is no file or folder {path}; check the path")
+    is_shipped = is_name(given) and str(given) in shipped_names()
+    kind = "shipped" if is_shipped else "run" if path.is_dir() else "file"
+    name = str(given) if is_name(given) else path.resolve().name
+    return Shown(number=number, name=printable(name), kind=kind, path=path)
+
+
+def _card_of(shown: Shown) -> dict[str, str] | None:
+    if shown.kind != "shipped":
+        return None
+    card = shipped_model(shown.name)
+    return {"licence": card.licence, "credits": "; ".join(card.credits)}
+
+
+def _gone(shown: Shown) -> RefusedError:
+    return RefusedError(410, f"{shown.name} is gone from {shown.path}; restore it, or show another")

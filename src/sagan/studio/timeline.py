@@ -1,0 +1,73 @@
+"""How a run grew, for the scrubber: its checkpoints, and the curves of its log, thinned."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sagan import config as settings
+from sagan.errors import SaganError
+from sagan.studio.models import Shown
+
+MOST_POINTS = 500
+"""Of a curve."""
+MOST_LOG = 2**28
+"""Bytes of a log that is read."""
+GOING_ON = 300
+"""A run whose log was written within as many seconds goes on, unless it has done all its steps."""
+
+
+def timeline_mark(shown: Shown) -> str:
+    """Changes with everything that :func:`timeline_of` reads; costs next to nothing."""
+    log = _log_of(shown.path)
+    state = log.stat() if log.exists() else None
+    told = (*shown.files(), state and (state.st_mtime_ns, state.st_size), _is_fresh(log))
+    return f'"{hash(told) & 2**64 - 1:x}"'
+
+
+def timeline_of(shown: Shown) -> dict[str, Any]:
+    """The checkpoints of a run, whether it is going on, and its curves by their names in the log.
+
+    Raises:
+        SaganError: It is no run, or its log is too large or cannot be read.
+    """
+    from sagan.report.history import read_history
+
+    log = _log_of(shown.path)
+    if log.exists() and log.stat().st_size > MOST_LOG:
+        raise SaganError(f"{log} is larger than {MOST_LOG >> 20} MiB, the most that is shown live")
+    try:
+        history = read_history(shown.path)
+    except OSError as error:
+        raise SaganError(f"cannot read {log}: {error.strerror}; mend that first") from error
+    curves = {
+        name: _thinned(series.steps, series.values)
+        for name, series in {**history.curves, **history.metrics}.items()
+    }
+    is_done = history.step >= _all_steps(shown.path)
+    running = _is_fresh(log) and not is_done
+    return {"steps": list(shown.files()), "running": running, "curves": curves}
+
+
+def _log_of(folder: Path) -> Path:
+    return folder / "log.jsonl"
+
+
+def _is_fresh(log: Path) -> bool:
+    return log.exists() and time.time() - log.stat().st_mtime < GOING_ON
+
+
+def _all_steps(folder: Path) -> int:
+    try:
+        return settings.load_toml(folder / "config.toml").train.steps
+    except (SaganError, OSError):
+        return 0
+
+
+def _thinned(steps: np.ndarray, values: np.ndarray) -> Mapping[str, list[float]]:
+    """Evenly spaced points, the first and the last among them."""
+    count = min(MOST_POINTS, len(steps))
+    kept = np.linspace(0, len(steps) - 1, count).round().astype(int)
+    return {"steps": steps[kept].tolist(), "values": values[kept].tolist()}
