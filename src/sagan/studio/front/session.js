@@ -2,23 +2,33 @@ import { latentOf } from "studio/latents.js";
 import { fromLink, scalesOf, sharesOf, toLink } from "studio/state.js";
 
 /** Runs the newest task only: what is asked while one runs waits, and of these the last one. */
-class Newest {
-  #running = false;
+export class Newest {
+  #running = null;
   #waiting = null;
 
-  async run(task) {
-    this.#waiting = task;
-    if (this.#running) return;
-    this.#running = true;
-    try {
-      while (this.#waiting) {
-        const next = this.#waiting;
-        this.#waiting = null;
-        await next();
+  /**
+   * @param {(signal: AbortSignal) => Promise<void>} task
+   * @param {(error: Error) => void} failed Not called for a task that was stopped.
+   */
+  async run(task, failed) {
+    this.#waiting = { task, failed };
+    while (this.#waiting && !this.#running) {
+      const next = this.#waiting;
+      const { signal } = (this.#running = new AbortController());
+      this.#waiting = null;
+      try {
+        await next.task(signal);
+      } catch (error) {
+        if (!signal.aborted) next.failed(error);
       }
-    } finally {
-      this.#running = false;
+      this.#running = null;
     }
+  }
+
+  /** Ends the task that runs and forgets the one that waits. */
+  stop() {
+    this.#waiting = null;
+    this.#running?.abort();
   }
 }
 
@@ -30,6 +40,8 @@ class Column {
   maps = { generator: {}, discriminator: {} };
   logits = null;
   before = null;
+  /** Whether the last try to draw it failed. */
+  hasFailed = false;
 
   constructor(id) {
     this.id = id;
@@ -43,8 +55,10 @@ class Column {
 export class Session extends EventTarget {
   /** The pixel under the pointer or the keyboard's mark: {x, y} or null. */
   pointed = null;
-  /** A picture of the user's own, which the discriminator sees instead of a drawn one. */
+  /** @type {?Blob} A picture of the user's own, which the discriminator sees instead of a drawn one. */
   own = null;
+  /** The same as each model takes it, by its id. */
+  #fitted = {};
   /** @type {Column[]} */ columns = [];
 
   constructor(backend, models) {
@@ -80,9 +94,32 @@ export class Session extends EventTarget {
     this.emit("point", pixel);
   }
 
-  /** Shows a picture of the user's own to the discriminator, or a drawn one again (null). */
-  showOwn(picture) {
-    this.own = picture;
+  /** The pixels that are asked about: the pointer's, then the pinned ones, or else the middle. */
+  pointsOf(model) {
+    const [height, width] = model.size;
+    const pinned = this.state.points
+      .map(([x, y], mark) => ({ x, y, mark })).filter(({ x, y }) => x < width && y < height);
+    if (this.pointed) return [{ ...this.pointed, mark: null }, ...pinned];
+    return pinned.length ? pinned : [{ x: width >> 1, y: height >> 1, mark: null }];
+  }
+
+  /**
+   * Shows a picture of the user's own to the discriminators, or the drawn one again (null).
+   *
+   * @param {?Blob} file
+   * @throws It is no picture; what was shown stays.
+   */
+  async showOwn(file) {
+    const shown = this.columns.map(({ model }) => model).filter((model) => model?.discriminator);
+    const pictures = file ? await Promise.all(shown.map(({ id }) => this.backend.fit(id, file))) : [];
+    this.own = file;
+    this.#fitted = Object.fromEntries(shown.map(({ id }, i) => [id, pictures[i]]));
+    this.redraw();
+  }
+
+  /** Asks anew for the newest checkpoint of the first model. */
+  renew() {
+    this.columns[0].model = null;
     this.redraw();
   }
 
@@ -103,49 +140,66 @@ export class Session extends EventTarget {
   #columnsFollow() {
     const known = this.state.models.filter((id) => this.models.some((model) => model.id === id));
     const ids = known.length ? known : [this.models[0].id];
-    this.columns = ids.map((id, i) => (this.columns[i]?.id === id ? this.columns[i] : new Column(id)));
+    const columns = ids.map((id, i) => (this.columns[i]?.id === id ? this.columns[i] : new Column(id)));
+    this.columns.filter((column) => !columns.includes(column)).forEach(({ newest }) => newest.stop());
+    this.columns = columns;
   }
 
   /** Draws and judges anew in every column. */
   redraw() {
     for (const [index, column] of this.columns.entries()) {
-      column.newest.run(() => this.#drawColumn(column, index === 0 ? this.state.step : null))
-        .catch((error) => this.tell(error.message));
+      const step = index === 0 ? this.state.step : null;
+      column.newest.run((signal) => this.#drawColumn(column, step, signal), (error) => {
+        column.hasFailed = true;
+        this.tell(error.message);
+      });
     }
   }
 
-  async #drawColumn(column, step) {
+  async #drawColumn(column, step, signal) {
     const { backend, state } = this;
     if (!column.model || column.step !== step) {
       column.model = await backend.model(column.id, step);
       column.step = step;
     }
     const { model } = column;
-    const latent = this.latent(model);
-    const shares = sharesOf(state, model.classes.length);
-    const scales = scalesOf(state, "generator", model);
-    const drawn = await backend.draw(model.id, { step, latent, shares, scales });
-    const isScaled = Object.values(scales).some((scale) => scale !== 1);
-    column.before = isScaled
-      ? (await backend.draw(model.id, { step, latent, shares, scales: {} })).picture : null;
-    column.drawn = drawn.picture;
-    column.picture = this.own ?? drawn.picture;
-    column.maps = { generator: this.own ? {} : drawn.maps, discriminator: {} };
-    column.logits = null;
-    if (model.discriminator) {
-      const judged = await backend.judge(model.id, {
-        step, picture: column.picture, scales: scalesOf(state, "discriminator", model),
-      });
-      column.maps.discriminator = judged.maps;
-      column.logits = judged.logits;
-    }
-    this.tell("");
+    const request = this.drawing(model, step);
+    const drawn = await backend.draw(model.id, request, signal);
+    const isScaled = Object.values(request.scales).some((scale) => scale !== 1);
+    const before = isScaled
+      ? (await backend.draw(model.id, { ...request, scales: {} }, signal)).picture : null;
+    const own = this.own && model.discriminator ? await this.#fittedTo(model) : null;
+    const picture = own ?? drawn.picture;
+    const judged = model.discriminator && await backend.judge(model.id, {
+      step, picture, scales: scalesOf(state, "discriminator", model),
+    }, signal);
+    Object.assign(column, {
+      picture, before: own ? null : before, drawn: drawn.picture, logits: judged?.logits ?? null,
+      maps: { generator: own ? {} : drawn.maps, discriminator: judged?.maps ?? {} },
+    });
+    if (column.hasFailed) this.tell("");
+    column.hasFailed = false;
     this.emit("drawn", column);
   }
 
-  /** The latent of the state for a model. */
-  latent(model) {
-    const { seed, truncation, weights } = this.state;
-    return latentOf(seed, model.latentDim, { truncation, weights, directions: model.directions });
+  async #fittedTo({ id }) {
+    return (this.#fitted[id] ??= await this.backend.fit(id, this.own));
+  }
+
+  /** What is asked of a back end to draw the state. @returns {import("./backend.js").DrawRequest} */
+  drawing(model, step) {
+    const { state } = this;
+    return {
+      step, latent: this.latent(model), shares: sharesOf(state, model.classes.length),
+      scales: scalesOf(state, "generator", model),
+    };
+  }
+
+  /** The latent of the state for a model, or that of other seeds or weights. */
+  latent(model, change = {}) {
+    const { seed, truncation, weights } = { ...this.state, ...change };
+    const { latentDim, directions } = model;
+    const known = weights.slice(0, directions.length);
+    return latentOf(seed, latentDim, { truncation, weights: known, directions });
   }
 }

@@ -114,20 +114,10 @@ class Board {
     if (!layers.length) maps.textContent = "This model has no attention layer.";
   }
 
-  /** The points that are asked about: the pointer, or else the pinned ones. */
-  get points() {
-    const { pointed, state } = this.session;
-    const [height, width] = this.column.model.size;
-    const pinned = state.points
-      .filter(([x, y]) => x < width && y < height).map(([x, y], mark) => ({ x, y, mark }));
-    if (pointed) return [{ ...pointed, mark: null }, ...pinned];
-    return pinned.length ? pinned : [{ x: width >> 1, y: height >> 1, mark: null }];
-  }
-
   drawMaps() {
     const { column, session } = this;
     if (!column.picture || !this.shown) return;
-    const { points } = this;
+    const points = session.pointsOf(column.model);
     drawPicture(this.canvas, this.shown);
     points.toReversed().forEach((point) => drawMark(this.canvas, column.picture, point, point.mark));
     const [first] = points;
