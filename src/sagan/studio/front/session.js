@@ -6,6 +6,10 @@ export class Newest {
   #running = null;
   #waiting = null;
 
+  get isRunning() {
+    return this.#running !== null;
+  }
+
   /**
    * @param {(signal: AbortSignal) => Promise<void>} task
    * @param {(error: Error) => void} failed Not called for a task that was stopped.
@@ -73,6 +77,11 @@ export class Session extends EventTarget {
 
   start() {
     this.#become(this.state);
+  }
+
+  /** Whether what was asked for is not yet all drawn. */
+  get isDrawing() {
+    return this.columns.some((column) => column.newest.isRunning);
   }
 
   on(name, listener) {
