@@ -14,9 +14,16 @@ export function imageData({ height, width, channels, data }) {
 }
 
 /** The difference of two pictures around middle grey, four times enlarged. */
-export function difference(before, after) {
+function difference(before, after) {
   const changed = (value, i) => 128 + 4 * (value - before.data[i]);
   return { ...after, data: Uint8ClampedArray.from(after.data, changed) };
+}
+
+/** What is shown of a column: its picture, that without scales of gamma, or the difference. */
+export function pictureShown({ picture, before }, shown) {
+  const unscaled = before ?? picture;
+  if (shown === "difference") return difference(unscaled, picture);
+  return shown === "before" ? unscaled : picture;
 }
 
 function bitmap(image) {

@@ -1,10 +1,15 @@
 import { connect } from "studio/back.js";
 import { mountClasses } from "studio/classes.js";
+import { mountExplain } from "studio/explain.js";
 import { mountGammas } from "studio/gammas.js";
 import { mountLatent } from "studio/latent-controls.js";
+import { mountOwn } from "studio/own.js";
+import { mountSave } from "studio/save.js";
 import { Session } from "studio/session.js";
 import { mountStage } from "studio/stage.js";
+import { mountTimeline } from "studio/timeline.js";
 import { mountTop } from "studio/top.js";
+import { mountViews } from "studio/views.js";
 
 const at = (id) => document.getElementById(id);
 
@@ -20,6 +25,11 @@ async function start() {
     mountLatent(at("latent"), session);
     mountClasses(at("classes"), session);
     mountGammas(at("gammas"), session);
+    mountOwn(at("own"), session);
+    mountViews(at("views"), session);
+    mountSave(at("views"), session);
+    mountExplain(at("explain"), session);
+    mountTimeline(at("bottom"), session);
     window.studio = session;
     session.start();
   } catch (error) {

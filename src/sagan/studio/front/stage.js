@@ -1,4 +1,4 @@
-import { difference, drawMap, drawMark, drawPicture } from "studio/drawing.js";
+import { drawMap, drawMark, drawPicture, pictureShown } from "studio/drawing.js";
 import { gridOf, summary } from "studio/maps.js";
 
 const NAMES = { generator: "Generator", discriminator: "Discriminator" };
@@ -94,9 +94,7 @@ class Board {
     const { column, session } = this;
     if (!column.picture) return;
     this.element.querySelector("h2").textContent = column.model.name;
-    const drawn = { after: column.picture, before: column.before ?? column.picture };
-    const { shown } = session.state;
-    this.shown = shown === "difference" ? difference(drawn.before, drawn.after) : drawn[shown];
+    this.shown = pictureShown(column, session.state.shown);
     this.#build();
     this.drawMaps();
   }

@@ -1,0 +1,62 @@
+import { element } from "studio/elements.js";
+import { boardPng, download, layersOf, mapPng, nameOf, picturePng, rowsJson } from "studio/saving.js";
+import { walkForm } from "studio/walk.js";
+
+/** The link of the state, without what let this browser in. */
+function link() {
+  return location.href.split(/[?#]/)[0] + location.hash;
+}
+
+/** The button that opens what can be taken along: a link, pictures, numbers, films. */
+export function mountSave(root, session) {
+  const told = element("p", { role: "status" });
+  const maps = element("div", { class: "row" });
+  const address = element("input", { type: "text", readonly: true, onfocus: () => address.select() });
+  const save = (text, name, make) => element("button", {
+    type: "button",
+    onclick: async () => {
+      const file = name();
+      download(await make(), file);
+      told.textContent = `Saved as ${file}.`;
+    },
+  }, text);
+  const dialog = element("dialog", { class: "save", "aria-labelledby": "save-title" },
+    element("div", { class: "row head" }, element("h2", { id: "save-title" }, "Save and share"),
+      element("button", { type: "button", onclick: () => dialog.close() }, "Close")),
+    element("h3", {}, "Link to exactly this"),
+    element("div", { class: "row link" }, element("label", { class: "sr-only", for: "save-link" }, "Link"), address,
+      element("button", { type: "button", onclick: () => copy(address, told) }, "Copy link")),
+    element("h3", {}, "Pictures"), maps,
+    element("h3", {}, "Numbers"),
+    element("div", { class: "row" }, save("Attention rows (JSON)", () => `${nameOf(session, "rows")}.json`,
+      async () => new Blob([JSON.stringify(rowsJson(session))], { type: "application/json" }))),
+    ...(session.backend.features.has("film") ? [walkForm(session)] : []), told);
+  address.id = "save-link";
+  const open = () => {
+    address.value = link();
+    told.textContent = "";
+    const [column] = session.columns;
+    maps.replaceChildren(
+      save("All that is seen", () => `${nameOf(session)}.png`, () => boardPng(session)),
+      save("Picture", () => `${nameOf(session, "picture")}.png`, () => picturePng(session, column)),
+      ...layersOf(column).map((which) => save(
+        `Map: ${which.network}, ${which.layer.height} × ${which.layer.width}`,
+        () => `${nameOf(session, which.network, which.layer.name)}.png`, () => mapPng(session, column, which),
+      )),
+    );
+    dialog.showModal();
+  };
+  const button = element("button", { type: "button", onclick: open, disabled: true, "aria-haspopup": "dialog" }, "Save…");
+  session.on("drawn", () => { button.disabled = false; });
+  root.append(button, dialog);
+}
+
+async function copy(address, told) {
+  try {
+    await navigator.clipboard.writeText(address.value);
+  } catch {
+    address.select();
+    document.execCommand("copy");
+  }
+  told.textContent = "The link is copied.";
+}
