@@ -89,8 +89,9 @@ export class Chart {
 
   #line({ steps, values }, i) {
     const points = steps.map((step, k) => `${this.#x(step).toFixed(1)} ${this.#y(values[k]).toFixed(1)}`);
-    const alone = points.length === 1 ? "h0.01" : "";
-    return shape("path", { class: `line series-${(i % 6) + 1}`, d: `M${points.join("L")}${alone}` });
+    const isDot = points.length === 1;
+    const name = `line series-${(i % 6) + 1}${isDot ? " dot" : ""}`;
+    return shape("path", { class: name, d: `M${points.join("L")}${isDot ? "h0.01" : ""}` });
   }
 
   /** Moves the cursor, and says in words what the curves are there. */

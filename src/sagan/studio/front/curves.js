@@ -5,8 +5,8 @@ const LOSSES = {
   generator: "generator", r1: "R1", r2: "R2",
 };
 const MEASURES = {
-  gamma: "Gamma", attention_entropy: "Entropy of the attention, 1 looks everywhere alike",
-  attention_peak: "Largest weight, on average",
+  gamma: "Gamma (0: attention is off)", attention_entropy: "Entropy (1: looks everywhere alike)",
+  attention_peak: "Largest weight (1: copies one place)",
 };
 
 /** @returns {Object<string, import("./chart.js").Curve[]>} Title of a chart -> its curves. */

@@ -50,9 +50,9 @@ function productWords(shown) {
 function softmaxWords({ found, block }) {
   const most = found.products.reduce((a, b) => Math.max(a, b));
   const sum = found.products.reduce((a, b) => a + Math.exp(b - most), 0);
-  const shift = most > 15 ? most : 0;  // e to that is no number that can be read
+  const shift = most > 15 ? most : 0;  // else exp gives numbers that nobody can read
   const [one, all] = [found.products[block] - shift, sum * Math.exp(most - shift)];
-  return `e^${figures(one)} = ${figures(Math.exp(one))} of ${figures(all)} in all = ${percent(found.weights[block])}`
+  return `exp(${figures(one)}) = ${figures(Math.exp(one))} of ${figures(all)} in all = ${percent(found.weights[block])}`
     + (shift ? " (the largest product is taken off first)" : "");
 }
 
@@ -73,7 +73,7 @@ export const STEPS = [
   },
   {
     title: "The keys", formula: "<i>k</i><sub>j</sub> = W<sub>k</sub> <i>x</i><sub>j</sub>", kind: "blocks",
-    sentence: (shown) => `Every block has a key of as many numbers, which say what is found there${
+    sentence: (shown) => `Every block has a key of as many numbers, which say what is found there (red above 0, blue below)${
       blocksOf(shown) < shown.layer.height * shown.layer.width
         ? "; each number is the largest of its 2 × 2 places" : ""}.`,
     draw: (canvas, { found, layer }) => drawTiles(canvas, found.keys, layer.keys),
@@ -87,7 +87,7 @@ export const STEPS = [
   },
   {
     title: "The weights", kind: "blocks",
-    formula: "<i>a</i><sub>j</sub> = e<sup><i>s</i><sub>j</sub></sup> / Σ<sub>i</sub> e<sup><i>s</i><sub>i</sub></sup>",
+    formula: "<i>a</i><sub>j</sub> = exp <i>s</i><sub>j</sub> / Σ<sub>i</sub> exp <i>s</i><sub>i</sub>",
     sentence: () => "The softmax makes shares of the products: all above 0, together 1. This is the attention.",
     draw: (canvas, { found, layer, picture }) => {
       const [rows, columns] = layer.keys;
@@ -104,7 +104,7 @@ export const STEPS = [
   },
   {
     title: "What is gathered", formula: "<i>o</i> = Σ<sub>j</sub> <i>a</i><sub>j</sub> <i>v</i><sub>j</sub>", kind: "bars",
-    sentence: (shown) => `The values are summed by their weights. Dark: the part of the ${blockName(shown)}.`,
+    sentence: (shown) => `The values are summed by their weights. Orange: the part of the ${blockName(shown)}.`,
     draw: (svg, shown) => drawBars(svg, {
       total: shown.found.gathered,
       part: valueOf(shown).map((number) => number * shown.found.weights[shown.block]),

@@ -86,7 +86,6 @@ class Explanation {
     this.where.textContent =
       `Move over the picture or use its arrow keys to choose a place; click or Enter keeps it. Heaviest: the ${blockName(this.#shown)}.`;
     this.panels.forEach((panel) => panel.draw(this.#shown));
-    session.emit("explained", this.#shown);
   }
 
   #look(block) {

@@ -26,24 +26,27 @@ export function mountSave(root, session) {
     element("h3", {}, "Link to exactly this"),
     element("div", { class: "row link" }, element("label", { class: "sr-only", for: "save-link" }, "Link"), address,
       element("button", { type: "button", onclick: () => copy(address, told) }, "Copy link")),
-    element("h3", {}, "Pictures"), maps,
-    element("h3", {}, "Numbers"),
-    element("div", { class: "row" }, save("Attention rows (JSON)", () => `${nameOf(session, "rows")}.json`,
+    element("h3", {}, "Pictures (PNG)"), maps,
+    element("h3", {}, "Numbers (JSON)"),
+    element("div", { class: "row" }, save("attention of the points", () => `${nameOf(session, "rows")}.json`,
       async () => new Blob([JSON.stringify(rowsJson(session))], { type: "application/json" }))),
     ...(session.backend.features.has("film") ? [walkForm(session)] : []), told);
   address.id = "save-link";
   const open = () => {
     address.value = link();
     told.textContent = "";
-    const [column] = session.columns;
-    maps.replaceChildren(
-      save("All that is seen", () => `${nameOf(session)}.png`, () => boardPng(session)),
-      save("Picture", () => `${nameOf(session, "picture")}.png`, () => picturePng(session, column)),
-      ...layersOf(column).map((which) => save(
-        `Map: ${which.network}, ${which.layer.height} × ${which.layer.width}`,
-        () => `${nameOf(session, which.network, which.layer.name)}.png`, () => mapPng(session, column, which),
-      )),
-    );
+    const each = session.columns.flatMap((column, i) => {
+      const [of, more] = session.columns.length > 1 ? [`${column.model.name}: `, [i + 1]] : ["", []];
+      return [
+        save(`${of}picture`, () => `${nameOf(session, "picture", ...more)}.png`, () => picturePng(session, column)),
+        ...layersOf(column).map((which) => save(
+          `${of}map of ${which.network}, ${which.layer.height} × ${which.layer.width}`,
+          () => `${nameOf(session, which.network, which.layer.name, ...more)}.png`,
+          () => mapPng(session, column, which),
+        )),
+      ];
+    });
+    maps.replaceChildren(save("all that is seen", () => `${nameOf(session)}.png`, () => boardPng(session)), ...each);
     dialog.showModal();
   };
   const button = element("button", { type: "button", onclick: open, disabled: true, "aria-haspopup": "dialog" }, "Save…");

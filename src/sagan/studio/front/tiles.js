@@ -17,7 +17,7 @@ export function largest(numbers) {
 }
 
 /**
- * Draws blocks in rows and columns; the numbers of each stand in a small square.
+ * Draws blocks in rows and columns; the numbers of each stand in a small rectangle.
  *
  * @param {HTMLCanvasElement} canvas
  * @param {Float32Array} numbers (blocks x n), coloured from -1 to 1 times their largest.
@@ -25,14 +25,15 @@ export function largest(numbers) {
  */
 export function drawTiles(canvas, numbers, [rows, columns]) {
   const count = numbers.length / (rows * columns);
-  const side = Math.ceil(Math.sqrt(count));
+  const wide = Math.ceil(Math.sqrt(count));
+  const high = Math.ceil(count / wide);
   const gap = count > 1 ? 1 : 0;
-  const image = new ImageData(columns * (side + gap), rows * (side + gap));
+  const image = new ImageData(columns * (wide + gap), rows * (high + gap));
   const top = largest(numbers);
   numbers.forEach((number, i) => {
     const block = Math.floor(i / count);
-    const y = Math.floor(block / columns) * (side + gap) + Math.floor((i % count) / side);
-    const x = (block % columns) * (side + gap) + ((i % count) % side);
+    const y = Math.floor(block / columns) * (high + gap) + Math.floor((i % count) / wide);
+    const x = (block % columns) * (wide + gap) + ((i % count) % wide);
     image.data.set([...signed(number / top), 255], 4 * (y * image.width + x));
   });
   const small = new OffscreenCanvas(image.width, image.height);
@@ -40,6 +41,7 @@ export function drawTiles(canvas, numbers, [rows, columns]) {
   const scale = Math.max(1, Math.ceil(512 / Math.max(image.width, image.height)));
   canvas.width = image.width * scale;
   canvas.height = image.height * scale;
+  canvas.style.aspectRatio = `${columns} / ${rows}`;
   const context = canvas.getContext("2d");
   context.imageSmoothingEnabled = false;
   context.drawImage(small, 0, 0, canvas.width, canvas.height);
@@ -50,9 +52,9 @@ export function frameBlock(canvas, [rows, columns], block) {
   const context = canvas.getContext("2d");
   const [height, width] = [canvas.height / rows, canvas.width / columns];
   const box = [(block % columns) * width, Math.floor(block / columns) * height, width, height];
-  for (const [colour, line] of [["#000000", 10], ["#ffffff", 6], ["#0a62b8", 3]]) {
+  for (const [colour, line] of [["#000000", 9], ["#ffffff", 5]]) {
     context.strokeStyle = colour;
-    context.lineWidth = (line * canvas.width) / 640;
+    context.lineWidth = (line * Math.max(canvas.width, canvas.height)) / 640;
     context.strokeRect(...box);
   }
 }
