@@ -11,5 +11,17 @@ export function heat(share) {
   return STOPS[below].map((from, i) => from + (STOPS[below + 1][i] - from) * (place - below));
 }
 
+/** How much a block of heat covers the picture under it. */
+export const cover = (share) => Math.min(1, 0.25 + 0.75 * share);
+
+/** Colours of the scale as they are seen over a dark picture, from 0 to 1. */
+export function heatScale() {
+  return STOPS.map((_, i) => {
+    const share = i / (STOPS.length - 1);
+    const over = heat(share).map((value) => Math.round(cover(share) * value + (1 - cover(share)) * 70));
+    return `rgb(${over.join(" ")})`;
+  });
+}
+
 /** Marks of points, told apart by colour and by number. */
 export const MARKS = ["#56b4e9", "#ff914d", "#34d3a0", "#f29bc8", "#e8cf5a", "#b5a6ff"];

@@ -1,4 +1,4 @@
-import { heat, MARKS } from "studio/colour.js";
+import { cover, heat, MARKS } from "studio/colour.js";
 
 /** @returns {ImageData} A picture as a canvas takes it. */
 export function imageData({ height, width, channels, data }) {
@@ -19,17 +19,25 @@ function difference(before, after) {
   return { ...after, data: Uint8ClampedArray.from(after.data, changed) };
 }
 
-/** What is shown of a column: its picture, that without scales of gamma, or the difference. */
-export function pictureShown({ picture, before }, shown) {
-  const unscaled = before ?? picture;
-  if (shown === "difference") return difference(unscaled, picture);
-  return shown === "before" ? unscaled : picture;
+/** What is shown of a column: its picture, or the difference that the scales of gamma make. */
+export function pictureShown({ picture, before, drawn }) {
+  return before ? difference(before, drawn) : picture;
 }
 
 function bitmap(image) {
   const canvas = new OffscreenCanvas(image.width, image.height);
   canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas;
+}
+
+/** A picture in dark grey, as the ground of a map. */
+function dimmed(picture) {
+  const image = imageData(picture);
+  for (let i = 0; i < image.data.length; i += 4) {
+    const [red, green, blue] = image.data.subarray(i, i + 3);
+    image.data.fill(0.55 * (0.2126 * red + 0.7152 * green + 0.0722 * blue), i, i + 3);
+  }
+  return image;
 }
 
 /** Gives a canvas whole-number pixels for a picture: at least `least` of them across. */
@@ -58,15 +66,30 @@ export function drawPicture(canvas, picture, least = 512) {
  */
 export function drawMap(canvas, picture, grid, top, least = 512) {
   const { context } = fitted(canvas, picture, least);
-  context.filter = "grayscale(1) brightness(0.55)";
-  context.drawImage(bitmap(imageData(picture)), 0, 0, canvas.width, canvas.height);
-  context.filter = "none";
+  context.drawImage(bitmap(dimmed(picture)), 0, 0, canvas.width, canvas.height);
   const blocks = new ImageData(grid.columns, grid.rows);
   grid.values.forEach((value, i) => {
     const share = top > 0 ? value / top : 0;
-    blocks.data.set([...heat(share), 255 * Math.min(1, 0.25 + 0.75 * share)], 4 * i);
+    blocks.data.set([...heat(share), 255 * cover(share)], 4 * i);
   });
   context.drawImage(bitmap(blocks), 0, 0, canvas.width, canvas.height);
+}
+
+/** Parts the blocks of a grid by thin lines. */
+export function drawLines(canvas, { rows, columns }) {
+  const context = canvas.getContext("2d");
+  context.strokeStyle = "rgb(255 255 255 / 35%)";
+  context.lineWidth = canvas.width / 512;
+  context.beginPath();
+  for (let column = 1; column < columns; column++) {
+    context.moveTo((column * canvas.width) / columns, 0);
+    context.lineTo((column * canvas.width) / columns, canvas.height);
+  }
+  for (let row = 1; row < rows; row++) {
+    context.moveTo(0, (row * canvas.height) / rows);
+    context.lineTo(canvas.width, (row * canvas.height) / rows);
+  }
+  context.stroke();
 }
 
 /** Rings the cell of a pixel; `mark` is the number of a pinned point, or null for the pointer. */

@@ -2,8 +2,8 @@ import { figures } from "studio/chart.js";
 import { choice, element } from "studio/elements.js";
 import { blockName, STEPS } from "studio/explain-steps.js";
 import { cellAt } from "studio/maps.js";
+import { pointsOf } from "studio/points.js";
 import { Newest } from "studio/session.js";
-import { scalesOf } from "studio/state.js";
 import { frameBlock } from "studio/tiles.js";
 
 const WRITTEN = 8;
@@ -65,7 +65,7 @@ class Explanation {
       this.where.textContent = "This model has no attention layer; there is nothing to compute.";
       return;
     }
-    const [pinned] = session.pointsOf(column.model);
+    const [pinned] = pointsOf(session, column.model);
     const pixel = this.#point ?? pinned;
     const { layer, network, name } = chosen;
     const position = cellAt(pixel, column.model.size, layer.height, layer.width);
@@ -79,7 +79,7 @@ class Explanation {
     const { session } = this;
     const { model, step, picture } = column;
     const of = network === "generator" ? session.drawing(model, step)
-      : { step, picture, scales: scalesOf(session.state, network, model) };
+      : { step, picture, scales: session.scales(network, model) };
     const found = await session.backend.explain(model.id, { ...of, network, layer: layer.name, position }, signal);
     const block = found.weights.indexOf(found.weights.reduce((a, b) => Math.max(a, b)));
     this.#shown = { found, layer, position, block, picture };

@@ -1,19 +1,73 @@
-import { element } from "studio/elements.js";
+import { choice, element, heading, readable, slider } from "studio/elements.js";
+import { shortcut } from "studio/shortcuts.js";
 
-/** A slider for the gamma of every layer. */
+const SHOWN = { after: "After", before: "Before", difference: "Difference" };
+const NETWORKS = { generator: "Generator", discriminator: "Discriminator" };
+
+/** A slider for the gamma of every layer, and what of the change is shown. */
 export function mountGammas(root, session) {
-  session.on("drawn", ({ model }) => {
-    if (session.columns[0].model !== model || root.dataset.of === model.id) return;
-    root.dataset.of = model.id;
-    const sliders = ["generator", "discriminator"].flatMap((network) =>
-      (model[network]?.layers ?? []).map((layer) => {
-        const name = `${network}.${layer.name}`;
-        const slider = element("input", {
-          type: "range", min: 0, max: 2, step: 0.01, value: session.state.scales[name] ?? 1,
-          oninput: () => session.set({ scales: { ...session.state.scales, [name]: Number(slider.value) } }),
-        });
-        return element("label", {}, `${name}: gamma ${layer.gamma.toFixed(3)}`, slider);
-      }));
-    root.replaceChildren(...sliders);
+  let update = () => {};
+  let built = [];
+  session.on("drawn", () => {
+    const models = session.columns.map(({ model }) => model).filter(Boolean);
+    if (models.length === built.length && models.every((model, i) => model === built[i])) return;
+    built = models;
+    update = build(root, session, layersOf(models));
+    update();
   });
+  session.on("state", () => update());
+  shortcut("g", "Gamma: after, before, difference", () => {
+    const ways = Object.keys(SHOWN);
+    session.set({ shown: ways[(ways.indexOf(session.state.shown) + 1) % ways.length] });
+  });
+  shortcut("a", "Attention off, and on again", () => root.querySelector(".off")?.click());
+}
+
+/** Layers of all models that are shown, each with the gammas of those that have it. */
+function layersOf(models) {
+  const found = new Map();
+  for (const network of Object.keys(NETWORKS)) {
+    for (const { name, height, width, gamma } of models.flatMap((model) => model[network]?.layers ?? [])) {
+      const key = `${network}.${name}`;
+      const known = found.get(key) ?? { key, title: `${NETWORKS[network]}, ${height} x ${width}`, gammas: [] };
+      found.set(key, { ...known, gammas: [...known.gammas, gamma] });
+    }
+  }
+  return [...found.values()];
+}
+
+function build(root, session, layers) {
+  if (!layers.length) {
+    root.replaceChildren();
+    return () => {};
+  }
+  const scale = (key) => session.state.scales[key] ?? 1;
+  const set = (changes) => {
+    const all = Object.entries({ ...session.state.scales, ...changes });
+    session.set({ scales: Object.fromEntries(all.filter(([, value]) => value !== 1)) });
+  };
+  const all = (value) => set(Object.fromEntries(layers.map(({ key }) => [key, value])));
+  const isOff = () => layers.every(({ key }) => scale(key) === 0);
+  const sliders = layers.map(({ key, title }) => slider({
+    name: title, spoken: `Gamma of ${title}`, min: 0, max: 2, step: 0.01,
+    change: (value) => set({ [key]: value }), reset: () => set({ [key]: 1 }),
+  }));
+  const off = element("button", { type: "button", class: "off", onclick: () => all(isOff() ? 1 : 0) }, "Attention off");
+  const shown = choice("Shown", SHOWN, () => session.state.shown, (value) => session.set({ shown: value }));
+  const reset = element("button", { type: "button", onclick: () => session.set({ scales: {}, shown: "after" }) }, "Reset");
+  root.replaceChildren(heading("Gamma", off, reset), ...sliders.map(({ row }) => row), shown.group);
+  return () => {
+    sliders.forEach((one, i) => {
+      const value = scale(layers[i].key);
+      one.update(value, product(value, layers[i].gammas), value === 1);
+    });
+    off.setAttribute("aria-pressed", String(isOff()));
+    shown.update();
+  };
+}
+
+/** "−0.202", or "0.50 × −0.202 = −0.101". */
+function product(scale, gammas) {
+  const numbers = (factor) => gammas.map((gamma) => readable(gamma * factor, 3)).join(" and ");
+  return scale === 1 ? numbers(1) : `${readable(scale)} \u00d7 ${numbers(1)} = ${numbers(scale)}`;
 }

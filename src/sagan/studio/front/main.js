@@ -1,11 +1,13 @@
 import { connect } from "studio/back.js";
 import { mountClasses } from "studio/classes.js";
+import { mountDirections } from "studio/directions.js";
 import { mountExplain } from "studio/explain.js";
 import { mountGammas } from "studio/gammas.js";
 import { mountLatent } from "studio/latent-controls.js";
 import { mountOwn } from "studio/own.js";
 import { mountSave } from "studio/save.js";
 import { Session } from "studio/session.js";
+import { mountSpeech } from "studio/speak.js";
 import { mountStage } from "studio/stage.js";
 import { mountTimeline } from "studio/timeline.js";
 import { mountTop } from "studio/top.js";
@@ -25,9 +27,11 @@ async function start() {
     mountLatent(at("latent"), session);
     mountClasses(at("classes"), session);
     mountGammas(at("gammas"), session);
+    mountDirections(at("directions"), session);
+    mountSpeech(at("spoken"), session, at("stage"));
     mountOwn(at("own"), session);
-    mountViews(at("views"), session);
-    mountSave(at("views"), session);
+    mountViews(at("top"), session);
+    mountSave(at("top"), session);
     mountExplain(at("explain"), session);
     mountTimeline(at("bottom"), session);
     window.studio = session;

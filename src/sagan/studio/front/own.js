@@ -1,5 +1,4 @@
-import { element } from "studio/elements.js";
-import { sharesOf } from "studio/state.js";
+import { element, readable } from "studio/elements.js";
 
 const SHOWN = 10;
 
@@ -81,7 +80,7 @@ function logits({ model, logits: values }, session, isAll) {
   const sorted = [...values].map((value, i) => ({ value, i })).sort((a, b) => b.value - a.value);
   const low = Math.min(0, ...values);
   const span = Math.max(0, ...values) - low || 1;
-  const shares = sharesOf(session.state, model.classes.length);
+  const shares = session.shares(model);
   const rows = sorted.slice(0, isAll ? undefined : SHOWN).map(({ value, i }) => {
     const bar = element("i", { class: "bar" });
     bar.style.left = `${(100 * (Math.min(value, 0) - low)) / span}%`;
@@ -89,7 +88,7 @@ function logits({ model, logits: values }, session, isAll) {
     const isAsked = !session.own && shares[i] > 0;
     return element("li", { class: isAsked ? "asked" : "" },
       element("span", { title: names[i] ?? i }, names[i] ?? String(i)), element("i", { class: "track" }, bar),
-      element("b", {}, value.toFixed(2).replace("-", "−")));
+      element("b", {}, readable(value)));
   });
   const heading = session.columns.length > 1 ? [element("h3", {}, model.name)] : [];
   return [...heading, element("ol", { class: "logits", "aria-label": `Logits of ${model.name}` }, ...rows)];

@@ -1,5 +1,3 @@
-import { sharesOf } from "studio/state.js";
-
 export const MOST_FRAMES = 600;
 
 /**
@@ -50,7 +48,7 @@ export function walkOf(session, model, walk) {
   const { state } = session;
   const steps = way(walk.kind === "seeds" ? walk.stops : 2, walk.frames, walk.isLoop);
   const here = session.latent(model);
-  const mixed = sharesOf(state, model.classes.length);
+  const mixed = session.shares(model);
   if (walk.kind === "classes") {
     const ends = walk.classes.map((number) => mixed.map((_, i) => Number(i === number)));
     return { latents: steps.map(() => here), shares: steps.map(([a, b, fraction]) => lerp(ends[a], ends[b], fraction)) };

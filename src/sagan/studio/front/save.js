@@ -1,5 +1,6 @@
-import { element } from "studio/elements.js";
+import { element, iconButton } from "studio/elements.js";
 import { boardPng, download, layersOf, mapPng, nameOf, picturePng, rowsJson } from "studio/saving.js";
+import { shortcut } from "studio/shortcuts.js";
 import { walkForm } from "studio/walk.js";
 
 /** The link of the state, without what let this browser in. */
@@ -21,8 +22,8 @@ export function mountSave(root, session) {
     },
   }, text);
   const dialog = element("dialog", { class: "save", "aria-labelledby": "save-title" },
-    element("div", { class: "row head" }, element("h2", { id: "save-title" }, "Save and share"),
-      element("button", { type: "button", onclick: () => dialog.close() }, "Close")),
+    element("div", { class: "heading" }, element("h2", { id: "save-title" }, "Save and share"),
+      iconButton("remove", "Close", () => dialog.close())),
     element("h3", {}, "Link to exactly this"),
     element("div", { class: "row link" }, element("label", { class: "sr-only", for: "save-link" }, "Link"), address,
       element("button", { type: "button", onclick: () => copy(address, told) }, "Copy link")),
@@ -49,9 +50,12 @@ export function mountSave(root, session) {
     maps.replaceChildren(save("all that is seen", () => `${nameOf(session)}.png`, () => boardPng(session)), ...each);
     dialog.showModal();
   };
-  const button = element("button", { type: "button", onclick: open, disabled: true, "aria-haspopup": "dialog" }, "Save…");
+  const button = iconButton("save", "Save and share", open);
+  button.disabled = true;
   session.on("drawn", () => { button.disabled = false; });
-  root.append(button, dialog);
+  shortcut("s", "Save and share", () => button.click());
+  root.querySelector(".tools").prepend(button);
+  document.body.append(dialog);
 }
 
 async function copy(address, told) {

@@ -1,6 +1,6 @@
-import { drawMap, drawMark, drawPicture, pictureShown } from "studio/drawing.js";
+import { drawLines, drawMap, drawMark, drawPicture, pictureShown } from "studio/drawing.js";
 import { gridOf } from "studio/maps.js";
-import { scalesOf, sharesOf } from "studio/state.js";
+import { pointsOf } from "studio/points.js";
 
 const LEAST = 1024;
 const CELL = 512;
@@ -22,7 +22,7 @@ const png = (canvas) => new Promise((resolve) => { canvas.toBlob(resolve, "image
 /** The name of a file about the state, without its suffix. */
 export function nameOf(session, ...more) {
   const [{ model }] = session.columns;
-  const mixed = sharesOf(session.state, model.classes.length);
+  const mixed = session.shares(model);
   const classes = model.classes.filter((_, i) => mixed[i] > 0);
   const seed = session.own ? "own" : `seed${session.state.seed}`;
   const parts = [...session.columns.map((column) => column.model.name), `step${model.step}`, seed, ...classes, ...more];
@@ -38,7 +38,7 @@ export function layersOf({ model, maps }) {
 /** The picture of a column as a PNG. */
 export async function picturePng(session, column) {
   const canvas = document.createElement("canvas");
-  drawPicture(canvas, pictureShown(column, session.state.shown), LEAST);
+  drawPicture(canvas, pictureShown(column), LEAST);
   return png(canvas);
 }
 
@@ -46,6 +46,7 @@ function mapCanvas(session, column, { network, layer }, point, least) {
   const canvas = document.createElement("canvas");
   const grid = gridOf(column.maps[network][layer.name], layer, column.model.size, point, session.state.query);
   drawMap(canvas, column.picture, grid, topOf(session, column, grid), least);
+  if (session.state.grid === "on") drawLines(canvas, grid);
   drawMark(canvas, column.picture, point, point.mark);
   return canvas;
 }
@@ -53,14 +54,14 @@ function mapCanvas(session, column, { network, layer }, point, least) {
 /** The weight that gets the brightest colour. */
 function topOf(session, column, grid) {
   if (session.state.colour === "own") return grid.top;
-  const tops = session.pointsOf(column.model).flatMap((point) => layersOf(column).map(({ network, layer }) =>
+  const tops = pointsOf(session, column.model).flatMap((point) => layersOf(column).map(({ network, layer }) =>
     gridOf(column.maps[network][layer.name], layer, column.model.size, point, session.state.query).top));
   return Math.max(...tops);
 }
 
 /** The map of a layer, of the first point, as a PNG. */
 export async function mapPng(session, column, which) {
-  const [point] = session.pointsOf(column.model);
+  const [point] = pointsOf(session, column.model);
   return png(mapCanvas(session, column, which, point, LEAST));
 }
 
@@ -68,9 +69,9 @@ export async function mapPng(session, column, which) {
 function rowsOf(session, column) {
   const layers = layersOf(column);
   const side = layers.length ? CELL : LEAST;
-  return session.pointsOf(column.model).map((point) => {
+  return pointsOf(session, column.model).map((point) => {
     const picture = document.createElement("canvas");
-    drawPicture(picture, pictureShown(column, session.state.shown), side);
+    drawPicture(picture, pictureShown(column), side);
     drawMark(picture, column.picture, point, point.mark);
     const place = `place ${point.x}, ${point.y}`;
     return [[picture, place], ...layers.map((which) => [
@@ -111,7 +112,7 @@ export async function boardPng(session) {
 }
 
 function titleOf(session, { model }) {
-  const mixed = sharesOf(session.state, model.classes.length);
+  const mixed = session.shares(model);
   const classes = model.classes.map((name, i) => [name, mixed[i]]).filter(([, share]) => share > 0)
     .map(([name, share]) => (share < 1 ? `${name} ${Math.round(100 * share)} %` : name));
   const what = session.own ? ["a picture of one's own"] : [`seed ${session.state.seed}`, ...classes];
@@ -123,10 +124,10 @@ export function rowsJson(session) {
   const { state } = session;
   const models = session.columns.map((column) => {
     const { model } = column;
-    const mixed = sharesOf(state, model.classes.length);
+    const mixed = session.shares(model);
     const layers = layersOf(column).map(({ network, layer }) => ({
-      network, ...layer, scale: scalesOf(state, network, model)[layer.name] ?? 1,
-      rows: session.pointsOf(model).map((point) => ({
+      network, ...layer, scale: session.scales(network, model)[layer.name] ?? 1,
+      rows: pointsOf(session, model).map((point) => ({
         x: point.x, y: point.y,
         weights: [...gridOf(column.maps[network][layer.name], layer, model.size, point, "from").values],
       })),

@@ -1,5 +1,8 @@
 import { latentOf } from "studio/latents.js";
-import { fromLink, scalesOf, sharesOf, toLink } from "studio/state.js";
+import { byName, fromLink, scalesOf, sharesOf, toLink } from "studio/state.js";
+
+/** Milliseconds between two notes of the link in the address bar; browsers refuse many at once. */
+const LINK_PAUSE = 400;
 
 /** Runs the newest task only: what is asked while one runs waits, and of these the last one. */
 export class Newest {
@@ -43,9 +46,9 @@ class Column {
   picture = null;
   maps = { generator: {}, discriminator: {} };
   logits = null;
-  before = null;
-  /** Whether the last try to draw it failed. */
-  hasFailed = false;
+  /** The picture without the scales of gamma, where the difference is shown. */ before = null;
+  /** @type {?import("./state.js").State} What the picture was drawn for. */ state = null;
+  /** Whether the last try to draw it failed. */ hasFailed = false;
 
   constructor(id) {
     this.id = id;
@@ -103,15 +106,6 @@ export class Session extends EventTarget {
     this.emit("point", pixel);
   }
 
-  /** The pixels that are asked about: the pointer's, then the pinned ones, or else the middle. */
-  pointsOf(model) {
-    const [height, width] = model.size;
-    const pinned = this.state.points
-      .map(([x, y], mark) => ({ x, y, mark })).filter(({ x, y }) => x < width && y < height);
-    if (this.pointed) return [{ ...this.pointed, mark: null }, ...pinned];
-    return pinned.length ? pinned : [{ x: width >> 1, y: height >> 1, mark: null }];
-  }
-
   /**
    * Shows a picture of the user's own to the discriminators, or the drawn one again (null).
    *
@@ -139,11 +133,22 @@ export class Session extends EventTarget {
   #become(state) {
     const changed = Object.keys(state).filter((name) => state[name] !== this.state[name]);
     this.state = state;
-    history.replaceState(null, "", `#${toLink(state)}`);
+    this.#noteLink();
     this.#columnsFollow();
     this.emit("state", changed);
     const drawing = ["models", "step", "seed", "truncation", "weights", "classes", "scales", "shown"];
     if (!changed.length || changed.some((name) => drawing.includes(name))) this.redraw();
+  }
+
+  #noteLink() {
+    if (this.linkTimer) return;
+    const note = () => {
+      this.linkTimer = null;
+      if (location.hash.slice(1) === toLink(this.state)) return;
+      history.replaceState(null, "", `#${toLink(this.state)}`);
+      this.linkTimer = setTimeout(note, LINK_PAUSE);
+    };
+    note();
   }
 
   #columnsFollow() {
@@ -172,18 +177,17 @@ export class Session extends EventTarget {
       column.step = step;
     }
     const { model } = column;
-    const request = this.drawing(model, step);
-    const drawn = await backend.draw(model.id, request, signal);
-    const isScaled = Object.values(request.scales).some((scale) => scale !== 1);
-    const before = isScaled
-      ? (await backend.draw(model.id, { ...request, scales: {} }, signal)).picture : null;
+    const asked = this.drawing(model, step);
+    const drawn = await backend.draw(model.id, asked, signal);
     const own = this.own && model.discriminator ? await this.#fittedTo(model) : null;
+    const before = !own && state.shown === "difference"
+      ? (await backend.draw(model.id, { ...asked, scales: {} }, signal)).picture : null;
     const picture = own ?? drawn.picture;
     const judged = model.discriminator && await backend.judge(model.id, {
-      step, picture, scales: scalesOf(state, "discriminator", model),
+      step, picture, scales: this.scales("discriminator", model),
     }, signal);
     Object.assign(column, {
-      picture, before: own ? null : before, drawn: drawn.picture, logits: judged?.logits ?? null,
+      state, before, picture, drawn: drawn.picture, logits: judged?.logits ?? null,
       maps: { generator: own ? {} : drawn.maps, discriminator: judged?.maps ?? {} },
     });
     if (column.hasFailed) this.tell("");
@@ -197,18 +201,35 @@ export class Session extends EventTarget {
 
   /** What is asked of a back end to draw the state. @returns {import("./backend.js").DrawRequest} */
   drawing(model, step) {
-    const { state } = this;
-    return {
-      step, latent: this.latent(model), shares: sharesOf(state, model.classes.length),
-      scales: scalesOf(state, "generator", model),
-    };
+    return { step, latent: this.latent(model), shares: this.shares(model), scales: this.scales("generator", model) };
   }
 
-  /** The latent of the state for a model, or that of other seeds or weights. */
+  /** The scales of a network's gammas, as they are shown. */
+  scales(network, model) {
+    return this.state.shown === "before" ? {} : scalesOf(this.state, network, model);
+  }
+
+  /** The latent of the state for a model, or that of another seed or other weights. */
   latent(model, change = {}) {
     const { seed, truncation, weights } = { ...this.state, ...change };
-    const { latentDim, directions } = model;
+    const { directions } = model;
     const known = weights.slice(0, directions.length);
-    return latentOf(seed, latentDim, { truncation, weights: known, directions });
+    return latentOf(seed, model.latentDim, { truncation, weights: known, directions });
+  }
+
+  /** Height and width in pixels that points are counted in: of the first model. */
+  get frame() {
+    return this.models.find(({ id }) => id === this.columns[0].id).size;
+  }
+
+  /** The classes of the state for a model: by name, as the first model calls them. */
+  classes(model) {
+    const first = this.models.find(({ id }) => id === this.columns[0].id);
+    return byName(this.state.classes, first.classes, model.classes);
+  }
+
+  /** The shares of all classes of a model. */
+  shares(model) {
+    return sharesOf({ classes: this.classes(model) }, model.classes.length);
   }
 }

@@ -1,22 +1,39 @@
-import { drawMap, drawMark, drawPicture, pictureShown } from "studio/drawing.js";
-import { gridOf, summary } from "studio/maps.js";
+import { drawMark, drawPicture, pictureShown } from "studio/drawing.js";
+import { gridOf } from "studio/maps.js";
+import { Panel } from "studio/panel.js";
+import { mountPoints, pointsOf } from "studio/points.js";
 
-const NAMES = { generator: "Generator", discriminator: "Discriminator" };
+const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const SHOWN = {
+  after: "", before: "Before, with gamma as trained. ",
+  difference: "Difference that gamma makes, 4 times enlarged. ",
+};
 
 /** The pictures with their maps, a column for each model. @param {HTMLElement} root */
 export function mountStage(root, session) {
   let boards = [];
   const rebuild = () => {
     root.replaceChildren();
+    root.classList.toggle("two", session.columns.length > 1);
     boards = session.columns.map((column) => new Board(root, session, column));
+    mountPoints(boards[0].element.querySelector(".points"), session);
   };
-  const board = (column) => boards.find((one) => one.column === column);
   session.on("state", (changed) => {
     if (!boards.length || changed.includes("models")) rebuild();
     boards.forEach((one) => one.draw());
   });
-  session.on("drawn", (column) => board(column)?.draw());
+  session.on("drawn", (column) => boards.find((one) => one.column === column)?.draw());
   session.on("point", () => boards.forEach((one) => one.drawMaps()));
+}
+
+/** What is seen in a column, in words. */
+function captionOf({ model, state }, session) {
+  if (session.own) return "Your own picture";
+  const mixed = session.classes(model).filter(([number, weight]) => model.classes[number] && weight > 0);
+  const sum = mixed.reduce((a, [, weight]) => a + weight, 0);
+  const names = mixed.map(([number, weight]) => (mixed.length > 1
+    ? `${Math.round((100 * weight) / sum)} % ${model.classes[number]}` : model.classes[number]));
+  return `${SHOWN[state.shown]}${[`Seed ${state.seed}`, ...names].join(", ")}`;
 }
 
 class Board {
@@ -30,10 +47,10 @@ class Board {
     this.element.className = "board";
     this.element.innerHTML = `
       <h2></h2>
-      <figure class="picture">
-        <canvas tabindex="0" role="application" aria-describedby="keys"></canvas>
-        <figcaption></figcaption>
-      </figure>
+      <div class="picture">
+        <figure><canvas tabindex="0" role="application" aria-describedby="keys"></canvas><figcaption></figcaption></figure>
+        <div class="points"></div>
+      </div>
       <div class="maps"></div>`;
     this.canvas = this.element.querySelector("canvas");
     root.append(this.element);
@@ -54,7 +71,9 @@ class Board {
     canvas.addEventListener("pointermove", (event) => {
       if (this.column.model) session.point(pixel(event));
     });
-    canvas.addEventListener("pointerleave", () => session.point(null));
+    canvas.addEventListener("pointerleave", (event) => {
+      if (event.pointerType !== "touch") session.point(null);
+    });
     canvas.addEventListener("click", (event) => {
       if (this.column.model) this.pin(pixel(event));
     });
@@ -62,7 +81,7 @@ class Board {
   }
 
   #onKey(event) {
-    const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    const move = MOVES[event.key];
     const { model } = this.column;
     if (!model) return;
     const [height, width] = model.size;
@@ -75,26 +94,38 @@ class Board {
       });
     } else if (event.key === "Enter" || event.key === " ") {
       this.pin({ x, y });
+    } else if (event.key === "Delete" || event.key === "Backspace") {
+      const others = this.#unlike({ x, y });
+      const { points } = this.session.state;
+      this.session.set({ points: others.length < points.length ? others : points.slice(0, -1) });
     } else {
       return;
     }
     event.preventDefault();
   }
 
+  /** The pinned points that are not near a pixel. */
+  #unlike({ x, y }) {
+    const [height, width] = this.column.model.size;
+    const isNear = ([px, py]) => Math.hypot(px - x, py - y) * 32 < Math.max(height, width);
+    return this.session.state.points.filter((point) => !isNear(point));
+  }
+
   /** Pins a pixel, or lets go of the pinned one in the same place. */
   pin({ x, y }) {
     const { points } = this.session.state;
-    const [height, width] = this.column.model.size;
-    const near = ([px, py]) => Math.hypot(px - x, py - y) * 32 < Math.max(height, width);
-    const kept = points.filter((point) => !near(point));
-    this.session.set({ points: kept.length < points.length ? kept : [...points, [x, y]].slice(-6) });
+    const others = this.#unlike({ x, y });
+    this.session.set({ points: others.length < points.length ? others : [...points, [x, y]].slice(-6) });
   }
 
   draw() {
-    const { column, session } = this;
+    const { column } = this;
     if (!column.picture) return;
+    const [height, width] = column.model.size;
+    this.element.style.setProperty("--ratio", width / height);
     this.element.querySelector("h2").textContent = column.model.name;
-    this.shown = pictureShown(column, session.state.shown);
+    this.element.querySelector("figcaption").textContent = captionOf(column, this.session);
+    this.shown = pictureShown(column);
     this.#build();
     this.drawMaps();
   }
@@ -107,6 +138,7 @@ class Board {
     if (key === this.built) return;
     this.built = key;
     const maps = this.element.querySelector(".maps");
+    maps.dataset.count = Math.min(present.length, 3);
     this.#panels = present.map(({ network, layer }) => new Panel(network, layer));
     maps.replaceChildren(...this.#panels.map((panel) => panel.element));
     if (!layers.length) maps.textContent = "This model has no attention layer.";
@@ -115,59 +147,16 @@ class Board {
   drawMaps() {
     const { column, session } = this;
     if (!column.picture || !this.shown) return;
-    const points = session.pointsOf(column.model);
+    const points = pointsOf(session, column.model);
+    const { query, colour, grid } = session.state;
     drawPicture(this.canvas, this.shown);
     points.toReversed().forEach((point) => drawMark(this.canvas, column.picture, point, point.mark));
     const [first] = points;
     this.canvas.setAttribute("aria-label", `Picture of ${column.model.name}; place ${first.x}, ${first.y}`);
     const grids = this.#panels.map(({ network, layer }) => points.map((point) =>
-      gridOf(column.maps[network][layer.name], layer, column.model.size, point, session.state.query)));
-    const top = Math.max(...grids.flat().map((grid) => grid.top));
-    this.#panels.forEach((panel, i) => panel.draw(
-      column, points, grids[i], session.state.colour === "common" ? top : null, session.state.query,
-    ));
-  }
-}
-
-/** The maps of one layer: a large one of the first point, small ones of the others. */
-class Panel {
-  constructor(network, layer) {
-    this.network = network;
-    this.layer = layer;
-    this.element = document.createElement("figure");
-    this.element.className = "map";
-    this.element.innerHTML = "<figcaption><h3></h3><p></p></figcaption><canvas></canvas><div class=\"pinned\"></div>";
-    this.element.dataset.layer = `${network}.${layer.name}`;
-    this.element.querySelector("h3").textContent =
-      `${NAMES[network]}, ${layer.height} x ${layer.width}`;
-    this.large = this.element.querySelector("canvas");
-  }
-
-  draw(column, points, grids, top, query) {
-    const { large } = this;
-    drawMap(large, column.picture, grids[0], top ?? grids[0].top);
-    drawMark(large, column.picture, points[0], points[0].mark);
-    const { half, sum } = summary(grids[0]);
-    const share = Math.round(100 * grids[0].top);
-    const text = query === "from"
-      ? `half of its attention goes to ${half} of ${grids[0].values.length} blocks, ${share} % to one`
-      : `together ${sum.toFixed(1)} places' attention, at most ${share} % of one`;
-    this.element.querySelector("p").textContent = text;
-    large.setAttribute("role", "img");
-    large.setAttribute("aria-label", `Attention of place ${points[0].x}, ${points[0].y}: ${text}`);
-    this.#drawPinned(column, points, grids, top);
-  }
-
-  #drawPinned(column, points, grids, top) {
-    const pinned = this.element.querySelector(".pinned");
-    while (pinned.children.length > points.length - 1) pinned.lastChild.remove();
-    while (pinned.children.length < points.length - 1) pinned.append(document.createElement("canvas"));
-    points.slice(1).forEach((point, i) => {
-      const canvas = pinned.children[i];
-      drawMap(canvas, column.picture, grids[i + 1], top ?? grids[i + 1].top, 192);
-      drawMark(canvas, column.picture, point, point.mark);
-      canvas.setAttribute("role", "img");
-      canvas.setAttribute("aria-label", `Attention of pinned point ${point.mark + 1}`);
-    });
+      gridOf(column.maps[network][layer.name], layer, column.model.size, point, query)));
+    const top = Math.max(...grids.flat().map((one) => one.top));
+    const common = colour === "common" ? top : null;
+    this.#panels.forEach((panel, i) => panel.draw(column, points, grids[i], { top: common, query, hasLines: grid === "on" }));
   }
 }

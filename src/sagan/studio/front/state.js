@@ -13,6 +13,7 @@
  * @property {"from"|"to"} query Where the point looks, or who looks at it.
  * @property {"own"|"common"} colour Each map by its own largest weight, or all by the same.
  * @property {"after"|"before"|"difference"} shown With the scales of gamma, without, or both.
+ * @property {"off"|"on"} grid Whether lines part the blocks of the maps.
  * @property {"look"|"explain"} view
  * @property {?string} layer Of the explanation: "generator.32".
  */
@@ -20,7 +21,7 @@
 /** @type {State} */
 export const INITIAL = Object.freeze({
   models: ["0"], step: null, seed: 0, truncation: null, weights: [], classes: [[0, 1]], scales: {},
-  points: [], query: "from", colour: "own", shown: "after", view: "look", layer: null,
+  points: [], query: "from", colour: "own", shown: "after", grid: "off", view: "look", layer: null,
 });
 
 const short = (number) => String(Math.round(number * 1e4) / 1e4);
@@ -67,6 +68,7 @@ const FIELDS = {
   query: oneOf("from", "to"),
   colour: oneOf("own", "common"),
   shown: oneOf("after", "before", "difference"),
+  grid: oneOf("off", "on"),
   view: oneOf("look", "explain"),
   layer: { write: String, read: (text) => (/^(generator|discriminator)\.[\d-]+$/.test(text) ? text : undefined) },
 };
@@ -103,6 +105,13 @@ export function sharesOf(state, count) {
   if (sum > 0) return shares.map((share) => share / sum);
   shares[0] = 1;
   return shares;
+}
+
+/** Classes that one model names, as another one numbers them; by number where it has none of them. */
+export function byName(classes, names, others) {
+  const found = classes.map(([number, weight]) => [others.indexOf(names[number]), weight]);
+  const known = found.filter(([number]) => number >= 0);
+  return known.length ? known : classes;
 }
 
 /** The scales of one network's gammas, by the name of the layer. */

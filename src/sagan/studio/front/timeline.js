@@ -1,6 +1,7 @@
 import { Chart } from "studio/chart.js";
 import { chartsOf } from "studio/curves.js";
 import { element } from "studio/elements.js";
+import { shortcut } from "studio/shortcuts.js";
 
 const EVERY = 3000;
 const PLAYED = 700;
@@ -46,6 +47,7 @@ class Timeline {
       this.#stop();
       this.#poll();
     });
+    shortcut("p", "Play the training, or stop", () => this.play.click());
     setInterval(() => { if (!document.hidden && (this.isRunning || this.hasFailed)) this.#poll(); }, EVERY);
   }
 

@@ -1,0 +1,49 @@
+import { element, iconButton } from "studio/elements.js";
+import { areOn, shortcut, SHORTCUTS, turn } from "studio/shortcuts.js";
+
+const PICTURE_KEYS = {
+  "Arrow keys": "Move the point, with Shift by 8 pixels",
+  Enter: "Pin the point, or let it go",
+  Delete: "Let go of the pinned point there, or of the last one",
+};
+const PAD_KEYS = { "Arrow keys": "Move, with Shift further", Home: "Back to the middle" };
+const NAMES = { Escape: "Esc" };
+
+const WORDS = [
+  "Move over the picture: each map shows where that place of the picture looks while the picture is drawn (generator) or judged (discriminator). Click to pin a point.",
+  "Blocks are the real ones: the network looks at a map of half the size. Bright blocks get most of the attention.",
+  "Gamma says how much of what attention gathers is added: output = input + gamma x gathered.",
+];
+
+function list(title, keys) {
+  const rows = Object.entries(keys).flatMap(([key, text]) => [
+    element("dt", {}, element("kbd", {}, NAMES[key] ?? key)), element("dd", {}, text),
+  ]);
+  return element("section", {}, element("h3", {}, title), element("dl", {}, ...rows));
+}
+
+/** A button that opens the help: what is seen, and the keys. */
+export function helpButton() {
+  const dialog = element("dialog", { "aria-labelledby": "help-title" });
+  const open = () => {
+    const everywhere = Object.fromEntries([...SHORTCUTS].map(([key, { text }]) => [key, text]));
+    const box = element("input", { type: "checkbox", onchange: () => turn(box.checked) });
+    box.checked = areOn();
+    dialog.replaceChildren(
+      element("div", { class: "heading" },
+        element("h2", { id: "help-title" }, "What you see, and the keys"),
+        iconButton("remove", "Close", () => dialog.close())),
+      ...WORDS.map((text) => element("p", {}, text)),
+      element("div", { class: "keys" }, list("Everywhere", everywhere),
+        element("div", {}, list("On the picture", PICTURE_KEYS), list("On a pad", PAD_KEYS))),
+      element("label", { class: "check" }, box, "Single keys do what is listed under \u201cEverywhere\u201d"),
+    );
+    dialog.showModal();
+  };
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+  });
+  document.body.append(dialog);
+  shortcut("?", "This help", open);
+  return iconButton("help", "Help and keys", open);
+}

@@ -1,0 +1,44 @@
+/** @type {Map<string, {text: string, run: () => void}>} By the key that is pressed. */
+export const SHORTCUTS = new Map();
+const STORED = "sagan.shortcuts";
+
+/** Makes a key do something everywhere on the page but where text is typed. */
+export function shortcut(key, text, run) {
+  SHORTCUTS.set(key, { text, run });
+}
+
+/** What the browser remembers for this page; null where it keeps nothing. */
+export function remembered(name) {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null;
+  }
+}
+
+export function remember(name, value) {
+  try {
+    localStorage.setItem(name, value);
+  } catch {
+    // A page without storage works too, it only forgets.
+  }
+}
+
+export const areOn = () => remembered(STORED) !== "off";
+export const turn = (isOn) => remember(STORED, isOn ? "on" : "off");
+
+function isTyping(target) {
+  if (target.closest("select, textarea, [contenteditable], dialog")) return true;
+  return target.matches("input") && !["range", "checkbox", "radio", "button"].includes(target.type);
+}
+
+/** Listens for the keys of all shortcuts. */
+export function listenForShortcuts() {
+  document.addEventListener("keydown", (event) => {
+    const known = SHORTCUTS.get(event.key);
+    if (!known || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (isTyping(event.target) || !areOn()) return;
+    event.preventDefault();
+    known.run();
+  });
+}

@@ -1,0 +1,17 @@
+/** Milliseconds of quiet before something is said, so that a way is one sentence. */
+const QUIET = 700;
+
+/** Tells a screen reader what is seen, once it stands still. */
+export function mountSpeech(root, session, stage) {
+  let timer = 0;
+  const say = (words) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => { root.textContent = words(); }, QUIET);
+  };
+  const texts = (selector) => [...stage.querySelectorAll(selector)].map((one) => one.textContent);
+  session.on("drawn", () => say(() => texts(".picture figcaption").join("; ")));
+  session.on("point", () => {
+    if (!document.activeElement?.matches("#stage canvas")) return;
+    say(() => [document.activeElement.getAttribute("aria-label"), ...texts(".map figcaption")].join("; "));
+  });
+}
