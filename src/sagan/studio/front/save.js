@@ -29,7 +29,7 @@ export function mountSave(root, session) {
       element("button", { type: "button", onclick: () => copy(address, told) }, "Copy link")),
     element("h3", {}, "Pictures (PNG)"), maps,
     element("h3", {}, "Numbers (JSON)"),
-    element("div", { class: "row" }, save("attention of the points", () => `${nameOf(session, "rows")}.json`,
+    element("div", { class: "row" }, save("Attention of the points", () => `${nameOf(session, "rows")}.json`,
       async () => new Blob([JSON.stringify(rowsJson(session))], { type: "application/json" }))),
     ...(session.backend.features.has("film") ? [walkForm(session)] : []), told);
   address.id = "save-link";
@@ -39,15 +39,15 @@ export function mountSave(root, session) {
     const each = session.columns.flatMap((column, i) => {
       const [of, more] = session.columns.length > 1 ? [`${column.model.name}: `, [i + 1]] : ["", []];
       return [
-        save(`${of}picture`, () => `${nameOf(session, "picture", ...more)}.png`, () => picturePng(session, column)),
+        save(`${of}Picture`, () => `${nameOf(session, "picture", ...more)}.png`, () => picturePng(session, column)),
         ...layersOf(column).map((which) => save(
-          `${of}map of ${which.network}, ${which.layer.height} × ${which.layer.width}`,
+          `${of}Map of ${which.network}, ${which.layer.height} × ${which.layer.width}`,
           () => `${nameOf(session, which.network, which.layer.name, ...more)}.png`,
           () => mapPng(session, column, which),
         )),
       ];
     });
-    maps.replaceChildren(save("all that is seen", () => `${nameOf(session)}.png`, () => boardPng(session)), ...each);
+    maps.replaceChildren(save("All that is seen", () => `${nameOf(session)}.png`, () => boardPng(session)), ...each);
     dialog.showModal();
   };
   const button = iconButton("save", "Save and share", open);

@@ -1,17 +1,16 @@
-import { choice } from "studio/elements.js";
+import { element } from "studio/elements.js";
 import { shortcut } from "studio/shortcuts.js";
 
-/** The choice between looking and the explanation, in the bar at the top. */
+/** The button for the explanation, in the bar at the top. */
 export function mountViews(root, session) {
-  const canExplain = session.backend.features.has("explain");
-  const view = choice("View", { look: "Look", explain: "Step by step" },
-    () => session.state.view, (chosen) => session.set({ view: chosen }));
-  if (canExplain) {
-    root.querySelector(".tools").before(view.group);
-    shortcut("e", "View: look, step by step", () => session.set({ view: session.state.view === "look" ? "explain" : "look" }));
-  }
+  if (!session.backend.features.has("explain")) return;
+  const isExplained = () => session.state.view === "explain";
+  const turn = () => session.set({ view: isExplained() ? "look" : "explain" });
+  const button = element("button", { type: "button", onclick: turn }, "Step by step");
+  root.querySelector(".tools").before(button);
+  shortcut("e", "Step by step: how attention computes one place", turn);
   session.on("state", () => {
-    document.body.dataset.view = canExplain ? session.state.view : "look";
-    view.update();
+    document.body.dataset.view = session.state.view;
+    button.setAttribute("aria-pressed", String(isExplained()));
   });
 }
