@@ -26,9 +26,10 @@ export function mountClasses(root, session) {
   });
   session.on("state", show);
   for (let i = 0; i < 9; i++) {
-    shortcut(String(i + 1), `Class ${i + 1}`, () => {
+    const choose = () => {
       if (i < (model?.classes.length ?? 0)) session.set({ classes: [[i, 1]] });
-    });
+    };
+    shortcut(String(i + 1), "The first to the ninth class", choose);
   }
 }
 

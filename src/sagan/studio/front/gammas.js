@@ -66,8 +66,8 @@ function build(root, session, layers) {
   };
 }
 
-/** "−0.202", or "0.50 × −0.202 = −0.101". */
+/** "−0.202", or "× 0.50 = −0.101". */
 function product(scale, gammas) {
   const numbers = (factor) => gammas.map((gamma) => readable(gamma * factor, 3)).join(" and ");
-  return scale === 1 ? numbers(1) : `${readable(scale)} \u00d7 ${numbers(1)} = ${numbers(scale)}`;
+  return scale === 1 ? numbers(1) : `\u00d7 ${readable(scale)} = ${numbers(scale)}`;
 }

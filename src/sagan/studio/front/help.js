@@ -9,15 +9,24 @@ const PICTURE_KEYS = {
 const PAD_KEYS = { "Arrow keys": "Move, with Shift further", Home: "Back to the middle" };
 const NAMES = { Escape: "Esc" };
 
+/** Text -> keys: several keys that do the same kind of thing are one line. */
+function everywhere() {
+  const found = {};
+  for (const [key, { text }] of SHORTCUTS) (found[text] ??= []).push(NAMES[key] ?? key);
+  return Object.fromEntries(Object.entries(found).map(([text, keys]) => [
+    keys.length > 2 ? `${keys[0]} \u2013 ${keys.at(-1)}` : keys.join(", "), text,
+  ]));
+}
+
 const WORDS = [
   "Move over the picture: each map shows where that place of the picture looks while the picture is drawn (generator) or judged (discriminator). Click to pin a point.",
-  "Blocks are the real ones: the network looks at a map of half the size. Bright blocks get most of the attention.",
+  "Blocks are those that the network really looks at, often of half its map's size. Bright blocks get most of the attention.",
   "Gamma says how much of what attention gathers is added: output = input + gamma x gathered.",
 ];
 
 function list(title, keys) {
   const rows = Object.entries(keys).flatMap(([key, text]) => [
-    element("dt", {}, element("kbd", {}, NAMES[key] ?? key)), element("dd", {}, text),
+    element("dt", {}, element("kbd", {}, key)), element("dd", {}, text),
   ]);
   return element("section", {}, element("h3", {}, title), element("dl", {}, ...rows));
 }
@@ -26,7 +35,6 @@ function list(title, keys) {
 export function helpButton() {
   const dialog = element("dialog", { "aria-labelledby": "help-title" });
   const open = () => {
-    const everywhere = Object.fromEntries([...SHORTCUTS].map(([key, { text }]) => [key, text]));
     const box = element("input", { type: "checkbox", onchange: () => turn(box.checked) });
     box.checked = areOn();
     dialog.replaceChildren(
@@ -34,7 +42,7 @@ export function helpButton() {
         element("h2", { id: "help-title" }, "What you see, and the keys"),
         iconButton("remove", "Close", () => dialog.close())),
       ...WORDS.map((text) => element("p", {}, text)),
-      element("div", { class: "keys" }, list("Everywhere", everywhere),
+      element("div", { class: "keys" }, list("Everywhere", everywhere()),
         element("div", {}, list("On the picture", PICTURE_KEYS), list("On a pad", PAD_KEYS))),
       element("label", { class: "check" }, box, "Single keys do what is listed under \u201cEverywhere\u201d"),
     );

@@ -4,7 +4,7 @@ import { element, readable } from "studio/elements.js";
 import { summary } from "studio/maps.js";
 
 const NAMES = { generator: "Generator", discriminator: "Discriminator" };
-const percent = (share) => `${readable(100 * share, share < 0.1 ? 1 : 0)} %`;
+const percent = (share) => `${readable(100 * share, share < 0.1 ? 1 : 0)}\u00a0%`;
 
 /** The maps of one layer: a large one of the first point, small ones of the others. */
 export class Panel {

@@ -61,7 +61,7 @@ class Board {
     const { canvas, session } = this;
     const pixel = (event) => {
       const box = canvas.getBoundingClientRect();
-      const [height, width] = this.column.model.size;
+      const [height, width] = session.frame;
       const along = (place, length) => Math.min(Math.max(Math.floor(place * length), 0), length - 1);
       return {
         x: along((event.clientX - box.left) / box.width, width),
@@ -82,9 +82,8 @@ class Board {
 
   #onKey(event) {
     const move = MOVES[event.key];
-    const { model } = this.column;
-    if (!model) return;
-    const [height, width] = model.size;
+    if (!this.column.model) return;
+    const [height, width] = this.session.frame;
     const { x, y } = this.session.pointed ?? { x: width >> 1, y: height >> 1 };
     if (move) {
       const steps = event.shiftKey ? 8 : 1;
@@ -106,7 +105,7 @@ class Board {
 
   /** The pinned points that are not near a pixel. */
   #unlike({ x, y }) {
-    const [height, width] = this.column.model.size;
+    const [height, width] = this.session.frame;
     const isNear = ([px, py]) => Math.hypot(px - x, py - y) * 32 < Math.max(height, width);
     return this.session.state.points.filter((point) => !isNear(point));
   }
