@@ -11,14 +11,12 @@ import numpy as np
 import pytest
 import torch
 from browser import a_browser, a_page, a_server, screenshot, until, when_drawn
-from conftest import tiny
 from PIL import Image
 
-from sagan.runs.checkpoint import load
+from sagan.runs.checkpoint import load, save
 from sagan.sampling.interpolation import slerp
 from sagan.sampling.latents import draw_latents
 from sagan.sampling.live import LiveModel
-from sagan.training.run import Driver
 
 STEPS = (1, 2, 3, 4)
 
@@ -30,12 +28,29 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def whole_run(tmp_path_factory, picture_folder):
-    """A run with four checkpoints."""
+def whole_run(tmp_path_factory, trained_run):
+    """A run with four checkpoints, in which the attention grows."""
     folder = tmp_path_factory.mktemp("views") / "whole"
-    config = tiny(steps=4, checkpoint_interval=1, keep_checkpoints=4, sample_interval=4)
-    Driver(replace(config, data=replace(config.data, source=str(picture_folder))), folder).train()
+    shutil.copytree(trained_run, folder)
+    config = (folder / "config.toml").read_text()
+    (folder / "config.toml").write_text(config.replace("\nsteps = 2", "\nsteps = 4"))
+    trained = load(file(folder, 2))
+    log = []
+    for step in STEPS:
+        gamma = torch.tensor(0.3 * step)
+        parts = {
+            name: {key: gamma.clone() if key.endswith("gamma") else one for key, one in part.items()}
+            for name, part in trained.parts.items()
+        }
+        save(replace(trained, step=step, parts=parts), file(folder, step))
+        losses = {"discriminator_real": 1 / step, "discriminator_fake": 0.5, "generator": step}
+        log.append({"step": step, **losses, "generator_gamma_16": 0.3 * step})
+    write_log(folder, log)
     return folder
+
+
+def write_log(folder, records):
+    (folder / "log.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +58,8 @@ def going_run(tmp_path_factory, whole_run):
     """The same as if it had just begun: what is not there yet lies beside it."""
     folder = tmp_path_factory.mktemp("views") / "going"
     shutil.copytree(whole_run, folder)
-    lines = (folder / "log.jsonl").read_text().splitlines(keepends=True)
-    (folder / "log.jsonl").write_text("".join(one for one in lines if json.loads(one)["step"] < 3))
+    lines = (folder / "log.jsonl").read_text().splitlines()
+    write_log(folder, [json.loads(line) for line in lines[:2]])
     for step in (3, 4):
         file(folder, step).rename(folder / f"later-{step}")
     return folder
@@ -169,8 +184,9 @@ def test_the_training_can_be_played_and_stopped_with_the_keyboard(page):
 def test_a_curve_leads_to_the_checkpoint_that_is_clicked(page):
     go(page, "models=1")
     until(page, "document.querySelector('.chart')")
-    box = page.locator(".chart svg").first.bounding_box()
-    page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 50)
+    chart = page.locator(".chart svg").first
+    box = chart.bounding_box()
+    chart.click(position={"x": 0.5 * box["width"], "y": 50})
     until(page, "studio.columns[0].model.step === 2")
 
 

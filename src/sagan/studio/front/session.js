@@ -122,7 +122,7 @@ export class Session extends EventTarget {
 
   /** Asks anew for the newest checkpoint of the first model. */
   renew() {
-    this.columns[0].model = null;
+    this.columns[0].step = undefined;
     this.redraw();
   }
 
