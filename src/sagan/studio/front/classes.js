@@ -73,7 +73,7 @@ function build(root, session, model, mixed) {
   const focused = root.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : undefined;
   root.replaceChildren(heading("Class", mix), ...rows.map(({ row }) => row), ...(field ? [field.element] : []));
   if (focused !== undefined) {
-    const fields = [...root.querySelectorAll("input, select, button:enabled")];
+    const fields = [...root.querySelectorAll("input, select, button:enabled, [tabindex]")];
     (fields.find((one) => one.getAttribute("aria-label") === focused) ?? fields[0]).focus();
   }
   return (next) => {

@@ -33,7 +33,7 @@ async function start() {
     mountViews(at("top"), session);
     mountSave(at("top"), session);
     mountExplain(at("explain"), session);
-    mountTimeline(at("bottom"), session);
+    mountTimeline(at("timeline"), session);
     window.studio = session;
     session.start();
   } catch (error) {

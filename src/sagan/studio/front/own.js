@@ -25,12 +25,11 @@ export function mountOwn(root, session) {
   const isAll = { value: false };
   const all = element("button", { type: "button", onclick: () => { isAll.value = !isAll.value; update(); } });
   const buttons = element("div", { class: "row" }, button, back, input);
-  root.append(
-    element("h2", {}, "What the discriminator says"), list, all,
+  root.append(element("h2", {}, "What the discriminator says"), element("div", {}, list, all), element("div", {},
     element("p", { class: "muted" }, "A logit is the discriminator's score: the higher, the more the picture looks to "
       + "it like a real one of that class. It is no probability: it has no fixed range, and the scores do not sum to 1."),
     ...(canFit ? [buttons, how, told] : []),
-  );
+  ));
   const update = () => {
     const shown = session.columns.filter(({ logits }) => logits);
     root.hidden = !shown.length;

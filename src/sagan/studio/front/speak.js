@@ -11,7 +11,9 @@ export function mountSpeech(root, session, stage) {
   const texts = (selector) => [...stage.querySelectorAll(selector)].map((one) => one.textContent);
   session.on("drawn", () => say(() => texts(".picture figcaption").join("; ")));
   session.on("point", () => {
-    if (!document.activeElement?.matches("#stage canvas")) return;
-    say(() => [document.activeElement.getAttribute("aria-label"), ...texts(".map figcaption")].join("; "));
+    const canvas = document.activeElement;
+    if (!canvas.matches("#stage canvas")) return;
+    const maps = () => texts(".map h3").map((title, i) => `${title}: ${texts(".map p")[i]}`);
+    say(() => [canvas.getAttribute("aria-label"), ...maps()].join("; "));
   });
 }

@@ -68,9 +68,11 @@ class Board {
         y: along((event.clientY - box.top) / box.height, height),
       };
     };
-    canvas.addEventListener("pointermove", (event) => {
-      if (this.column.model) session.point(pixel(event));
-    });
+    for (const name of ["pointermove", "pointerdown"]) {
+      canvas.addEventListener(name, (event) => {
+        if (this.column.model) session.point(pixel(event));
+      });
+    }
     canvas.addEventListener("pointerleave", (event) => {
       if (event.pointerType !== "touch") session.point(null);
     });

@@ -33,9 +33,8 @@ class Timeline {
     this.shown = element("output", {});
     this.told = element("p", { role: "status", class: "muted" });
     this.charts = element("div", { class: "charts" });
-    root.replaceChildren(element("section", { class: "card timeline", "aria-label": "Training", hidden: true },
-      element("h2", {}, "Training"),
-      element("div", { class: "scrubber" }, this.play, this.slider, this.shown), this.told, this.charts));
+    root.replaceChildren(element("h2", {}, "Training"),
+      element("div", { class: "scrubber" }, this.play, this.slider, this.shown), this.told, this.charts);
     session.on("state", () => this.#follow());
     session.on("drawn", (column) => {
       if (column !== session.columns[0]) return;
@@ -64,7 +63,7 @@ class Timeline {
       this.#steps = [];
       this.told.textContent = "";
       const isRun = this.session.models.find((model) => model.id === id).kind === "run";
-      this.root.firstChild.hidden = !isRun;
+      this.root.hidden = !isRun;
       if (isRun) this.#poll();
     }
     this.#update();
@@ -72,7 +71,7 @@ class Timeline {
 
   async #poll() {
     const id = this.#id;
-    if (this.root.firstChild.hidden || this.#isPolling) return;
+    if (this.root.hidden || this.#isPolling) return;
     this.#isPolling = true;
     try {
       const found = await this.session.backend.timeline(id);
