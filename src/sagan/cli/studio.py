@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from sagan.cli.parsing import require_range
 from sagan.cli.program import app
+
+if TYPE_CHECKING:
+    from sagan.studio.models import Gallery
 
 
 @app.command
@@ -36,32 +39,36 @@ def studio(
     open
         Open the page in a browser.
     """
-    from sagan.studio.server import (
-        address_of,
-        listening,
-        open_browser,
-        require_server,
-        serve_until_ended,
-        token_for,
-    )
+    from sagan.studio.server import require_server
 
     require_range("--port", port, 0, 65_535)
     require_server()
     from sagan.studio.models import DEFAULT_MODEL, Gallery
 
-    gallery = Gallery(models or (DEFAULT_MODEL,))
-    token = token_for(host)
+    _show(Gallery(models or (DEFAULT_MODEL,)), host, port, open)
+
+
+def _show(gallery: Gallery, host: str, port: int, opens: bool) -> None:
+    from sagan.studio.server import (
+        address_of,
+        listening,
+        open_browser,
+        serve_until_ended,
+        token_for,
+    )
+
     with listening(host, port) as listener:
         from sagan.studio.app import Studio
 
-        shown = Studio(gallery, token)
+        token = token_for(host)
+        live = Studio(gallery, token)
         url = address_of(listener, host, token)
         names = ", ".join(one.name for one in gallery.shown)
-        if open:
+        if opens:
             open_browser(url)
         serve_until_ended(
-            shown.asgi,
+            live.asgi,
             listener,
-            shown.drawing.now(gallery.load),
+            live.drawing.now(gallery.load),
             lambda: print(f"{names}: {url}  (Ctrl-C ends it)", flush=True),
         )

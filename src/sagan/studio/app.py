@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI, Response
 
-from sagan.studio.guard import AsgiApp, RefusedError, Rules, guarded
+from sagan.studio.guard import Admission, AsgiApp, RefusedError, guarded
 from sagan.studio.models import Gallery
 from sagan.studio.page import KINDS, front_files, policy_of, server_page
 from sagan.studio.routes import BODIES, studio_routes
@@ -27,17 +27,17 @@ class Studio:
     def __init__(self, gallery: Gallery, token: str = "") -> None:
         self.gallery = gallery
         self.drawing = Worker("drawing")
-        self._reading = Worker("reading")
+        self._reading, self._writing = Worker("reading"), Worker("writing")
         app = FastAPI(lifespan=self._until_closed, docs_url=None, redoc_url=None, openapi_url=None)
         app.include_router(page_routes())
-        app.include_router(studio_routes(gallery, self.drawing, self._reading))
-        self.asgi: AsgiApp = guarded(app, Rules(token=token, bodies=BODIES))
+        app.include_router(studio_routes(gallery, self.drawing, self._reading, self._writing))
+        self.asgi: AsgiApp = guarded(app, Admission(token=token, bodies=BODIES))
 
     @asynccontextmanager
     async def _until_closed(self, _: FastAPI) -> AsyncIterator[None]:
         yield
-        self.drawing.close()
-        self._reading.close()
+        for worker in (self.drawing, self._reading, self._writing):
+            worker.close()
 
 
 def page_routes() -> APIRouter:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 MOST_STEPS = 2**53
-MOST_FRAMES = 600
+MOST_FILM_FRAMES = 600
 _MOST_CLASSES = 2**16
 _MOST_LATENT = 2**12
 
@@ -61,8 +61,8 @@ class ExplainAsked(Asked):
 class FilmAsked(Asked):
     """A film of pictures."""
 
-    latents: Annotated[list[Latent], Field(min_length=1, max_length=MOST_FRAMES)]
-    shares: Annotated[list[Shares], Field(max_length=MOST_FRAMES)] = []
+    latents: Annotated[list[Latent], Field(min_length=1, max_length=MOST_FILM_FRAMES)]
+    shares: Annotated[list[Shares], Field(max_length=MOST_FILM_FRAMES)] = []
     """Of the classes, frame by frame; [] without classes."""
     format: Literal["mp4", "gif", "webp"] = "mp4"
     framesPerSecond: Annotated[Number, Field(gt=0)] = 24.0  # noqa: N815

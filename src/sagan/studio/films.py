@@ -1,72 +1,101 @@
 """Films of a walk: frames one by one, so that pictures asked for meanwhile come between."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 from fastapi import Request, Response
 
 from sagan.errors import SaganError
 from sagan.studio.asked import FilmAsked
+from sagan.studio.guard import RefusedError
 from sagan.studio.models import Gallery, Shown
 from sagan.studio.work import Worker
 
-MOST_PIXELS = 2**26
+if TYPE_CHECKING:
+    from sagan.sampling.live import LiveModel
+
+MOST_FILMS = 2
+"""That are being made."""
+MOST_FILM_PIXELS = 2**26
 """Of all frames of a film."""
 LONGEST_FILM = 120.0
 """Seconds in which a film must be written once its frames are drawn."""
-_KINDS = {"mp4": "video/mp4", "gif": "image/gif", "webp": "image/webp"}
+_MEDIA = {"mp4": "video/mp4", "gif": "image/gif", "webp": "image/webp"}
 
 
-async def film_of(
-    request: Request,
-    gallery: Gallery,
-    shown: Shown,
-    asked: FilmAsked,
-    drawing: Worker,
-    writing: Worker,
-) -> Response:
-    """Draws a film.
+class FilmMaker:
+    """Makes a few films at a time.
 
     Args:
-        request: Who asks; when they leave, no more frames are drawn.
-        gallery: Of the model.
-        shown: The model.
-        asked: What is to be seen.
+        gallery: Of the models.
         drawing: Draws each frame.
         writing: Puts them together.
-
-    Raises:
-        SaganError: The film would be too large, or a frame cannot be drawn.
-        RefusedError: As for :meth:`Worker.done`.
     """
-    from sagan.sampling.animation import require_format
 
-    require_format(Path(f"film.{asked.format}"), asked.framesPerSecond)
-    count = len(asked.latents)
-    if asked.shares and len(asked.shares) != count:
-        raise SaganError(f"{count} latents and {len(asked.shares)} shares; give one for each frame")
-    live = (await drawing.done(request, lambda: gallery.open(shown, asked.step))).live
-    pixels = count * live.size[0] * live.size[1] * asked.scale**2
-    if pixels > MOST_PIXELS:
-        raise SaganError(
-            f"{count} frames of this size have {pixels / 1e6:,.0f} million pixels and a film at "
-            f"most {MOST_PIXELS / 1e6:,.0f}; ask for fewer frames or a smaller scale"
-        )
-    frames = list[np.ndarray]()
-    for latent, shares in zip(asked.latents, asked.shares or [[]] * count, strict=True):
-        given = np.asarray(latent, np.float32), np.asarray(shares, np.float32), asked.scales
+    def __init__(self, gallery: Gallery, drawing: Worker, writing: Worker) -> None:
+        self._gallery = gallery
+        self._drawing = drawing
+        self._writing = writing
+        self._begun = 0
 
-        def frame(given: tuple[np.ndarray, np.ndarray, dict[str, float]] = given) -> np.ndarray:
-            return live.draw(*given).picture
+    async def film(self, request: Request, shown: Shown, asked: FilmAsked) -> Response:
+        """Makes a film; when its asker leaves, no more frames are drawn.
 
-        frames.append(await drawing.done(request, frame))
-    content = await writing.done(request, lambda: _film(frames, asked), seconds=LONGEST_FILM)
-    return Response(content, media_type=_KINDS[asked.format])
+        Raises:
+            SaganError: The film would be too large, or a frame cannot be drawn.
+            RefusedError: Others are being made, or as for :meth:`Worker.done`.
+        """
+        if self._begun >= MOST_FILMS:
+            raise RefusedError(503, f"{MOST_FILMS} films are being made; try again")
+        self._begun += 1
+        try:
+            frames = await self._frames(request, shown, asked)
+            content = await self._writing.done(
+                request, lambda: _encoded(frames, asked), seconds=LONGEST_FILM
+            )
+        finally:
+            self._begun -= 1
+        return Response(content, media_type=_MEDIA[asked.format])
+
+    async def _frames(
+        self, request: Request, shown: Shown, asked: FilmAsked
+    ) -> Sequence[np.ndarray]:
+        from sagan.sampling.animation import require_format
+
+        count = len(asked.latents)
+        if asked.shares and len(asked.shares) != count:
+            raise SaganError(
+                f"{count} latents and {len(asked.shares)} shares; give one for each frame"
+            )
+        done = self._drawing.done
+        require_format(Path(f"film.{asked.format}"), asked.framesPerSecond)
+        live = (await done(request, lambda: self._gallery.open(shown, asked.step))).live
+        pixels = count * live.size[0] * live.size[1] * asked.scale**2
+        if pixels > MOST_FILM_PIXELS:
+            raise SaganError(
+                f"{count} frames of this size have {pixels / 1e6:,.0f} million pixels and a film "
+                f"at most {MOST_FILM_PIXELS / 1e6:,.0f}; ask for fewer frames or a smaller scale"
+            )
+        given = [
+            (np.asarray(latent, np.float32), np.asarray(shares, np.float32), asked.scales)
+            for latent, shares in zip(asked.latents, asked.shares or [[]] * count, strict=True)
+        ]
+        return [await done(request, partial(_picture, live, *one)) for one in given]
 
 
-def _film(frames: Sequence[np.ndarray], asked: FilmAsked) -> bytes:
+def _picture(
+    live: LiveModel, latent: np.ndarray, shares: np.ndarray, scales: Mapping[str, float]
+) -> np.ndarray:
+    return live.draw(latent, shares, scales).picture
+
+
+def _encoded(frames: Sequence[np.ndarray], asked: FilmAsked) -> bytes:
     from sagan.images import enlarge
     from sagan.sampling.animation import save_animation
 

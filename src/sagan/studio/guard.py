@@ -1,11 +1,12 @@
 """What stands between the network and the routes: who may ask, how much, and how a fault is told.
 
-Shared by the studio and by the service. ``guarded(app, Rules(...))`` makes of a FastAPI app the
+Shared by the studio and by the service. ``guarded(app, Admission(...))`` makes of a FastAPI app the
 ASGI app to be served; routes raise :class:`RefusedError`, or :class:`~sagan.errors.SaganError` for
 a fault of the input, and the asker gets ``{"error": "one line"}``.
 """
 
 import asyncio
+import hashlib
 import hmac
 import ipaddress
 import sys
@@ -38,7 +39,7 @@ MOST_SECONDS = 20.0
 """For a request to arrive."""
 LONGEST_LINE = 500
 """Characters of a message."""
-COOKIE = "sagan-token"
+_BUG = "this failed here; the terminal says why"
 
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -61,7 +62,7 @@ class RefusedError(SaganError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rules:
+class Admission:
     """Who may ask, and how much."""
 
     token: str = ""
@@ -72,8 +73,13 @@ class Rules:
     bodies: Mapping[str, int] = field(default_factory=dict)
     """Last part of a path, such as "film" -> the most bytes of its requests."""
 
+    @property
+    def cookie(self) -> str:
+        """Name of the cookie that holds the token; servers at other ports have others."""
+        return f"sagan-{hashlib.sha256(self.token.encode()).hexdigest()[:8]}"
 
-def guarded(app: FastAPI, rules: Rules) -> AsgiApp:
+
+def guarded(app: FastAPI, rules: Admission) -> AsgiApp:
     """Makes an app safe to be served.
 
     Faults become one line of JSON; bodies are read here, within bounds of size and time, before the
@@ -83,7 +89,10 @@ def guarded(app: FastAPI, rules: Rules) -> AsgiApp:
     """
     app.add_exception_handler(RequestValidationError, _told_invalid)
     app.add_exception_handler(HTTPException, _told_http)
-    app.add_exception_handler(SaganError, _told)
+    app.add_exception_handler(SaganError, _told_fault)
+    app.add_exception_handler(OSError, _told_by_system)
+    app.add_exception_handler(MemoryError, _told_full)
+    app.add_exception_handler(Exception, _told_bug)
     return _Guard(app, rules)
 
 
@@ -105,8 +114,22 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-async def _told(_: Request, error: Exception) -> JSONResponse:
+async def _told_fault(_: Request, error: Exception) -> JSONResponse:
     return error_answer(getattr(error, "status", 422), str(error))
+
+
+async def _told_by_system(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, OSError)
+    where, reason = error.filename or "the system", error.strerror or error
+    return error_answer(500, f"{where}: {reason}; mend that first")
+
+
+async def _told_full(_: Request, __: Exception) -> JSONResponse:
+    return error_answer(503, "memory ran out; ask for less, or free memory")
+
+
+async def _told_bug(_: Request, __: Exception) -> JSONResponse:
+    return error_answer(500, _BUG)
 
 
 async def _told_http(request: Request, error: Exception) -> JSONResponse:
@@ -137,7 +160,7 @@ def _lower(text: str) -> str:
 class _Guard:
     """The outermost ASGI app."""
 
-    def __init__(self, app: AsgiApp, rules: Rules) -> None:
+    def __init__(self, app: AsgiApp, rules: Admission) -> None:
         self._app = app
         self._rules = rules
         self._asked = 0
@@ -168,7 +191,7 @@ class _Guard:
         except Exception as error:
             kind, line = type(error).__name__, printable(str(error))[:LONGEST_LINE]
             sys.stderr.write(f"sagan: {scope['path']!r} failed: {kind}: {line}\n")
-            await answer.refuse(scope, receive, 500, "this failed here; the terminal says why")
+            await answer.refuse(scope, receive, 500, _BUG)
         finally:
             self._asked -= 1
             self._held -= held
@@ -190,9 +213,10 @@ class _Guard:
             return ""
         shown = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         if self._is_token(shown):
-            return f"{COOKIE}={self._rules.token}; HttpOnly; SameSite=Strict; Path=/"
+            return f"{self._rules.cookie}={self._rules.token}; HttpOnly; SameSite=Strict; Path=/"
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
-        if not self._is_token(_cookie(headers)) and not self._is_token(bearer):
+        kept = _cookie(headers, self._rules.cookie)
+        if not self._is_token(kept) and not self._is_token(bearer):
             raise RefusedError(
                 401, "the token is missing or wrong; use the address that was printed"
             )
@@ -304,9 +328,9 @@ def _host_name(address: str) -> str:
         return ""
 
 
-def _cookie(headers: Mapping[str, str]) -> str:
+def _cookie(headers: Mapping[str, str], name: str) -> str:
     try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        found = SimpleCookie(headers.get("cookie", "")).get(name)
     except CookieError:
         return ""
     return found.value if found else ""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sagan.errors import SaganError, enumerated, printable
 from sagan.runs.named import is_name, model_file, shipped_model, shipped_names
 from sagan.studio.guard import RefusedError
+from sagan.system.memory import require_free
 
 if TYPE_CHECKING:
     from sagan.nn.exposed import ExposedNetwork
@@ -42,6 +43,17 @@ class Shown:
     """For people."""
     kind: Literal["run", "file", "shipped"]
     path: Path
+
+    def require_present(self) -> None:
+        """Looks whether it is still there.
+
+        Raises:
+            RefusedError: It is gone.
+        """
+        if not self.path.exists():
+            raise RefusedError(
+                410, f"{self.name} is gone from {self.path}; restore it, or show another"
+            )
 
     def files(self) -> dict[int, Path]:
         """The checkpoints of a run by their steps, oldest first; {} of a file."""
@@ -78,7 +90,7 @@ class Gallery:
     def __init__(self, names: Sequence[str | Path]) -> None:
         if len(names) > MOST_MODELS:
             raise SaganError(f"{len(names)} models are too many; name {MOST_MODELS} at most")
-        self.shown = tuple(_shown(number, name) for number, name in enumerate(names))
+        self.shown = tuple(_shown_by(number, name) for number, name in enumerate(names))
         self._kept: OrderedDict[tuple[Path, Stamp], Opened] = OrderedDict()
         self._damaged: set[tuple[Path, Stamp]] = set()
 
@@ -106,8 +118,9 @@ class Gallery:
             RefusedError: It is gone, or there is none of that step.
             SaganError: It cannot be read or shown.
         """
+        shown.require_present()
         if shown.kind != "run":
-            found = self._at(shown, shown.path)
+            found = self._at(shown.path)
             if step not in (None, found.live.step):
                 raise RefusedError(
                     404, f"{shown.name} has one checkpoint, of step {found.live.step}"
@@ -121,7 +134,7 @@ class Gallery:
             raise RefusedError(
                 404, f"there is no checkpoint of step {step:,} in {shown.name}; there are {known}"
             )
-        return self._at(shown, files[step])
+        return self._at(files[step])
 
     def facts(self, shown: Shown, step: int | None = None) -> dict[str, Any]:
         """What the page is told of a model at a checkpoint; raises as :meth:`open`."""
@@ -142,39 +155,34 @@ class Gallery:
     def _newest(self, shown: Shown, files: Mapping[int, Path]) -> Opened:
         from sagan.runs.checkpoint import DamagedError
 
-        if not shown.path.is_dir():
-            raise _gone(shown)
         for file in reversed(list(files.values())):
             try:
-                return self._at(shown, file)
+                return self._at(file)
             except DamagedError:
                 continue
         if files:
             raise SaganError(f"all checkpoints of {shown.path} are damaged; restore one")
         raise SaganError(f"{shown.path} holds no checkpoint yet; train first, or show another")
 
-    def _at(self, shown: Shown, file: Path) -> Opened:
+    def _at(self, file: Path) -> Opened:
         from sagan.runs import checkpoint as checkpoints
 
         try:
             found = file.stat()
-        except OSError:
-            raise _gone(shown) from None
+        except FileNotFoundError:
+            raise RefusedError(410, f"{file} is gone; show another checkpoint") from None
         key = file, (found.st_ino, found.st_mtime_ns, found.st_size)
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
         if key in self._damaged:
             raise checkpoints.DamagedError(f"{file} is damaged; take an earlier one")
+        require_free(3 * found.st_size, f"the model {file}", "show a smaller one, or fewer")
         try:
             opened = opened_of(checkpoints.load(file), file)
         except checkpoints.DamagedError:
             self._damaged.add(key)
             raise
-        except SaganError:
-            if file.exists():
-                raise
-            raise _gone(shown) from None
         self._keep(key, opened)
         return opened
 
@@ -248,7 +256,7 @@ def _map_bytes(network: ExposedNetwork) -> list[int]:
     ]
 
 
-def _shown(number: int, given: str | Path) -> Shown:
+def _shown_by(number: int, given: str | Path) -> Shown:
     path = model_file(given)
     if not path.exists():
         raise SaganError(f"there is no file or folder {path}; check the path")
@@ -263,7 +271,3 @@ def _card_of(shown: Shown) -> dict[str, str] | None:
         return None
     card = shipped_model(shown.name)
     return {"licence": card.licence, "credits": "; ".join(card.credits)}
-
-
-def _gone(shown: Shown) -> RefusedError:
-    return RefusedError(410, f"{shown.name} is gone from {shown.path}; restore it, or show another")

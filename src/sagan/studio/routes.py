@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,29 +18,30 @@ from sagan.studio.asked import (
     FilmAsked,
     JudgeAsked,
 )
-from sagan.studio.films import film_of
+from sagan.studio.films import FilmMaker
 from sagan.studio.guard import RefusedError
 from sagan.studio.models import Gallery, Opened, Shown
 from sagan.studio.work import Worker
 
 MOST_PICTURE_FILE = 2**24
 BODIES = {"fit": MOST_PICTURE_FILE, "film": 2**22}
-"""Last part of a path -> the most bytes of its requests; see ``guard.Rules``."""
+"""Last part of a path -> the most bytes of its requests; see ``guard.Admission``."""
 
 AskedStep = Annotated[int | None, Query(ge=0, le=MOST_STEPS)]
 
 
-def studio_routes(gallery: Gallery, drawing: Worker, reading: Worker) -> APIRouter:
+def studio_routes(gallery: Gallery, drawing: Worker, reading: Worker, writing: Worker) -> APIRouter:
     """Everything behind ``/api``.
 
     Args:
         gallery: What is shown.
         drawing: Whose thread opens models and computes.
-        reading: Whose thread reads logs and pictures, and writes films.
+        reading: Whose thread reads logs and pictures.
+        writing: Whose thread writes films.
     """
     routes = APIRouter(prefix="/api")
     _add_reading_routes(routes, gallery, drawing, reading)
-    _add_drawing_routes(routes, gallery, drawing, reading)
+    _add_drawing_routes(routes, gallery, drawing, FilmMaker(gallery, drawing, writing))
     return routes
 
 
@@ -52,10 +54,8 @@ def _add_reading_routes(
 
     @routes.get("/models")
     async def models(request: Request) -> dict[str, Any]:
-        from sagan import __version__
-
         found = await drawing.done(request, lambda: [gallery.facts(one) for one in gallery.shown])
-        return {"version": __version__, "models": found}
+        return {"version": version("sagan"), "models": found}
 
     @routes.get("/models/{number}")
     async def model(request: Request, number: str, step: AskedStep = None) -> dict[str, Any]:
@@ -85,48 +85,47 @@ def _add_reading_routes(
 
 
 def _add_drawing_routes(
-    routes: APIRouter, gallery: Gallery, drawing: Worker, reading: Worker
+    routes: APIRouter, gallery: Gallery, drawing: Worker, films: FilmMaker
 ) -> None:
     @routes.post("/models/{number}/draw")
     async def draw(request: Request, number: str, asked: DrawAsked) -> Response:
         shown = gallery.find(number)
-        return await drawing.done(request, lambda: _drawn(gallery, shown, asked))
+        return await drawing.done(request, lambda: _draw_answer(gallery, shown, asked))
 
     @routes.post("/models/{number}/judge")
     async def judge(request: Request, number: str, asked: JudgeAsked) -> Response:
         shown = gallery.find(number)
-        return await drawing.done(request, lambda: _judged(gallery, shown, asked))
+        return await drawing.done(request, lambda: _judge_answer(gallery, shown, asked))
 
     @routes.post("/models/{number}/explain")
     async def explain(request: Request, number: str, asked: ExplainAsked) -> Response:
         shown = gallery.find(number)
-        return await drawing.done(request, lambda: _explained_answer(gallery, shown, asked))
+        return await drawing.done(request, lambda: _explain_answer(gallery, shown, asked))
 
     @routes.post("/models/{number}/film")
     async def film(request: Request, number: str, asked: FilmAsked) -> Response:
-        shown = gallery.find(number)
-        return await film_of(request, gallery, shown, asked, drawing, reading)
+        return await films.film(request, gallery.find(number), asked)
 
 
-def _drawn(gallery: Gallery, shown: Shown, asked: DrawAsked) -> Response:
+def _draw_answer(gallery: Gallery, shown: Shown, asked: DrawAsked) -> Response:
     live = gallery.open(shown, asked.step).live
-    drawn = live.draw(numbers_of(asked.latent), numbers_of(asked.shares), asked.scales)
+    drawn = live.draw(floats_of(asked.latent), floats_of(asked.shares), asked.scales)
     tensors = {"picture": drawn.picture} | _named_maps(drawn.maps)
     return tensors_answer(tensors, step=live.step)
 
 
-def _judged(gallery: Gallery, shown: Shown, asked: JudgeAsked) -> Response:
+def _judge_answer(gallery: Gallery, shown: Shown, asked: JudgeAsked) -> Response:
     opened = gallery.open(shown, asked.step)
     judged = opened.live.judge(_picture_of(asked.picture, opened), asked.scales)
     tensors = {"logits": judged.logits} | _named_maps(judged.maps)
     return tensors_answer(tensors, step=opened.live.step)
 
 
-def _explained_answer(gallery: Gallery, shown: Shown, asked: ExplainAsked) -> Response:
+def _explain_answer(gallery: Gallery, shown: Shown, asked: ExplainAsked) -> Response:
     opened = gallery.open(shown, asked.step)
     live, where = opened.live, (asked.layer, asked.position, asked.scales)
     if asked.network == "generator":
-        latent, shares = numbers_of(asked.latent), numbers_of(asked.shares)
+        latent, shares = floats_of(asked.latent), floats_of(asked.shares)
         found = live.explain_drawing(latent, shares, *where)
     else:
         found = live.explain_judging(_picture_of(asked.picture, opened), *where)
@@ -166,7 +165,7 @@ def _named_maps(maps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {f"map.{name}": rows for name, rows in maps.items()}
 
 
-def numbers_of(values: list[float]) -> np.ndarray:
+def floats_of(values: list[float]) -> np.ndarray:
     """What came as JSON, for a model."""
     return np.asarray(values, np.float32)
 

@@ -1,5 +1,7 @@
 """Serving an app until somebody ends it: the port, the address, the browser, the signals."""
 
+from __future__ import annotations
+
 import errno
 import os
 import secrets
@@ -11,8 +13,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from sagan.errors import SaganError
+
+if TYPE_CHECKING:
+    import uvicorn
 
 _TRIED = 100
 """Ports after the one that is in use."""
@@ -90,6 +96,8 @@ def serve_until_ended(
     listener: socket.socket,
     loading: Future[None],
     ready: Callable[[], None],
+    *,
+    seconds_to_finish: int = 1,
 ) -> None:
     """Answers until Ctrl-C or TERM, which end the program quietly.
 
@@ -98,32 +106,13 @@ def serve_until_ended(
         listener: Where it listens.
         loading: Of what it shows, in another thread; its failure ends the server.
         ready: Called when that is done.
+        seconds_to_finish: For requests that are being answered when the end is asked for.
 
     Raises:
         SaganError: As the loading.
         SystemExit: With code 0, after a signal.
     """
-    import uvicorn
-
-    from sagan.studio.protocol import PatientProtocol
-
-    server = uvicorn.Server(
-        uvicorn.Config(
-            asgi,
-            http=PatientProtocol,
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            limit_concurrency=256,
-            timeout_keep_alive=15,
-            timeout_graceful_shutdown=1,
-            h11_max_incomplete_event_size=2**14,
-        )
-    )
+    server = _server_of(asgi, seconds_to_finish)
 
     def loaded(done: Future[None]) -> None:
         if done.cancelled() or done.exception():
@@ -136,6 +125,29 @@ def serve_until_ended(
     loading.add_done_callback(loaded)
     server.run(sockets=[listener])
     loading.result()
+
+
+def _server_of(asgi: Callable[..., object], seconds_to_finish: int) -> uvicorn.Server:
+    import uvicorn
+
+    from sagan.studio.protocol import PatientProtocol
+
+    config = uvicorn.Config(
+        asgi,
+        http=PatientProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=256,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=seconds_to_finish,
+        h11_max_incomplete_event_size=2**14,
+    )
+    return uvicorn.Server(config)
 
 
 def _socket_at(host: str, port: int) -> socket.socket:

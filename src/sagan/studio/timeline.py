@@ -11,7 +11,7 @@ from sagan import config as settings
 from sagan.errors import SaganError
 from sagan.studio.models import Shown
 
-MOST_POINTS = 500
+MOST_CURVE_POINTS = 500
 """Of a curve."""
 MOST_LOG = 2**28
 """Bytes of a log that is read."""
@@ -22,7 +22,10 @@ GOING_ON = 300
 def timeline_mark(shown: Shown) -> str:
     """Changes with everything that :func:`timeline_of` reads; costs next to nothing."""
     log = _log_of(shown.path)
-    state = log.stat() if log.exists() else None
+    try:
+        state = log.stat()
+    except OSError:
+        state = None
     told = (*shown.files(), state and (state.st_mtime_ns, state.st_size), _is_fresh(log))
     return f'"{hash(told) & 2**64 - 1:x}"'
 
@@ -31,11 +34,15 @@ def timeline_of(shown: Shown) -> dict[str, Any]:
     """The checkpoints of a run, whether it is going on, and its curves by their names in the log.
 
     Raises:
-        SaganError: It is no run, or its log is too large or cannot be read.
+        RefusedError: The run is gone.
+        SaganError: Its log is too large or cannot be read.
     """
     from sagan.report.history import read_history
 
+    shown.require_present()
     log = _log_of(shown.path)
+    if log.exists() and not log.is_file():
+        raise SaganError(f"{log} is no file; move it away")
     if log.exists() and log.stat().st_size > MOST_LOG:
         raise SaganError(f"{log} is larger than {MOST_LOG >> 20} MiB, the most that is shown live")
     try:
@@ -56,7 +63,10 @@ def _log_of(folder: Path) -> Path:
 
 
 def _is_fresh(log: Path) -> bool:
-    return log.exists() and time.time() - log.stat().st_mtime < GOING_ON
+    try:
+        return time.time() - log.stat().st_mtime < GOING_ON
+    except OSError:
+        return False
 
 
 def _all_steps(folder: Path) -> int:
@@ -68,6 +78,6 @@ def _all_steps(folder: Path) -> int:
 
 def _thinned(steps: np.ndarray, values: np.ndarray) -> Mapping[str, list[float]]:
     """Evenly spaced points, the first and the last among them."""
-    count = min(MOST_POINTS, len(steps))
+    count = min(MOST_CURVE_POINTS, len(steps))
     kept = np.linspace(0, len(steps) - 1, count).round().astype(int)
     return {"steps": steps[kept].tolist(), "values": values[kept].tolist()}
