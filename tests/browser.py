@@ -55,9 +55,7 @@ def a_server(*models: str | Path) -> Iterator[str]:
 
 
 @contextmanager
-def a_page(
-    browser: Browser, url: str, *, refused: bool = False, **context: Any
-) -> Iterator[Page]:
+def a_page(browser: Browser, url: str, *, refused: bool = False, **context: Any) -> Iterator[Page]:
     """The page after its first picture; at the end nothing was wrong and nothing came from outside.
 
     Args:

@@ -61,7 +61,7 @@ export const STEPS = [
   {
     title: "The place", formula: "<i>x</i>", kind: "bars",
     sentence: ({ found, layer, position }) => `In this layer a place is ${found.given.length} numbers. `
-      + `These are the ones in ${place(position, layer.width)} of ${layer.height} × ${layer.width}.`,
+      + `These are the ones in ${place(position, layer.width)} of ${layer.height} x ${layer.width}.`,
     draw: (svg, { found }) => drawBars(svg, { total: found.given }),
     numbers: ({ found }) => found.given,
   },
@@ -75,7 +75,7 @@ export const STEPS = [
     title: "The keys", formula: "<i>k</i><sub>j</sub> = W<sub>k</sub> <i>x</i><sub>j</sub>", kind: "blocks",
     sentence: (shown) => `Every block has a key of as many numbers, which say what is found there (red above 0, blue below)${
       blocksOf(shown) < shown.layer.height * shown.layer.width
-        ? "; each number is the largest of its 2 × 2 places" : ""}.`,
+        ? "; each number is the largest of its 2 x 2 places" : ""}.`,
     draw: (canvas, { found, layer }) => drawTiles(canvas, found.keys, layer.keys),
     numbers: keyOf,
   },

@@ -98,7 +98,7 @@ class Explanation {
     const key = `${known.map(({ name }) => name)} ${chosen?.name}`;
     if (key === this.#layers) return;
     this.#layers = key;
-    const options = Object.fromEntries(known.map(({ network, layer, name }) => [name, `${network}, ${layer.height} × ${layer.width}`]));
+    const options = Object.fromEntries(known.map(({ network, layer, name }) => [name, `${network}, ${layer.height} x ${layer.width}`]));
     const had = this.layers.contains(document.activeElement);
     const { group } = choice("Layer", options, () => chosen?.name, (layer) => this.session.set({ layer }));
     this.layers.replaceChildren(group);

@@ -41,7 +41,7 @@ export function mountSave(root, session) {
       return [
         save(`${of}Picture`, () => `${nameOf(session, "picture", ...more)}.png`, () => picturePng(session, column)),
         ...layersOf(column).map((which) => save(
-          `${of}Map of ${which.network}, ${which.layer.height} × ${which.layer.width}`,
+          `${of}Map of ${which.network}, ${which.layer.height} x ${which.layer.width}`,
           () => `${nameOf(session, which.network, which.layer.name, ...more)}.png`,
           () => mapPng(session, column, which),
         )),

@@ -75,7 +75,7 @@ function rowsOf(session, column) {
     drawMark(picture, column.picture, point, point.mark);
     const place = `place ${point.x}, ${point.y}`;
     return [[picture, place], ...layers.map((which) => [
-      mapCanvas(session, column, which, point, side), `${which.network}, ${which.layer.height} × ${which.layer.width}`,
+      mapCanvas(session, column, which, point, side), `${which.network}, ${which.layer.height} x ${which.layer.width}`,
     ])];
   });
 }

@@ -84,7 +84,7 @@ async function film(session, given, { start, stop, progress, told }) {
   });
   const format = given.get("format");
   const scale = enlargement(model.size, walk.latents.length);
-  const words = `${walk.latents.length} pictures of ${model.size[1] * scale} × ${model.size[0] * scale} pixels`;
+  const words = `${walk.latents.length} pictures of ${model.size[1] * scale} x ${model.size[0] * scale} pixels`;
   stop.onclick = () => controller.abort();
   busy(true);
   const begun = performance.now();
