@@ -61,7 +61,7 @@ def page(opened, url):
     opened.goto(f"{url}#")
     opened.goto(f"{url}#seed=3")
     opened.mouse.move(0, 0)
-    opened.evaluate("document.activeElement.blur()")
+    opened.evaluate("document.activeElement.blur(), studio.point(null)")
     when_drawn(opened)
     return opened
 
@@ -113,6 +113,9 @@ def test_seed(page):
     field.press("Enter")
     assert page.locator("#line").text_content() == "A seed is a whole number from 0, not -1."
     assert field.input_value() == "123456789012"
+    field.fill("7")
+    field.press("Enter")
+    assert page.locator("#line").text_content() == ""
     page.get_by_role("button", name="Random").click()
     assert 0 <= state(page, "seed") < 1_000_000
 
@@ -471,6 +474,9 @@ def test_help_lists_every_key_and_can_turn_them_off(page):
     keys = page.evaluate("import('studio/shortcuts.js').then((s) => [...s.SHORTCUTS.keys()])")
     assert {*keys} - {*"123456789"} - {"Escape"} <= {*told}
     assert {"1 \u2013 9", "Esc", "Arrow keys", "Enter", "Delete", "Home"} <= {*told}
+    about = page.locator("dialog .about").all_text_contents()
+    assert len(about) == 4
+    assert "Licence: " in about[0]
     page.keyboard.press("n")
     assert state(page, "seed") == 3, "nothing happens behind the help"
     page.get_by_role("checkbox").uncheck()
@@ -655,5 +661,7 @@ def test_every_view_is_seen(browser, url, way, tmp_path):
         page.keyboard.press("?")
         screenshot(page, f"controls-help-{way}", tmp_path)
         page.keyboard.press("Escape")
+        show(page, VIEWS["one"])
         page.keyboard.press("f")
+        until(page, "document.fullscreenElement")
         screenshot(page, f"controls-lecture-{way}", tmp_path)

@@ -50,9 +50,10 @@ function build(root, session, model, mixed) {
   const numbers = mixed.map(([number]) => number);
   let shares = [];
   const set = (next) => session.set({ classes: numbers.map((number, i) => [number, rounded(next[i])]) });
-  const replace = (i, number) => session.set({
-    classes: numbers.map((old, k) => [k === i ? number : old, rounded(shares[k])]),
-  });
+  const replace = (i, number) => {
+    session.tell("");
+    session.set({ classes: numbers.map((old, k) => [k === i ? number : old, rounded(shares[k])]) });
+  };
   const without = (i) => session.set({
     classes: numbers.flatMap((number, k) => (k === i ? [] : [[number, rounded(shares[k]) || 0.01]])),
   });
@@ -100,8 +101,9 @@ function classRow(session, model, numbers, i, { replace, remove, share }) {
     type: "number", min: 0, max: 100, step: 1, "aria-label": `Share of ${model.classes[numbers[i]]} in percent`,
     onchange: () => share(Math.min(Math.max(Number(percent.value) || 0, 0), 100) / 100),
   });
-  const row = element("div", { class: "row class" }, ...chosen, percent,
-    element("span", { "aria-hidden": "true" }, "%"), iconButton("remove", `Remove ${model.classes[numbers[i]]}`, remove));
+  const less = iconButton("remove", `Remove ${model.classes[numbers[i]]}`, remove);
+  const sign = element("span", { "aria-hidden": "true" }, "%");
+  const row = element("div", { class: "row class" }, ...chosen, percent, sign, less);
   return {
     row,
     update: (value) => { percent.value = Math.round(100 * value); },
@@ -115,9 +117,11 @@ function classField(session, model, numbers, i, name, replace) {
     const options = classes.map((text, number) => element("option", {
       value: number, selected: number === numbers[i], disabled: number !== numbers[i] && numbers.includes(number),
     }, text));
-    return [element("select", { "aria-label": name, onchange: ({ target }) => replace(Number(target.value)) }, ...options)];
+    const choose = ({ target }) => replace(Number(target.value));
+    return [element("select", { "aria-label": name, onchange: choose }, ...options)];
   }
-  const list = element("datalist", { id: `classes-${i}` }, ...classes.map((text) => element("option", { value: text })));
+  const options = classes.map((text) => element("option", { value: text }));
+  const list = element("datalist", { id: `classes-${i}` }, ...options);
   const field = element("input", {
     type: "text", list: list.id, value: classes[numbers[i]], "aria-label": name, autocomplete: "off",
     placeholder: "type to search",

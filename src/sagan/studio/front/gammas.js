@@ -54,7 +54,8 @@ function build(root, session, layers) {
   }));
   const off = element("button", { type: "button", class: "off", onclick: () => all(isOff() ? 1 : 0) }, "Attention off");
   const shown = choice("Shown", SHOWN, () => session.state.shown, (value) => session.set({ shown: value }));
-  const reset = element("button", { type: "button", onclick: () => session.set({ scales: {}, shown: "after" }) }, "Reset");
+  const forget = () => session.set({ scales: {}, shown: "after" });
+  const reset = element("button", { type: "button", onclick: forget }, "Reset");
   root.replaceChildren(heading("Gamma", off, reset), ...sliders.map(({ row }) => row), shown.group);
   return () => {
     sliders.forEach((one, i) => {

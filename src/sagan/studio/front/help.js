@@ -31,8 +31,19 @@ function list(title, keys) {
   return element("section", {}, element("h3", {}, title), element("dl", {}, ...rows));
 }
 
-/** A button that opens the help: what is seen, and the keys. */
-export function helpButton() {
+/** What a model is, in a line. */
+function about({ name, step, generator, discriminator, card }) {
+  const count = (network) => network.parameters.toLocaleString("en");
+  const parts = [
+    `${name}: trained for ${step.toLocaleString("en")} steps; generator of ${count(generator)} parameters`,
+    discriminator ? `, discriminator of ${count(discriminator)}.` : ".",
+    card ? ` Licence: ${card.licence}. Pictures: ${card.credits}` : "",
+  ];
+  return element("p", { class: "about" }, parts.join(""));
+}
+
+/** A button that opens the help: what is seen, the keys, and who made what is shown. */
+export function helpButton(session) {
   const dialog = element("dialog", { "aria-labelledby": "help-title" });
   const open = () => {
     const box = element("input", { type: "checkbox", onchange: () => turn(box.checked) });
@@ -45,6 +56,7 @@ export function helpButton() {
       element("div", { class: "keys" }, list("Everywhere", everywhere()),
         element("div", {}, list("On the picture", PICTURE_KEYS), list("On a pad", PAD_KEYS))),
       element("label", { class: "check" }, box, "Single keys do what is listed under \u201cEverywhere\u201d"),
+      element("h3", {}, "Models"), ...session.models.map(about),
     );
     dialog.showModal();
   };

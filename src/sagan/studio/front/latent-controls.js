@@ -7,7 +7,10 @@ const WIDEST = 2;
 
 /** The seed and the truncation. */
 export function mountLatent(root, session) {
-  const go = (seed) => session.set({ seed: Math.max(0, seed) });
+  const go = (seed) => {
+    session.tell("");
+    session.set({ seed: Math.max(0, seed) });
+  };
   const next = () => go(session.state.seed + 1);
   const previous = () => go(session.state.seed - 1);
   const random = () => go(Math.floor(Math.random() * SEEDS));

@@ -24,7 +24,8 @@ export function mountPoints(root, session) {
   root.setAttribute("aria-label", "Pinned points");
   const remove = (mark) => {
     session.set({ points: session.state.points.filter((_, i) => i !== mark) });
-    (root.children[Math.min(mark, root.children.length - 1)] ?? root.closest(".board").querySelector("canvas")).focus();
+    const next = root.children[Math.min(mark, root.children.length - 1)];
+    (next ?? root.closest(".board").querySelector("canvas")).focus();
   };
   let shown = "";
   const update = () => {

@@ -158,6 +158,7 @@ class Board {
       gridOf(column.maps[network][layer.name], layer, column.model.size, point, query)));
     const top = Math.max(...grids.flat().map((one) => one.top));
     const common = colour === "common" ? top : null;
-    this.#panels.forEach((panel, i) => panel.draw(column, points, grids[i], { top: common, query, hasLines: grid === "on" }));
+    const way = { top: common, query, hasLines: grid === "on" };
+    this.#panels.forEach((panel, i) => panel.draw(column, points, grids[i], way));
   }
 }

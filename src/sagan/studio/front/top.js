@@ -12,13 +12,15 @@ export function mountTop(root, session) {
     () => session.state.colour, (value) => session.set({ colour: value }));
   const turnGrid = () => session.set({ grid: session.state.grid === "on" ? "off" : "on" });
   const grid = iconButton("grid", "Lines between the blocks", turnGrid);
-  shortcut("q", "Question: where it looks, who looks here", () => session.set({ query: other(session.state.query, "from", "to") }));
-  shortcut("c", "Colours: own scale, common scale", () => session.set({ colour: other(session.state.colour, "own", "common") }));
+  shortcut("q", "Question: where it looks, who looks here",
+    () => session.set({ query: session.state.query === "from" ? "to" : "from" }));
+  shortcut("c", "Colours: own scale, common scale",
+    () => session.set({ colour: session.state.colour === "own" ? "common" : "own" }));
   shortcut("b", "Lines between the blocks", turnGrid);
   const models = modelChoice(session);
   root.append(
     element("h1", {}, "sagan studio"), ...models.labels, query.group, colour.group,
-    element("div", { class: "tools" }, grid, themeButton(), ...screenButtons(), helpButton()),
+    element("div", { class: "tools" }, grid, themeButton(), ...screenButtons(), helpButton(session)),
   );
   listenForShortcuts();
   const update = () => {
@@ -29,8 +31,6 @@ export function mountTop(root, session) {
   };
   session.on("state", update);
 }
-
-const other = (value, one, two) => (value === one ? two : one);
 
 /** Which model, and which one beside it. */
 function modelChoice(session) {
