@@ -22,8 +22,8 @@ export function mountOwn(root, session) {
     type: "button", onclick: async () => { button.focus(); await session.showOwn(null); told.textContent = ""; update(); },
   }, "Back to the drawn picture");
   const how = element("p", { class: "muted" }, "Or drop a picture anywhere on the page, or paste one.");
-  const isAll = { value: false };
-  const all = element("button", { type: "button", onclick: () => { isAll.value = !isAll.value; update(); } });
+  let isAll = false;
+  const all = element("button", { type: "button", onclick: () => { isAll = !isAll; update(); } });
   const buttons = element("div", { class: "row" }, button, back, input);
   root.append(element("h2", {}, "What the discriminator says"), element("div", {}, list, all), element("div", {},
     element("p", { class: "muted" }, "A logit is the discriminator's score: the higher, the more the picture looks to "
@@ -35,10 +35,10 @@ export function mountOwn(root, session) {
     root.hidden = !shown.length;
     back.hidden = !session.own;
     how.hidden = Boolean(session.own);
-    list.replaceChildren(...shown.flatMap((column) => logits(column, session, isAll.value)));
+    list.replaceChildren(...shown.flatMap((column) => logits(column, session, isAll)));
     const most = Math.max(0, ...shown.map((column) => column.logits.length));
     all.hidden = most <= SHOWN;
-    all.textContent = isAll.value ? `The ${SHOWN} highest` : `All ${most}`;
+    all.textContent = isAll ? `The ${SHOWN} highest` : `All ${most}`;
   };
   session.on("drawn", update);
   session.on("state", update);
