@@ -465,11 +465,14 @@ def test_step_by_step_with_the_keyboard_alone(page):
     assert "column 1:" in after
 
 
-def test_a_model_without_attention_and_discriminator_says_so(page):
+def test_a_model_without_attention_and_discriminator_says_so(page, own_picture):
     go(page, "models=3&view=explain")
     assert page.get_by_text("no attention layer; there is nothing to compute").is_visible()
     assert not page.locator(".steps").is_visible()
     assert not page.locator("#own").is_visible()
+    drop(page, own_picture[1])
+    assert "no discriminator" in page.locator("#line").inner_text()
+    assert not page.evaluate("Boolean(studio.own)")
     name, content = saved(page, open_save(page), "All that is seen")
     assert name == "plain.safetensors-step7-seed0.png"
     assert Image.open(io.BytesIO(content)).width >= 1024

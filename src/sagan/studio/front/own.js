@@ -9,6 +9,10 @@ export function mountOwn(root, session) {
   const told = element("p", { role: "status", class: "bad" });
   const give = async (file) => {
     if (!file) return;
+    if (root.hidden) {
+      session.tell("This model has no discriminator that could look at a picture; show one that has.");
+      return;
+    }
     try {
       await session.showOwn(file);
       told.textContent = "";

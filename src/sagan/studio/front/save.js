@@ -29,25 +29,25 @@ export function mountSave(root, session) {
       element("button", { type: "button", onclick: () => copy(address, told) }, "Copy link")),
     element("h3", {}, "Pictures (PNG)"), maps,
     element("h3", {}, "Numbers (JSON)"),
-    element("div", { class: "row" }, save("Attention of the points", () => `${nameOf(session, "rows")}.json`,
+    element("div", { class: "row" }, save("Attention of the points", () => `${nameOf(session, session.columns, "rows")}.json`,
       async () => new Blob([JSON.stringify(rowsJson(session))], { type: "application/json" }))),
     ...(session.backend.features.has("film") ? [walkForm(session)] : []), told);
   address.id = "save-link";
   const open = () => {
     address.value = link();
     told.textContent = "";
-    const each = session.columns.flatMap((column, i) => {
-      const [of, more] = session.columns.length > 1 ? [`${column.model.name}: `, [i + 1]] : ["", []];
+    const each = session.columns.flatMap((column) => {
+      const of = session.columns.length > 1 ? `${column.model.name}: ` : "";
       return [
-        save(`${of}Picture`, () => `${nameOf(session, "picture", ...more)}.png`, () => picturePng(session, column)),
+        save(`${of}Picture`, () => `${nameOf(session, [column], "picture")}.png`, () => picturePng(session, column)),
         ...layersOf(column).map((which) => save(
           `${of}Map of ${which.network}, ${which.layer.height} x ${which.layer.width}`,
-          () => `${nameOf(session, which.network, which.layer.name, ...more)}.png`,
+          () => `${nameOf(session, [column], which.network, which.layer.name)}.png`,
           () => mapPng(session, column, which),
         )),
       ];
     });
-    maps.replaceChildren(save("All that is seen", () => `${nameOf(session)}.png`, () => boardPng(session)), ...each);
+    maps.replaceChildren(save("All that is seen", () => `${nameOf(session, session.columns)}.png`, () => boardPng(session)), ...each);
     dialog.showModal();
   };
   const button = iconButton("save", "Save and share", open);

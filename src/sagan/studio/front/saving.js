@@ -19,13 +19,13 @@ export function download(blob, name) {
 
 const png = (canvas) => new Promise((resolve) => { canvas.toBlob(resolve, "image/png"); });
 
-/** The name of a file about the state, without its suffix. */
-export function nameOf(session, ...more) {
-  const [{ model }] = session.columns;
+/** The name of a file about columns of the state, without its suffix. */
+export function nameOf(session, columns, ...more) {
+  const [{ model }] = columns;
   const mixed = session.shares(model);
   const classes = model.classes.filter((_, i) => mixed[i] > 0);
   const seed = session.own ? "own" : `seed${session.state.seed}`;
-  const parts = [...session.columns.map((column) => column.model.name), `step${model.step}`, seed, ...classes, ...more];
+  const parts = [...columns.map((column) => column.model.name), `step${model.step}`, seed, ...classes, ...more];
   return parts.map((part) => String(part).replace(/[^\p{L}\p{N}.]+/gu, "")).filter(Boolean).join("-").slice(0, 120);
 }
 

@@ -75,7 +75,8 @@ async function film(session, given, { start, stop, progress, told }) {
     start.disabled = isBusy;
     stop.hidden = progress.hidden = !isBusy;
   };
-  const [{ model, step }] = session.columns;
+  const [column] = session.columns;
+  const { model, step } = column;
   const number = (name) => Number(given.get(name));
   const kind = given.get("kind");
   const walk = walkOf(session, model, {
@@ -95,7 +96,7 @@ async function film(session, given, { start, stop, progress, told }) {
     const { scales } = session.drawing(model, step);
     const content = await session.backend.film(
       model.id, { step, ...walk, scales, format, framesPerSecond: RATE, scale }, controller.signal);
-    download(content, `${nameOf(session, kind)}.${format}`);
+    download(content, `${nameOf(session, [column], kind)}.${format}`);
     told.textContent = `${words}: saved.`;
   } catch (error) {
     told.textContent = controller.signal.aborted ? "Stopped." : error.message;
