@@ -470,23 +470,24 @@ def test_a_browser_without_full_screen_enlarges_the_page(page):
 
 def test_help_lists_every_key_and_can_turn_them_off(page):
     page.keyboard.press("?")
-    told = page.locator("dialog kbd").all_text_contents()
+    dialog = page.get_by_role("dialog", name="What you see, and the keys")
+    told = dialog.locator("kbd").all_text_contents()
     keys = page.evaluate("import('studio/shortcuts.js').then((s) => [...s.SHORTCUTS.keys()])")
     assert {*keys} - {*"123456789"} - {"Escape"} <= {*told}
     assert {"1 \u2013 9", "Esc", "Arrow keys", "Enter", "Delete", "Home"} <= {*told}
-    about = page.locator("dialog .about").all_text_contents()
+    about = dialog.locator(".about").all_text_contents()
     assert len(about) == 4
     assert "Licence: " in about[0]
     page.keyboard.press("n")
     assert state(page, "seed") == 3, "nothing happens behind the help"
-    page.get_by_role("checkbox").uncheck()
+    dialog.get_by_role("checkbox").uncheck()
     page.keyboard.press("Escape")
-    assert page.locator("dialog").is_hidden()
+    assert dialog.is_hidden()
     page.keyboard.press("n")
     assert state(page, "seed") == 3
     page.get_by_role("button", name="Help and keys").click()
-    page.get_by_role("checkbox").check()
-    page.get_by_role("button", name="Close").click()
+    dialog.get_by_role("checkbox").check()
+    dialog.get_by_role("button", name="Close").click()
     page.keyboard.press("n")
     assert state(page, "seed") == 4
 
