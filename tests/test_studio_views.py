@@ -473,6 +473,9 @@ def test_a_model_without_attention_and_discriminator_says_so(page, own_picture):
     drop(page, own_picture[1])
     assert "no discriminator" in page.locator("#line").inner_text()
     assert not page.evaluate("Boolean(studio.own)")
+    page.evaluate("studio.set({models: ['1']})")
+    until(page, "!document.getElementById('line').textContent")
+    go(page, "models=3&view=explain")
     name, content = saved(page, open_save(page), "All that is seen")
     assert name == "plain.safetensors-step7-seed0.png"
     assert Image.open(io.BytesIO(content)).width >= 1024

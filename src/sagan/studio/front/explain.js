@@ -19,6 +19,7 @@ class Explanation {
   /** Kept while the pointer is off the picture. */
   #point = null;
   #layers = "";
+  #hasFailed = false;
   /** @type {?import("./explain-steps.js").Shown} */ #shown = null;
 
   constructor(root, session) {
@@ -72,7 +73,11 @@ class Explanation {
     const asked = `${name} ${position}`;
     if (asked === this.#asked) return;
     this.#asked = asked;
-    this.#newest.run((signal) => this.#explain(column, network, layer, position, signal), (error) => session.tell(error.message));
+    this.#newest.run((signal) => this.#explain(column, network, layer, position, signal), (error) => {
+      this.#asked = "";
+      this.#hasFailed = true;
+      session.tell(error.message);
+    });
   }
 
   async #explain(column, network, layer, position, signal) {
@@ -81,6 +86,8 @@ class Explanation {
     const of = network === "generator" ? session.drawing(model, step)
       : { step, picture, scales: session.scales(network, model) };
     const found = await session.backend.explain(model.id, { ...of, network, layer: layer.name, position }, signal);
+    if (this.#hasFailed) session.tell("");
+    this.#hasFailed = false;
     const block = found.weights.indexOf(found.weights.reduce((a, b) => Math.max(a, b)));
     this.#shown = { found, layer, position, block, picture };
     this.where.textContent =

@@ -7,9 +7,11 @@ export function mountOwn(root, session) {
   const canFit = session.backend.features.has("fit");
   const list = element("div", {});
   const told = element("p", { role: "status", class: "bad" });
+  let hasRefused = false;
   const give = async (file) => {
     if (!file) return;
     if (root.hidden) {
+      hasRefused = true;
       session.tell("This model has no discriminator that could look at a picture; show one that has.");
       return;
     }
@@ -37,6 +39,8 @@ export function mountOwn(root, session) {
   const update = () => {
     const shown = session.columns.filter(({ logits }) => logits);
     root.hidden = !shown.length;
+    if (hasRefused && shown.length) session.tell("");
+    hasRefused &&= root.hidden;
     back.hidden = !session.own;
     how.hidden = Boolean(session.own);
     list.replaceChildren(...shown.flatMap((column) => logits(column, session, isAll)));
