@@ -55,19 +55,20 @@ def a_server(*models: str | Path) -> Iterator[str]:
 
 
 @contextmanager
-def a_page(browser: Browser, url: str, **context: Any) -> Iterator[Page]:
+def a_page(browser: Browser, url: str, *, refused: bool = False, **context: Any) -> Iterator[Page]:
     """The page after its first picture; at the end nothing was wrong and nothing came from outside.
 
     Args:
         browser: Where.
         url: May have a permalink, "#seed=3".
+        refused: Whether the server will refuse something, which browsers note.
         **context: Of Playwright: viewport, color_scheme, has_touch, ...
     """
     wrong: list[str] = []
     own = url.split("#")[0]
 
     def heard(told: ConsoleMessage) -> None:
-        if told.type != "log":
+        if told.type != "log" and not (refused and "Failed to load resource" in told.text):
             wrong.append(told.text)
 
     def asked(request: Request) -> None:
@@ -99,7 +100,7 @@ def when_drawn(page: Page) -> None:
     until(page, "!studio.isDrawing")
 
 
-def screenshot(page: Page, name: str, folder: Path) -> None:
-    """Saves what is seen in the folder SAGAN_SCREENSHOTS, or else in the one given."""
+def screenshot(page: Page, name: str, folder: Path, *, whole: bool = False) -> None:
+    """Saves what is seen, or the whole page, in SAGAN_SCREENSHOTS, or else in the folder given."""
     target = Path(os.environ.get("SAGAN_SCREENSHOTS") or folder)
-    page.screenshot(path=target / f"{name}.png")
+    page.screenshot(path=target / f"{name}.png", full_page=whole)

@@ -59,7 +59,7 @@
  *   computed; the request is a draw or a judge with network, layer and position.
  * @property {(id: string) => Promise<{steps: number[], running: boolean,
  *   curves: Object<string, {steps: number[], values: number[]}>}>} [timeline]
- * @property {(id: string, request: Object) => Promise<Blob>} [film]
+ * @property {(id: string, request: Object, signal?: AbortSignal) => Promise<Blob>} [film]
  */
 
 /** What the user is told: one line. */

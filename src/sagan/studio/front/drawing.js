@@ -14,9 +14,14 @@ export function imageData({ height, width, channels, data }) {
 }
 
 /** The difference of two pictures around middle grey, four times enlarged. */
-export function difference(before, after) {
+function difference(before, after) {
   const changed = (value, i) => 128 + 4 * (value - before.data[i]);
   return { ...after, data: Uint8ClampedArray.from(after.data, changed) };
+}
+
+/** What is shown of a column: its picture, or the difference that the scales of gamma make. */
+export function pictureShown({ picture, before, drawn }) {
+  return before ? difference(before, drawn) : picture;
 }
 
 function bitmap(image) {

@@ -1,12 +1,17 @@
 import { connect } from "studio/back.js";
 import { mountClasses } from "studio/classes.js";
 import { mountDirections } from "studio/directions.js";
+import { mountExplain } from "studio/explain.js";
 import { mountGammas } from "studio/gammas.js";
 import { mountLatent } from "studio/latent-controls.js";
+import { mountOwn } from "studio/own.js";
+import { mountSave } from "studio/save.js";
 import { Session } from "studio/session.js";
 import { mountSpeech } from "studio/speak.js";
 import { mountStage } from "studio/stage.js";
+import { mountTimeline } from "studio/timeline.js";
 import { mountTop } from "studio/top.js";
+import { mountViews } from "studio/views.js";
 
 const at = (id) => document.getElementById(id);
 
@@ -24,6 +29,11 @@ async function start() {
     mountGammas(at("gammas"), session);
     mountDirections(at("directions"), session);
     mountSpeech(at("spoken"), session, at("stage"));
+    mountOwn(at("own"), session);
+    mountViews(at("top"), session);
+    mountSave(at("top"), session);
+    mountExplain(at("explain"), session);
+    mountTimeline(at("timeline"), session);
     window.studio = session;
     session.start();
   } catch (error) {

@@ -6,6 +6,18 @@ export function pinned(session) {
   return session.state.points.map(([x, y], mark) => ({ x, y, mark }));
 }
 
+/** The points that are asked about, in a model's pixels: the pointer, then the pinned, or the middle. */
+export function pointsOf(session, model) {
+  const { pointed, frame } = session;
+  const [height, width] = model.size;
+  const place = ({ x, y, mark }) => ({
+    x: Math.floor(((x + 0.5) * width) / frame[1]), y: Math.floor(((y + 0.5) * height) / frame[0]), mark,
+  });
+  const kept = pinned(session).filter(({ x, y }) => x < frame[1] && y < frame[0]);
+  const asked = pointed ? [{ ...pointed, mark: null }, ...kept] : kept;
+  return asked.length ? asked.map(place) : [{ x: width >> 1, y: height >> 1, mark: null }];
+}
+
 /** A button for each pinned point, which lets it go. */
 export function mountPoints(root, session) {
   root.setAttribute("role", "group");

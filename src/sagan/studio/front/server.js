@@ -84,10 +84,10 @@ export async function connect() {
       const response = await request(`${PATH}/${id}/timeline`, { cache: "no-cache" });
       return (known[id] = response.status === 304 ? known[id] : await response.json());
     },
-    async film(id, { latents, shares, ...asked }) {
-      const rows = (arrays) => arrays.map((row) => [...row]);
+    async film(id, { latents, shares, ...asked }, signal) {
+      const rows = (arrays) => arrays.map((row) => Array.from(row, (number) => Number(number.toPrecision(8))));
       const body = { ...plain(asked), latents: rows(latents), shares: rows(shares) };
-      return (await post(`${PATH}/${id}/film`, body)).blob();
+      return (await post(`${PATH}/${id}/film`, body, signal)).blob();
     },
   };
 }

@@ -5,27 +5,37 @@ import { byName, fromLink, scalesOf, sharesOf, toLink } from "studio/state.js";
 const LINK_PAUSE = 400;
 
 /** Runs the newest task only: what is asked while one runs waits, and of these the last one. */
-class Newest {
-  #running = false;
+export class Newest {
+  #running = null;
   #waiting = null;
 
   get isRunning() {
-    return this.#running;
+    return this.#running !== null;
   }
 
-  async run(task) {
-    this.#waiting = task;
-    if (this.#running) return;
-    this.#running = true;
-    try {
-      while (this.#waiting) {
-        const next = this.#waiting;
-        this.#waiting = null;
-        await next();
+  /**
+   * @param {(signal: AbortSignal) => Promise<void>} task
+   * @param {(error: Error) => void} failed Not called for a task that was stopped.
+   */
+  async run(task, failed) {
+    this.#waiting = { task, failed };
+    while (this.#waiting && !this.#running) {
+      const next = this.#waiting;
+      const { signal } = (this.#running = new AbortController());
+      this.#waiting = null;
+      try {
+        await next.task(signal);
+      } catch (error) {
+        if (!signal.aborted) next.failed(error);
       }
-    } finally {
-      this.#running = false;
+      this.#running = null;
     }
+  }
+
+  /** Ends the task that runs and forgets the one that waits. */
+  stop() {
+    this.#waiting = null;
+    this.#running?.abort();
   }
 }
 
@@ -38,6 +48,7 @@ class Column {
   logits = null;
   /** The picture without the scales of gamma, where the difference is shown. */ before = null;
   /** @type {?import("./state.js").State} What the picture was drawn for. */ state = null;
+  /** Whether the last try to draw it failed. */ hasFailed = false;
 
   constructor(id) {
     this.id = id;
@@ -51,8 +62,10 @@ class Column {
 export class Session extends EventTarget {
   /** The pixel under the pointer or the keyboard's mark: {x, y} or null. */
   pointed = null;
-  /** A picture of the user's own, which the discriminator sees instead of a drawn one. */
+  /** @type {?Blob} A picture of the user's own, which the discriminator sees instead of a drawn one. */
   own = null;
+  /** The same as each model takes it, by its id. */
+  #fitted = {};
   /** @type {Column[]} */ columns = [];
 
   constructor(backend, models) {
@@ -93,9 +106,23 @@ export class Session extends EventTarget {
     this.emit("point", pixel);
   }
 
-  /** Shows a picture of the user's own to the discriminator, or a drawn one again (null). */
-  showOwn(picture) {
-    this.own = picture;
+  /**
+   * Shows a picture of the user's own to the discriminators, or the drawn one again (null).
+   *
+   * @param {?Blob} file
+   * @throws It is no picture; what was shown stays.
+   */
+  async showOwn(file) {
+    const shown = this.columns.map(({ model }) => model).filter((model) => model?.discriminator);
+    const pictures = file ? await Promise.all(shown.map(({ id }) => this.backend.fit(id, file))) : [];
+    this.own = file;
+    this.#fitted = Object.fromEntries(shown.map(({ id }, i) => [id, pictures[i]]));
+    this.redraw();
+  }
+
+  /** Asks anew for the newest checkpoint of the first model. */
+  renew() {
+    this.columns[0].step = undefined;
     this.redraw();
   }
 
@@ -127,45 +154,64 @@ export class Session extends EventTarget {
   #columnsFollow() {
     const known = this.state.models.filter((id) => this.models.some((model) => model.id === id));
     const ids = known.length ? known : [this.models[0].id];
-    this.columns = ids.map((id, i) => (this.columns[i]?.id === id ? this.columns[i] : new Column(id)));
+    const columns = ids.map((id, i) => (this.columns[i]?.id === id ? this.columns[i] : new Column(id)));
+    this.columns.filter((column) => !columns.includes(column)).forEach(({ newest }) => newest.stop());
+    this.columns = columns;
   }
 
   /** Draws and judges anew in every column. */
   redraw() {
     for (const [index, column] of this.columns.entries()) {
-      column.newest.run(() => this.#drawColumn(column, index === 0 ? this.state.step : null))
-        .catch((error) => this.tell(error.message));
+      const step = index === 0 ? this.state.step : null;
+      column.newest.run((signal) => this.#drawColumn(column, step, signal), (error) => {
+        column.hasFailed = true;
+        this.tell(error.message);
+      });
     }
   }
 
-  async #drawColumn(column, step) {
+  async #drawColumn(column, step, signal) {
     const { backend, state } = this;
     if (!column.model || column.step !== step) {
       column.model = await backend.model(column.id, step);
       column.step = step;
     }
     const { model } = column;
-    const asked = { step, latent: this.latent(model), shares: this.shares(model) };
-    const scales = scalesOf(state, "generator", model);
-    const asTrained = () => backend.draw(model.id, { ...asked, scales: {} });
-    const drawn = state.shown === "before"
-      ? await asTrained() : await backend.draw(model.id, { ...asked, scales });
-    const before = state.shown === "difference" ? (await asTrained()).picture : null;
-    const picture = this.own ?? drawn.picture;
+    const asked = this.drawing(model, step);
+    const drawn = await backend.draw(model.id, asked, signal);
+    const own = this.own && model.discriminator ? await this.#fittedTo(model) : null;
+    const before = !own && state.shown === "difference"
+      ? (await backend.draw(model.id, { ...asked, scales: {} }, signal)).picture : null;
+    const picture = own ?? drawn.picture;
     const judged = model.discriminator && await backend.judge(model.id, {
-      step, picture, scales: state.shown === "before" ? {} : scalesOf(state, "discriminator", model),
-    });
+      step, picture, scales: this.scales("discriminator", model),
+    }, signal);
     Object.assign(column, {
       state, before, picture, drawn: drawn.picture, logits: judged?.logits ?? null,
-      maps: { generator: this.own ? {} : drawn.maps, discriminator: judged?.maps ?? {} },
+      maps: { generator: own ? {} : drawn.maps, discriminator: judged?.maps ?? {} },
     });
-    this.tell("");
+    if (column.hasFailed) this.tell("");
+    column.hasFailed = false;
     this.emit("drawn", column);
   }
 
-  /** The latent of the state for a model. */
-  latent(model) {
-    const { seed, truncation, weights } = this.state;
+  async #fittedTo({ id }) {
+    return (this.#fitted[id] ??= await this.backend.fit(id, this.own));
+  }
+
+  /** What is asked of a back end to draw the state. @returns {import("./backend.js").DrawRequest} */
+  drawing(model, step) {
+    return { step, latent: this.latent(model), shares: this.shares(model), scales: this.scales("generator", model) };
+  }
+
+  /** The scales of a network's gammas, as they are shown. */
+  scales(network, model) {
+    return this.state.shown === "before" ? {} : scalesOf(this.state, network, model);
+  }
+
+  /** The latent of the state for a model, or that of another seed or other weights. */
+  latent(model, change = {}) {
+    const { seed, truncation, weights } = { ...this.state, ...change };
     const { directions } = model;
     const known = weights.slice(0, directions.length);
     return latentOf(seed, model.latentDim, { truncation, weights: known, directions });

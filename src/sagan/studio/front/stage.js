@@ -1,7 +1,7 @@
-import { difference, drawMark, drawPicture } from "studio/drawing.js";
+import { drawMark, drawPicture, pictureShown } from "studio/drawing.js";
 import { gridOf } from "studio/maps.js";
 import { Panel } from "studio/panel.js";
-import { mountPoints, pinned } from "studio/points.js";
+import { mountPoints, pointsOf } from "studio/points.js";
 
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const SHOWN = {
@@ -126,8 +126,7 @@ class Board {
     this.element.style.setProperty("--ratio", width / height);
     this.element.querySelector("h2").textContent = column.model.name;
     this.element.querySelector("figcaption").textContent = captionOf(column, this.session);
-    this.shown = column.state.shown === "difference"
-      ? difference(column.before, column.drawn) : column.picture;
+    this.shown = pictureShown(column);
     this.#build();
     this.drawMaps();
   }
@@ -146,22 +145,10 @@ class Board {
     if (!layers.length) maps.textContent = "This model has no attention layer.";
   }
 
-  /** The points that are asked about, in pixels of this picture: the pointer, or else the pinned ones. */
-  get points() {
-    const { pointed, frame } = this.session;
-    const [height, width] = this.column.model.size;
-    const place = ({ x, y, mark }) => ({
-      x: Math.floor(((x + 0.5) * width) / frame[1]), y: Math.floor(((y + 0.5) * height) / frame[0]), mark,
-    });
-    const kept = pinned(this.session).filter(({ x, y }) => x < frame[1] && y < frame[0]);
-    const asked = pointed ? [{ ...pointed, mark: null }, ...kept] : kept;
-    return asked.length ? asked.map(place) : [{ x: width >> 1, y: height >> 1, mark: null }];
-  }
-
   drawMaps() {
     const { column, session } = this;
     if (!column.picture || !this.shown) return;
-    const { points } = this;
+    const points = pointsOf(session, column.model);
     const { query, colour, grid } = session.state;
     drawPicture(this.canvas, this.shown);
     points.toReversed().forEach((point) => drawMark(this.canvas, column.picture, point, point.mark));

@@ -1,0 +1,108 @@
+import { element } from "studio/elements.js";
+
+const SIZE = { width: 320, height: 130, left: 40, right: 8, top: 8, bottom: 20 };
+const SVG = "http://www.w3.org/2000/svg";
+
+/** @typedef {{name: string, steps: number[], values: number[]}} Curve */
+
+/** A number in four figures at most. */
+export function figures(number) {
+  if (!Number.isFinite(number)) return "–";
+  const text = Math.abs(number) >= 1000 ? number.toFixed(0) : String(Number(number.toPrecision(3)));
+  return text.replace("-", "−");
+}
+
+/** The value of a curve at a step: the last that was logged up to it. */
+export function valueAt({ steps, values }, step) {
+  const after = steps.findIndex((one) => one > step);
+  return values[after === -1 ? values.length - 1 : after - 1];
+}
+
+function shape(tag, attributes) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+}
+
+/** A small chart of curves over the steps of a run, with a cursor at one of them. */
+export class Chart {
+  #curves = [];
+  #last = 1;
+
+  /**
+   * @param {string} title
+   * @param {(step: number) => void} choose Called with the step that was clicked.
+   */
+  constructor(title, choose) {
+    this.svg = shape("svg", { viewBox: `0 0 ${SIZE.width} ${SIZE.height}`, role: "img" });
+    this.legend = element("ul", { class: "legend" });
+    this.element = element("figure", { class: "chart" }, element("h3", {}, title), this.svg, this.legend);
+    this.title = title;
+    this.svg.addEventListener("click", ({ clientX }) => {
+      const box = this.svg.getBoundingClientRect();
+      const x = ((clientX - box.left) / box.width) * SIZE.width;
+      const share = (x - SIZE.left) / (SIZE.width - SIZE.left - SIZE.right);
+      choose(Math.min(Math.max(share, 0), 1) * this.#last);
+    });
+  }
+
+  /** @param {Curve[]} curves @param {number} last Step at the right end. */
+  show(curves, last) {
+    this.#curves = curves;
+    this.#last = Math.max(last, 1);
+    const values = curves.flatMap((curve) => curve.values);
+    this.low = Math.min(...values);
+    this.high = Math.max(...values);
+    if (this.low === this.high) [this.low, this.high] = [this.low - 0.5, this.high + 0.5];
+    this.cursor = shape("line", { class: "cursor", y1: SIZE.top, y2: SIZE.height - SIZE.bottom });
+    this.svg.replaceChildren(
+      ...this.#axes(), ...curves.map((curve, i) => this.#line(curve, i)), this.cursor,
+    );
+    this.legend.replaceChildren(...curves.map(({ name }, i) => element(
+      "li", { class: `series-${(i % 6) + 1}` }, element("span", {}, name), element("b", {}),
+    )));
+  }
+
+  #x(step) {
+    return SIZE.left + (step / this.#last) * (SIZE.width - SIZE.left - SIZE.right);
+  }
+
+  #y(value) {
+    const share = (value - this.low) / (this.high - this.low);
+    return SIZE.height - SIZE.bottom - share * (SIZE.height - SIZE.top - SIZE.bottom);
+  }
+
+  #axes() {
+    const right = SIZE.width - SIZE.right;
+    const lines = [this.low, this.high].flatMap((value) => {
+      const text = shape("text", { x: SIZE.left - 5, y: this.#y(value) + 4, "text-anchor": "end" });
+      text.textContent = figures(value);
+      return [shape("line", { class: "grid", x1: SIZE.left, x2: right, y1: this.#y(value), y2: this.#y(value) }), text];
+    });
+    const ends = [[0, "start"], [this.#last, "end"]].map(([step, anchor]) => {
+      const text = shape("text", { x: this.#x(step), y: SIZE.height - 5, "text-anchor": anchor });
+      text.textContent = step.toLocaleString("en");
+      return text;
+    });
+    return [...lines, ...ends];
+  }
+
+  #line({ steps, values }, i) {
+    const points = steps.map((step, k) => `${this.#x(step).toFixed(1)} ${this.#y(values[k]).toFixed(1)}`);
+    const isDot = points.length === 1;
+    const name = `line series-${(i % 6) + 1}${isDot ? " dot" : ""}`;
+    return shape("path", { class: name, d: `M${points.join("L")}${isDot ? "h0.01" : ""}` });
+  }
+
+  /** Moves the cursor, and says in words what the curves are there. */
+  point(step) {
+    this.cursor.setAttribute("x1", this.#x(step));
+    this.cursor.setAttribute("x2", this.#x(step));
+    const told = this.#curves.map((curve, i) => {
+      const value = figures(valueAt(curve, step));
+      this.legend.children[i].lastChild.textContent = value;
+      return `${curve.name} ${value}`;
+    });
+    this.svg.setAttribute("aria-label", `${this.title} at step ${step}: ${told.join(", ")}`);
+  }
+}
