@@ -4,6 +4,7 @@ const STORED = "sagan.shortcuts";
 
 /** Makes a key do something everywhere on the page but where text is typed. */
 export function shortcut(key, text, run) {
+  if (SHORTCUTS.has(key)) throw new Error(`two shortcuts for ${key}`);
   SHORTCUTS.set(key, { text, run });
 }
 

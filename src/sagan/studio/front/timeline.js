@@ -46,7 +46,7 @@ class Timeline {
       this.#stop();
       this.#poll();
     });
-    shortcut("p", "Play the training, or stop", () => this.play.click());
+    shortcut("l", "Play the training, or stop", () => this.play.click());
     setInterval(() => { if (!document.hidden && (this.isRunning || this.hasFailed)) this.#poll(); }, EVERY);
   }
 
