@@ -26,7 +26,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)
 	$(BIN)/sagan demo
 
-# Those of the README; report.png needs Chromium.
+# Those of the README; report.png and the studio need Chromium.
 pictures: demo
 	$(BIN)/python -m benchmarks.readme_pictures runs/demo
 

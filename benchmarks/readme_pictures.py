@@ -1,10 +1,11 @@
 """The pictures of the README, from the model that comes along and from a demonstration.
 
     sagan demo
-    python benchmarks/readme_pictures.py runs/demo
+    python -m benchmarks.readme_pictures runs/demo
 
-Writes ``avatars64.png``, ``avatars64-attention.png``, ``growth.webp`` and ``report.png`` into
-``docs/images``, and says how large they are. The last one needs Chromium.
+Writes ``avatars64.png``, ``avatars64-attention.png``, ``growth.webp``, ``report.png`` and the three
+pictures of :mod:`benchmarks.readme_studio` into ``docs/images``, and says how large they are. The
+last four need Chromium.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from benchmarks.readme_studio import draw_studio
 from sagan.demo import SHOWN_FIRST, draw_pictures, film_of
 from sagan.report.page import write_report
 
@@ -52,9 +54,9 @@ def main() -> None:
     pictures.append(film_of(run, FOLDER / "growth.webp"))
     if shutil.which("chromium"):
         photograph(write_report(run), FOLDER / "report.png")
-        pictures.append(FOLDER / "report.png")
+        pictures += [FOLDER / "report.png", *draw_studio(FOLDER)]
     else:
-        print("chromium is not installed, so that report.png stays as it is", file=sys.stderr)
+        print("chromium is not installed: report.png and studio* stay as they are", file=sys.stderr)
     for picture in pictures:
         print(f"{picture.stat().st_size / 1e6:.2f} MB  {picture}")
 

@@ -27,6 +27,7 @@ LICENCE = Path(__file__).parent / "onnxruntime-web.LICENSE"
 """Of the runtime; it goes along with it."""
 
 _ADDRESS = f"https://registry.npmjs.org/onnxruntime-web/-/onnxruntime-web-{VERSION}.tgz"
+_OF_NPM = ("--ignore-scripts", "--silent", "--prefer-offline", "--fetch-retries=1")
 _MOST_DOWNLOADED = 64 * 2**20  # of the package, which has 33 MB
 _GET_IT = "get it once with: python -m sagan.studio.runtime (downloads 33 MB from npm, keeps 4)"
 
@@ -127,7 +128,7 @@ def _download(package: Path) -> None:
                 package.write_bytes(answer.read(_MOST_DOWNLOADED))
             return
         subprocess.run(
-            [npm, "pack", f"onnxruntime-web@{VERSION}", "--ignore-scripts", "--silent"],
+            [npm, "pack", f"onnxruntime-web@{VERSION}", *_OF_NPM],
             cwd=package.parent,
             check=True,
             capture_output=True,
