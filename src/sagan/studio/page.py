@@ -56,18 +56,22 @@ def server_page() -> str:
 def policy_of(page: str) -> str:
     """The Content-Security-Policy of a page from the server: its own files, and no one else's."""
     scripts = [_hash_of(script) for script in _INLINE.findall(page)]
-    rules = {
-        "default-src": "'none'",
-        "script-src": " ".join(["'self'", *scripts]),
-        "style-src": "'self'",
-        "img-src": "'self' data: blob:",
-        "media-src": "blob:",
-        "connect-src": "'self'",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-        "frame-ancestors": "'none'",
-    }
-    return "; ".join(f"{name} {value}" for name, value in rules.items())
+    return policy(
+        {
+            "script-src": " ".join(["'self'", *scripts]),
+            "style-src": "'self'",
+            "img-src": "'self' data: blob:",
+            "media-src": "blob:",
+            "connect-src": "'self'",
+            "frame-ancestors": "'none'",
+        }
+    )
+
+
+def policy(rules: Mapping[str, str]) -> str:
+    """A Content-Security-Policy that allows what its rules say and nothing else."""
+    closed = dict.fromkeys(("default-src", "base-uri", "form-action"), "'none'")
+    return "; ".join(f"{name} {value}" for name, value in {**closed, **rules}.items())
 
 
 def _hash_of(script: str) -> str:

@@ -8,16 +8,16 @@ from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from sagan.studio.service_requests import ServedModel
-from sagan.studio.service_token import TOKEN_VARIABLE
+from sagan.studio.page import policy
+from sagan.studio.service_requests import MEDIA_TYPES, ServedModel
+from sagan.studio.tokens import TOKEN_VARIABLE
 
-PAGE_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; form-action 'none'; "
-    "base-uri 'none'; frame-ancestors 'none'"
+PAGE_POLICY = policy(
+    {"style-src": "'unsafe-inline'", "img-src": "'self' data:", "frame-ancestors": "'none'"}
 )
 """The Content-Security-Policy of the page: no scripts, and nothing from elsewhere."""
-_SUFFIXES = {"image/png": "png", "application/zip": "npz", "application/json": "json"}
-_JSON = "application/json"
+_JSON = MEDIA_TYPES["json"]
+_SUFFIXES = {media_type: name for name, media_type in MEDIA_TYPES.items()}
 
 
 class ListedValue(NamedTuple):
