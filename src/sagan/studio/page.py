@@ -13,6 +13,8 @@ KINDS = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
 """Of the files of the front end."""
 BACK_END = "back.js"
 """The name by which the page imports the module that asks a server, or draws by itself."""
+COLOURS = "colours.css"
+"""Those of all pages, the report's among them."""
 _INLINE = re.compile(r"<script\b(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 
@@ -26,6 +28,7 @@ def front_files() -> Mapping[str, str]:
             for file in folder.iterdir()
             if file.is_file() and any(file.name.endswith(kind) for kind in KINDS)
         }
+        | {COLOURS: (resources.files("sagan") / "report" / COLOURS).read_text("utf-8")}
     )
 
 

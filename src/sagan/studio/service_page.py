@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from sagan.report.rendering import rendered
 from sagan.studio.page import policy
 from sagan.studio.service_requests import MEDIA_TYPES, ServedModel
 from sagan.studio.tokens import TOKEN_VARIABLE
@@ -76,24 +75,16 @@ def docs_page(schema: Mapping[str, Any], model: ServedModel, base: str) -> str:
         model: What is served.
         base: Address of the service, ending in /.
     """
-    environment = Environment(
-        loader=PackageLoader("sagan.studio", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     example = schema["paths"]["/sample"]["post"]["requestBody"]["content"][_JSON]["example"]
-    return environment.get_template("service.html").render(
-        title=schema["info"]["title"],
-        version=schema["info"]["version"],
-        description=schema["info"]["description"],
-        model=model,
-        paths=list(_listed_paths(schema, base.rstrip("/"))),
-        has_token="security" in schema,
-        token_variable=TOKEN_VARIABLE,
-        picture=f"sample?{urlencode(example, doseq=True)}",
-    )
+    facts = {
+        "about": schema["info"],
+        "model": model,
+        "paths": list(_listed_paths(schema, base.rstrip("/"))),
+        "has_token": "security" in schema,
+        "token_variable": TOKEN_VARIABLE,
+        "picture": f"sample?{urlencode(example, doseq=True)}",
+    }
+    return rendered("studio/service.html", facts)
 
 
 def _listed_paths(schema: Mapping[str, Any], base: str) -> Iterator[ListedPath]:
