@@ -176,6 +176,18 @@ def test_modules_of_the_page_import_what_others_export():
     assert {name for name in modules if used[name]} == set(modules) - begun
 
 
+def test_types_that_modules_name_are_there():
+    named = [
+        (name, other, kind)
+        for name, text in FRONT.items()
+        for other, kind in re.findall(r'import\("\./([\w-]+\.js)"\)\.(\w+)', text)
+    ]
+    assert len(named) > 10
+    for name, other, kind in named:
+        is_there = re.search(rf"@typedef .*\}} {kind}\b", FRONT[other])
+        assert is_there or kind in exported(FRONT[other]), f"{name} names {kind} of {other}"
+
+
 def test_a_key_is_one_shortcut():
     keys = re.findall(r'\bshortcut\("([^"]+)"', "".join(FRONT.values()))
     assert len(keys) > 10
