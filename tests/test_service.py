@@ -31,7 +31,7 @@ from sagan.studio.server import listening
 from sagan.studio.service import service_app
 from sagan.studio.service_drawing import Served, open_served
 from sagan.studio.service_metrics import resident_memory
-from sagan.studio.service_token import chosen_token
+from sagan.studio.tokens import chosen_token
 
 TOKEN = "0123456789abcdef0123"
 

@@ -16,8 +16,8 @@ from sagan.studio.server import (
     listening,
     open_browser,
     require_server,
-    token_for,
 )
+from sagan.studio.tokens import token_for
 
 
 def refused(capsys, *arguments):

@@ -3,6 +3,8 @@ import hashlib
 import json
 import re
 
+from sagan.studio.asked import MOST_FILM_FRAMES
+from sagan.studio.films import MOST_FILM_PIXELS
 from sagan.studio.page import front_files, page_at, policy_of, server_page
 
 
@@ -20,6 +22,12 @@ def test_no_module_imports_what_the_map_does_not_name():
     for name, text in front_files().items():
         imported = re.findall(r'^(?:import|export) .*?from "(.*?)";|^import "(.*?)";', text, re.M)
         assert {one or other for one, other in imported} <= known, name
+
+
+def test_the_page_keeps_to_the_bounds_of_the_server():
+    assert f"MOST_FRAMES = {MOST_FILM_FRAMES};" in front_files()["paths.js"]
+    [power] = re.findall(r"MOST_PIXELS = 2 \*\* (\d+);", front_files()["walk.js"])
+    assert 2 ** int(power) == MOST_FILM_PIXELS
 
 
 def test_nothing_is_left_to_fill_in():

@@ -35,18 +35,18 @@ def serve(
     token_file
         A file that holds the token and nothing else; the variable SAGAN_TOKEN does the same.
     """
-    from sagan.studio.server import address_of, listening, require_server
+    from sagan.studio.server import EVERY_ADDRESS, address_of, listening, require_server
 
     require_range("--port", port, 0, 65_535)
     require_server()
     from sagan.studio.service import answer_requests
     from sagan.studio.service_drawing import open_served
-    from sagan.studio.service_token import chosen_token
+    from sagan.studio.tokens import chosen_token
 
     token = chosen_token(host, token_file)
     with listening(host, port) as listener:
         served = open_served(model)
-        here = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
+        here = "127.0.0.1" if host in EVERY_ADDRESS else host
         url = address_of(listener, here, token.text if token.is_drawn else "")
         name = served.facts.name
         answer_requests(

@@ -49,16 +49,11 @@ def studio(
 
 
 def _show(gallery: Gallery, host: str, port: int, opens: bool) -> None:
-    from sagan.studio.server import (
-        address_of,
-        listening,
-        open_browser,
-        serve_until_ended,
-        token_for,
-    )
+    from sagan.studio.server import address_of, listening, open_browser, serve_until_ended
 
     with listening(host, port) as listener:
         from sagan.studio.app import Studio
+        from sagan.studio.tokens import token_for
 
         token = token_for(host)
         live = Studio(gallery, token)

@@ -8,7 +8,7 @@ from pathlib import Path
 from sagan.data.avatars import CREDITS
 from sagan.data.opening import BUILT_IN
 from sagan.runs.checkpoint import Checkpoint
-from sagan.runs.named import is_name, shipped_model, shipped_names
+from sagan.runs.named import shipped_of
 
 
 def description(model: str | Path, checkpoint: Checkpoint) -> Mapping[str, str]:
@@ -28,11 +28,9 @@ def description(model: str | Path, checkpoint: Checkpoint) -> Mapping[str, str]:
         "image_range": json.dumps([-1, 1]),
         "latent_dim": str(checkpoint.config.generator.latent_dim),
     }
-    name = Path(model).as_posix()
-    if is_name(model) and name in shipped_names():
-        card = shipped_model(name)
+    if card := shipped_of(model):
         return facts | {
-            "model": name,
+            "model": card.name,
             "licence": card.licence,
             "credits": json.dumps(card.credits, ensure_ascii=False),
         }

@@ -98,18 +98,23 @@ def graph_of(portable: PortableNetwork, description: Mapping[str, str] | None = 
     return model.SerializeToString()
 
 
-def opened_graph(path: Path) -> Compute:
-    """The network of an ONNX file, computed by onnxruntime on this machine's processor."""
+def opened_graph(graph: Path | bytes) -> Compute:
+    """The network of an ONNX file, computed by onnxruntime on this machine's processor.
+
+    Args:
+        graph: The file or what is in it. Inputs that it does not take are passed over.
+    """
     import onnxruntime
 
     runtime: Any = onnxruntime  # its types lack names
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
+    taken = [asked.name for asked in session.get_inputs()]
 
     def draw(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        found = session.run(names, {name: x.numpy() for name, x in inputs.items()})
+        found = session.run(names, {name: inputs[name].numpy() for name in taken})
         return {n: torch.from_numpy(x) for n, x in zip(names, found, strict=True)}
 
     return draw

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sagan.export.portable import PortableNetwork, in_double
+from sagan.nn.exposed import MAP
 
 COMPARED = 64
 """That are compared: of the seeds from 0 on, over all classes, or as many of them."""
@@ -43,7 +44,7 @@ def greatest_differences(
     for inputs in batches(portable):
         found = other(inputs)
         for name, values in portable(**inputs).items():
-            kind = "maps" if name.startswith("map.") else name
+            kind = "maps" if name.startswith(MAP) else name
             difference = (values - found[name]).abs().max()
             if kind == "logits":
                 difference = difference / values.abs().max().clamp(min=1)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from sagan.errors import SaganError
-from sagan.nn.exposed import ExposedDiscriminator, ExposedGenerator, ExposedNetwork
+from sagan.nn.exposed import MAP, ExposedDiscriminator, ExposedGenerator, ExposedNetwork
 from sagan.sampling.latents import draw_latents
 
 _EXAMPLES = range(2)
@@ -36,7 +36,7 @@ class PortableNetwork(nn.Module):
     def __init__(self, network: ExposedNetwork, output: str, *, scales: bool) -> None:
         super().__init__()
         self.network = network
-        self.outputs = (output, *(f"map.{place.name}" for place in network.places))
+        self.outputs = (output, *(MAP + place.name for place in network.places))
         self.register_buffer("unscaled", torch.ones(len(network.places)), persistent=False)
         self.has_scales = scales and bool(network.places)
 

@@ -10,6 +10,9 @@ from sagan.nn.attention import attention_weights
 from sagan.nn.layers import SelfAttention2d
 from sagan.nn.residual import AnyDiscriminator, AnyGenerator
 
+MAP = "map."
+"""The map of a layer is called so and by the name of its place, among arrays that have names."""
+
 
 class ExposedAttention2d(nn.Module):
     """Self-attention that keeps what it computed last.

@@ -83,7 +83,7 @@ def write_model_folder(
             "is_averaged": averaged_part(whole) != "generator",
             "tables": _tables(file, whole.step),
         }
-        card = rendered("card.md", facts)
+        card = rendered("report/card.md", facts)
         write_text(paths[3], re.sub(r"\n{3,}", "\n\n", card))
     return paths
 

@@ -93,7 +93,7 @@ def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
     folder = Path(folder)
     output = folder / "report.html" if output is None else Path(output)
     require_matplotlib()
-    page = rendered("template.html", _facts(_gather(folder)))
+    page = rendered("report/template.html", _facts(_gather(folder)))
     try:
         write_text(output, page)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The templates of this room, filled in."""
+"""Templates of pages and texts, filled in."""
 
 import re
 from collections.abc import Mapping
@@ -12,9 +12,14 @@ _MARKS = re.compile(r"([\\`*_{}\[\]<>#!|~&])")
 
 
 def rendered(template: str, facts: Mapping[str, Any]) -> str:
-    """Fills a template in; in HTML, what the facts say stays text."""
+    """Fills a template in; in HTML, what the facts say stays text.
+
+    Args:
+        template: Room and name, such as "report/card.md".
+        facts: What it shows, by name.
+    """
     environment = Environment(
-        loader=PackageLoader("sagan.report", "."),
+        loader=PackageLoader("sagan", "."),
         autoescape=lambda name: name is not None and name.endswith(".html"),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -69,88 +69,112 @@ const composed = (figure) => {
   return sheet.toDataURL();
 };
 
-const begin = async (viewer) => {
-  const data = JSON.parse(viewer.querySelector("script").textContent);
-  const ramp = new Uint8Array(await inflated(data.ramp));
-  const pictures = [...viewer.querySelectorAll("fieldset img")];
-  const names = pictures.map((image) => image.alt);
-  const asked = viewer.querySelector(".asked");
-  const maps = [...viewer.querySelectorAll("figure:has(canvas)")];
-  const common = viewer.querySelector(".common input");
-  const start = { x: 0.5, y: 0.5 };
-  let [layers, number, held, here] = [[], 0, null, start];
+// Where an event is within its element: shares from 0 to below 1.
+const placeOf = ({ currentTarget, clientX, clientY }) => {
+  const box = currentTarget.getBoundingClientRect();
+  const within = (share) => Math.min(Math.max(share, 0), 0.999999);
+  return { x: within((clientX - box.left) / box.width), y: within((clientY - box.top) / box.height) };
+};
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-  const update = (point, told) => {
-    here = point;
-    const { naturalWidth: width, naturalHeight: height } = pictures[number];
+class Viewer {
+  #layers = [];
+  #number = 0;
+  #held = null;
+  #here = { x: 0.5, y: 0.5 };
+
+  constructor(root, data, ramp) {
+    Object.assign(this, { root, data, ramp });
+    this.pictures = [...root.querySelectorAll("fieldset img")];
+    this.names = this.pictures.map((image) => image.alt);
+    this.asked = root.querySelector(".asked");
+    this.maps = [...root.querySelectorAll("figure:has(canvas)")];
+    this.common = root.querySelector(".common input");
+    for (const place of root.querySelectorAll(".asked, .map")) this.#listen(place);
+    this.asked.addEventListener("keydown", (event) => this.#onKey(event));
+    this.common.addEventListener("change", () => this.#update(this.#here, false));
+    root.querySelector("fieldset").addEventListener("change", (event) => this.choose(Number(event.target.value)));
+    this.maps.forEach((figure, place) => this.#addSaving(figure, place));
+  }
+
+  #listen(place) {
+    place.addEventListener("pointermove", (event) => {
+      if (!this.#held || event.pointerType === "mouse") this.#update(placeOf(event), false);
+    });
+    place.addEventListener("pointerleave", () => this.#update(this.#held ?? this.#here, false));
+    place.addEventListener("click", (event) => {
+      const point = placeOf(event);
+      const isSame = this.#held && Math.hypot(this.#held.x - point.x, this.#held.y - point.y) < 0.02;
+      this.#held = isSame ? null : point;
+      this.#update(point, true);
+    });
+  }
+
+  #onKey(event) {
+    const along = ARROWS[event.key];
+    if (event.key === "Enter" || event.key === " ") this.#held = this.#held ? null : this.#here;
+    else if (event.key === "Escape") this.#held = null;
+    else if (!along) return;
+    event.preventDefault();
+    if (along) this.#here = this.#moved(along.map((pixels) => pixels * (event.shiftKey ? 8 : 1)));
+    if (this.#held) this.#held = this.#here;
+    this.#update(this.#here, true);
+  }
+
+  // The middle of the pixel that is so many to the right and down.
+  #moved([right, down]) {
+    const { naturalWidth: width, naturalHeight: height } = this.pictures[this.#number];
+    const moved = (at, by, side) => (Math.min(Math.max(Math.floor(at * side) + by, 0), side - 1) + 0.5) / side;
+    return { x: moved(this.#here.x, right, width), y: moved(this.#here.y, down, height) };
+  }
+
+  #update(point, told) {
+    this.#here = point;
+    const { root, asked, maps, ramp, common } = this;
+    const { naturalWidth: width, naturalHeight: height } = this.pictures[this.#number];
     const [x, y] = [Math.floor(point.x * width), Math.floor(point.y * height)];
     const dot = asked.querySelector(".dot");
     dot.style.left = `${(100 * (x + 0.5)) / width}%`;
     dot.style.top = `${(100 * (y + 0.5)) / height}%`;
-    asked.classList.toggle("held", held !== null);
-    const words = layers.map((layer, place) => draw(maps[place], layer, point, ramp, common.checked));
-    viewer.dataset.point = `${x},${y}`;
-    const output = viewer.querySelector("output");
+    asked.classList.toggle("held", this.#held !== null);
+    const words = this.#layers.map((layer, place) => draw(maps[place], layer, point, ramp, common.checked));
+    root.dataset.point = `${x},${y}`;
+    const output = root.querySelector("output");
     output.setAttribute("aria-live", told ? "polite" : "off");
-    output.textContent = `Point ${x}, ${y}${held ? ", held" : ""}. ${words.join(". ")}.`;
-  };
-  const choose = async (chosen) => {
-    const found = await Promise.all(data.pictures[chosen].map(unpacked));
-    [layers, number] = [found, chosen];
-    for (const image of viewer.querySelectorAll(".stage img")) {
-      image.src = pictures[chosen].src;
-      image.width = pictures[chosen].naturalWidth;
-      image.height = pictures[chosen].naturalHeight;
-    }
-    asked.setAttribute("aria-label", names[chosen]);
-    viewer.querySelector(".name").textContent = names[chosen];
-    update(here, false);
-  };
-  const pointed = (event) => {
-    const box = event.currentTarget.getBoundingClientRect();
-    const within = (share) => Math.min(Math.max(share, 0), 0.999999);
-    return { x: within((event.clientX - box.left) / box.width), y: within((event.clientY - box.top) / box.height) };
-  };
-  for (const place of viewer.querySelectorAll(".asked, .map")) {
-    place.addEventListener("pointermove", (event) => { if (!held || event.pointerType === "mouse") update(pointed(event), false); });
-    place.addEventListener("pointerleave", () => update(held ?? here, false));
-    place.addEventListener("click", (event) => {
-      const point = pointed(event);
-      held = held && Math.hypot(held.x - point.x, held.y - point.y) < 0.02 ? null : point;
-      update(point, true);
-    });
+    output.textContent = `Point ${x}, ${y}${this.#held ? ", held" : ""}. ${words.join(". ")}.`;
   }
-  const key = (event) => {
-    const [x, y] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [0, 0];
-    if (event.key === "Enter" || event.key === " ") held = held ? null : here;
-    else if (event.key === "Escape") held = null;
-    else if (!x && !y) return;
-    event.preventDefault();
-    const { naturalWidth: width, naturalHeight: height } = pictures[number];
-    const moved = (at, by, side) => (Math.min(Math.max(Math.floor(at * side) + by, 0), side - 1) + 0.5) / side;
-    const far = event.shiftKey ? 8 : 1;
-    if (x || y) here = { x: moved(here.x, far * x, width), y: moved(here.y, far * y, height) };
-    if (held) held = here;
-    update(here, true);
-  };
-  asked.addEventListener("keydown", key);
-  common.addEventListener("change", () => update(here, false));
-  viewer.querySelector("fieldset").addEventListener("change", (event) => choose(Number(event.target.value)));
-  await Promise.all(pictures.map((image) => image.decode()));
-  maps.forEach((figure, place) => {
+
+  async choose(number) {
+    const layers = await Promise.all(this.data.pictures[number].map(unpacked));
+    [this.#layers, this.#number] = [layers, number];
+    const { src, naturalWidth: width, naturalHeight: height } = this.pictures[number];
+    for (const image of this.root.querySelectorAll(".stage img")) Object.assign(image, { src, width, height });
+    this.asked.setAttribute("aria-label", this.names[number]);
+    this.root.querySelector(".name").textContent = this.names[number];
+    this.#update(this.#here, false);
+  }
+
+  #addSaving(figure, place) {
     const link = document.createElement("a");
     link.className = "save";
     link.textContent = "↓";
     link.href = "#";
     link.setAttribute("aria-label", "Save this map");
     link.addEventListener("click", () => {
+      const name = this.names[this.#number].replace(/\W+/g, "-");
       link.href = composed(figure);
-      link.download = `map-${names[number].replace(/\W+/g, "-")}-layer-${layers[place].name}-point-${viewer.dataset.point.replace(",", "-")}.png`;
+      link.download = `map-${name}-layer-${this.#layers[place].name}-point-${this.root.dataset.point.replace(",", "-")}.png`;
     });
     figure.append(link);
-  });
-  await choose(0);
-  viewer.hidden = false;
+  }
+}
+
+const begin = async (root) => {
+  const data = JSON.parse(root.querySelector("script").textContent);
+  const viewer = new Viewer(root, data, new Uint8Array(await inflated(data.ramp)));
+  await Promise.all(viewer.pictures.map((image) => image.decode()));
+  await viewer.choose(0);
+  root.hidden = false;
 };
 
 if ("DecompressionStream" in window) for (const viewer of document.querySelectorAll(".viewer")) begin(viewer);

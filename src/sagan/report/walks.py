@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from sagan.images import grid
 from sagan.report.sheets import Picture, Sheet, embedded, spread, without_lines
-from sagan.sampling.animation import save_animation
+from sagan.sampling.animation import animation_bytes
 from sagan.sampling.generator import TrainedGenerator, shown_classes
 from sagan.sampling.interpolation import class_path, latent_path
 
@@ -86,11 +84,8 @@ def _walk(
     description = f"{title}: {', '.join(names)}" if names else title
     moving = None
     if frames[:, 0].size <= MOVING_PIXELS:
-        with TemporaryDirectory() as folder:
-            path = Path(folder, "walk.apng")
-            save_animation(frames, path, frames_per_second=FRAMES_PER_SECOND)
-            words = f"{description}, moving"
-            moving = embedded(frames[0], words, f"{title} moving", path.read_bytes())
+        content = animation_bytes(frames, ".apng", frames_per_second=FRAMES_PER_SECOND)
+        moving = embedded(frames[0], f"{description}, moving", f"{title} moving", content)
     return Walk(
         title=title,
         reading=reading,

@@ -187,6 +187,16 @@ def is_name(model: str | Path) -> bool:
     return not os.path.exists(model) and (name in shipped_names() or name.startswith(HUB))
 
 
+def shipped_of(model: str | Path) -> ShippedModel | None:
+    """The model that comes with the package, where that is what a name means.
+
+    Raises:
+        SaganError: Its card is damaged.
+    """
+    name = Path(model).as_posix()
+    return _card(name) if is_name(model) and name in shipped_names() else None
+
+
 def _wrapped_entry(heading: str, text: str) -> list[str]:
     return textwrap.wrap(
         f"{heading:<14}{text}",

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from itertools import pairwise, repeat
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
@@ -54,6 +55,21 @@ def save_animation(
     with writing(path), replacing(path) as draft:
         write((_fitting(frame, path) for frame in frames), draft, frames_per_second, hold)
     return path
+
+
+def animation_bytes(
+    frames: Iterable[np.ndarray], suffix: str, *, frames_per_second: float = 24.0
+) -> bytes:
+    """The contents of the file that :func:`save_animation` writes; raises as that does.
+
+    Args:
+        frames: As there.
+        suffix: Such as ``.mp4``.
+        frames_per_second: As there.
+    """
+    with TemporaryDirectory(prefix="sagan-") as folder:
+        path = Path(folder, f"film{suffix}")
+        return save_animation(frames, path, frames_per_second=frames_per_second).read_bytes()
 
 
 def require_format(path: Path, frames_per_second: float, hold: float = 0.0) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 MOST_STEPS = 2**53
@@ -15,6 +16,11 @@ Latent = Annotated[list[Number], Field(max_length=_MOST_LATENT)]
 Shares = Annotated[list[Number], Field(max_length=_MOST_CLASSES)]
 PlaceName = Annotated[str, Field(max_length=16)]
 Factors = Annotated[dict[PlaceName, Number], Field(max_length=64)]
+
+
+def floats_of(values: list[float]) -> np.ndarray:
+    """What came as JSON, for a model: float32."""
+    return np.asarray(values, np.float32)
 
 
 class Asked(BaseModel):

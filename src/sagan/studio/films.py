@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
 from fastapi import Request, Response
 
 from sagan.errors import SaganError
-from sagan.studio.asked import FilmAsked
+from sagan.studio.asked import FilmAsked, floats_of
 from sagan.studio.guard import RefusedError
 from sagan.studio.models import Gallery, Shown
 from sagan.studio.work import Worker
@@ -83,7 +82,7 @@ class FilmMaker:
                 f"at most {MOST_FILM_PIXELS / 1e6:,.0f}; ask for fewer frames or a smaller scale"
             )
         given = [
-            (np.asarray(latent, np.float32), np.asarray(shares, np.float32), asked.scales)
+            (floats_of(latent), floats_of(shares), asked.scales)
             for latent, shares in zip(asked.latents, asked.shares or [[]] * count, strict=True)
         ]
         return [await done(request, partial(_picture, live, *one)) for one in given]
@@ -97,12 +96,10 @@ def _picture(
 
 def _encoded(frames: Sequence[np.ndarray], asked: FilmAsked) -> bytes:
     from sagan.images import enlarge
-    from sagan.sampling.animation import save_animation
+    from sagan.sampling.animation import animation_bytes
 
-    with TemporaryDirectory(prefix="sagan-") as folder:
-        path = save_animation(
-            (enlarge(frame, asked.scale) for frame in frames),
-            Path(folder) / f"film.{asked.format}",
-            frames_per_second=asked.framesPerSecond,
-        )
-        return path.read_bytes()
+    return animation_bytes(
+        (enlarge(frame, asked.scale) for frame in frames),
+        f".{asked.format}",
+        frames_per_second=asked.framesPerSecond,
+    )

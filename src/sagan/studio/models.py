@@ -5,6 +5,7 @@ Importing this takes no torch, so that a server can begin to listen while torch 
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sagan.errors import SaganError, enumerated, printable
-from sagan.runs.named import is_name, model_file, shipped_model, shipped_names
+from sagan.runs.named import is_name, model_file, shipped_model, shipped_of
 from sagan.studio.guard import RefusedError
 from sagan.system.memory import require_free
 
@@ -208,15 +209,15 @@ def opened_of(checkpoint: Checkpoint, file: Path) -> Opened:
     if not all(tensor.isfinite().all() for tensor in tensors):
         raise SaganError(f"{file} holds numbers that are not finite; show an earlier checkpoint")
     live = LiveModel(checkpoint)
-    networks = [network for network in (live.generator, live.discriminator) if network]
-    largest = max(sum(_map_bytes(network)) for network in networks)
+    facts = facts_of(live)
+    largest = max(_map_bytes(facts[name]) for name in live.parameter_counts)
     if largest > MOST_MAP:
         raise SaganError(
             f"the attention of {file} has {largest / 2**20:,.0f} MiB a picture, more than can be "
             "shown live; draw chosen points: sagan attention"
         )
     size = sum(tensor.nbytes for tensor in tensors)
-    return Opened(live=live, facts=facts_of(live), size=size)
+    return Opened(live=live, facts=facts, size=size)
 
 
 def facts_of(live: LiveModel) -> dict[str, Any]:
@@ -249,19 +250,19 @@ def _network_facts(network: ExposedNetwork, parameters: int) -> dict[str, Any]:
     return {"parameters": parameters, "layers": layers}
 
 
-def _map_bytes(network: ExposedNetwork) -> list[int]:
-    return [
-        4 * (place.height * place.width) ** 2 // (4 if layer.layer.pooling else 1)
-        for place, layer in zip(network.places, network.layers, strict=True)
-    ]
+def _map_bytes(network: Mapping[str, Any]) -> int:
+    """Of the facts of a network: bytes of its maps of one picture."""
+    return sum(
+        4 * layer["height"] * layer["width"] * math.prod(layer["keys"])
+        for layer in network["layers"]
+    )
 
 
 def _shown_by(number: int, given: str | Path) -> Shown:
     path = model_file(given)
     if not path.exists():
         raise SaganError(f"there is no file or folder {path}; check the path")
-    is_shipped = is_name(given) and str(given) in shipped_names()
-    kind = "shipped" if is_shipped else "run" if path.is_dir() else "file"
+    kind = "shipped" if shipped_of(given) else "run" if path.is_dir() else "file"
     name = str(given) if is_name(given) else path.resolve().name
     return Shown(number=number, name=printable(name), kind=kind, path=path)
 

@@ -13,6 +13,8 @@ KINDS = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
 """Of the files of the front end."""
 BACK_END = "back.js"
 """The name by which the page imports the module that asks a server, or draws by itself."""
+COLOURS = "colours.css"
+"""Those of all pages, the report's among them."""
 _INLINE = re.compile(r"<script\b(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 
@@ -26,6 +28,7 @@ def front_files() -> Mapping[str, str]:
             for file in folder.iterdir()
             if file.is_file() and any(file.name.endswith(kind) for kind in KINDS)
         }
+        | {COLOURS: (resources.files("sagan") / "report" / COLOURS).read_text("utf-8")}
     )
 
 
@@ -56,18 +59,22 @@ def server_page() -> str:
 def policy_of(page: str) -> str:
     """The Content-Security-Policy of a page from the server: its own files, and no one else's."""
     scripts = [_hash_of(script) for script in _INLINE.findall(page)]
-    rules = {
-        "default-src": "'none'",
-        "script-src": " ".join(["'self'", *scripts]),
-        "style-src": "'self'",
-        "img-src": "'self' data: blob:",
-        "media-src": "blob:",
-        "connect-src": "'self'",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-        "frame-ancestors": "'none'",
-    }
-    return "; ".join(f"{name} {value}" for name, value in rules.items())
+    return policy(
+        {
+            "script-src": " ".join(["'self'", *scripts]),
+            "style-src": "'self'",
+            "img-src": "'self' data: blob:",
+            "media-src": "blob:",
+            "connect-src": "'self'",
+            "frame-ancestors": "'none'",
+        }
+    )
+
+
+def policy(rules: Mapping[str, str]) -> str:
+    """A Content-Security-Policy that allows what its rules say and nothing else."""
+    closed = dict.fromkeys(("default-src", "base-uri", "form-action"), "'none'")
+    return "; ".join(f"{name} {value}" for name, value in {**closed, **rules}.items())
 
 
 def _hash_of(script: str) -> str:

@@ -17,10 +17,12 @@ from sagan.studio.asked import (
     ExplainAsked,
     FilmAsked,
     JudgeAsked,
+    floats_of,
 )
 from sagan.studio.films import FilmMaker
 from sagan.studio.guard import RefusedError
 from sagan.studio.models import Gallery, Opened, Shown
+from sagan.studio.tags import headers_with, is_held
 from sagan.studio.work import Worker
 
 MOST_PICTURE_FILE = 2**24
@@ -70,8 +72,8 @@ def _add_reading_routes(
         if shown.kind != "run":
             raise RefusedError(404, f"{shown.name} is a file without a log; show a run folder")
         mark = await reading.done(request, lambda: timeline_mark(shown))
-        headers = {"etag": mark, "cache-control": "private, no-cache"}
-        if request.headers.get("if-none-match") == mark:
+        headers = headers_with(mark)
+        if is_held(request, mark):
             return Response(status_code=304, headers=headers)
         found = await reading.done(request, lambda: timeline_of(shown))
         return JSONResponse(found, headers=headers)
@@ -162,12 +164,9 @@ def _picture_of(text: str, opened: Opened) -> np.ndarray:
 
 
 def _named_maps(maps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {f"map.{name}": rows for name, rows in maps.items()}
+    from sagan.nn.exposed import MAP
 
-
-def floats_of(values: list[float]) -> np.ndarray:
-    """What came as JSON, for a model."""
-    return np.asarray(values, np.float32)
+    return {MAP + name: rows for name, rows in maps.items()}
 
 
 def tensors_answer(tensors: Mapping[str, np.ndarray], **facts: float) -> Response:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import signal
 import socket
 import sys
@@ -20,6 +19,8 @@ from sagan.errors import SaganError
 if TYPE_CHECKING:
     import uvicorn
 
+EVERY_ADDRESS = ("0.0.0.0", "::", "")
+"""Hosts that stand for all addresses of this machine."""
 _TRIED = 100
 """Ports after the one that is in use."""
 _NEEDED = ("fastapi", "uvicorn")
@@ -60,16 +61,9 @@ def listening(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def token_for(host: str) -> str:
-    """A new token where others than this machine can ask, else an empty one."""
-    from sagan.studio.guard import is_loopback
-
-    return "" if is_loopback(host) else secrets.token_urlsafe(24)
-
-
 def address_of(listener: socket.socket, host: str, token: str) -> str:
     """The URL to open."""
-    if host in ("0.0.0.0", "::", ""):
+    if host in EVERY_ADDRESS:
         host = socket.gethostname()
     name = f"[{host}]" if ":" in host else host
     question = f"?token={token}" if token else ""

@@ -13,10 +13,11 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 import sagan
 from sagan.studio.guard import Admission, AsgiApp, guarded
 from sagan.studio.server import serve_until_ended
-from sagan.studio.service_drawing import MEDIA_TYPES, Served
+from sagan.studio.service_drawing import Served
 from sagan.studio.service_metrics import Measures, measured
 from sagan.studio.service_page import PAGE_POLICY, docs_page, with_examples
 from sagan.studio.service_requests import (
+    MEDIA_TYPES,
     AttentionAnswer,
     AttentionQuery,
     AttentionRequest,
@@ -25,6 +26,7 @@ from sagan.studio.service_requests import (
     SampleQuery,
     SampleRequest,
 )
+from sagan.studio.tags import headers_with, is_held
 from sagan.studio.work import MOST_WAITING, Worker
 
 MOST_ASKED = 2**16
@@ -73,8 +75,8 @@ class _Service:
         is_sample = isinstance(asked, SampleRequest)
         job = self.served.sample(asked) if is_sample else self.served.attention(asked)
         tag = self.served.tag(path, asked)
-        headers = {"etag": tag, "cache-control": "private, no-cache"}
-        if request.method == "GET" and _has(request, tag):
+        headers = headers_with(tag)
+        if request.method == "GET" and is_held(request, tag):
             return Response(status_code=304, headers=headers)
         content = await self.worker.done(request, job.compute)
         self.measures.pictures += job.pictures
@@ -200,9 +202,3 @@ def _add_telling(app: FastAPI, service: _Service) -> None:
     async def docs(request: Request) -> Response:
         page = docs_page(app.openapi(), service.served.facts, str(request.base_url))
         return HTMLResponse(page, headers={"content-security-policy": PAGE_POLICY})
-
-
-def _has(request: Request, tag: str) -> bool:
-    """Whether the asker holds the answer of this tag."""
-    held = request.headers.get("if-none-match", "")
-    return tag in {item.strip().removeprefix("W/") for item in held.split(",")}

@@ -34,7 +34,6 @@ MOST_DRAWN = 256
 """Pictures of one request."""
 MOST_DRAWN_PIXELS = 2**25
 """Of an answer."""
-MEDIA_TYPES = {"png": "image/png", "npz": "application/zip", "json": "application/json"}
 
 
 class Job(NamedTuple):

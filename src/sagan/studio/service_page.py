@@ -6,18 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from sagan.report.rendering import rendered
+from sagan.studio.page import policy
+from sagan.studio.service_requests import MEDIA_TYPES, ServedModel
+from sagan.studio.tokens import TOKEN_VARIABLE
 
-from sagan.studio.service_requests import ServedModel
-from sagan.studio.service_token import TOKEN_VARIABLE
-
-PAGE_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; form-action 'none'; "
-    "base-uri 'none'; frame-ancestors 'none'"
+PAGE_POLICY = policy(
+    {"style-src": "'unsafe-inline'", "img-src": "'self' data:", "frame-ancestors": "'none'"}
 )
 """The Content-Security-Policy of the page: no scripts, and nothing from elsewhere."""
-_SUFFIXES = {"image/png": "png", "application/zip": "npz", "application/json": "json"}
-_JSON = "application/json"
+_JSON = MEDIA_TYPES["json"]
+_SUFFIXES = {media_type: name for name, media_type in MEDIA_TYPES.items()}
 
 
 class ListedValue(NamedTuple):
@@ -76,24 +75,16 @@ def docs_page(schema: Mapping[str, Any], model: ServedModel, base: str) -> str:
         model: What is served.
         base: Address of the service, ending in /.
     """
-    environment = Environment(
-        loader=PackageLoader("sagan.studio", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     example = schema["paths"]["/sample"]["post"]["requestBody"]["content"][_JSON]["example"]
-    return environment.get_template("service.html").render(
-        title=schema["info"]["title"],
-        version=schema["info"]["version"],
-        description=schema["info"]["description"],
-        model=model,
-        paths=list(_listed_paths(schema, base.rstrip("/"))),
-        has_token="security" in schema,
-        token_variable=TOKEN_VARIABLE,
-        picture=f"sample?{urlencode(example, doseq=True)}",
-    )
+    facts = {
+        "about": schema["info"],
+        "model": model,
+        "paths": list(_listed_paths(schema, base.rstrip("/"))),
+        "has_token": "security" in schema,
+        "token_variable": TOKEN_VARIABLE,
+        "picture": f"sample?{urlencode(example, doseq=True)}",
+    }
+    return rendered("studio/service.html", facts)
 
 
 def _listed_paths(schema: Mapping[str, Any], base: str) -> Iterator[ListedPath]:

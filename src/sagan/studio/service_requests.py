@@ -8,6 +8,8 @@ from sagan.sampling.notation import parse_point, parse_seeds
 
 MOST_ASKED_POINTS = 32
 """Query points of a picture."""
+MEDIA_TYPES = {"png": "image/png", "npz": "application/zip", "json": "application/json"}
+"""Of the formats of an answer."""
 _MOST_MIXED = 1024
 _LONGEST_NAME = 500
 _LONGEST_SEEDS = 4000

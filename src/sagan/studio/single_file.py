@@ -10,16 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from sagan.errors import SaganError
+from sagan.nn.exposed import MAP, ExposedNetwork
 from sagan.sampling.latents import draw_latents
 from sagan.studio.models import Gallery
-from sagan.studio.page import BACK_END, KINDS, front_files, page_at
+from sagan.studio.page import BACK_END, KINDS, front_files, page_at, policy
 from sagan.studio.runtime import LICENCE, Runtime, find_runtime
 from sagan.system.files import write_text, writing
 
 if TYPE_CHECKING:
     from sagan.sampling.live import LiveModel
+
+Arrays = Mapping[str, np.ndarray]
 
 MOST_PAGE_BYTES = 64 * 10**6
 """Of a file that browsers open without ado."""
@@ -28,17 +32,14 @@ SEEDS_COMPARED = 16
 LEAST_EVEN = 0.9
 """Share of the values of pictures that must be within one level of PyTorch's."""
 
-_POLICY = "; ".join(
-    [
-        "default-src 'none'",  # no network, whatever is in the page
-        "script-src 'unsafe-inline' 'wasm-unsafe-eval' data: blob:",
-        "worker-src data: blob:",
-        "style-src 'unsafe-inline'",
-        "img-src data: blob:",
-        "media-src blob:",
-        "base-uri 'none'",
-        "form-action 'none'",
-    ]
+_POLICY = policy(
+    {
+        "script-src": "'unsafe-inline' 'wasm-unsafe-eval' data: blob:",
+        "worker-src": "data: blob:",
+        "style-src": "'unsafe-inline'",
+        "img-src": "data: blob:",
+        "media-src": "blob:",
+    }
 )
 _TOO_OLD = "This browser is too old for this page; open it in a newer one."
 # For a browser that does not even run the page's modules: words that all understand.
@@ -128,8 +129,8 @@ def compare(live: "LiveModel", graphs: Mapping[str, bytes]) -> Fidelity:
         live: The model in PyTorch.
         graphs: By network: generator, and discriminator if the model has one.
     """
-    draw = _graph_runner(graphs["generator"])
-    judge = _graph_runner(graphs["discriminator"]) if live.discriminator else None
+    draw = _runner(live.generator, graphs["generator"])
+    judge = _runner(live.discriminator, graphs["discriminator"]) if live.discriminator else None
     classes = len(live.class_names)
     levels, maps, logits = [], [0.0], []
     for seed, latent in enumerate(draw_latents(range(SEEDS_COMPARED), live.latent_dim).numpy()):
@@ -152,25 +153,23 @@ def compare(live: "LiveModel", graphs: Mapping[str, bytes]) -> Fidelity:
     )
 
 
-def _graph_runner(graph: bytes) -> Callable[[dict[str, np.ndarray]], dict[str, Any]]:
-    import onnxruntime
+def _runner(network: ExposedNetwork, graph: bytes) -> Callable[[Arrays], Arrays]:
+    """A graph at the gammas as they were trained."""
+    from sagan.export.onnx import opened_graph
 
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    takes = {found.name: found.shape for found in session.get_inputs()}
-    gives = [found.name for found in session.get_outputs()]
+    compute, unscaled = opened_graph(graph), torch.ones(len(network.places))
 
-    def run(inputs: dict[str, np.ndarray]) -> dict[str, Any]:
-        if "scales" in takes:
-            inputs = inputs | {"scales": np.ones(takes["scales"], np.float32)}
-        given = {name: inputs[name] for name in takes}
-        return dict(zip(gives, session.run(gives, given), strict=True))
+    def run(inputs: Arrays) -> Arrays:
+        given = {name: torch.from_numpy(array) for name, array in inputs.items()}
+        found = compute({**given, "scales": unscaled})
+        return {name: tensor.numpy() for name, tensor in found.items()}
 
     return run
 
 
-def _map_differences(maps: Any, found: dict[str, Any]) -> Iterator[float]:
+def _map_differences(maps: Arrays, found: Arrays) -> Iterator[float]:
     for name, rows in maps.items():
-        yield float(np.abs(rows - found[f"map.{name}"][0]).max())
+        yield float(np.abs(rows - found[MAP + name][0]).max())
 
 
 def _require_small(live: "LiveModel", runtime: Runtime, name: str) -> int:

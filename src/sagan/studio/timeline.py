@@ -10,6 +10,7 @@ import numpy as np
 from sagan import config as settings
 from sagan.errors import SaganError
 from sagan.studio.models import Shown
+from sagan.system.spacing import with_both_ends
 
 MOST_CURVE_POINTS = 500
 """Of a curve."""
@@ -77,7 +78,5 @@ def _all_steps(folder: Path) -> int:
 
 
 def _thinned(steps: np.ndarray, values: np.ndarray) -> Mapping[str, list[float]]:
-    """Evenly spaced points, the first and the last among them."""
-    count = min(MOST_CURVE_POINTS, len(steps))
-    kept = np.linspace(0, len(steps) - 1, count).round().astype(int)
+    kept = with_both_ends(len(steps), MOST_CURVE_POINTS)
     return {"steps": steps[kept].tolist(), "values": values[kept].tolist()}

@@ -44,23 +44,56 @@
  * @property {Float32Array} shares Of the classes; empty without.
  * @property {Scales} scales
  *
+ * @typedef {{step: ?number, picture: Picture, scales: Scales}} JudgeRequest
+ * @typedef {{network: "generator"|"discriminator", layer: string, position: number}} Position Of a
+ *   network, in a layer by its name, row by row of its map.
+ *
+ * @typedef {Object} FilmRequest
+ * @property {?number} step
+ * @property {Float32Array[]} latents Frame by frame.
+ * @property {Float32Array[]} shares Frame by frame.
+ * @property {Scales} scales
+ * @property {string} format
+ * @property {number} framesPerSecond
+ * @property {number} scale How many times every pixel is enlarged.
+ *
+ * @typedef {Object} Explained How a position is computed; tables row by row.
+ * @property {Float32Array} query
+ * @property {Float32Array} keys
+ * @property {Float32Array} products Query times key.
+ * @property {Float32Array} weights Softmax of the products.
+ * @property {Float32Array} values
+ * @property {Float32Array} gathered Weights times values.
+ * @property {Float32Array} given What the layer gets there.
+ * @property {Float32Array} added What it adds to that: gamma times out.
+ * @property {number} gamma As it is used, with its scale.
+ *
+ * @typedef {Object} Timeline
+ * @property {number[]} steps Checkpoints, oldest first.
+ * @property {boolean} running Whether the run goes on.
+ * @property {Object<string, {steps: number[], values: number[]}>} curves By their names in the log.
+ *
  * @typedef {Object} Backend
  * @property {Set<"fit"|"explain"|"timeline"|"film">} features What it offers beyond the rest.
  * @property {() => Promise<Model[]>} models
  * @property {(id: string, step: ?number) => Promise<Model>} model As it is at a checkpoint.
  * @property {(id: string, request: DrawRequest, signal?: AbortSignal)
  *   => Promise<{picture: Picture, maps: Maps}>} draw
- * @property {(id: string, request: {step: ?number, picture: Picture, scales: Scales},
- *   signal?: AbortSignal) => Promise<{logits: Float32Array, maps: Maps}>} judge
+ * @property {(id: string, request: JudgeRequest, signal?: AbortSignal)
+ *   => Promise<{logits: Float32Array, maps: Maps}>} judge
  * @property {(id: string, file: Blob) => Promise<Picture>} [fit] A dropped file, cut as training
  *   would cut it.
- * @property {(id: string, request: Object, signal?: AbortSignal)
- *   => Promise<Object<string, Float32Array> & {gamma: number}>} [explain] How one position is
- *   computed; the request is a draw or a judge with network, layer and position.
- * @property {(id: string) => Promise<{steps: number[], running: boolean,
- *   curves: Object<string, {steps: number[], values: number[]}>}>} [timeline]
- * @property {(id: string, request: Object, signal?: AbortSignal) => Promise<Blob>} [film]
+ * @property {(id: string, request: (DrawRequest|JudgeRequest) & Position, signal?: AbortSignal)
+ *   => Promise<Explained>} [explain]
+ * @property {(id: string) => Promise<Timeline>} [timeline]
+ * @property {(id: string, request: FilmRequest, signal?: AbortSignal) => Promise<Blob>} [film]
  */
+
+/** @returns {Maps} Those of a network's outputs by name, where `map.NAME` is the map of a layer. */
+export function mapsOf(outputs) {
+  const maps = Object.entries(outputs).filter(([name]) => name.startsWith("map."));
+  return Object.fromEntries(maps.map(([name, { data }]) => [name.slice(4), data]));
+}
 
 /** What the user is told: one line. */
 export class StudioError extends Error {}

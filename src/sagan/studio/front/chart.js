@@ -1,27 +1,15 @@
-import { element } from "studio/elements.js";
+import { element, svgElement } from "studio/elements.js";
+import { clamp, figures } from "studio/numbers.js";
+import { placeIn } from "studio/pointing.js";
 
 const SIZE = { width: 320, height: 130, left: 40, right: 8, top: 8, bottom: 20 };
-const SVG = "http://www.w3.org/2000/svg";
 
 /** @typedef {{name: string, steps: number[], values: number[]}} Curve */
 
-/** A number in four figures at most. */
-export function figures(number) {
-  if (!Number.isFinite(number)) return "–";
-  const text = Math.abs(number) >= 1000 ? number.toFixed(0) : String(Number(number.toPrecision(3)));
-  return text.replace("-", "−");
-}
-
 /** The value of a curve at a step: the last that was logged up to it. */
-export function valueAt({ steps, values }, step) {
+function valueAt({ steps, values }, step) {
   const after = steps.findIndex((one) => one > step);
   return values[after === -1 ? values.length - 1 : after - 1];
-}
-
-function shape(tag, attributes) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  return made;
 }
 
 /** A small chart of curves over the steps of a run, with a cursor at one of them. */
@@ -34,15 +22,14 @@ export class Chart {
    * @param {(step: number) => void} choose Called with the step that was clicked.
    */
   constructor(title, choose) {
-    this.svg = shape("svg", { viewBox: `0 0 ${SIZE.width} ${SIZE.height}`, role: "img" });
+    this.svg = svgElement("svg", { viewBox: `0 0 ${SIZE.width} ${SIZE.height}`, role: "img" });
     this.legend = element("ul", { class: "legend" });
     this.element = element("figure", { class: "chart" }, element("h3", {}, title), this.svg, this.legend);
     this.title = title;
-    this.svg.addEventListener("click", ({ clientX }) => {
-      const box = this.svg.getBoundingClientRect();
-      const x = ((clientX - box.left) / box.width) * SIZE.width;
+    this.svg.addEventListener("click", (event) => {
+      const x = placeIn(event, this.svg)[0] * SIZE.width;
       const share = (x - SIZE.left) / (SIZE.width - SIZE.left - SIZE.right);
-      choose(Math.min(Math.max(share, 0), 1) * this.#last);
+      choose(clamp(share, 0, 1) * this.#last);
     });
   }
 
@@ -54,7 +41,7 @@ export class Chart {
     this.low = Math.min(...values);
     this.high = Math.max(...values);
     if (this.low === this.high) [this.low, this.high] = [this.low - 0.5, this.high + 0.5];
-    this.cursor = shape("line", { class: "cursor", y1: SIZE.top, y2: SIZE.height - SIZE.bottom });
+    this.cursor = svgElement("line", { class: "cursor", y1: SIZE.top, y2: SIZE.height - SIZE.bottom });
     this.svg.replaceChildren(
       ...this.#axes(), ...curves.map((curve, i) => this.#line(curve, i)), this.cursor,
     );
@@ -75,15 +62,12 @@ export class Chart {
   #axes() {
     const right = SIZE.width - SIZE.right;
     const lines = [this.low, this.high].flatMap((value) => {
-      const text = shape("text", { x: SIZE.left - 5, y: this.#y(value) + 4, "text-anchor": "end" });
-      text.textContent = figures(value);
-      return [shape("line", { class: "grid", x1: SIZE.left, x2: right, y1: this.#y(value), y2: this.#y(value) }), text];
+      const text = svgElement("text", { x: SIZE.left - 5, y: this.#y(value) + 4, "text-anchor": "end" }, figures(value));
+      return [svgElement("line", { class: "grid", x1: SIZE.left, x2: right, y1: this.#y(value), y2: this.#y(value) }), text];
     });
-    const ends = [[0, "start"], [this.#last, "end"]].map(([step, anchor]) => {
-      const text = shape("text", { x: this.#x(step), y: SIZE.height - 5, "text-anchor": anchor });
-      text.textContent = step.toLocaleString("en");
-      return text;
-    });
+    const ends = [[0, "start"], [this.#last, "end"]].map(([step, anchor]) => svgElement(
+      "text", { x: this.#x(step), y: SIZE.height - 5, "text-anchor": anchor }, step.toLocaleString("en"),
+    ));
     return [...lines, ...ends];
   }
 
@@ -91,7 +75,7 @@ export class Chart {
     const points = steps.map((step, k) => `${this.#x(step).toFixed(1)} ${this.#y(values[k]).toFixed(1)}`);
     const isDot = points.length === 1;
     const name = `line series-${(i % 6) + 1}${isDot ? " dot" : ""}`;
-    return shape("path", { class: name, d: `M${points.join("L")}${isDot ? "h0.01" : ""}` });
+    return svgElement("path", { class: name, d: `M${points.join("L")}${isDot ? "h0.01" : ""}` });
   }
 
   /** Moves the cursor, and says in words what the curves are there. */

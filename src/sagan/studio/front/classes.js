@@ -1,4 +1,5 @@
 import { element, heading, icon, iconButton } from "studio/elements.js";
+import { clamp } from "studio/numbers.js";
 import { shortcut } from "studio/shortcuts.js";
 import { simplex } from "studio/simplex.js";
 
@@ -99,7 +100,7 @@ function classRow(session, model, numbers, i, { replace, remove, share }) {
   if (numbers.length === 1) return { row: element("div", { class: "row class" }, ...chosen), update() {} };
   const percent = element("input", {
     type: "number", min: 0, max: 100, step: 1, "aria-label": `Share of ${model.classes[numbers[i]]} in percent`,
-    onchange: () => share(Math.min(Math.max(Number(percent.value) || 0, 0), 100) / 100),
+    onchange: () => share(clamp(Number(percent.value) || 0, 0, 100) / 100),
   });
   const less = iconButton("remove", `Remove ${model.classes[numbers[i]]}`, remove);
   const sign = element("span", { "aria-hidden": "true" }, "%");
@@ -138,7 +139,7 @@ function classField(session, model, numbers, i, name, replace) {
 }
 
 /** The class of a name, of its beginning or a part of it, or of a number; else null. */
-export function search(classes, text) {
+function search(classes, text) {
   const wanted = text.toLowerCase();
   if (!wanted) return null;
   const names = classes.map((name) => name.toLowerCase());

@@ -1,4 +1,5 @@
-import { element, heading, readable, slider } from "studio/elements.js";
+import { element, heading, slider } from "studio/elements.js";
+import { clamp, readable } from "studio/numbers.js";
 import { pad } from "studio/pad.js";
 
 /** How far a direction is gone along, to both sides. */
@@ -46,7 +47,7 @@ function build(root, session, count) {
 function axesPad(count, weight, set) {
   const axes = [0, 1];
   const toWeight = (share) => Math.round((share * 2 - 1) * REACH * 100) / 100;
-  const toShare = (value) => Math.min(Math.max((value / REACH + 1) / 2, 0), 1);
+  const toShare = (value) => clamp((value / REACH + 1) / 2, 0, 1);
   const field = pad({
     label: "Pad of two directions",
     move: (x, y) => set({ [axes[0]]: toWeight(x), [axes[1]]: toWeight(y) }),

@@ -1,7 +1,7 @@
 import { cover, heat, MARKS } from "studio/colour.js";
 
 /** @returns {ImageData} A picture as a canvas takes it. */
-export function imageData({ height, width, channels, data }) {
+function imageData({ height, width, channels, data }) {
   const image = new ImageData(width, height);
   const plane = height * width;
   for (let i = 0; i < plane; i++) {
@@ -40,20 +40,27 @@ function dimmed(picture) {
   return image;
 }
 
-/** Gives a canvas whole-number pixels for a picture: at least `least` of them across. */
-function fitted(canvas, { height, width }, least) {
-  const scale = Math.max(1, Math.ceil(least / Math.max(height, width)));
-  canvas.width = width * scale;
-  canvas.height = height * scale;
+/** Fills a canvas with pixels, each enlarged a whole number of times, to `least` across or more. */
+export function drawPixels(canvas, image, least = 512) {
+  const scale = Math.max(1, Math.ceil(least / Math.max(image.height, image.width)));
+  canvas.width = image.width * scale;
+  canvas.height = image.height * scale;
   const context = canvas.getContext("2d");
   context.imageSmoothingEnabled = false;
-  return { context, scale };
+  context.drawImage(bitmap(image), 0, 0, canvas.width, canvas.height);
+  return context;
 }
 
 /** Draws a picture. */
 export function drawPicture(canvas, picture, least = 512) {
-  const { context } = fitted(canvas, picture, least);
-  context.drawImage(bitmap(imageData(picture)), 0, 0, canvas.width, canvas.height);
+  drawPixels(canvas, imageData(picture), least);
+}
+
+/** Draws the map of a point, with its mark; lines part the blocks where they are wanted. */
+export function drawSight(canvas, picture, grid, point, { top, hasLines = false, least = 512 }) {
+  drawMap(canvas, picture, grid, top, least);
+  if (hasLines) drawLines(canvas, grid);
+  drawMark(canvas, picture, point, point.mark);
 }
 
 /**
@@ -65,8 +72,7 @@ export function drawPicture(canvas, picture, least = 512) {
  * @param {number} top The weight that gets the brightest colour.
  */
 export function drawMap(canvas, picture, grid, top, least = 512) {
-  const { context } = fitted(canvas, picture, least);
-  context.drawImage(bitmap(dimmed(picture)), 0, 0, canvas.width, canvas.height);
+  const context = drawPixels(canvas, dimmed(picture), least);
   const blocks = new ImageData(grid.columns, grid.rows);
   grid.values.forEach((value, i) => {
     const share = top > 0 ? value / top : 0;
@@ -76,7 +82,7 @@ export function drawMap(canvas, picture, grid, top, least = 512) {
 }
 
 /** Parts the blocks of a grid by thin lines. */
-export function drawLines(canvas, { rows, columns }) {
+function drawLines(canvas, { rows, columns }) {
   const context = canvas.getContext("2d");
   context.strokeStyle = "rgb(255 255 255 / 35%)";
   context.lineWidth = canvas.width / 512;

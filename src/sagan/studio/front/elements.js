@@ -16,6 +16,14 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** The same for a drawing; attributes are texts and numbers. @returns {SVGElement} */
+export function svgElement(tag, attributes = {}, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
 /** A row of buttons of which one is pressed. */
 export function choice(label, options, chosen, choose) {
   const buttons = Object.entries(options).map(([value, text]) => element(
@@ -48,14 +56,8 @@ const ICONS = {
 
 /** A drawn sign, which says nothing to a screen reader. */
 export function icon(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  for (const [key, value] of Object.entries({ viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" })) {
-    svg.setAttribute(key, value);
-  }
-  path.setAttribute("d", ICONS[name]);
-  svg.append(path);
-  return svg;
+  const path = svgElement("path", { d: ICONS[name] });
+  return svgElement("svg", { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" }, path);
 }
 
 /** A button that shows a sign. */
@@ -67,9 +69,6 @@ export function iconButton(name, label, onclick) {
 export function heading(text, ...buttons) {
   return element("div", { class: "heading" }, element("h2", {}, text), ...buttons);
 }
-
-/** A number as people read it, with a true minus. */
-export const readable = (number, digits = 2) => number.toFixed(digits).replace("-", "\u2212");
 
 /**
  * A slider with its name, its number and a way back; a double click goes back too.

@@ -1,5 +1,5 @@
-import { figures } from "studio/chart.js";
 import { drawMap } from "studio/drawing.js";
+import { figures, greatest } from "studio/numbers.js";
 import { drawBars, drawTiles } from "studio/tiles.js";
 
 /**
@@ -14,7 +14,7 @@ import { drawBars, drawTiles } from "studio/tiles.js";
  * @property {(shown: Shown) => Iterable<number>|string} numbers What is written below it.
  *
  * @typedef {Object} Shown
- * @property {Object<string, Float32Array> & {gamma: number}} found Numbers of the back end.
+ * @property {import("./backend.js").Explained} found Numbers of the back end.
  * @property {import("./backend.js").Layer} layer
  * @property {number} position Of the place, row-major.
  * @property {number} block That is looked at, row-major.
@@ -48,7 +48,7 @@ function productWords(shown) {
 }
 
 function softmaxWords({ found, block }) {
-  const most = found.products.reduce((a, b) => Math.max(a, b));
+  const most = greatest(found.products);
   const sum = found.products.reduce((a, b) => a + Math.exp(b - most), 0);
   const shift = most > 15 ? most : 0;  // else exp gives numbers that nobody can read
   const [one, all] = [found.products[block] - shift, sum * Math.exp(most - shift)];
@@ -91,7 +91,7 @@ export const STEPS = [
     sentence: () => "The softmax makes shares of the products: all above 0, together 1. This is the attention.",
     draw: (canvas, { found, layer, picture }) => {
       const [rows, columns] = layer.keys;
-      const top = found.weights.reduce((a, b) => Math.max(a, b));
+      const top = greatest(found.weights);
       drawMap(canvas, picture, { values: found.weights, rows, columns, top }, top);
     },
     numbers: softmaxWords,

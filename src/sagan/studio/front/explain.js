@@ -1,7 +1,9 @@
-import { figures } from "studio/chart.js";
-import { choice, element } from "studio/elements.js";
+import { choice, element, svgElement } from "studio/elements.js";
 import { blockName, STEPS } from "studio/explain-steps.js";
+import { layersShown } from "studio/layers.js";
 import { cellAt } from "studio/maps.js";
+import { figures, greatest } from "studio/numbers.js";
+import { ARROWS, cellUnder, movedBy } from "studio/pointing.js";
 import { pointsOf } from "studio/points.js";
 import { Newest } from "studio/session.js";
 import { frameBlock } from "studio/tiles.js";
@@ -47,18 +49,11 @@ class Explanation {
     });
   }
 
-  /** Layers whose maps are there, such as "generator.32". */
-  get #known() {
-    const { model, maps } = this.session.columns[0];
-    return ["generator", "discriminator"].flatMap((network) => (model[network]?.layers ?? [])
-      .filter(({ name }) => maps[network][name]).map((layer) => ({ network, layer, name: `${network}.${layer.name}` })));
-  }
-
   #ask() {
     const { session } = this;
     const [column] = session.columns;
     if (session.state.view !== "explain" || !column.picture) return;
-    const known = this.#known;
+    const known = layersShown(column);
     const chosen = known.find(({ name }) => name === session.state.layer) ?? known[0];
     this.steps.hidden = !chosen;
     this.#offer(known, chosen);
@@ -88,7 +83,7 @@ class Explanation {
     const found = await session.backend.explain(model.id, { ...of, network, layer: layer.name, position }, signal);
     if (this.#hasFailed) session.tell("");
     this.#hasFailed = false;
-    const block = found.weights.indexOf(found.weights.reduce((a, b) => Math.max(a, b)));
+    const block = found.weights.indexOf(greatest(found.weights));
     this.#shown = { found, layer, position, block, picture };
     this.where.textContent =
       `Move over the picture or use its arrow keys to choose a place; click or Enter keeps it. Heaviest: the ${blockName(this.#shown)}.`;
@@ -105,7 +100,7 @@ class Explanation {
     const key = `${known.map(({ name }) => name)} ${chosen?.name}`;
     if (key === this.#layers) return;
     this.#layers = key;
-    const options = Object.fromEntries(known.map(({ network, layer, name }) => [name, `${network}, ${layer.height} x ${layer.width}`]));
+    const options = Object.fromEntries(known.map(({ name, words }) => [name, words]));
     const had = this.layers.contains(document.activeElement);
     const { group } = choice("Layer", options, () => chosen?.name, (layer) => this.session.set({ layer }));
     this.layers.replaceChildren(group);
@@ -124,7 +119,7 @@ class Panel {
     this.formula.innerHTML = step.formula;
     this.graphic = step.kind === "blocks"
       ? element("canvas", { tabindex: 0, role: "application", "aria-describedby": "blocks" })
-      : document.createElementNS("http://www.w3.org/2000/svg", "svg");
+      : svgElement("svg");
     this.graphic.classList.add(step.kind);
     if (step.kind === "blocks") this.#listen();
     else this.graphic.setAttribute("role", "img");
@@ -134,22 +129,18 @@ class Panel {
 
   #listen() {
     const { graphic } = this;
-    const at = ({ clientX, clientY }) => {
-      const box = graphic.getBoundingClientRect();
-      const [rows, columns] = this.shown.layer.keys;
-      const along = (share, count) => Math.min(Math.max(Math.floor(share * count), 0), count - 1);
-      this.look(along((clientY - box.top) / box.height, rows) * columns + along((clientX - box.left) / box.width, columns));
-    };
+    const look = ({ x, y }) => this.look(y * this.shown.layer.keys[1] + x);
     for (const name of ["pointermove", "pointerdown"]) {
-      graphic.addEventListener(name, (event) => { if (this.shown) at(event); });
+      graphic.addEventListener(name, (event) => {
+        if (this.shown) look(cellUnder(event, graphic, this.shown.layer.keys));
+      });
     }
     graphic.addEventListener("keydown", (event) => {
-      const move = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+      const move = ARROWS[event.key];
       if (!move || !this.shown) return;
       event.preventDefault();
-      const { block, layer: { keys: [rows, columns] } } = this.shown;
-      const [row, column] = [Math.floor(block / columns) + move[0], (block % columns) + move[1]];
-      if (row >= 0 && row < rows && column >= 0 && column < columns) this.look(row * columns + column);
+      const { block, layer: { keys } } = this.shown;
+      look(movedBy({ x: block % keys[1], y: Math.floor(block / keys[1]) }, move, keys));
     });
   }
 

@@ -1,8 +1,9 @@
-import { choice, element, heading, readable, slider } from "studio/elements.js";
+import { choice, element, heading, slider } from "studio/elements.js";
+import { layersOf, NETWORKS } from "studio/layers.js";
+import { readable } from "studio/numbers.js";
 import { shortcut } from "studio/shortcuts.js";
 
 const SHOWN = { after: "After", before: "Before", difference: "Difference" };
-const NETWORKS = { generator: "Generator", discriminator: "Discriminator" };
 
 /** A slider for the gamma of every layer, and what of the change is shown. */
 export function mountGammas(root, session) {
@@ -12,7 +13,7 @@ export function mountGammas(root, session) {
     const models = session.columns.map(({ model }) => model).filter(Boolean);
     if (models.length === built.length && models.every((model, i) => model === built[i])) return;
     built = models;
-    update = build(root, session, layersOf(models));
+    update = build(root, session, layersTogether(models));
     update();
   });
   session.on("state", () => update());
@@ -24,14 +25,12 @@ export function mountGammas(root, session) {
 }
 
 /** Layers of all models that are shown, each with the gammas of those that have it. */
-function layersOf(models) {
+function layersTogether(models) {
   const found = new Map();
-  for (const network of Object.keys(NETWORKS)) {
-    for (const { name, height, width, gamma } of models.flatMap((model) => model[network]?.layers ?? [])) {
-      const key = `${network}.${name}`;
-      const known = found.get(key) ?? { key, title: `${NETWORKS[network]}, ${height} x ${width}`, gammas: [] };
-      found.set(key, { ...known, gammas: [...known.gammas, gamma] });
-    }
+  const all = models.flatMap(layersOf);
+  for (const { name, title, layer } of NETWORKS.flatMap((one) => all.filter(({ network }) => network === one))) {
+    const known = found.get(name) ?? { key: name, title, gammas: [] };
+    found.set(name, { ...known, gammas: [...known.gammas, layer.gamma] });
   }
   return [...found.values()];
 }

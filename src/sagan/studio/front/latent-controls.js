@@ -1,4 +1,5 @@
-import { element, heading, icon, iconButton, readable, slider } from "studio/elements.js";
+import { element, heading, icon, iconButton, slider } from "studio/elements.js";
+import { readable } from "studio/numbers.js";
 import { shortcut } from "studio/shortcuts.js";
 
 /** Of the seeds that the dice throw. */

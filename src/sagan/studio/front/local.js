@@ -1,4 +1,4 @@
-import { StudioError } from "studio/backend.js";
+import { mapsOf, StudioError } from "studio/backend.js";
 import { canFilm, filmOf } from "studio/film.js";
 
 /** What the page's file brings along, in elements of these ids. */
@@ -80,11 +80,6 @@ async function started() {
 function scalesOf(network, scales) {
   const factors = Float32Array.from(network.layers, ({ name }) => scales[name] ?? 1);
   return { scales: { data: factors, dims: [factors.length] } };
-}
-
-function mapsOf(outputs) {
-  const maps = Object.entries(outputs).filter(([name]) => name.startsWith("map."));
-  return Object.fromEntries(maps.map(([name, { data }]) => [name.slice(4), data]));
 }
 
 /** From [-1, 1] to the nearest of 256 levels; the array rounds and cuts off. */

@@ -1,3 +1,5 @@
+import { greatest, sumOf } from "studio/numbers.js";
+
 /** @typedef {{values: Float32Array, rows: number, columns: number, top: number}} Grid */
 
 /** The cell of a grid over the picture in which a pixel lies, row-major. */
@@ -29,12 +31,12 @@ export function gridOf(map, layer, size, pixel, query) {
 }
 
 function grid(values, rows, columns) {
-  return { values, rows, columns, top: values.reduce((a, b) => Math.max(a, b), 0) };
+  return { values, rows, columns, top: greatest(values) };
 }
 
 /** How many blocks take half of the attention, and the share of the largest. */
 export function summary({ values, top }) {
-  const sum = values.reduce((a, b) => a + b, 0);
+  const sum = sumOf(values);
   const sorted = Float32Array.from(values).sort().reverse();
   let taken = 0;
   let count = 0;

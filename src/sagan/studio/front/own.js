@@ -1,4 +1,5 @@
-import { element, readable } from "studio/elements.js";
+import { element } from "studio/elements.js";
+import { readable } from "studio/numbers.js";
 
 const SHOWN = 10;
 

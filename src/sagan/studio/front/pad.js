@@ -1,8 +1,8 @@
 import { element } from "studio/elements.js";
+import { clamp } from "studio/numbers.js";
+import { ARROWS, placeIn } from "studio/pointing.js";
 
-const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 const STEP = 0.02;
-const clamp = (number) => Math.min(Math.max(number, 0), 1);
 
 /**
  * A field with a knob that is dragged, or moved with the arrow keys.
@@ -19,8 +19,8 @@ export function pad({ label, move, reset }) {
     "aria-valuemin": 0, "aria-valuemax": 100, ondblclick: reset,
   }, knob);
   const drag = (event) => {
-    const box = field.getBoundingClientRect();
-    move(clamp((event.clientX - box.left) / box.width), clamp(1 - (event.clientY - box.top) / box.height));
+    const [across, down] = placeIn(event, field);
+    move(across, 1 - down);
   };
   field.addEventListener("pointerdown", (event) => {
     field.setPointerCapture(event.pointerId);
@@ -30,12 +30,12 @@ export function pad({ label, move, reset }) {
     if (field.hasPointerCapture(event.pointerId)) drag(event);
   });
   field.addEventListener("keydown", (event) => {
-    const along = KEYS[event.key];
+    const along = ARROWS[event.key];
     if (!along && event.key !== "Home") return;
     event.preventDefault();
     if (!along) return reset();
     const step = event.shiftKey ? 5 * STEP : STEP;
-    move(clamp(place.x + along[0] * step), clamp(place.y + along[1] * step));
+    move(clamp(place.x + along[0] * step, 0, 1), clamp(place.y - along[1] * step, 0, 1));
   });
   const update = (x, y, text) => {
     Object.assign(place, { x, y });

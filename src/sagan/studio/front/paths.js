@@ -1,3 +1,5 @@
+import { clamp } from "studio/numbers.js";
+
 export const MOST_FRAMES = 600;
 
 /**
@@ -7,10 +9,10 @@ export const MOST_FRAMES = 600;
  * @param {Float32Array} second
  * @param {number} fraction 0 at the first, 1 at the second.
  */
-export function slerp(first, second, fraction) {
+function slerp(first, second, fraction) {
   const dot = (a, b) => a.reduce((sum, number, i) => sum + number * b[i], 0);
   const lengths = Math.sqrt(dot(first, first) * dot(second, second));
-  const angle = Math.acos(Math.min(Math.max(dot(first, second) / Math.max(lengths, 1e-8), -1), 1));
+  const angle = Math.acos(clamp(dot(first, second) / Math.max(lengths, 1e-8), -1, 1));
   const sine = Math.sin(angle);
   const [a, b] = sine < 1e-6 ? [1 - fraction, fraction]
     : [Math.sin((1 - fraction) * angle) / sine, Math.sin(fraction * angle) / sine];

@@ -2,7 +2,7 @@ import { MARKS } from "studio/colour.js";
 import { element, icon } from "studio/elements.js";
 
 /** The pinned points with their numbers. */
-export function pinned(session) {
+function pinned(session) {
   return session.state.points.map(([x, y], mark) => ({ x, y, mark }));
 }
 

@@ -1,5 +1,6 @@
 import { element, iconButton } from "studio/elements.js";
-import { boardPng, download, layersOf, mapPng, nameOf, picturePng, rowsJson } from "studio/saving.js";
+import { layersShown } from "studio/layers.js";
+import { boardPng, download, mapPng, nameOf, picturePng, rowsJson } from "studio/saving.js";
 import { shortcut } from "studio/shortcuts.js";
 import { walkForm } from "studio/walk.js";
 
@@ -40,10 +41,10 @@ export function mountSave(root, session) {
       const of = session.columns.length > 1 ? `${column.model.name}: ` : "";
       return [
         save(`${of}Picture`, () => `${nameOf(session, [column], "picture")}.png`, () => picturePng(session, column)),
-        ...layersOf(column).map((which) => save(
-          `${of}Map of ${which.network}, ${which.layer.height} x ${which.layer.width}`,
-          () => `${nameOf(session, [column], which.network, which.layer.name)}.png`,
-          () => mapPng(session, column, which),
+        ...layersShown(column).map((place) => save(
+          `${of}Map of ${place.words}`,
+          () => `${nameOf(session, [column], place.network, place.layer.name)}.png`,
+          () => mapPng(session, column, place),
         )),
       ];
     });

@@ -1,5 +1,5 @@
-import { drawLines, drawMap, drawMark, drawPicture, pictureShown } from "studio/drawing.js";
-import { gridOf } from "studio/maps.js";
+import { drawMark, drawPicture, drawSight, pictureShown } from "studio/drawing.js";
+import { gridAt, layersShown } from "studio/layers.js";
 import { pointsOf } from "studio/points.js";
 
 const LEAST = 1024;
@@ -22,17 +22,10 @@ const png = (canvas) => new Promise((resolve) => { canvas.toBlob(resolve, "image
 /** The name of a file about columns of the state, without its suffix. */
 export function nameOf(session, columns, ...more) {
   const [{ model }] = columns;
-  const mixed = session.shares(model);
-  const classes = model.classes.filter((_, i) => mixed[i] > 0);
+  const classes = session.mixture(model).map(([name]) => name);
   const seed = session.own ? "own" : `seed${session.state.seed}`;
   const parts = [...columns.map((column) => column.model.name), `step${model.step}`, seed, ...classes, ...more];
   return parts.map((part) => String(part).replace(/[^\p{L}\p{N}.]+/gu, "")).filter(Boolean).join("-").slice(0, 120);
-}
-
-/** Layers of a column that have a map. */
-export function layersOf({ model, maps }) {
-  return ["generator", "discriminator"].flatMap((network) => (model[network]?.layers ?? [])
-    .filter(({ name }) => maps[network][name]).map((layer) => ({ network, layer })));
 }
 
 /** The picture of a column as a PNG. */
@@ -42,41 +35,41 @@ export async function picturePng(session, column) {
   return png(canvas);
 }
 
-function mapCanvas(session, column, { network, layer }, point, least) {
+function mapCanvas(session, column, place, point, least) {
   const canvas = document.createElement("canvas");
-  const grid = gridOf(column.maps[network][layer.name], layer, column.model.size, point, session.state.query);
-  drawMap(canvas, column.picture, grid, topOf(session, column, grid), least);
-  if (session.state.grid === "on") drawLines(canvas, grid);
-  drawMark(canvas, column.picture, point, point.mark);
+  const grid = gridAt(column, place, point, session.state.query);
+  drawSight(canvas, column.picture, grid, point, {
+    top: topOf(session, column, grid), hasLines: session.state.grid === "on", least,
+  });
   return canvas;
 }
 
 /** The weight that gets the brightest colour. */
 function topOf(session, column, grid) {
   if (session.state.colour === "own") return grid.top;
-  const tops = pointsOf(session, column.model).flatMap((point) => layersOf(column).map(({ network, layer }) =>
-    gridOf(column.maps[network][layer.name], layer, column.model.size, point, session.state.query).top));
+  const tops = pointsOf(session, column.model).flatMap((point) =>
+    layersShown(column).map((place) => gridAt(column, place, point, session.state.query).top));
   return Math.max(...tops);
 }
 
 /** The map of a layer, of the first point, as a PNG. */
-export async function mapPng(session, column, which) {
+export async function mapPng(session, column, place) {
   const [point] = pointsOf(session, column.model);
-  return png(mapCanvas(session, column, which, point, LEAST));
+  return png(mapCanvas(session, column, place, point, LEAST));
 }
 
 /** A row for every point: the picture with the point, and its map in every layer. */
 function rowsOf(session, column) {
-  const layers = layersOf(column);
+  const layers = layersShown(column);
   const side = layers.length ? CELL : LEAST;
   return pointsOf(session, column.model).map((point) => {
     const picture = document.createElement("canvas");
     drawPicture(picture, pictureShown(column), side);
     drawMark(picture, column.picture, point, point.mark);
-    const place = `place ${point.x}, ${point.y}`;
-    return [[picture, place], ...layers.map((which) => [
-      mapCanvas(session, column, which, point, side), `${which.network}, ${which.layer.height} x ${which.layer.width}`,
-    ])];
+    return [
+      [picture, `place ${point.x}, ${point.y}`],
+      ...layers.map((place) => [mapCanvas(session, column, place, point, side), place.words]),
+    ];
   });
 }
 
@@ -112,10 +105,7 @@ export async function boardPng(session) {
 }
 
 function titleOf(session, { model }) {
-  const mixed = session.shares(model);
-  const classes = model.classes.map((name, i) => [name, mixed[i]]).filter(([, share]) => share > 0)
-    .map(([name, share]) => (share < 1 ? `${name} ${Math.round(100 * share)} %` : name));
-  const what = session.own ? ["a picture of one's own"] : [`seed ${session.state.seed}`, ...classes];
+  const what = session.own ? ["a picture of one's own"] : [`seed ${session.state.seed}`, ...session.classWords(model)];
   return [model.name, `step ${model.step.toLocaleString("en")}`, ...what].join(" · ");
 }
 
@@ -124,16 +114,14 @@ export function rowsJson(session) {
   const { state } = session;
   const models = session.columns.map((column) => {
     const { model } = column;
-    const mixed = session.shares(model);
-    const layers = layersOf(column).map(({ network, layer }) => ({
+    const layers = layersShown(column).map(({ network, layer }) => ({
       network, ...layer, scale: session.scales(network, model)[layer.name] ?? 1,
       rows: pointsOf(session, model).map((point) => ({
         x: point.x, y: point.y,
-        weights: [...gridOf(column.maps[network][layer.name], layer, model.size, point, "from").values],
+        weights: [...gridAt(column, { network, layer }, point, "from").values],
       })),
     }));
-    const classes = Object.fromEntries(model.classes.map((name, i) => [name, mixed[i]]).filter(([, share]) => share > 0));
-    return { model: model.name, step: model.step, classes, layers };
+    return { model: model.name, step: model.step, classes: Object.fromEntries(session.mixture(model)), layers };
   });
   const { seed, truncation, weights } = state;
   return { picture: session.own ? "own" : "drawn", seed, truncation, directions: weights, models };

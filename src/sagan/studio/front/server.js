@@ -1,4 +1,4 @@
-import { StudioError } from "studio/backend.js";
+import { mapsOf, StudioError } from "studio/backend.js";
 import { readSafetensors } from "studio/safetensors.js";
 
 const PATH = "/api/models";
@@ -22,11 +22,6 @@ const post = (path, body, signal) => request(path, {
 
 async function tensors(response) {
   return readSafetensors(await response.arrayBuffer());
-}
-
-function maps(found) {
-  const named = Object.entries(found).filter(([name]) => name.startsWith("map."));
-  return Object.fromEntries(named.map(([name, { data }]) => [name.slice(4), data]));
 }
 
 function pictureOf({ shape: [channels, height, width], data }) {
@@ -65,11 +60,11 @@ export async function connect() {
     },
     async draw(id, asked, signal) {
       const answer = await tensors(await post(`${PATH}/${id}/draw`, plain(asked), signal));
-      return { picture: pictureOf(answer.tensors.picture), maps: maps(answer.tensors) };
+      return { picture: pictureOf(answer.tensors.picture), maps: mapsOf(answer.tensors) };
     },
     async judge(id, asked, signal) {
       const answer = await tensors(await post(`${PATH}/${id}/judge`, plain(asked), signal));
-      return { logits: answer.tensors.logits.data, maps: maps(answer.tensors) };
+      return { logits: answer.tensors.logits.data, maps: mapsOf(answer.tensors) };
     },
     async fit(id, file) {
       const answer = await tensors(await request(`${PATH}/${id}/fit`, { method: "POST", body: file }));

@@ -219,17 +219,27 @@ export class Session extends EventTarget {
 
   /** Height and width in pixels that points are counted in: of the first model. */
   get frame() {
-    return this.models.find(({ id }) => id === this.columns[0].id).size;
+    return this.#first.size;
   }
 
-  /** The classes of the state for a model: by name, as the first model calls them. */
-  classes(model) {
-    const first = this.models.find(({ id }) => id === this.columns[0].id);
-    return byName(this.state.classes, first.classes, model.classes);
+  get #first() {
+    return this.models.find(({ id }) => id === this.columns[0].id);
   }
 
-  /** The shares of all classes of a model. */
+  /** The classes that a model draws, with their shares. @returns {[string, number][]} */
+  mixture(model) {
+    const shares = this.shares(model);
+    return model.classes.map((name, i) => [name, shares[i]]).filter(([, share]) => share > 0);
+  }
+
+  /** The same in words: "cat", or "60 % cat" and "40 % person". @returns {string[]} */
+  classWords(model) {
+    return this.mixture(model).map(([name, share]) => (share < 1 ? `${Math.round(100 * share)} % ${name}` : name));
+  }
+
+  /** The shares of all classes of a model; classes are known by the names that the first one has. */
   shares(model) {
-    return sharesOf({ classes: this.classes(model) }, model.classes.length);
+    const classes = byName(this.state.classes, this.#first.classes, model.classes);
+    return sharesOf(classes, model.classes.length);
   }
 }

@@ -1,4 +1,5 @@
 import { element } from "studio/elements.js";
+import { sumOf } from "studio/numbers.js";
 import { pad } from "studio/pad.js";
 
 /** Corners of the field, from the left and from below, for three and for four classes. */
@@ -9,7 +10,7 @@ export function sharesAt(x, y, count) {
   if (count === 2) return [1 - x, x];
   if (count === 4) return [(1 - x) * y, x * y, (1 - x) * (1 - y), x * (1 - y)];
   const inside = [y, 1 - x - y / 2, x - y / 2].map((share) => Math.max(share, 0));
-  const sum = inside.reduce((a, b) => a + b, 0);
+  const sum = sumOf(inside);
   return inside.map((share) => share / sum);
 }
 

@@ -1,9 +1,9 @@
 import { drawMark, drawPicture, pictureShown } from "studio/drawing.js";
-import { gridOf } from "studio/maps.js";
+import { gridAt, layersOf, layersShown } from "studio/layers.js";
 import { Panel } from "studio/panel.js";
+import { ARROWS, cellUnder, movedBy } from "studio/pointing.js";
 import { mountPoints, pointsOf } from "studio/points.js";
 
-const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const SHOWN = {
   after: "", before: "Before, with gamma as trained. ",
   difference: "Difference that gamma makes, 4 times enlarged. ",
@@ -29,11 +29,7 @@ export function mountStage(root, session) {
 /** What is seen in a column, in words. */
 function captionOf({ model, state }, session) {
   if (session.own) return "Your own picture";
-  const mixed = session.classes(model).filter(([number, weight]) => model.classes[number] && weight > 0);
-  const sum = mixed.reduce((a, [, weight]) => a + weight, 0);
-  const names = mixed.map(([number, weight]) => (mixed.length > 1
-    ? `${Math.round((100 * weight) / sum)} % ${model.classes[number]}` : model.classes[number]));
-  return `${SHOWN[state.shown]}${[`Seed ${state.seed}`, ...names].join(", ")}`;
+  return `${SHOWN[state.shown]}${[`Seed ${state.seed}`, ...session.classWords(model)].join(", ")}`;
 }
 
 class Board {
@@ -59,15 +55,7 @@ class Board {
 
   #listen() {
     const { canvas, session } = this;
-    const pixel = (event) => {
-      const box = canvas.getBoundingClientRect();
-      const [height, width] = session.frame;
-      const along = (place, length) => Math.min(Math.max(Math.floor(place * length), 0), length - 1);
-      return {
-        x: along((event.clientX - box.left) / box.width, width),
-        y: along((event.clientY - box.top) / box.height, height),
-      };
-    };
+    const pixel = (event) => cellUnder(event, canvas, session.frame);
     for (const name of ["pointermove", "pointerdown"]) {
       canvas.addEventListener(name, (event) => {
         if (this.column.model) session.point(pixel(event));
@@ -83,16 +71,13 @@ class Board {
   }
 
   #onKey(event) {
-    const move = MOVES[event.key];
+    const move = ARROWS[event.key];
     if (!this.column.model) return;
     const [height, width] = this.session.frame;
     const { x, y } = this.session.pointed ?? { x: width >> 1, y: height >> 1 };
     if (move) {
       const steps = event.shiftKey ? 8 : 1;
-      const [dx, dy] = move.map((one) => one * steps);
-      this.session.point({
-        x: Math.min(Math.max(x + dx, 0), width - 1), y: Math.min(Math.max(y + dy, 0), height - 1),
-      });
+      this.session.point(movedBy({ x, y }, move.map((one) => one * steps), [height, width]));
     } else if (event.key === "Enter" || event.key === " ") {
       this.pin({ x, y });
     } else if (event.key === "Delete" || event.key === "Backspace") {
@@ -132,17 +117,15 @@ class Board {
   }
 
   #build() {
-    const layers = ["generator", "discriminator"].flatMap((network) =>
-      (this.column.model[network]?.layers ?? []).map((layer) => ({ network, layer })));
-    const present = layers.filter(({ network, layer }) => this.column.maps[network][layer.name]);
-    const key = present.map(({ network, layer }) => `${network}.${layer.name}`).join();
+    const present = layersShown(this.column);
+    const key = present.map(({ name }) => name).join();
     if (key === this.built) return;
     this.built = key;
     const maps = this.element.querySelector(".maps");
     maps.dataset.count = Math.min(present.length, 3);
-    this.#panels = present.map(({ network, layer }) => new Panel(network, layer));
+    this.#panels = present.map((place) => new Panel(place));
     maps.replaceChildren(...this.#panels.map((panel) => panel.element));
-    if (!layers.length) maps.textContent = "This model has no attention layer.";
+    if (!layersOf(this.column.model).length) maps.textContent = "This model has no attention layer.";
   }
 
   drawMaps() {
@@ -154,8 +137,7 @@ class Board {
     points.toReversed().forEach((point) => drawMark(this.canvas, column.picture, point, point.mark));
     const [first] = points;
     this.canvas.setAttribute("aria-label", `Picture of ${column.model.name}; place ${first.x}, ${first.y}`);
-    const grids = this.#panels.map(({ network, layer }) => points.map((point) =>
-      gridOf(column.maps[network][layer.name], layer, column.model.size, point, query)));
+    const grids = this.#panels.map(({ place }) => points.map((point) => gridAt(column, place, point, query)));
     const top = Math.max(...grids.flat().map((one) => one.top));
     const common = colour === "common" ? top : null;
     const way = { top: common, query, hasLines: grid === "on" };

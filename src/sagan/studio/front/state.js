@@ -1,3 +1,5 @@
+import { sumOf } from "studio/numbers.js";
+
 /**
  * What is shown, as one value; its text form is the permalink.
  *
@@ -19,7 +21,7 @@
  */
 
 /** @type {State} */
-export const INITIAL = Object.freeze({
+const INITIAL = Object.freeze({
   models: ["0"], step: null, seed: 0, truncation: null, weights: [], classes: [[0, 1]], scales: {},
   points: [], query: "from", colour: "own", shown: "after", grid: "off", view: "look", layer: null,
 });
@@ -94,14 +96,14 @@ export function fromLink(text) {
   return state;
 }
 
-/** Shares of all classes, summing to 1; empty without classes. */
-export function sharesOf(state, count) {
+/** Shares of so many classes, summing to 1, of some with weights; empty without classes. */
+export function sharesOf(classes, count) {
   const shares = new Float32Array(count);
   if (!count) return shares;
-  for (const [number, weight] of state.classes) {
+  for (const [number, weight] of classes) {
     if (number < count && weight > 0) shares[number] += weight;
   }
-  const sum = shares.reduce((a, b) => a + b, 0);
+  const sum = sumOf(shares);
   if (sum > 0) return shares.map((share) => share / sum);
   shares[0] = 1;
   return shares;

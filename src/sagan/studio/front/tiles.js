@@ -1,18 +1,11 @@
 /** Numbers as pictures: bars, and blocks whose numbers are small squares of colour. */
 
-const SVG = "http://www.w3.org/2000/svg";
-// Red and blue around near-white: RdBu of ColorBrewer (Brewer, Apache 2.0), at five places.
-const STOPS = [[5, 48, 97], [103, 169, 207], [247, 247, 247], [239, 138, 98], [103, 0, 31]];
-
-/** The colour of a number from -1 (blue) over 0 (white) to 1 (red). */
-export function signed(number) {
-  const place = (Math.min(Math.max(number, -1), 1) + 1) * 2;
-  const below = Math.min(Math.floor(place), 3);
-  return STOPS[below].map((from, i) => from + (STOPS[below + 1][i] - from) * (place - below));
-}
+import { signed } from "studio/colour.js";
+import { drawPixels } from "studio/drawing.js";
+import { svgElement } from "studio/elements.js";
 
 /** The largest absolute value, at least a little. */
-export function largest(numbers) {
+function largest(numbers) {
   return numbers.reduce((most, number) => Math.max(most, Math.abs(number)), 1e-12);
 }
 
@@ -36,15 +29,8 @@ export function drawTiles(canvas, numbers, [rows, columns]) {
     const x = (block % columns) * (wide + gap) + ((i % count) % wide);
     image.data.set([...signed(number / top), 255], 4 * (y * image.width + x));
   });
-  const small = new OffscreenCanvas(image.width, image.height);
-  small.getContext("2d").putImageData(image, 0, 0);
-  const scale = Math.max(1, Math.ceil(512 / Math.max(image.width, image.height)));
-  canvas.width = image.width * scale;
-  canvas.height = image.height * scale;
+  drawPixels(canvas, image);
   canvas.style.aspectRatio = `${columns} / ${rows}`;
-  const context = canvas.getContext("2d");
-  context.imageSmoothingEnabled = false;
-  context.drawImage(small, 0, 0, canvas.width, canvas.height);
 }
 
 /** Frames a block of a grid that fills a canvas. */
@@ -61,10 +47,7 @@ export function frameBlock(canvas, [rows, columns], block) {
 
 function path(numbers, top, name) {
   const bars = Array.from(numbers, (number, i) => `M${i + 0.1} 50v${(-48 * number) / top}h0.8V50z`);
-  const made = document.createElementNS(SVG, "path");
-  made.setAttribute("d", bars.join(""));
-  made.setAttribute("class", name);
-  return made;
+  return svgElement("path", { d: bars.join(""), class: name });
 }
 
 /**
@@ -78,8 +61,6 @@ export function drawBars(svg, rows) {
   const top = Math.max(...all.map(largest));
   svg.setAttribute("viewBox", `0 0 ${all[0].length} 100`);
   svg.setAttribute("preserveAspectRatio", "none");
-  const zero = document.createElementNS(SVG, "path");
-  zero.setAttribute("d", `M0 50H${all[0].length}`);
-  zero.setAttribute("class", "zero");
+  const zero = svgElement("path", { d: `M0 50H${all[0].length}`, class: "zero" });
   svg.replaceChildren(...Object.entries(rows).map(([name, numbers]) => path(numbers, top, name)), zero);
 }

@@ -1,11 +1,12 @@
-"""The token of a service: given, so that nobody prints it, or drawn."""
+"""What requests must show where others than this machine can ask: a token, given or drawn."""
 
 import os
+import secrets
 from pathlib import Path
 from typing import NamedTuple
 
 from sagan.errors import SaganError
-from sagan.studio.server import token_for
+from sagan.studio.guard import is_loopback
 
 TOKEN_VARIABLE = "SAGAN_TOKEN"
 _LEAST_TOKEN = 16
@@ -19,6 +20,11 @@ class Token(NamedTuple):
     """Empty where none is needed."""
     is_drawn: bool
     """Whether it was drawn here, and so must be printed."""
+
+
+def token_for(host: str) -> str:
+    """A new token where others than this machine can ask, else an empty one."""
+    return "" if is_loopback(host) else secrets.token_urlsafe(24)
 
 
 def chosen_token(host: str, file: Path | None = None) -> Token:
