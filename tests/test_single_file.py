@@ -17,6 +17,7 @@ from sagan.runs.run import load_checkpoint
 from sagan.sampling.latents import draw_latents
 from sagan.sampling.live import LiveModel
 from sagan.studio import runtime, single_file
+from sagan.studio.page import front_files, server_page
 from sagan.studio.runtime import Runtime, find_runtime
 from sagan.studio.single_file import Fidelity, page_of, write_page
 
@@ -301,6 +302,15 @@ def test_a_name_cannot_become_a_part_of_the_page():
     assert name not in page
     assert "<img" not in page
     assert page.count("</title>") == 1
+
+
+def test_the_styles_are_those_of_the_server_in_the_same_order():
+    page = page_of({"name": "model"}, {"generator": b"graph"}, Runtime(b"script", b"machine"))
+    linked = re.findall(r'href="/front/(.*?)"', server_page())
+    texts = [front_files()[name] for name in linked]
+    assert re.findall(r"<style>\n(.*?)</style>", page, re.DOTALL) == texts
+    assert linked == sorted(linked)
+    assert {"style.css", "views.css"} <= set(linked)
 
 
 def test_a_missing_runtime_says_how_to_get_it(tmp_path):
