@@ -15,9 +15,18 @@ import { mountViews } from "studio/views.js";
 
 const at = (id) => document.getElementById(id);
 
+/** Takes the token out of the address: a cookie has it now, and addresses are copied and shown. */
+function forgetToken() {
+  const address = new URL(location.href);
+  if (!address.searchParams.has("token")) return;
+  address.searchParams.delete("token");
+  history.replaceState(null, "", address);
+}
+
 /** Everything on the page: each part gets an element and the session. */
 async function start() {
   const line = at("line");
+  forgetToken();
   try {
     const backend = await connect();
     const session = new Session(backend, await backend.models());
