@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -575,6 +576,8 @@ def test_a_film_can_be_stopped(page):
     dialog.get_by_role("button", name="Stop").click()
     until(page, "document.querySelector('.walk').textContent.includes('Stopped.')")
     assert dialog.get_by_role("button", name="Make the film").is_enabled()
+    page.keyboard.press("Escape")  # though the button that had the focus is gone
+    assert not dialog.is_visible()
 
 
 def test_saving_with_the_keyboard_alone(page):
@@ -633,6 +636,18 @@ def test_a_link_gives_the_same_again(browser, url, kept_page, link, field, value
 
 def seen():
     return "[...document.querySelectorAll('.board canvas')].map((one) => one.toDataURL())"
+
+
+def test_the_token_leaves_the_address_and_the_links(browser):
+    with a_server("avatars64", "--host", "0.0.0.0") as printed:
+        port, token = re.search(r":(\d+)/\?token=(\S+)", printed).groups()
+        here = f"http://127.0.0.1:{port}/"
+        with a_page(browser, f"{here}?token={token}#seed=3") as page:
+            assert page.evaluate("location.href") == f"{here}#seed=3"
+            page.reload()
+            until(page, "window.studio?.columns[0].picture")
+            assert state(page)["seed"] == 3
+            assert open_save(page).get_by_label("Link").input_value() == f"{here}#seed=3"
 
 
 def test_a_page_whose_back_end_offers_less_leaves_the_parts_out(browser, url):

@@ -46,6 +46,8 @@
  *
  * @typedef {Object} Backend
  * @property {Set<"fit"|"explain"|"timeline"|"film">} features What it offers beyond the rest.
+ * @property {string[]} filmFormats Those it offers: "mp4", "gif", "webp" or "webm". The type of the
+ *   film says which it became.
  * @property {() => Promise<Model[]>} models
  * @property {(id: string, step: ?number) => Promise<Model>} model As it is at a checkpoint.
  * @property {(id: string, request: DrawRequest, signal?: AbortSignal)

@@ -57,6 +57,7 @@ export async function connect() {
   const known = {};
   return {
     features: new Set(["fit", "explain", "timeline", "film"]),
+    filmFormats: ["mp4", "gif", "webp"],
     async models() {
       return (await (await request(PATH)).json()).models;
     },
