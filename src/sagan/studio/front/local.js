@@ -106,7 +106,7 @@ export async function connect() {
     features: new Set(filmFormats().length ? ["film"] : []),
     filmFormats: filmFormats(),
     async models() {
-      return [model];
+      return { models: [model], gone: [] };
     },
     async model() {
       return model;

@@ -29,7 +29,8 @@ async function start() {
   forgetToken();
   try {
     const backend = await connect();
-    const session = new Session(backend, await backend.models());
+    const { models, gone } = await backend.models();
+    const session = new Session(backend, models);
     session.on("told", (text) => { line.textContent = text; });
     mountTop(at("top"), session);
     mountStage(at("stage"), session);
@@ -44,7 +45,7 @@ async function start() {
     mountExplain(at("explain"), session);
     mountTimeline(at("timeline"), session);
     window.studio = session;
-    session.start();
+    session.start(gone);
   } catch (error) {
     line.textContent = error.message;
   }
