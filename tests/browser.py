@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def a_page(browser: Browser, url: str, *, refused: bool = False, **context: Any)
         **context: Of Playwright: viewport, color_scheme, has_touch, ...
     """
     wrong: list[str] = []
-    own = url.split("#")[0]
+    own = re.split("[?#]", url)[0]
 
     def heard(told: ConsoleMessage) -> None:
         if told.type != "log" and not (refused and "Failed to load resource" in told.text):

@@ -1,6 +1,7 @@
 """sagan export: what is written, what is refused, and what is not left behind."""
 
 import json
+import re
 from importlib.util import find_spec
 
 import numpy as np
@@ -11,6 +12,8 @@ from test_cli import mistake, run
 from test_named import random_checkpoint
 
 import sagan
+from sagan.export.parity import LIMITS
+from sagan.export.writing import Exported
 from sagan.runs import checkpoint as checkpoints
 
 HAS_ONNX = all(map(find_spec, ("onnx", "onnxruntime", "onnxscript")))
@@ -34,7 +37,10 @@ def test_onnx_by_the_command(tmp_path, capfd):
     assert all(line.startswith("exporting MODEL") for line in printed.err.splitlines())
     same, rounding, path = printed.out.splitlines()
     assert same.startswith("generator: images at most ")
-    assert "maps at most" in same
+    found = re.search(r"maps at most (\S+) from PyTorch's", same)
+    assert found
+    # Its attention is saturated: see limits_of.
+    assert (float(found[1]) > LIMITS["maps"]) == ("PyTorch's own maps lie" in same)
     assert "16 bits" in rounding
     assert path == str(output)
     session = onnxruntime.InferenceSession(output)
@@ -46,6 +52,20 @@ def test_onnx_by_the_command(tmp_path, capfd):
     [drawn] = session.run(["images"], {"latents": latents, "labels": np.array([8])})
     expected = sagan.load_generator("fashion32").sample([3], "Bag")
     assert np.abs((drawn + 1) * 127.5 - expected).max() < 4  # rounded to 16 bits, and to 8
+
+
+def test_limits_that_were_widened_are_told(tmp_path):
+    made = Exported(
+        file=tmp_path / "model.onnx",
+        differences={"generator": {"images": 2e-5, "maps": 6e-5}},
+        rounding={},
+        widened={"generator": {"maps": 1e-4}},
+    )
+    assert str(made).splitlines()[0] == (
+        "generator: images at most 2.0e-05, maps at most 6.0e-05 from PyTorch's, on 64 pictures; "
+        "PyTorch's own maps lie 5.0e-05 from those in 64 bits, so that 1.0e-04 is allowed instead "
+        "of 1e-05"
+    )
 
 
 def test_a_program_and_what_it_says_of_itself(model, tmp_path):

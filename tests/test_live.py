@@ -50,6 +50,16 @@ def test_it_judges_for_every_class_at_once(model, asked):
     np.testing.assert_allclose(model.judge(picture).logits, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_arrays_that_cannot_be_written_are_taken_too(model, asked):
+    drawn = model.draw(*asked)
+    latent, shares, picture = (array.copy() for array in (*asked, drawn.picture))
+    for array in (latent, shares, picture):
+        array.flags.writeable = False
+    np.testing.assert_array_equal(model.draw(latent, shares).picture, picture)
+    judged = model.judge(picture).logits
+    np.testing.assert_array_equal(judged, model.judge(drawn.picture).logits)
+
+
 def test_the_explained_numbers_belong_together(model, asked):
     found = model.explain_drawing(*asked, "32", 100)
     np.testing.assert_allclose(found.products, found.keys @ found.query, atol=1e-5)

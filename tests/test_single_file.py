@@ -7,6 +7,7 @@ import re
 import shutil
 import tarfile
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from sagan.runs.run import load_checkpoint
 from sagan.sampling.latents import draw_latents
 from sagan.sampling.live import LiveModel
 from sagan.studio import runtime, single_file
+from sagan.studio.page import front_files, server_page
 from sagan.studio.runtime import Runtime, find_runtime
 from sagan.studio.single_file import Fidelity, page_of, write_page
 
@@ -217,6 +219,58 @@ def test_a_walk_becomes_a_film(opened):
 
 
 @in_a_browser
+def test_a_film_is_saved_as_what_it_is(opened):
+    page = opened.page
+    page.get_by_role("button", name="Save and share").click()
+    dialog = page.get_by_role("dialog", name="Save and share")
+    [format] = dialog.get_by_label("Format").locator("option").all_inner_texts()
+    dialog.get_by_label("Seconds").fill("0.4")
+    with page.expect_download() as found:
+        dialog.get_by_role("button", name="Make the film").click()
+    begins = {"mp4": b"ftyp", "webm": b"\x1a\x45\xdf\xa3"}[format]
+    assert found.value.suggested_filename.endswith(f"-seeds.{format}")
+    assert begins in Path(found.value.path()).read_bytes()[:12]
+    dialog.get_by_label("Seconds").fill("20")
+    dialog.get_by_role("button", name="Make the film").click()
+    dialog.get_by_role("button", name="Stop").click()
+    until(page, "document.querySelector('.walk').textContent.includes('Stopped.')")
+    page.keyboard.press("Escape")
+
+
+@in_a_browser
+def test_what_needs_a_server_or_a_second_model_is_not_there(opened):
+    page = opened.page
+    for name in ("Step by step", "A picture of your own"):
+        assert page.get_by_role("button", name=name).count() == 0
+    assert page.get_by_label("Beside it").count() == 0
+    assert not page.locator("#timeline").is_visible()
+    assert not page.locator("#explain").is_visible()
+    page.get_by_role("button", name="Help and keys").click()
+    keys = page.get_by_role("dialog", name="What you see").inner_text()
+    page.keyboard.press("Escape")
+    assert "Next seed" in keys
+    assert "Step by step" not in keys
+    assert "Play the training" not in keys
+
+
+@in_a_browser
+def test_the_page_with_the_keyboard_alone(opened):
+    page = opened.page
+    page.evaluate("studio.set({seed: 3, points: [], query: 'from', scales: {}})")
+    for key in ("n", "q", "a"):
+        page.keyboard.press(key)
+    page.locator(".picture canvas").focus()
+    for key in ("ArrowLeft", "Shift+ArrowUp", "Enter"):
+        page.keyboard.press(key)
+    until(page, "!studio.isDrawing")
+    seed, query, points, scales = page.evaluate(
+        "() => ['seed', 'query', 'points', 'scales'].map((name) => studio.state[name])"
+    )
+    assert (seed, query, points) == (4, "to", [[31, 24]])
+    assert scales == {"generator.32": 0, "discriminator.32": 0}
+
+
+@in_a_browser
 def test_nothing_can_leave_the_page(opened):
     asked = "() => fetch('http://127.0.0.1:9/').then(() => 'sent', (error) => error.name)"
     assert opened.page.evaluate(asked) == "TypeError"
@@ -301,6 +355,15 @@ def test_a_name_cannot_become_a_part_of_the_page():
     assert name not in page
     assert "<img" not in page
     assert page.count("</title>") == 1
+
+
+def test_the_styles_are_those_of_the_server_in_the_same_order():
+    page = page_of({"name": "model"}, {"generator": b"graph"}, Runtime(b"script", b"machine"))
+    linked = re.findall(r'href="/front/(.*?)"', server_page())
+    texts = [front_files()[name] for name in linked]
+    assert re.findall(r"<style>\n(.*?)</style>", page, re.DOTALL) == texts
+    assert linked == sorted(linked)
+    assert {"style.css", "views.css"} <= set(linked)
 
 
 def test_a_missing_runtime_says_how_to_get_it(tmp_path):

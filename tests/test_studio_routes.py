@@ -283,6 +283,20 @@ def test_a_checkpoint_that_disappears_while_it_is_shown(run_client, run):
     assert "is gone" in told(run_client.get(f"{MODEL}/timeline"), 410)
 
 
+def test_a_model_that_is_gone_leaves_the_others(run):
+    studio = Studio(Gallery([run, "avatars64"]))
+    with TestClient(studio.asgi, base_url="http://localhost") as client:
+        assert client.get("/api/models").json()["gone"] == []
+        shutil.rmtree(run)
+        found = client.get("/api/models").json()
+        assert [one["id"] for one in found["models"]] == ["1"]
+        [line] = found["gone"]
+        assert line == f"run is gone from {run}; restore it, or show another"
+    with TestClient(Studio(studio.gallery).asgi, base_url="http://localhost") as client:
+        studio.gallery.shown = studio.gallery.shown[:1]
+        assert "is gone" in told(client.get("/api/models"), 410)
+
+
 def test_several_models_side_by_side(run):
     studio = Studio(Gallery(["avatars64", run]))
     with TestClient(studio.asgi, base_url="http://localhost") as client:

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -575,6 +576,8 @@ def test_a_film_can_be_stopped(page):
     dialog.get_by_role("button", name="Stop").click()
     until(page, "document.querySelector('.walk').textContent.includes('Stopped.')")
     assert dialog.get_by_role("button", name="Make the film").is_enabled()
+    page.keyboard.press("Escape")  # though the button that had the focus is gone
+    assert not dialog.is_visible()
 
 
 def test_saving_with_the_keyboard_alone(page):
@@ -631,8 +634,55 @@ def test_a_link_gives_the_same_again(browser, url, kept_page, link, field, value
             assert other.evaluate(one) == kept_page.evaluate(one)
 
 
+@pytest.mark.parametrize(
+    ("link", "missing"),
+    [
+        ("seed=3&classes=99:1,5:1", "class 99"),
+        ("seed=3&classes=99:1", "class 99"),
+        ("seed=3&classes=5:1&step=77", "step 77"),
+        ("seed=3&classes=5:1&scales=generator.77:2", "layer generator.77"),
+        ("seed=3&classes=5:1&view=explain&layer=generator.77", "layer generator.77"),
+        ("seed=3&classes=5:1&points=64x1,1x2", "point 64x1"),
+        ("models=0,9&seed=3&classes=5:1", "model 9"),
+        ("seed=3&classes=5:1&weights=1e300&zzz=1", "weights=1e300, zzz=1"),
+        ("classes=5:1&seed=-1", "seed=-1"),
+    ],
+)
+def test_what_a_link_names_in_vain_is_told_and_the_rest_is_shown(browser, url, link, missing):
+    with a_page(browser, f"{url}#{link}") as page:
+        told = f"The link names what is not here: {missing}; the rest is shown."
+        assert page.inner_text("#line") == told
+        number = 0 if link.endswith("classes=99:1") else 5
+        assert state(page)["classes"] == [[number, 1]]
+        assert state(page)["seed"] == (0 if "seed=-1" in link else 3)
+        assert page.locator(".map canvas").first.is_visible() or "explain" in link
+        go(page, "seed=4")
+        assert page.inner_text("#line") == ""
+
+
+def test_a_model_that_is_gone_leaves_the_others(browser, plain_file, tmp_path):
+    lost = shutil.copy(plain_file, tmp_path / "lost.safetensors")
+    with a_server(lost, "avatars64") as address:
+        Path(lost).unlink()
+        with a_page(browser, address) as page:
+            assert page.inner_text("#line").startswith("lost.safetensors is gone from ")
+            assert page.inner_text(".board h2") == "avatars64"
+
+
 def seen():
     return "[...document.querySelectorAll('.board canvas')].map((one) => one.toDataURL())"
+
+
+def test_the_token_leaves_the_address_and_the_links(browser):
+    with a_server("avatars64", "--host", "0.0.0.0") as printed:
+        port, token = re.search(r":(\d+)/\?token=(\S+)", printed).groups()
+        here = f"http://127.0.0.1:{port}/"
+        with a_page(browser, f"{here}?token={token}#seed=3") as page:
+            assert page.evaluate("location.href") == f"{here}#seed=3"
+            page.reload()
+            until(page, "window.studio?.columns[0].picture")
+            assert state(page)["seed"] == 3
+            assert open_save(page).get_by_label("Link").input_value() == f"{here}#seed=3"
 
 
 def test_a_page_whose_back_end_offers_less_leaves_the_parts_out(browser, url):

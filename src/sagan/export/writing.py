@@ -45,10 +45,14 @@ class Exported:
     """Of what the file computes from what PyTorch does, for each network: see :mod:`.parity`."""
     rounding: Mapping[str, Differences]
     """What 16 bits changed, for each network; empty without."""
+    widened: Mapping[str, Differences]
+    """What was allowed where PyTorch itself is further from float64 than ``LIMITS``, for each such
+    network and output; see :func:`~sagan.export.parity.limits_of`."""
 
     def __str__(self) -> str:
         lines = [
             f"{name}: {_in_words(found)} from PyTorch's, on {COMPARED} pictures"
+            + "".join(_why_more(*one) for one in self.widened.get(name, {}).items())
             for name, found in self.differences.items()
         ]
         lines += [
@@ -115,30 +119,32 @@ def export_model(
             name: greatest_differences(plain[name], _here(made.networks[name]), advance)
             for name in (names if half else ())
         }
-        found = _written(output, made, advance)
-    return Exported(file=output, differences=found, rounding=rounding)
+        found, widened = _written(output, made, advance)
+    return Exported(file=output, differences=found, rounding=rounding, widened=widened)
 
 
 def _written(
     output: Path, made: _Route, advance: Callable[[int], object]
-) -> Mapping[str, Differences]:
-    """Writes aside, compares, and puts in place."""
+) -> tuple[Mapping[str, Differences], Mapping[str, Differences]]:
+    """Writes aside, compares, and puts in place; gives differences and widened limits."""
+    found: dict[str, Differences] = {}
+    widened: dict[str, Differences] = {}
     with writing(output), replacing(output) as draft:
         made.write(draft)
         advance(2)
-        found: dict[str, Differences] = {}
         for name, compute in made.open(draft).items():
             portable = made.networks[name]
             found[name] = greatest_differences(portable, compute, advance)
             allowed = dict.fromkeys(LIMITS, 0.0) if made.is_exact else LIMITS
             if _excess(found[name], allowed) and not made.is_exact:
                 allowed = limits_of(portable)
+                widened[name] = {k: most for k, most in allowed.items() if most > LIMITS[k]}
             if excess := _excess(found[name], allowed):
                 raise SaganError(
                     f"{output} was not written: of its {name} {excess}; write another form, or "
                     "update torch and onnxruntime"
                 )
-    return found
+    return found, widened
 
 
 def _excess(found: Differences, allowed: Differences) -> str:
@@ -208,6 +214,13 @@ def _as_weights(
         write=lambda draft: save(kept, draft, notes=facts),
         open=opened,
         is_exact=True,
+    )
+
+
+def _why_more(kind: str, allowed: float) -> str:
+    return (
+        f"; PyTorch's own {kind} lie {allowed / 2:.1e} from those in 64 bits, so that "
+        f"{allowed:.1e} is allowed instead of {LIMITS[kind]:.0e}"
     )
 
 

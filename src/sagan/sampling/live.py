@@ -170,7 +170,7 @@ class LiveModel:
         latent = np.asarray(latent, np.float32)
         if latent.shape != (self.latent_dim,) or not np.isfinite(latent).all():
             raise SaganError(f"the latent must be {self.latent_dim} finite numbers")
-        return torch.from_numpy(latent)[None]
+        return _batch_of(latent)
 
     def _shares(self, shares: np.ndarray) -> Tensor | None:
         if not self.class_names:
@@ -182,7 +182,7 @@ class LiveModel:
                 f"the shares of the {len(self.class_names)} classes must be one number from 0 for "
                 "each and sum to 1"
             )
-        return torch.from_numpy(shares)[None]
+        return _batch_of(shares)
 
     def _image(self, picture: np.ndarray) -> Tensor:
         wanted = (self.channels, *self.size)
@@ -191,7 +191,7 @@ class LiveModel:
                 f"the picture has the form {picture.dtype} {picture.shape}; this model judges "
                 f"uint8 {wanted}"
             )
-        return to_float(torch.from_numpy(picture)[None])
+        return to_float(_batch_of(picture))
 
 
 def leading_directions(generator: TrainedGenerator, count: int = DIRECTIONS) -> np.ndarray:
@@ -232,6 +232,11 @@ def scales_of(network: ExposedNetwork, scales: Scales) -> Tensor:
     if not values.isfinite().all():
         raise SaganError("scales of gamma must be finite numbers")
     return values
+
+
+def _batch_of(array: np.ndarray) -> Tensor:
+    """As a batch of one; what may not be written, such as a mapped file, is copied."""
+    return torch.from_numpy(array if array.flags.writeable else array.copy())[None]
 
 
 def _named(network: ExposedNetwork, maps: Sequence[Tensor]) -> dict[str, np.ndarray]:

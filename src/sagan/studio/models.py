@@ -148,6 +148,23 @@ class Gallery:
             "card": _card_of(shown),
         }
 
+    def all_facts(self) -> tuple[list[dict[str, Any]], list[str]]:
+        """What the page is told of all models, and a line for each that cannot be shown now.
+
+        Raises:
+            SaganError: None can be; as :meth:`open` for the first.
+        """
+        found: list[dict[str, Any]] = []
+        faults: list[SaganError] = []
+        for shown in self.shown:
+            try:
+                found.append(self.facts(shown))
+            except SaganError as fault:
+                faults.append(fault)
+        if not found:
+            raise faults[0]
+        return found, [str(fault) for fault in faults]
+
     def load(self) -> None:
         """Opens all that is shown; raises as :meth:`open`."""
         for shown in self.shown:

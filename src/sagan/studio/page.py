@@ -20,12 +20,12 @@ _INLINE = re.compile(r"<script\b(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 @cache
 def front_files() -> Mapping[str, str]:
-    """The files of the front end by name; index.html is the page to be filled in."""
+    """The files of the front end by name, in order; index.html is the page to be filled in."""
     folder = resources.files("sagan.studio") / "front"
     return MappingProxyType(
         {
             file.name: file.read_text("utf-8")
-            for file in folder.iterdir()
+            for file in sorted(folder.iterdir(), key=lambda file: file.name)
             if file.is_file() and any(file.name.endswith(kind) for kind in KINDS)
         }
         | {COLOURS: (resources.files("sagan") / "report" / COLOURS).read_text("utf-8")}
@@ -48,9 +48,9 @@ def page_at(modules: Mapping[str, str], style: str) -> str:
 
 def server_page() -> str:
     """The page as the server gives it, whose files are at /front."""
-    names = [name for name in sorted(front_files()) if name.endswith(".js")]
+    names = [name for name in front_files() if name.endswith(".js")]
     modules = {name: f"/front/{name}" for name in names} | {BACK_END: "/front/server.js"}
-    styles = [name for name in sorted(front_files()) if name.endswith(".css")]
+    styles = [name for name in front_files() if name.endswith(".css")]
     return page_at(
         modules, "\n".join(f'<link rel="stylesheet" href="/front/{name}">' for name in styles)
     )

@@ -56,8 +56,8 @@ def _add_reading_routes(
 
     @routes.get("/models")
     async def models(request: Request) -> dict[str, Any]:
-        found = await drawing.done(request, lambda: [gallery.facts(one) for one in gallery.shown])
-        return {"version": version("sagan"), "models": found}
+        found, gone = await drawing.done(request, gallery.all_facts)
+        return {"version": version("sagan"), "models": found, "gone": gone}
 
     @routes.get("/models/{number}")
     async def model(request: Request, number: str, step: AskedStep = None) -> dict[str, Any]:

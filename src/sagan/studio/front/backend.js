@@ -75,7 +75,10 @@
  *
  * @typedef {Object} Backend
  * @property {Set<"fit"|"explain"|"timeline"|"film">} features What it offers beyond the rest.
- * @property {() => Promise<Model[]>} models
+ * @property {string[]} filmFormats Those it offers: "mp4", "gif", "webp" or "webm". The type of the
+ *   film says which it became.
+ * @property {() => Promise<{models: Model[], gone: string[]}>} models And a line for each that was
+ *   named and cannot be shown.
  * @property {(id: string, step: ?number) => Promise<Model>} model As it is at a checkpoint.
  * @property {(id: string, request: DrawRequest, signal?: AbortSignal)
  *   => Promise<{picture: Picture, maps: Maps}>} draw

@@ -1,5 +1,5 @@
 import { mapsOf, StudioError } from "studio/backend.js";
-import { canFilm, filmOf } from "studio/film.js";
+import { filmFormats, filmOf } from "studio/film.js";
 
 /** What the page's file brings along, in elements of these ids. */
 const CARRIED = ["script", "machine", "generator", "discriminator"];
@@ -98,9 +98,10 @@ export async function connect() {
   const { channels, latentDim, classes, generator, discriminator } = model;
   const engine = await started();
   return {
-    features: new Set(canFilm() ? ["film"] : []),
+    features: new Set(filmFormats().length ? ["film"] : []),
+    filmFormats: filmFormats(),
     async models() {
-      return [model];
+      return { models: [model], gone: [] };
     },
     async model() {
       return model;
@@ -122,13 +123,13 @@ export async function connect() {
       }, signal);
       return { logits: outputs.logits.data, maps: mapsOf(outputs) };
     },
-    async film(id, { latents, shares, scales, framesPerSecond }) {
+    async film(id, { latents, shares, scales, framesPerSecond }, signal) {
       const pictures = [];
       for (const [number, latent] of latents.entries()) {
         const asked = { latent, shares: shares[number], scales };
-        pictures.push((await this.draw(id, asked)).picture);
+        pictures.push((await this.draw(id, asked, signal)).picture);
       }
-      return filmOf(pictures, framesPerSecond);
+      return filmOf(pictures, framesPerSecond, signal);
     },
   };
 }

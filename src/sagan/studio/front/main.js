@@ -15,12 +15,22 @@ import { mountViews } from "studio/views.js";
 
 const at = (id) => document.getElementById(id);
 
+/** Takes the token out of the address: a cookie has it now, and addresses are copied and shown. */
+function forgetToken() {
+  const address = new URL(location.href);
+  if (!address.searchParams.has("token")) return;
+  address.searchParams.delete("token");
+  history.replaceState(null, "", address);
+}
+
 /** Everything on the page: each part gets an element and the session. */
 async function start() {
   const line = at("line");
+  forgetToken();
   try {
     const backend = await connect();
-    const session = new Session(backend, await backend.models());
+    const { models, gone } = await backend.models();
+    const session = new Session(backend, models);
     session.on("told", (text) => { line.textContent = text; });
     mountTop(at("top"), session);
     mountStage(at("stage"), session);
@@ -35,7 +45,7 @@ async function start() {
     mountExplain(at("explain"), session);
     mountTimeline(at("timeline"), session);
     window.studio = session;
-    session.start();
+    session.start(gone);
   } catch (error) {
     line.textContent = error.message;
   }

@@ -52,8 +52,9 @@ export async function connect() {
   const known = {};
   return {
     features: new Set(["fit", "explain", "timeline", "film"]),
+    filmFormats: ["mp4", "gif", "webp"],
     async models() {
-      return (await (await request(PATH)).json()).models;
+      return (await request(PATH)).json();
     },
     async model(id, step) {
       return (await request(`${PATH}/${id}${step === null ? "" : `?step=${step}`}`)).json();

@@ -1,5 +1,6 @@
 import { latentOf } from "studio/latents.js";
-import { byName, fromLink, scalesOf, sharesOf, toLink } from "studio/state.js";
+import { readLink } from "studio/link.js";
+import { byName, scalesOf, sharesOf, toLink } from "studio/state.js";
 
 /** Milliseconds between two notes of the link in the address bar; browsers refuse many at once. */
 const LINK_PAUSE = 400;
@@ -72,14 +73,23 @@ export class Session extends EventTarget {
     super();
     this.backend = backend;
     this.models = models;
-    this.state = fromLink(location.hash);
+    const { state, told } = readLink(location.hash, models);
+    Object.assign(this, { state, told });
     addEventListener("hashchange", () => {
-      if (location.hash.slice(1) !== toLink(this.state)) this.#become(fromLink(location.hash));
+      if (location.hash.slice(1) !== toLink(this.state)) this.#follow(location.hash);
     });
   }
 
-  start() {
+  /** @param {string[]} lines What else the user is told. */
+  start(lines) {
     this.#become(this.state);
+    this.tell([...lines, this.told].filter(Boolean).join(" "));
+  }
+
+  #follow(link) {
+    const { state, told } = readLink(link, this.models);
+    this.#become(state);
+    this.tell(told);
   }
 
   /** Whether what was asked for is not yet all drawn. */

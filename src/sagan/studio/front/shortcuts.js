@@ -29,7 +29,9 @@ export const areOn = () => remembered(STORED) !== "off";
 export const turn = (isOn) => remember(STORED, isOn ? "on" : "off");
 
 function isTyping(target) {
-  if (target.closest("select, textarea, [contenteditable], dialog")) return true;
+  // The focus is nowhere once a button of a dialog has gone; Escape still closes the dialog.
+  if (document.querySelector("dialog[open]")) return true;
+  if (target.closest("select, textarea, [contenteditable]")) return true;
   return target.matches("input") && !["range", "checkbox", "radio", "button"].includes(target.type);
 }
 

@@ -26,9 +26,14 @@ const INITIAL = Object.freeze({
   points: [], query: "from", colour: "own", shown: "after", grid: "off", view: "look", layer: null,
 });
 
+/** Of a weight, a scale or a truncation. */
+const LARGEST = 1000;
+/** Characters of a link that are repeated when they are no such thing. */
+const REPEATED = 40;
+
 const short = (number) => String(Math.round(number * 1e4) / 1e4);
 const wholeNumber = (text) => (/^\d{1,15}$/.test(text) ? Number(text) : undefined);
-const finite = (text) => (text !== "" && Number.isFinite(Number(text)) ? Number(text) : undefined);
+const finite = (text) => (text !== "" && Math.abs(Number(text)) <= LARGEST ? Number(text) : undefined);
 const list = (text, read) => {
   const found = text.split(",").map(read);
   return found.includes(undefined) ? undefined : found;
@@ -86,14 +91,20 @@ export function toLink(state) {
   return link.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
 }
 
-/** @returns {State} What a link says; what it says wrongly is left as at first. */
+/**
+ * What a link says; what it says wrongly is left as at first.
+ *
+ * @returns {{state: State, unread: string[]}} And what of it cannot be read, such as "seed=abc".
+ */
 export function fromLink(text) {
   const state = { ...INITIAL };
+  const unread = [];
   for (const [name, value] of new URLSearchParams(text.replace(/^#/, ""))) {
-    const read = FIELDS[name]?.read(value);
-    if (read !== undefined) state[name] = read;
+    const read = Object.hasOwn(FIELDS, name) ? FIELDS[name].read(value) : undefined;
+    if (read === undefined) unread.push(`${name}=${value}`.slice(0, REPEATED));
+    else state[name] = read;
   }
-  return state;
+  return { state, unread };
 }
 
 /** Shares of so many classes, summing to 1, of some with weights; empty without classes. */

@@ -1,4 +1,5 @@
 import { element } from "studio/elements.js";
+import { suffixOf } from "studio/film.js";
 import { MOST_FRAMES, walkOf } from "studio/paths.js";
 import { download, nameOf } from "studio/saving.js";
 
@@ -37,7 +38,7 @@ export function walkForm(session) {
     element("label", {}, "Walk", kind), ...Object.values(parts),
     element("div", { class: "row" },
       field("seconds", "Seconds", { min: 0.2, max: (MOST_FRAMES - 30) / RATE, step: 0.1, value: 4, required: true }),
-      element("label", {}, "Format", element("select", { name: "format" }, ...["mp4", "gif", "webp"].map((name) => element("option", {}, name)))),
+      element("label", {}, "Format", element("select", { name: "format" }, ...session.backend.filmFormats.map((name) => element("option", {}, name)))),
       element("label", { class: "check" }, element("input", { name: "loop", type: "checkbox" }), "and back")),
     element("div", { class: "row" }, start, stop, progress), told);
   const showParts = () => Object.entries(parts).forEach(([name, part]) => {
@@ -96,7 +97,7 @@ async function film(session, given, { start, stop, progress, told }) {
     const { scales } = session.drawing(model, step);
     const content = await session.backend.film(
       model.id, { step, ...walk, scales, format, framesPerSecond: RATE, scale }, controller.signal);
-    download(content, `${nameOf(session, [column], kind)}.${format}`);
+    download(content, `${nameOf(session, [column], kind)}.${suffixOf(content.type)}`);
     told.textContent = `${words}: saved.`;
   } catch (error) {
     told.textContent = controller.signal.aborted ? "Stopped." : error.message;
