@@ -11,7 +11,7 @@ RUN python -m pip install --no-cache-dir --constraint constraints.txt pip \
         --extra-index-url https://download.pytorch.org/whl/cpu \
         "$(grep '^torch==' constraints.txt)+cpu"
 
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY src src
 RUN python -m pip install --no-cache-dir --constraint constraints.txt \
         --build-constraint constraints.txt ".[studio]" \

@@ -30,9 +30,10 @@ demo: $(INSTALLED)
 pictures: demo
 	$(BIN)/python -m benchmarks.readme_pictures runs/demo
 
-# A process per core, each with one thread: faster than one with two.
+# A process per core, each with one thread: faster than one with two. A module's tests stay together
+# until one process has no more, so that what they share is made once.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

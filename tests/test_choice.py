@@ -17,7 +17,7 @@ from sagan.training.choice import chosen, fitted, material_of
 CPU = torch.device("cpu")
 PICTURES = LearningMaterial(pictures=60_000, classes=10, smallest_class=900, side=100)
 QUICK = ["--train.steps", "1", "--generator.base-channels", "8", "--discriminator.base-channels"]
-QUICK += ["8", "--train.batch-size", "4"]
+QUICK += ["8", "--train.batch-size", "4", "--evaluation.interval", "0"]
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,16 @@ NETWORKS = pytest.mark.parametrize("network", ["generator", "discriminator"])
 KINDS = pytest.mark.parametrize(
     ("architecture", "classes"), [("residual", 3), ("residual", 0), ("dcgan", 0)]
 )
-FORMS = pytest.mark.parametrize("form", ["raw", "trained"])  # trained ones are folded
+# Every two of network, kind and form meet; trained ones are folded.
+PAIRS = (
+    ("generator", "residual", 3, "raw"),
+    ("discriminator", "residual", 3, "trained"),
+    ("generator", "residual", 0, "trained"),
+    ("discriminator", "residual", 0, "raw"),
+    ("generator", "dcgan", 0, "raw"),
+    ("discriminator", "dcgan", 0, "trained"),
+)
+EVERY_PAIR = pytest.mark.parametrize(("network", "architecture", "classes", "form"), PAIRS)
 BATCHES = (1, 2, 5)
 
 
@@ -67,9 +76,7 @@ def test_attention_matters_to_what_is_compared_here(network, architecture, class
     assert (whole(*batch) - without(*batch)).abs().max() > 1e-2
 
 
-@NETWORKS
-@KINDS
-@FORMS
+@EVERY_PAIR
 @pytest.mark.parametrize("traced", [1, 3])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit as a whole
 def test_jit_trace(network, architecture, classes, form, traced):
@@ -86,9 +93,7 @@ def dynamic(batch):
     return tuple({0: torch.export.Dim("batch")} for _ in batch)
 
 
-@NETWORKS
-@KINDS
-@FORMS
+@EVERY_PAIR
 def test_torch_export_with_a_dynamic_batch(network, architecture, classes, form):
     plain, batch = built(network, architecture, classes, form), inputs(network, 2, classes)
     exported = torch.export.export(plain, batch, dynamic_shapes=dynamic(batch))
@@ -99,10 +104,14 @@ def test_torch_export_with_a_dynamic_batch(network, architecture, classes, form)
     not all(map(importlib.util.find_spec, ("onnx", "onnxscript", "onnxruntime"))),
     reason="needs onnx, onnxscript and onnxruntime",
 )
-@NETWORKS
-@KINDS
-@FORMS
-@pytest.mark.parametrize("dynamo", [False, True], ids=["traced", "dynamo"])
+@pytest.mark.parametrize(
+    ("network", "architecture", "classes", "form", "dynamo"),
+    [
+        *((*pair, False) for pair in PAIRS),
+        # Folded residual ones come in test_export_graphs.py.
+        *((*pair, True) for pair in PAIRS if pair[1] == "dcgan" or pair[3] == "raw"),
+    ],
+)
 @pytest.mark.filterwarnings("ignore")  # of the exporters
 def test_onnx(network, architecture, classes, form, dynamo, tmp_path):
     import onnxruntime

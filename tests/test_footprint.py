@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import cache
 from itertools import accumulate
 
 import pytest
@@ -14,12 +15,18 @@ from sagan.training.footprint import (
     MARGIN,
     Footprint,
     footprint,
-    peak_bytes,
     require_memory,
     upper_bound,
 )
 from sagan.training.loop import train_steps
 from sagan.training.state import new_state
+
+peak_bytes = cache(module.peak_bytes)  # takes two seconds
+
+
+@pytest.fixture(autouse=True)
+def _estimated_once(monkeypatch):
+    monkeypatch.setattr(module, "peak_bytes", peak_bytes)
 
 
 def state_bytes(config):
@@ -59,27 +66,27 @@ def test_estimate_is_close_to_the_allocator(dataset):
     assert estimate == pytest.approx(measured_peak(config, dataset), rel=0.15)
 
 
+def test_nothing_is_drawn_or_computed():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    peak_bytes.cache_clear()
+    peak_bytes(tiny(batch_size=8), 2, bfloat16=False)
+    assert torch.equal(before, torch.get_rng_state())
+
+
 def test_estimate_holds_the_state_and_grows_with_every_picture_alike():
-    config = tiny()
     peaks = {batch: peak_bytes(tiny(batch_size=batch), 2, bfloat16=False) for batch in (8, 16, 32)}
-    assert peaks[8] > state_bytes(config)
+    assert peaks[8] > state_bytes(tiny())
     assert peaks[32] - peaks[16] == pytest.approx(2 * (peaks[16] - peaks[8]), rel=0.02)
     need = footprint(tiny(batch_size=16), 2, bfloat16=False)
     assert need.of(32) == pytest.approx(peaks[32], rel=0.02)
 
 
 def test_portions_need_less_and_bfloat16_too():
-    whole = peak_bytes(tiny(batch_size=64), 2, bfloat16=False)
-    assert peak_bytes(tiny(batch_size=64, accumulate=8), 2, bfloat16=False) < whole / 2
-    assert peak_bytes(tiny(batch_size=64), 2, bfloat16=True) < whole
-    assert peak_bytes(tiny(batch_size=64, compile=True), 2, bfloat16=False) == whole
-
-
-def test_nothing_is_drawn_or_computed():
-    torch.manual_seed(3)
-    before = torch.get_rng_state()
-    peak_bytes(tiny(), 2, bfloat16=False)
-    assert torch.equal(before, torch.get_rng_state())
+    whole = peak_bytes(tiny(batch_size=32), 2, bfloat16=False)
+    assert peak_bytes(tiny(batch_size=32, accumulate=8), 2, bfloat16=False) < whole / 2
+    assert peak_bytes(tiny(batch_size=32), 2, bfloat16=True) < whole
+    assert peak_bytes(tiny(batch_size=32, compile=True), 2, bfloat16=False) == whole
 
 
 def test_largest_batch_is_the_last_that_fits():
@@ -105,10 +112,10 @@ def test_bound_is_above_the_estimate(loss):
 
 
 def test_what_can_never_fit_is_refused_and_the_estimate_made_only_in_doubt(monkeypatch):
-    config, size = tiny(batch_size=64), 4_000_000
+    config, size = tiny(batch_size=16), 4_000_000
     peak = peak_bytes(config, 2, bfloat16=False)
     require_memory(config, 2, size, Memory(total=2 * peak, available=1), bfloat16=False)
-    with pytest.raises(SaganError, match=r"batches of 64 needs about .* choose --train.batch-size"):
+    with pytest.raises(SaganError, match=r"batches of 16 needs about .* choose --train.batch-size"):
         require_memory(config, 2, size, Memory(total=peak - 2**20, available=peak), bfloat16=False)
     monkeypatch.setattr(module, "footprint", None)
     require_memory(config, 2, size, Memory(total=2**40, available=1), bfloat16=False)

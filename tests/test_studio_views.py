@@ -607,27 +607,31 @@ def kept_page(browser, url):
 
 
 @pytest.mark.parametrize(
-    ("link", "field", "value"),
+    ("link", "fields"),
     [
-        ("models=1", "models", ["1"]),
-        ("models=1&step=2", "step", 2),
-        ("seed=7", "seed", 7),
-        ("truncation=0.5", "truncation", 0.5),
-        ("weights=1.5,-2", "weights", [1.5, -2]),
-        ("classes=3:1,5:0.5", "classes", [[3, 1], [5, 0.5]]),
-        ("scales=generator.32:0", "scales", {"generator.32": 0}),
-        ("points=20x30,1x2", "points", [[20, 30], [1, 2]]),
-        ("query=to", "query", "to"),
-        ("colour=common", "colour", "common"),
-        ("scales=generator.32:2&shown=before", "shown", "before"),
-        ("scales=generator.32:2&shown=difference", "shown", "difference"),
-        ("view=explain", "view", "explain"),
-        ("view=explain&layer=discriminator.32", "layer", "discriminator.32"),
+        ("models=1", {"models": ["1"]}),
+        ("models=1&step=2", {"step": 2}),
+        (
+            "seed=7&truncation=0.5&weights=1.5,-2",
+            {"seed": 7, "truncation": 0.5, "weights": [1.5, -2]},
+        ),
+        (
+            "classes=3:1,5:0.5&scales=generator.32:0",
+            {"classes": [[3, 1], [5, 0.5]], "scales": {"generator.32": 0}},
+        ),
+        (
+            "points=20x30,1x2&query=to&colour=common",
+            {"points": [[20, 30], [1, 2]], "query": "to", "colour": "common"},
+        ),
+        ("scales=generator.32:2&shown=before", {"shown": "before"}),
+        ("scales=generator.32:2&shown=difference", {"shown": "difference"}),
+        ("view=explain", {"view": "explain"}),
+        ("view=explain&layer=discriminator.32", {"layer": "discriminator.32"}),
     ],
 )
-def test_a_link_gives_the_same_again(browser, url, kept_page, link, field, value):
+def test_a_link_gives_the_same_again(browser, url, kept_page, link, fields):
     go(kept_page, link)
-    assert state(kept_page)[field] == value
+    assert {name: state(kept_page)[name] for name in fields} == fields
     with a_page(browser, f"{url}#{link}") as other:
         assert state(other) == state(kept_page)
         for one in ("[...studio.columns[0].picture.data]", seen()):
@@ -712,13 +716,13 @@ def test_a_page_whose_back_end_offers_less_leaves_the_parts_out(browser, url):
     context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
-@pytest.mark.parametrize("link", ["models=1&step=2", "seed=3&points=20x30&view=explain"])
-def test_every_view_fits_the_width(browser, url, tmp_path, scheme, width, link):
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
+def test_every_view_fits_the_width(browser, url, tmp_path, scheme, width):
+    views = {"timeline": "models=1&step=2", "explain": "seed=3&points=20x30&view=explain"}
     size = {"width": width, "height": 900}
-    with a_page(browser, f"{url}#{link}", viewport=size, color_scheme=scheme) as page:
-        page.wait_for_timeout(400)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        kind = "explain" if "explain" in link else "timeline"
-        screenshot(page, f"{kind}-{scheme}-{width}", tmp_path, whole=True)
+    with a_page(browser, url, viewport=size, color_scheme=scheme) as page:
+        for view, link in views.items():
+            go(page, link)
+            page.wait_for_timeout(400)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            screenshot(page, f"{view}-{scheme}-{width}", tmp_path, whole=True)
