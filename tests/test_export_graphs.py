@@ -1,8 +1,10 @@
 """onnxruntime and loaded programs compute what our networks compute, in every form of them."""
 
+import json
 import zipfile
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,8 +22,9 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
+CLASSES = "two layers, classes"
 GENERATORS = {
-    "two layers, classes": (
+    CLASSES: (
         {"attention": (8, 16)},
         {"resolution": 32, "num_classes": 3},
     ),
@@ -123,8 +126,28 @@ def test_both_networks_of_celeba64_in_onnx(tmp_path):
     is_same(PortableDiscriminator(judges), discriminator_graph(judges), tmp_path)
 
 
+def test_onnxruntime_computes_everything_whatever_is_asked_for(tmp_path):
+    path = tmp_path / "network.onnx"
+    path.write_bytes(graph(CLASSES))
+    portable = PortableGenerator(generator(CLASSES))
+    inputs = {name: given.numpy() for name, given in portable.asked(range(1)).items()}
+    options = onnxruntime.SessionOptions()
+    options.enable_profiling = True
+    options.profile_file_prefix = str(tmp_path / "profile")
+
+    def computed(outputs):
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session.run(outputs, inputs)
+        events = json.loads(Path(session.end_profiling()).read_text())
+        return sorted(event["name"] for event in events if event["cat"] == "Node")
+
+    everything = computed(list(portable.outputs))
+    assert everything
+    assert computed(["images"]) == computed(["map.16"]) == everything
+
+
 def test_shares_and_scales_are_inputs_where_asked_for(tmp_path):
-    network = generator("two layers, classes")
+    network = generator(CLASSES)
     portable = PortableGenerator(network, shares=True, scales=True)
     written = generator_graph(network, shares=True, scales=True)
     is_same(portable, written, tmp_path)
@@ -156,8 +179,8 @@ def test_networks_without_attention_have_neither_scales_nor_maps():
 
 
 def test_half_halves_the_bytes_and_computes_in_32_bits(tmp_path):
-    network, written = generator("two layers, classes"), graph("two layers, classes", half=True)
-    assert len(written) < 0.7 * len(graph("two layers, classes"))
+    network, written = generator(CLASSES), graph("two layers, classes", half=True)
+    assert len(written) < 0.7 * len(graph(CLASSES))
     is_same(PortableGenerator(stored_in_half(network)), written, tmp_path)
     changed = greatest_differences(PortableGenerator(network), opened(written, tmp_path))["images"]
     assert 1e-4 < changed < 0.05
@@ -167,7 +190,7 @@ def test_half_halves_the_bytes_and_computes_in_32_bits(tmp_path):
 
 @pytest.mark.parametrize("half", [False, True])
 def test_programs(half, tmp_path):
-    network = generator("two layers, classes")
+    network = generator(CLASSES)
     portable = PortableGenerator(stored_in_half(network) if half else network)
     write_program(portable, tmp_path / "network.pt2", {"licence": "MIT"})
     found = greatest_differences(portable, opened_program(tmp_path / "network.pt2"))
@@ -176,7 +199,7 @@ def test_programs(half, tmp_path):
 
 
 def test_exporting_leaves_the_network_as_it_is_and_says_nothing(capfd, tmp_path):
-    network = generator("two layers, classes")
+    network = generator(CLASSES)
     portable = PortableGenerator(network)
     before = portable(**portable.asked(range(2)))["images"]
     graph_of(portable)
@@ -187,11 +210,11 @@ def test_exporting_leaves_the_network_as_it_is_and_says_nothing(capfd, tmp_path)
 
 
 def test_files_tell_nothing_of_the_machine(tmp_path):
-    portable = PortableGenerator(generator("two layers, classes"))
+    portable = PortableGenerator(generator(CLASSES))
     write_program(portable, tmp_path / "network.pt2", {})
     with zipfile.ZipFile(tmp_path / "network.pt2") as archive:
         written = [archive.read(name) for name in archive.namelist()]
-    for text in (graph("two layers, classes"), *written):
+    for text in (graph(CLASSES), *written):
         assert b".py" not in text
         assert str(tmp_path).encode() not in text
 
@@ -199,4 +222,4 @@ def test_files_tell_nothing_of_the_machine(tmp_path):
 def test_what_a_file_cannot_hold_is_refused_at_once(monkeypatch):
     monkeypatch.setattr("sagan.export.onnx._LARGEST", 1000)
     with pytest.raises(ValueError, match=r"take .* and an ONNX file holds .*--half.*\.pt2"):
-        generator_graph(generator("two layers, classes"))
+        generator_graph(generator(CLASSES))
