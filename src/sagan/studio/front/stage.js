@@ -29,10 +29,9 @@ export function mountStage(root, session) {
 /** What is seen in a column, in words. */
 function captionOf({ model, state }, session) {
   if (session.own) return "Your own picture";
-  const mixed = session.classes(model).filter(([number, weight]) => model.classes[number] && weight > 0);
-  const sum = mixed.reduce((a, [, weight]) => a + weight, 0);
-  const names = mixed.map(([number, weight]) => (mixed.length > 1
-    ? `${Math.round((100 * weight) / sum)} % ${model.classes[number]}` : model.classes[number]));
+  const shares = session.shares(model);
+  const mixed = model.classes.map((name, i) => [name, shares[i]]).filter(([, share]) => share > 0);
+  const names = mixed.map(([name, share]) => (mixed.length > 1 ? `${Math.round(100 * share)} % ${name}` : name));
   return `${SHOWN[state.shown]}${[`Seed ${state.seed}`, ...names].join(", ")}`;
 }
 
