@@ -178,6 +178,27 @@ def test_networks_without_attention_have_neither_scales_nor_maps():
     assert [value.name for value in session.get_outputs()] == ["images"]
 
 
+def test_half_keeps_the_kernels_that_were_folded_from_smaller_ones():
+    network = generator(CLASSES)
+    halved = stored_in_half(network)
+    kept = {name: tensor for name, tensor in halved.state_dict().items() if tensor.ndim == 4}
+    assert kept
+    assert all(tensor.shape[-1] in (1, 3) for tensor in kept.values())
+    plain, again = dict(network.named_modules()), dict(halved.named_modules())
+    weights = [(plain[n].weight, again[n].weight) for n in plain if hasattr(plain[n], "weight")]
+    spread = [(old, new) for old, new in weights if old.shape[2:] == (4, 4)]
+    assert len(spread) == 3
+    for old, new in spread:
+        torch.testing.assert_close(new, old, rtol=0, atol=1e-3 * float(old.abs().max()))
+
+
+def test_a_kernel_that_was_not_folded_is_kept_whole():
+    layer = torch.nn.ConvTranspose2d(3, 5, 4, stride=2, padding=1)
+    kept = stored_in_half(layer).state_dict()["parametrizations.weight.original"]
+    assert kept.shape == (3, 5, 4, 4)
+    assert torch.equal(kept, layer.weight.half())
+
+
 def test_half_halves_the_bytes_and_computes_in_32_bits(tmp_path):
     network, written = generator(CLASSES), graph("two layers, classes", half=True)
     assert len(written) < 0.7 * len(graph(CLASSES))
