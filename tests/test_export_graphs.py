@@ -1,17 +1,17 @@
 """onnxruntime and loaded programs compute what our networks compute, in every form of them."""
 
-import io
+import json
 import zipfile
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 import torch
 
-from sagan.config import DiscriminatorConfig, GeneratorConfig
-from sagan.export.onnx import discriminator_graph, generator_graph, opened_graph
+from sagan.config import Config, DiscriminatorConfig, GeneratorConfig
+from sagan.config.presets import preset
+from sagan.export.onnx import discriminator_graph, generator_graph, graph_of, opened_graph
 from sagan.export.parity import LIMITS, greatest_differences
 from sagan.export.portable import PortableDiscriminator, PortableGenerator, stored_in_half
 from sagan.export.program import opened_program, write_program
@@ -22,8 +22,9 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
+CLASSES = "two layers, classes"
 GENERATORS = {
-    "two layers, classes": (
+    CLASSES: (
         {"attention": (8, 16)},
         {"resolution": 32, "num_classes": 3},
     ),
@@ -98,36 +99,11 @@ def graph(name, half=False):
     return generator_graph(generator(name), half=half)
 
 
-@cache
-def program(half=False):
-    """Of a generator with two layers, and the folder in which it was written."""
-    network = generator("two layers, classes")
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "network.pt2"
-        portable = PortableGenerator(stored_in_half(network) if half else network)
-        write_program(portable, path, {"licence": "MIT"})
-        return path.read_bytes(), folder
-
-
 def is_same(portable, graph, tmp_path):
     found = greatest_differences(portable, opened(graph, tmp_path))
     kinds = {portable.outputs[0], "maps"}
     assert found.keys() == (kinds if portable.network.places else kinds - {"maps"})
     assert all(difference <= LIMITS[kind] for kind, difference in found.items()), found
-
-
-def test_exporting_leaves_the_network_as_it_is_and_says_nothing(capfd):
-    """The first test, whose files the others take; another order only costs time."""
-    network = generator("two layers, classes")
-    portable = PortableGenerator(network)
-    before = portable(**portable.asked(range(2)))["images"]
-    for write in (graph, program):
-        write.cache_clear()
-    graph("two layers, classes")
-    program()
-    assert all(layer.rows is None and layer.scale is None for layer in network.layers)
-    assert torch.equal(portable(**portable.asked(range(2)))["images"], before)
-    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("name", GENERATORS)
@@ -141,8 +117,37 @@ def test_discriminators_in_onnx(name, tmp_path):
     is_same(PortableDiscriminator(network), discriminator_graph(network), tmp_path)
 
 
+def test_both_networks_of_celeba64_in_onnx(tmp_path):
+    config: Config = preset("celeba64")
+    draws = small(replace(config.generator, batch_norm_momentum=1.0), resolution=64)
+    judges = small(config.discriminator, resolution=64)
+    assert len(draws.places) == len(judges.places) == 2
+    is_same(PortableGenerator(draws), generator_graph(draws), tmp_path)
+    is_same(PortableDiscriminator(judges), discriminator_graph(judges), tmp_path)
+
+
+def test_onnxruntime_computes_everything_whatever_is_asked_for(tmp_path):
+    path = tmp_path / "network.onnx"
+    path.write_bytes(graph(CLASSES))
+    portable = PortableGenerator(generator(CLASSES))
+    inputs = {name: given.numpy() for name, given in portable.asked(range(1)).items()}
+    options = onnxruntime.SessionOptions()
+    options.enable_profiling = True
+    options.profile_file_prefix = str(tmp_path / "profile")
+
+    def computed(outputs):
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session.run(outputs, inputs)
+        events = json.loads(Path(session.end_profiling()).read_text())
+        return sorted(event["name"] for event in events if event["cat"] == "Node")
+
+    everything = computed(list(portable.outputs))
+    assert everything
+    assert computed(["images"]) == computed(["map.16"]) == everything
+
+
 def test_shares_and_scales_are_inputs_where_asked_for(tmp_path):
-    network = generator("two layers, classes")
+    network = generator(CLASSES)
     portable = PortableGenerator(network, shares=True, scales=True)
     written = generator_graph(network, shares=True, scales=True)
     is_same(portable, written, tmp_path)
@@ -173,9 +178,30 @@ def test_networks_without_attention_have_neither_scales_nor_maps():
     assert [value.name for value in session.get_outputs()] == ["images"]
 
 
+def test_half_keeps_the_kernels_that_were_folded_from_smaller_ones():
+    network = generator(CLASSES)
+    halved = stored_in_half(network)
+    kept = {name: tensor for name, tensor in halved.state_dict().items() if tensor.ndim == 4}
+    assert kept
+    assert all(tensor.shape[-1] in (1, 3) for tensor in kept.values())
+    plain, again = dict(network.named_modules()), dict(halved.named_modules())
+    weights = [(plain[n].weight, again[n].weight) for n in plain if hasattr(plain[n], "weight")]
+    spread = [(old, new) for old, new in weights if old.shape[2:] == (4, 4)]
+    assert len(spread) == 3
+    for old, new in spread:
+        torch.testing.assert_close(new, old, rtol=0, atol=1e-3 * float(old.abs().max()))
+
+
+def test_a_kernel_that_was_not_folded_is_kept_whole():
+    layer = torch.nn.ConvTranspose2d(3, 5, 4, stride=2, padding=1)
+    kept = stored_in_half(layer).state_dict()["parametrizations.weight.original"]
+    assert kept.shape == (3, 5, 4, 4)
+    assert torch.equal(kept, layer.weight.half())
+
+
 def test_half_halves_the_bytes_and_computes_in_32_bits(tmp_path):
-    network, written = generator("two layers, classes"), graph("two layers, classes", half=True)
-    assert len(written) < 0.7 * len(graph("two layers, classes"))
+    network, written = generator(CLASSES), graph("two layers, classes", half=True)
+    assert len(written) < 0.7 * len(graph(CLASSES))
     is_same(PortableGenerator(stored_in_half(network)), written, tmp_path)
     changed = greatest_differences(PortableGenerator(network), opened(written, tmp_path))["images"]
     assert 1e-4 < changed < 0.05
@@ -185,25 +211,36 @@ def test_half_halves_the_bytes_and_computes_in_32_bits(tmp_path):
 
 @pytest.mark.parametrize("half", [False, True])
 def test_programs(half, tmp_path):
-    network = generator("two layers, classes")
+    network = generator(CLASSES)
     portable = PortableGenerator(stored_in_half(network) if half else network)
-    path = tmp_path / "network.pt2"
-    path.write_bytes(program(half)[0])
-    found = greatest_differences(portable, opened_program(path))
+    write_program(portable, tmp_path / "network.pt2", {"licence": "MIT"})
+    found = greatest_differences(portable, opened_program(tmp_path / "network.pt2"))
     assert found.keys() == {"images", "maps"}
     assert all(difference <= LIMITS[kind] for kind, difference in found.items()), found
 
 
-def test_files_tell_nothing_of_the_machine():
-    content, folder = program()
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+def test_exporting_leaves_the_network_as_it_is_and_says_nothing(capfd, tmp_path):
+    network = generator(CLASSES)
+    portable = PortableGenerator(network)
+    before = portable(**portable.asked(range(2)))["images"]
+    graph_of(portable)
+    write_program(portable, tmp_path / "network.pt2", {})
+    assert all(layer.rows is None and layer.scale is None for layer in network.layers)
+    assert torch.equal(portable(**portable.asked(range(2)))["images"], before)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_files_tell_nothing_of_the_machine(tmp_path):
+    portable = PortableGenerator(generator(CLASSES))
+    write_program(portable, tmp_path / "network.pt2", {})
+    with zipfile.ZipFile(tmp_path / "network.pt2") as archive:
         written = [archive.read(name) for name in archive.namelist()]
-    for text in (graph("two layers, classes"), *written):
+    for text in (graph(CLASSES), *written):
         assert b".py" not in text
-        assert folder.encode() not in text
+        assert str(tmp_path).encode() not in text
 
 
 def test_what_a_file_cannot_hold_is_refused_at_once(monkeypatch):
     monkeypatch.setattr("sagan.export.onnx._LARGEST", 1000)
     with pytest.raises(ValueError, match=r"take .* and an ONNX file holds .*--half.*\.pt2"):
-        generator_graph(generator("two layers, classes"))
+        generator_graph(generator(CLASSES))

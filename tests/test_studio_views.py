@@ -660,6 +660,8 @@ def test_what_a_link_names_in_vain_is_told_and_the_rest_is_shown(browser, url, l
         assert state(page)["classes"] == [[number, 1]]
         assert state(page)["seed"] == (0 if "seed=-1" in link else 3)
         assert page.locator(".map canvas").first.is_visible() or "explain" in link
+        name = page.evaluate(f"studio.columns[0].model.classes[{number}]")
+        assert page.inner_text(".picture figcaption").endswith(f", {name}")
         go(page, "seed=4")
         assert page.inner_text("#line") == ""
 

@@ -138,6 +138,47 @@ class _Widened(nn.Module):
         return weight.to(self.dtype)
 
 
+class _Spread(_Widened):
+    """How a 3x3 kernel in float16 is used that was folded into one of 4x4: see docs/design.md.
+
+    Args:
+        sides: (4, 3); the kernel w becomes sides w sides^T.
+    """
+
+    matrix: Tensor
+    inverse: Tensor
+
+    def __init__(self, sides: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("matrix", torch.kron(sides, sides).T.contiguous())
+        self.register_buffer("inverse", torch.linalg.pinv(self.matrix.double()))
+
+    def narrowed(self, weight: Tensor) -> Tensor:
+        """The 3x3 kernel nearest to a 4x4 one."""
+        return (weight.double().flatten(2) @ self.inverse).unflatten(2, (3, 3)).to(weight.dtype)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        spread = super().forward(weight.flatten(2)) @ self.matrix.to(self.dtype)
+        return spread.unflatten(2, (4, 4))
+
+
+_UPSAMPLED = torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
+_POOLED = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1]]) / 2
+_NEAR = 1e-5
+
+
+def _spread_of(weight: Tensor) -> _Spread | None:
+    """How a kernel comes from a smaller one; None where it does not."""
+    if weight.shape[2:] != (4, 4):
+        return None
+    for sides in (_UPSAMPLED, _POOLED):
+        spread = _Spread(sides)
+        again = spread(spread.narrowed(weight))
+        if (again - weight).abs().max() <= _NEAR * weight.abs().max():
+            return spread
+    return None
+
+
 def in_double(portable: PortableNetwork) -> PortableNetwork:
     """A copy with the same weights that computes in float64."""
     portable.cpu()  # where it is; kernels in the order of a processor, which have no copy, go
@@ -150,6 +191,8 @@ def in_double(portable: PortableNetwork) -> PortableNetwork:
 
 def stored_in_half(network: Stored) -> Stored:
     """A copy that keeps kernels and tables in float16, and computes in float32.
+
+    Kernels of 4x4 that were folded from 3x3 are kept as those.
 
     Vectors and single numbers stay as they are.
 
@@ -167,6 +210,8 @@ def stored_in_half(network: Stored) -> Stored:
                     f"{place}.{name} has values beyond {torch.finfo(torch.float16).max:,.0f}, the "
                     "most that 16 bits hold; leave --half out"
                 )
-            weight.data = weight.data.half()
-            parametrize.register_parametrization(layer, name, _Widened(), unsafe=True)
+            spread = _spread_of(weight.data)
+            kept = spread.narrowed(weight.data) if spread else weight.data
+            weight.data = kept.half()
+            parametrize.register_parametrization(layer, name, spread or _Widened(), unsafe=True)
     return network

@@ -174,9 +174,10 @@ def _map_differences(maps: Arrays, found: Arrays) -> Iterator[float]:
 
 def _require_small(live: "LiveModel", runtime: Runtime, name: str) -> int:
     """The bytes that the page will have, about; refuses too many before the work."""
+    from sagan.export.portable import stored_in_half
+
     networks = [network for network in (live.generator, live.discriminator) if network]
-    tensors = [t for n in networks for t in (*n.parameters(), *n.buffers())]
-    weights = sum(t.numel() * (2 if t.ndim > 1 else 4) for t in tensors)
+    weights = sum(t.nbytes for n in networks for t in stored_in_half(n).state_dict().values())
     front = sum(len(text.encode()) for text in front_files().values())
     # Half-precision weights shrink by a tenth; base64 makes 4 bytes of 3.
     bytes_expected = (weights * 0.9 + front + sum(map(len, runtime))) * 4 / 3

@@ -21,7 +21,7 @@ import { sumOf } from "studio/numbers.js";
  */
 
 /** @type {State} */
-const INITIAL = Object.freeze({
+export const INITIAL = Object.freeze({
   models: ["0"], step: null, seed: 0, truncation: null, weights: [], classes: [[0, 1]], scales: {},
   points: [], query: "from", colour: "own", shown: "after", grid: "off", view: "look", layer: null,
 });
