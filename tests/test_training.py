@@ -513,6 +513,7 @@ def test_average_copies_until_its_start():
     assert [average_decay(config, step) for step in (1, 19, 20, 10_000)] == [0, 0, 0.99, 0.99]
 
 
+@pytest.mark.usefixtures("all_batches_of_statistics")
 def test_refreshed_average_has_norm_one_and_the_statistics_of_its_own_pictures(dataset):
     config = tiny(steps=30, ema_decay=0.9)
     state = new_state(config, 2, CPU)
@@ -592,6 +593,7 @@ def test_learning_rates_are_two_and_fall_to_zero():
     assert rates(0.999)[0] < 1e-5
 
 
+@pytest.mark.usefixtures("all_batches_of_statistics")
 def test_the_game_is_learned(dataset):
     """Two flat grey levels, one per class: the generator finds them."""
     levels = np.array([40, 200], dtype=np.uint8)
