@@ -492,7 +492,8 @@ def test_run_folder_holds_log_samples_and_checkpoints(trained_run):
     assert [line["step"] for line in lines if "generator" in line] == [1, 2]
     first, drawn = [line for line in lines if "variety" in line]
     assert (first["step"], drawn["step"]) == (1, 2)
-    assert drawn["variety"] == pytest.approx(np.mean(list(drawn["variety_by_class"].values())))
+    mean = np.mean(list(drawn["variety_by_class"].values()))
+    assert drawn["variety"] == pytest.approx(mean, rel=1e-4)  # of rounded numbers
     assert {"discriminator_real", "discriminator_fake", "generator", "images_per_second"} <= (
         lines[0].keys()
     )
