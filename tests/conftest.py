@@ -7,6 +7,8 @@ from sagan import config as settings
 from sagan.data import Dataset
 from sagan.evaluation.features import FeatureExtractor
 from sagan.images import save_png
+from sagan.nn import averaging
+from sagan.nn.averaging import STATISTICS_BATCHES
 
 
 def tiny(**train):
@@ -34,6 +36,21 @@ def tiny(**train):
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_batches_of_statistics():
+    """Every checkpoint waits for them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sagan.evaluation.opening.LATENTS", 2 * averaging.STATISTICS_BATCH_SIZE)
+        patch.setattr(averaging, "STATISTICS_BATCHES", 2)
+        yield
+
+
+@pytest.fixture
+def all_batches_of_statistics(monkeypatch):
+    """As many as users have."""
+    monkeypatch.setattr(averaging, "STATISTICS_BATCHES", STATISTICS_BATCHES)
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ def test_average_of_a_constant_is_the_constant_and_moves_by_its_share():
     assert average.weight.item() == 13
 
 
+@pytest.mark.usefixtures("all_batches_of_statistics")
 def test_batch_statistics_are_means_over_the_batches():
     generator = make_generator(tiny().generator, resolution=32, num_classes=2)
     frequencies = torch.tensor([0.5, 0.5])
@@ -35,6 +36,7 @@ def test_batch_statistics_are_means_over_the_batches():
     measure_batch_statistics(generator, frequencies, torch.Generator().manual_seed(3))
     handle.remove()
     assert [len(batch) for batch in seen] == [STATISTICS_BATCH_SIZE] * STATISTICS_BATCHES
+    assert STATISTICS_BATCH_SIZE * STATISTICS_BATCHES == 1024  # as records of evaluations say
     mean = torch.stack([batch.mean((0, 2, 3)) for batch in seen]).mean(0)
     torch.testing.assert_close(norm.running_mean, mean, rtol=1e-4, atol=1e-5)
     assert norm.momentum == momentum

@@ -419,7 +419,7 @@ def test_a_model_is_measured_by_one_call(extractor, trained_run, tmp_path):
         trained_run, metrics="fd, neighbours", samples=8, repeats=1, extractor=extractor
     )
     assert record.values.keys() == {"FD (Pooled)", "nearest-neighbour ratio"}
-    assert record.protocol["batch_norm"] == "statistics of 1,024 latents"
+    assert record.protocol["batch_norm"] == "statistics of 128 latents"
     assert record.neighbour_sheet.shape[0] == 3
     assert read_record(write_record(record, tmp_path / "record.json")).values == record.values
     with pytest.raises(SaganError, match="no metric 'fid'"):

@@ -58,6 +58,7 @@ def test_refreshed_vectors_are_those_of_the_averaged_weights():
         assert sigma == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.usefixtures("all_batches_of_statistics")
 def test_batch_statistics_are_those_of_many_pictures():
     """Their error against the exact mean is that of a thousand pictures, not of one batch's 64.
 

@@ -492,7 +492,8 @@ def test_run_folder_holds_log_samples_and_checkpoints(trained_run):
     assert [line["step"] for line in lines if "generator" in line] == [1, 2]
     first, drawn = [line for line in lines if "variety" in line]
     assert (first["step"], drawn["step"]) == (1, 2)
-    assert drawn["variety"] == pytest.approx(np.mean(list(drawn["variety_by_class"].values())))
+    mean = np.mean(list(drawn["variety_by_class"].values()))
+    assert drawn["variety"] == pytest.approx(mean, rel=1e-4)  # of rounded numbers
     assert {"discriminator_real", "discriminator_fake", "generator", "images_per_second"} <= (
         lines[0].keys()
     )
@@ -513,6 +514,7 @@ def test_average_copies_until_its_start():
     assert [average_decay(config, step) for step in (1, 19, 20, 10_000)] == [0, 0, 0.99, 0.99]
 
 
+@pytest.mark.usefixtures("all_batches_of_statistics")
 def test_refreshed_average_has_norm_one_and_the_statistics_of_its_own_pictures(dataset):
     config = tiny(steps=30, ema_decay=0.9)
     state = new_state(config, 2, CPU)
@@ -592,6 +594,7 @@ def test_learning_rates_are_two_and_fall_to_zero():
     assert rates(0.999)[0] < 1e-5
 
 
+@pytest.mark.usefixtures("all_batches_of_statistics")
 def test_the_game_is_learned(dataset):
     """Two flat grey levels, one per class: the generator finds them."""
     levels = np.array([40, 200], dtype=np.uint8)
