@@ -1,15 +1,17 @@
 import { element } from "studio/elements.js";
 
-const SIZE = { width: 320, height: 130, left: 40, right: 8, top: 8, bottom: 20 };
+const SIZE = { width: 320, height: 130, left: 62, right: 8, top: 8, bottom: 20 };
 const SVG = "http://www.w3.org/2000/svg";
 
 /** @typedef {{name: string, steps: number[], values: number[]}} Curve */
 
-/** A number in four figures at most. */
+/** A number in three figures, or as a whole one; so short that it fits beside a chart. */
 export function figures(number) {
   if (!Number.isFinite(number)) return "–";
-  const text = Math.abs(number) >= 1000 ? number.toFixed(0) : String(Number(number.toPrecision(3)));
-  return text.replace("-", "−");
+  const size = Math.abs(number);
+  const isTiny = size > 0 && size < 0.001;
+  const text = size >= 1000 ? number.toFixed(0) : isTiny ? number.toExponential(2) : String(Number(number.toPrecision(3)));
+  return text.replaceAll("-", "−");
 }
 
 /** The value of a curve at a step: the last that was logged up to it. */

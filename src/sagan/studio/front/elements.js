@@ -68,8 +68,11 @@ export function heading(text, ...buttons) {
   return element("div", { class: "heading" }, element("h2", {}, text), ...buttons);
 }
 
-/** A number as people read it, with a true minus. */
-export const readable = (number, digits = 2) => number.toFixed(digits).replace("-", "\u2212");
+/** A number as people read it, with a true minus, which 0 has not. */
+export function readable(number, digits = 2) {
+  const text = number.toFixed(digits);
+  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "\u2212");
+}
 
 /**
  * A slider with its name, its number and a way back; a double click goes back too.

@@ -2,6 +2,7 @@ import { drawMark, drawPicture, pictureShown } from "studio/drawing.js";
 import { gridOf } from "studio/maps.js";
 import { Panel } from "studio/panel.js";
 import { mountPoints, pointsOf } from "studio/points.js";
+import { MOST_POINTS } from "studio/state.js";
 
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const SHOWN = {
@@ -29,10 +30,11 @@ export function mountStage(root, session) {
 /** What is seen in a column, in words. */
 function captionOf({ model, state }, session) {
   if (session.own) return "Your own picture";
-  const mixed = session.classes(model).filter(([number, weight]) => model.classes[number] && weight > 0);
-  const sum = mixed.reduce((a, [, weight]) => a + weight, 0);
-  const names = mixed.map(([number, weight]) => (mixed.length > 1
-    ? `${Math.round((100 * weight) / sum)} % ${model.classes[number]}` : model.classes[number]));
+  const shares = session.shares(model);
+  const names = model.classes.flatMap((name, i) => {
+    if (!shares[i]) return [];
+    return [shares[i] < 1 ? `${Math.round(100 * shares[i])} % ${name}` : name];
+  });
   return `${SHOWN[state.shown]}${[`Seed ${state.seed}`, ...names].join(", ")}`;
 }
 
@@ -44,11 +46,12 @@ class Board {
     this.session = session;
     this.column = column;
     this.element = document.createElement("section");
-    this.element.className = "board";
+    this.element.className = "board waiting";
     this.element.innerHTML = `
       <h2></h2>
       <div class="picture">
-        <figure><canvas tabindex="0" role="application" aria-describedby="keys"></canvas><figcaption></figcaption></figure>
+        <figure><canvas tabindex="0" role="application" aria-describedby="keys"></canvas><figcaption>Drawing the first picture …</figcaption></figure>
+        <p class="hint muted">Move over the picture, and the maps follow. Click to pin a place.</p>
         <div class="points"></div>
       </div>
       <div class="maps"></div>`;
@@ -116,13 +119,14 @@ class Board {
   pin({ x, y }) {
     const { points } = this.session.state;
     const others = this.#unlike({ x, y });
-    this.session.set({ points: others.length < points.length ? others : [...points, [x, y]].slice(-6) });
+    this.session.set({ points: others.length < points.length ? others : [...points, [x, y]].slice(-MOST_POINTS) });
   }
 
   draw() {
     const { column } = this;
     if (!column.picture) return;
     const [height, width] = column.model.size;
+    this.element.classList.remove("waiting");
     this.element.style.setProperty("--ratio", width / height);
     this.element.querySelector("h2").textContent = column.model.name;
     this.element.querySelector("figcaption").textContent = captionOf(column, this.session);
