@@ -23,6 +23,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 CLASSES = "two layers, classes"
+FULL = Path("/dev/full")
 GENERATORS = {
     CLASSES: (
         {"attention": (8, 16)},
@@ -217,6 +218,13 @@ def test_programs(half, tmp_path):
     found = greatest_differences(portable, opened_program(tmp_path / "network.pt2"))
     assert found.keys() == {"images", "maps"}
     assert all(difference <= LIMITS[kind] for kind, difference in found.items()), found
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no device that is always full")
+def test_a_program_on_a_full_disk_is_an_error_that_can_be_told():
+    portable = PortableGenerator(generator(CLASSES))
+    with pytest.raises(OSError, match="No space left"):
+        write_program(portable, FULL, {})
 
 
 def test_exporting_leaves_the_network_as_it_is_and_says_nothing(capfd, tmp_path):

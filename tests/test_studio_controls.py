@@ -376,6 +376,60 @@ def test_classes_are_matched_by_name(page):
     assert caption(page, 1) == "Seed 3, cat"
 
 
+@pytest.mark.parametrize(
+    ("link", "field", "value"),
+    [
+        ("weights=1e300,1", "weights", []),
+        (f"weights={','.join(['1'] * 500)}", "weights", [1] * 10),
+        ("classes=0:1e308,1:1e308", "classes", [[0, 1]]),
+        ("classes=5:-1", "classes", [[0, 1]]),
+        (f"classes={','.join(['1:1'] * 3000)}", "classes", [[1, 1]] * 4),
+        ("scales=generator.32:1e30", "scales", {}),
+        ("truncation=1e-30", "truncation", None),
+        ("models=0,0", "models", ["0"]),
+        (f"points={','.join(['1x1'] * 3000)}", "points", [[1, 1]] * 6),
+    ],
+)
+def test_a_link_says_only_what_can_be_shown(page, link, field, value):
+    show(page, f"#seed=3&{link}")
+    assert state(page, field) == value
+    assert caption(page).startswith("Seed 3, ")
+    assert not page.evaluate("studio.columns[0].hasFailed")
+
+
+def test_a_link_from_another_model(page):
+    show(page, "#seed=4&step=7&classes=99:1&scales=generator.64:0.5&points=900x900")
+    assert caption(page) == "Seed 4, blue robot"
+    assert page.evaluate("studio.columns[0].state.seed") == 4
+
+
+def test_zero_has_no_sign(page):
+    found = page.evaluate("""async () => {
+        const { readable } = await import("studio/elements.js");
+        return [readable(-0.0004, 3), readable(-0.0006, 3), readable(0)];
+    }""")
+    assert found == ["0.000", "\N{MINUS SIGN}0.001", "0.00"]
+
+
+def test_a_page_that_waits_says_so(browser, url):
+    with browser.new_context() as context:
+        waiting = context.new_page()
+        asked = []
+        waiting.route("**/api/models", lambda route: asked.append(route))
+        waiting.goto(url)
+        assert waiting.locator("#stage").inner_text() == "Opening the model …"
+        assert waiting.locator("#own").is_hidden()
+
+
+def test_how_to_begin_is_said_until_a_place_is_pinned(page):
+    hint = page.locator(".hint")
+    assert hint.is_visible()
+    page.locator(".picture canvas").click()
+    assert hint.is_hidden()
+    show(page, "#models=2")
+    assert hint.is_hidden()
+
+
 def test_a_model_without_classes_attention_and_discriminator(page):
     show(page, "#models=2&scales=generator.32:0.5&classes=5:1")
     assert page.locator(".maps").text_content() == "This model has no attention layer."

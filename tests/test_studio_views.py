@@ -299,6 +299,59 @@ def hand_over(page, path, event):
     )
 
 
+def test_what_is_no_file_or_too_large_is_told_where_it_is_seen(page, tmp_path):
+    given = {"items": [], "files": [str(tmp_path)], "dragOperationsMask": 1}
+    session = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": given})
+    told = "document.querySelector('#own p.bad')"
+    until(page, f"{told}.textContent.includes('not a folder')")
+    until(page, f"{told}.getBoundingClientRect().bottom <= innerHeight")
+    page.evaluate("""() => {
+      const given = new DataTransfer();
+      given.items.add(new File([new Uint8Array(2 ** 24 + 1)], "own.png"));
+      document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: given, bubbles: true}));
+    }""")
+    until(page, f"{told}.textContent.includes('larger than 16 MB')")
+    assert not page.evaluate("studio.own")
+
+
+def test_the_picture_that_was_given_last_is_shown(page):
+    shown = page.evaluate("""async () => {
+      const { fit } = studio.backend;
+      const { picture } = studio.columns[0];
+      const ends = [];
+      studio.backend.fit = () => new Promise((resolve) => ends.push(() => resolve(picture)));
+      const [slow, quick] = [new Blob(["slow"]), new Blob(["quick"])];
+      const both = [studio.showOwn(slow), studio.showOwn(quick)];
+      ends[1]();
+      await both[1];
+      ends[0]();
+      await both[0];
+      studio.backend.fit = fit;
+      const text = await studio.own.text();
+      await studio.showOwn(null);
+      return text;
+    }""")
+    assert shown == "quick"
+    when_drawn(page)
+
+
+def test_the_numbers_beside_a_chart_stay_in_it(page):
+    left = page.evaluate("""async () => {
+      const { Chart } = await import("studio/chart.js");
+      const chart = new Chart("Gamma", () => {});
+      document.querySelector("#stage").append(chart.element);
+      chart.show([{ name: "generator", steps: [1, 2], values: [-0.000453, 0.00101] }], 2);
+      const edge = chart.svg.getBoundingClientRect().left;
+      const texts = [...chart.svg.querySelectorAll("text")];
+      const lefts = texts.map((text) => text.getBoundingClientRect().left - edge);
+      chart.element.remove();
+      return Math.min(...lefts);
+    }""")
+    assert left >= 0
+
+
 def logits_shown(page):
     rows = page.locator(".logits li").all()
     return {

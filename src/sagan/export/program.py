@@ -1,5 +1,6 @@
 """Networks as programs of ``torch.export``."""
 
+import io
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,10 +23,11 @@ def write_program(portable: PortableNetwork, path: Path, description: Mapping[st
     Raises:
         OSError: It cannot be written.
     """
-    program = recorded(portable)
-    with warnings.catch_warnings(), path.open("wb") as file:
+    content = io.BytesIO()  # on a full disk PyTorch's own writer ends the process
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of views of one weight, which are stored as such
-        torch.export.save(program, file, extra_files=dict(description))
+        torch.export.save(recorded(portable), content, extra_files=dict(description))
+    path.write_bytes(content.getbuffer())
 
 
 def opened_program(path: Path) -> Compute:

@@ -2,7 +2,7 @@ import { element, svgElement } from "studio/elements.js";
 import { clamp, figures } from "studio/numbers.js";
 import { placeIn } from "studio/pointing.js";
 
-const SIZE = { width: 320, height: 130, left: 40, right: 8, top: 8, bottom: 20 };
+const SIZE = { width: 320, height: 130, left: 62, right: 8, top: 8, bottom: 20 };
 
 /** @typedef {{name: string, steps: number[], values: number[]}} Curve */
 

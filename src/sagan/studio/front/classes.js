@@ -2,8 +2,8 @@ import { element, heading, icon, iconButton } from "studio/elements.js";
 import { clamp } from "studio/numbers.js";
 import { shortcut } from "studio/shortcuts.js";
 import { simplex } from "studio/simplex.js";
+import { MOST_MIXED } from "studio/state.js";
 
-const MOST_MIXED = 4;
 /** From so many classes on they are searched for by typing. */
 const MANY = 20;
 

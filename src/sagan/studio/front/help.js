@@ -20,7 +20,7 @@ function everywhere() {
 
 const WORDS = [
   "Move over the picture: each map shows where that place of the picture looks while the picture is drawn (generator) or judged (discriminator). Click to pin a point.",
-  "Blocks are those that the network really looks at, often of half its map's size. Bright blocks get most of the attention.",
+  "A place looks at blocks, often of 2 x 2 places each; the brighter a block, the more of the attention it gets.",
   "Gamma says how much of what attention gathers is added: output = input + gamma x gathered.",
 ];
 

@@ -1,7 +1,10 @@
+import { StudioError } from "studio/backend.js";
 import { element } from "studio/elements.js";
 import { readable } from "studio/numbers.js";
 
 const SHOWN = 10;
+/** Bytes of a picture file that the server reads. */
+const LARGEST = 2 ** 24;
 
 /** A picture of one's own for the discriminator, and its logits. */
 export function mountOwn(root, session) {
@@ -16,11 +19,13 @@ export function mountOwn(root, session) {
       session.tell("This model has no discriminator that could look at a picture; show one that has.");
       return;
     }
+    told.textContent = "";
     try {
+      await requireFile(file);
       await session.showOwn(file);
-      told.textContent = "";
     } catch (error) {
       told.textContent = error.message;
+      told.scrollIntoView({ block: "nearest" });
     }
     update();
   };
@@ -53,6 +58,16 @@ export function mountOwn(root, session) {
   session.on("state", update);
   if (canFit) listen(give);
   update();
+}
+
+/** Refuses what cannot be sent, before the server is asked. */
+async function requireFile(file) {
+  if (file.size > LARGEST) throw new StudioError("This file is larger than 16 MB; give a smaller picture.");
+  try {
+    await file.slice(0, 1).arrayBuffer();
+  } catch {
+    throw new StudioError("This is no file that can be read; give one picture, not a folder.");
+  }
 }
 
 function chooser(give) {

@@ -67,6 +67,8 @@ export class Session extends EventTarget {
   own = null;
   /** The same as each model takes it, by its id. */
   #fitted = {};
+  /** Which picture of the user's own was asked for last: an earlier one that takes longer does not come after it. */
+  #asked = null;
   /** @type {Column[]} */ columns = [];
 
   constructor(backend, models) {
@@ -124,7 +126,9 @@ export class Session extends EventTarget {
    */
   async showOwn(file) {
     const shown = this.columns.map(({ model }) => model).filter((model) => model?.discriminator);
+    const asked = (this.#asked = Symbol("picture"));
     const pictures = file ? await Promise.all(shown.map(({ id }) => this.backend.fit(id, file))) : [];
+    if (asked !== this.#asked) return;
     this.own = file;
     this.#fitted = Object.fromEntries(shown.map(({ id }, i) => [id, pictures[i]]));
     this.redraw();
@@ -172,12 +176,17 @@ export class Session extends EventTarget {
   /** Draws and judges anew in every column. */
   redraw() {
     for (const [index, column] of this.columns.entries()) {
-      const step = index === 0 ? this.state.step : null;
+      const step = index === 0 && this.#isRun(column.id) ? this.state.step : null;
       column.newest.run((signal) => this.#drawColumn(column, step, signal), (error) => {
         column.hasFailed = true;
         this.tell(error.message);
       });
     }
+  }
+
+  /** Whether a model has several checkpoints to choose from. */
+  #isRun(id) {
+    return this.models.find((model) => model.id === id).kind === "run";
   }
 
   async #drawColumn(column, step, signal) {

@@ -3,6 +3,7 @@ import { gridAt, layersOf, layersShown } from "studio/layers.js";
 import { Panel } from "studio/panel.js";
 import { ARROWS, cellUnder, movedBy } from "studio/pointing.js";
 import { mountPoints, pointsOf } from "studio/points.js";
+import { MOST_POINTS } from "studio/state.js";
 
 const SHOWN = {
   after: "", before: "Before, with gamma as trained. ",
@@ -40,11 +41,12 @@ class Board {
     this.session = session;
     this.column = column;
     this.element = document.createElement("section");
-    this.element.className = "board";
+    this.element.className = "board waiting";
     this.element.innerHTML = `
       <h2></h2>
       <div class="picture">
-        <figure><canvas tabindex="0" role="application" aria-describedby="keys"></canvas><figcaption></figcaption></figure>
+        <figure><canvas tabindex="0" role="application" aria-describedby="keys"></canvas><figcaption>Drawing the first picture …</figcaption></figure>
+        <p class="hint muted">Move over the picture, and the maps follow. Click to pin a place.</p>
         <div class="points"></div>
       </div>
       <div class="maps"></div>`;
@@ -101,13 +103,14 @@ class Board {
   pin({ x, y }) {
     const { points } = this.session.state;
     const others = this.#unlike({ x, y });
-    this.session.set({ points: others.length < points.length ? others : [...points, [x, y]].slice(-6) });
+    this.session.set({ points: others.length < points.length ? others : [...points, [x, y]].slice(-MOST_POINTS) });
   }
 
   draw() {
     const { column } = this;
     if (!column.picture) return;
     const [height, width] = column.model.size;
+    this.element.classList.remove("waiting");
     this.element.style.setProperty("--ratio", width / height);
     this.element.querySelector("h2").textContent = column.model.name;
     this.element.querySelector("figcaption").textContent = captionOf(column, this.session);

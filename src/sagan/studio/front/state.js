@@ -26,16 +26,23 @@ export const INITIAL = Object.freeze({
   points: [], query: "from", colour: "own", shown: "after", grid: "off", view: "look", layer: null,
 });
 
-/** Of a weight, a scale or a truncation. */
-const LARGEST = 1000;
+/** The most points, classes and directions of a state. */
+export const MOST_POINTS = 6;
+export const MOST_MIXED = 4;
+const MOST_DIRECTIONS = 10;
+/** What a weight of a direction, a scale of gamma or a truncation may be at most. */
+const FARTHEST = 100;
 /** Characters of a link that are repeated when they are no such thing. */
 const REPEATED = 40;
 
 const short = (number) => String(Math.round(number * 1e4) / 1e4);
 const wholeNumber = (text) => (/^\d{1,15}$/.test(text) ? Number(text) : undefined);
-const finite = (text) => (text !== "" && Math.abs(Number(text)) <= LARGEST ? Number(text) : undefined);
-const list = (text, read) => {
-  const found = text.split(",").map(read);
+const within = (low, high) => (text) => {
+  const number = Number(text);
+  return text !== "" && number >= low && number <= high ? number : undefined;
+};
+const list = (text, read, most) => {
+  const found = text.split(",", most).map(read);
   return found.includes(undefined) ? undefined : found;
 };
 const pair = (mark, first, second) => (text) => {
@@ -51,26 +58,26 @@ const oneOf = (...known) => ({
 const FIELDS = {
   models: {
     write: (ids) => ids.join(","),
-    read: (text) => (/^\d(,\d)?$/.test(text) ? text.split(",") : undefined),
+    read: (text) => (/^\d(,\d)?$/.test(text) ? [...new Set(text.split(","))] : undefined),
   },
   step: { write: String, read: wholeNumber },
   seed: { write: String, read: wholeNumber },
-  truncation: { write: short, read: (text) => (finite(text) > 0 ? finite(text) : undefined) },
-  weights: { write: (w) => w.map(short).join(","), read: (text) => list(text, finite) },
+  truncation: { write: short, read: within(1e-4, FARTHEST) },
+  weights: { write: (w) => w.map(short).join(","), read: (text) => list(text, within(-FARTHEST, FARTHEST), MOST_DIRECTIONS) },
   classes: {
     write: (classes) => classes.map(([number, weight]) => `${number}:${short(weight)}`).join(","),
-    read: (text) => list(text, pair(":", wholeNumber, finite)),
+    read: (text) => list(text, pair(":", wholeNumber, within(0, FARTHEST)), MOST_MIXED),
   },
   scales: {
     write: (scales) => Object.entries(scales).map(([name, s]) => `${name}:${short(s)}`).join(","),
     read: (text) => {
-      const found = list(text, pair(":", (name) => (/^(generator|discriminator)\.[\d-]+$/.test(name) ? name : undefined), finite));
+      const found = list(text, pair(":", (name) => (/^(generator|discriminator)\.[\d-]+$/.test(name) ? name : undefined), within(0, FARTHEST)));
       return found && Object.fromEntries(found);
     },
   },
   points: {
     write: (points) => points.map((point) => point.join("x")).join(","),
-    read: (text) => list(text, pair("x", wholeNumber, wholeNumber)),
+    read: (text) => list(text, pair("x", wholeNumber, wholeNumber), MOST_POINTS),
   },
   query: oneOf("from", "to"),
   colour: oneOf("own", "common"),
