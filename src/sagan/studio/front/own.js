@@ -5,6 +5,8 @@ import { readable } from "studio/numbers.js";
 const SHOWN = 10;
 /** Bytes of a picture file that the server reads. */
 const LARGEST = 2 ** 24;
+const WHAT_A_LOGIT_IS = "A logit is the discriminator's score: the higher, the more the picture looks to "
+  + "it like a real one of that class. It is no probability: it has no fixed range, and the scores do not sum to 1.";
 
 /** A picture of one's own for the discriminator, and its logits. */
 export function mountOwn(root, session) {
@@ -38,9 +40,7 @@ export function mountOwn(root, session) {
   const all = element("button", { type: "button", onclick: () => { isAll = !isAll; update(); } });
   const buttons = element("div", { class: "row" }, button, back, input);
   root.append(element("h2", {}, "What the discriminator says"), element("div", {}, list, all), element("div", {},
-    element("p", { class: "muted" }, "A logit is the discriminator's score: the higher, the more the picture looks to "
-      + "it like a real one of that class. It is no probability: it has no fixed range, and the scores do not sum to 1."),
-    ...(canFit ? [buttons, how, told] : []),
+    element("p", { class: "muted" }, WHAT_A_LOGIT_IS), ...(canFit ? [buttons, how, told] : []),
   ));
   const update = () => {
     const shown = session.columns.filter(({ logits }) => logits);
