@@ -171,6 +171,13 @@ def test_a_film_that_cannot_be(client, change, words):
     assert words in told(client.post(f"{MODEL}/film", json=asked))
 
 
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(client):
+    content = io.BytesIO()
+    Image.new("1", (10_000, 6_000)).save(content, "PNG")
+    answer = client.post(f"{MODEL}/fit", content=content.getvalue())
+    assert "10,000 x 6,000 pixels" in told(answer)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -43,12 +43,14 @@ def studio(
 
     require_range("--port", port, 0, 65_535)
     require_server()
-    from sagan.studio.models import DEFAULT_MODEL, Gallery
+    from sagan.studio.models import DEFAULT_MODEL, DEFAULT_VIEW, Gallery
 
-    _show(Gallery(models or (DEFAULT_MODEL,)), host, port, open)
+    view = "" if models else DEFAULT_VIEW
+    _show(Gallery(models or (DEFAULT_MODEL,)), host, port, opened_at=view if open else None)
 
 
-def _show(gallery: Gallery, host: str, port: int, opens: bool) -> None:
+def _show(gallery: Gallery, host: str, port: int, opened_at: str | None) -> None:
+    """Serves, and opens the page in a browser at a view, unless that is None."""
     from sagan.studio.server import address_of, listening, open_browser, serve_until_ended
 
     with listening(host, port) as listener:
@@ -59,8 +61,8 @@ def _show(gallery: Gallery, host: str, port: int, opens: bool) -> None:
         live = Studio(gallery, token)
         url = address_of(listener, host, token)
         names = ", ".join(one.name for one in gallery.shown)
-        if opens:
-            open_browser(url)
+        if opened_at is not None:
+            open_browser(url + opened_at)
         serve_until_ended(
             live.asgi,
             listener,

@@ -1,5 +1,6 @@
 """Our networks -> files of another repository, where that is exact."""
 
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -53,8 +54,10 @@ def write(checkpoint: Checkpoint, target: str, folder: Path) -> tuple[list[Path]
     paths = []
     for name, content in _files(layout, states, checkpoint.step).items():
         paths.append(folder / name)
+        written = io.BytesIO()  # on a full disk PyTorch's own writer fails without a reason
+        torch.save(content, written)
         with replacing(folder / name) as draft:
-            torch.save(content, draft)
+            draft.write_bytes(written.getbuffer())
     return paths, reasons
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "avatars64"
 """What is shown where nothing is named."""
+DEFAULT_VIEW = "#seed=23&classes=13:1"
+"""The part of its address that shows a telling picture of it."""
 MOST_MODELS = 4
 MOST_KEPT = 2**30
 """Bytes of the weights that stay in memory; the newest opened stays in any case."""

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import io
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -26,6 +27,8 @@ from sagan.studio.tags import headers_with, is_held
 from sagan.studio.work import Worker
 
 MOST_PICTURE_FILE = 2**24
+MOST_PICTURE_PIXELS = 50_000_000
+"""Of a picture file: more would keep everybody waiting while it is decoded."""
 BODIES = {"fit": MOST_PICTURE_FILE, "film": 2**22}
 """Last part of a path -> the most bytes of its requests; see ``guard.Admission``."""
 
@@ -142,6 +145,7 @@ def _fitted(content: bytes, opened: Opened) -> np.ndarray:
     from sagan.data.pixels import UnreadableError, pixels
     from sagan.data.rules import rules_of
 
+    _require_decodable(content)
     live = opened.live
     rules = replace(rules_of(live.config.data, live.channels), size=live.size)
     try:
@@ -149,6 +153,21 @@ def _fitted(content: bytes, opened: Opened) -> np.ndarray:
     except UnreadableError as error:
         raise SaganError(f"this is no picture that can be used: {error}; give another") from error
     return picture
+
+
+def _require_decodable(content: bytes) -> None:
+    """Refuses a picture file whose head tells of too many pixels."""
+    from PIL import Image
+
+    try:
+        width, height = Image.open(io.BytesIO(content)).size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return  # what it is instead is told by whoever decodes it
+    if width * height > MOST_PICTURE_PIXELS:
+        raise SaganError(
+            f"the picture has {width:,} x {height:,} pixels and {MOST_PICTURE_PIXELS:,} at most "
+            "are decoded here; give a smaller one"
+        )
 
 
 def _picture_of(text: str, opened: Opened) -> np.ndarray:
