@@ -2,6 +2,10 @@
 
     python benchmarks/single_file.py runs/demo
 
+The same of a studio that is running:
+
+    python benchmarks/single_file.py http://127.0.0.1:8000/
+
 Needs Chromium and the runtime (``python -m sagan.studio.runtime``).
 """
 
@@ -52,17 +56,17 @@ SEEDS = """async (count) => {
 READY = "() => Boolean(window.studio?.columns[0]?.picture)"
 
 
-def first_picture(browser: Any, path: Path) -> tuple[Any, float]:
+def first_picture(browser: Any, address: str) -> tuple[Any, float]:
     """Opens a page; gives it with the seconds until there is a picture."""
     page = browser.new_page()
     began = time.perf_counter()
-    page.goto(path.as_uri())
+    page.goto(address)
     while not page.evaluate(READY):
         time.sleep(0.005)
     return page, time.perf_counter() - began
 
 
-def measure(path: Path) -> None:
+def measure(address: str) -> None:
     """Opens a page several times and asks the last one."""
     from playwright.sync_api import sync_playwright
 
@@ -70,11 +74,11 @@ def measure(path: Path) -> None:
         browser = driver.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
-        page, took = first_picture(browser, path)
+        page, took = first_picture(browser, address)
         seconds = [took]
         for _ in range(OPENINGS - 1):
             page.close()
-            page, took = first_picture(browser, path)
+            page, took = first_picture(browser, address)
             seconds.append(took)
         drawn, shown = page.evaluate(POINTER, REQUESTS)
         seeds = page.evaluate(SEEDS, REQUESTS)
@@ -87,16 +91,19 @@ def measure(path: Path) -> None:
 
 
 def main() -> None:
-    """Writes the page and measures it."""
+    """Writes the page and measures it, or measures one that is served."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", help="a run folder, a checkpoint, or the name of a model")
+    parser.add_argument("model", help="a run folder, a checkpoint, a name, or an address")
     model = parser.parse_args().model
+    if model.startswith("http://"):
+        measure(model)
+        return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "page.html"
         began = time.perf_counter()
         write_page(model, path, print)
         print(f"written in {time.perf_counter() - began:.0f} s")
-        measure(path)
+        measure(path.as_uri())
 
 
 if __name__ == "__main__":
