@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,17 @@ class Server:
         )
         with urllib.request.urlopen(asked, timeout=30) as answer:
             return answer.read()
+
+    def draw_when_free(self, *, seconds=20.0):
+        """As :meth:`draw`, after what waits in the queue."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return self.draw()
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
 
     def memory(self):
         """Bytes that the process holds."""

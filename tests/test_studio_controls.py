@@ -405,7 +405,7 @@ def test_a_link_from_another_model(page):
 
 def test_zero_has_no_sign(page):
     found = page.evaluate("""async () => {
-        const { readable } = await import("studio/elements.js");
+        const { readable } = await import("studio/numbers.js");
         return [readable(-0.0004, 3), readable(-0.0006, 3), readable(0)];
     }""")
     assert found == ["0.000", "\N{MINUS SIGN}0.001", "0.00"]

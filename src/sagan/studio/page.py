@@ -23,12 +23,12 @@ def front_files() -> Mapping[str, str]:
     """The files of the front end by name, in order; index.html is the page to be filled in."""
     folder = resources.files("sagan.studio") / "front"
     return MappingProxyType(
-        {
+        {COLOURS: (resources.files("sagan") / "report" / COLOURS).read_text("utf-8")}
+        | {
             file.name: file.read_text("utf-8")
             for file in sorted(folder.iterdir(), key=lambda file: file.name)
             if file.is_file() and any(file.name.endswith(kind) for kind in KINDS)
         }
-        | {COLOURS: (resources.files("sagan") / "report" / COLOURS).read_text("utf-8")}
     )
 
 

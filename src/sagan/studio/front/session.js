@@ -77,8 +77,9 @@ export class Session extends EventTarget {
     this.models = models;
     const { state, told } = readLink(location.hash, models);
     Object.assign(this, { state, told });
-    addEventListener("hashchange", () => {
-      if (location.hash.slice(1) !== toLink(this.state)) this.#follow(location.hash);
+    addEventListener("hashchange", ({ newURL }) => {
+      const { hash } = new URL(newURL); // in the address bar the link of before may stand again
+      if (hash.slice(1) !== toLink(this.state)) this.#follow(hash);
     });
   }
 
