@@ -20,7 +20,6 @@ RUN python -m pip install --no-cache-dir --constraint constraints.txt \
 
 # Whatever is written goes to /tmp, so that the rest can be read-only.
 ENV HOME=/tmp \
-    SAGAN_CACHE=/tmp/sagan \
     SAGAN_MODEL=avatars64 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1

@@ -1,5 +1,6 @@
 """Out and in again: other repositories' files from our checkpoints."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -222,3 +223,10 @@ def test_command_writes_the_other_way(tmp_path, capsys):
     assert "discriminator left out" in printed
     assert run("convert", model, model, "--to", "biggan", "-o", folder) == 2
     assert run("convert", golden("biggan_32")["G"], "--to", "biggan", "-o", folder) == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_an_error_that_can_be_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("sagan.interop.writing.replacing", lambda _: nullcontext(Path("/dev/full")))
+    with pytest.raises(OSError, match="No space left"):
+        write(ours(), "mmgen", tmp_path)

@@ -10,6 +10,7 @@ from studio_server import command, serving
 
 from sagan import SaganError
 from sagan.cli import main
+from sagan.runs.run import load_checkpoint
 from sagan.studio import server as serving_module
 from sagan.studio.server import (
     address_of,
@@ -104,6 +105,18 @@ def test_the_address_is_one_that_can_be_opened():
         assert address_of(listener, "127.0.0.1", "") == f"http://127.0.0.1:{port}/"
         assert address_of(listener, "::1", "abc") == f"http://[::1]:{port}/?token=abc"
         assert socket.gethostname() in address_of(listener, "0.0.0.0", "abc")
+
+
+def test_a_telling_picture_is_opened_where_no_model_is_named(monkeypatch):
+    opened = []
+    monkeypatch.setattr(serving_module, "open_browser", opened.append)
+    monkeypatch.setattr(serving_module, "serve_until_ended", lambda *_: None)
+    for models in ([], ["avatars64"]):
+        with pytest.raises(SystemExit, match="0"):
+            main(["studio", "--port", "0", *models])
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/#seed=23&classes=13:1", opened[0])
+    assert opened[1].endswith("/")
+    assert load_checkpoint("avatars64")[0].class_names[13] == "person"
 
 
 def test_only_others_need_a_token():

@@ -133,6 +133,11 @@ def test_seed_by_keys_and_not_below_zero(page):
     assert state(page, "seed") not in (0, first)
 
 
+def test_a_link_is_followed_though_the_page_writes_its_own(page):
+    page.evaluate("location.hash = '#seed=9'; history.replaceState(null, '', '#seed=3')")
+    until(page, "studio.state.seed === 9")
+
+
 def test_truncation(page):
     whole = picture(page)
     slider = page.get_by_label("Truncation", exact=True)

@@ -97,6 +97,12 @@ def page(browser, url):
         yield opened
 
 
+def test_the_link_to_copy_does_not_wait_for_the_address_bar(page):
+    page.evaluate("studio.set({ seed: 6 }); studio.set({ seed: 7 })")
+    page.keyboard.press("s")
+    assert page.get_by_label("Link", exact=True).input_value().endswith("#seed=7")
+
+
 @pytest.fixture(scope="module")
 def shipped():
     from sagan.runs.run import load_checkpoint

@@ -3,7 +3,8 @@
 import base64
 import binascii
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -92,20 +93,23 @@ def _add_reading_routes(
 def _add_drawing_routes(
     routes: APIRouter, gallery: Gallery, drawing: Worker, films: FilmMaker
 ) -> None:
+    async def computed(
+        request: Request, number: str, answer: Callable[[Gallery, Shown], Response]
+    ) -> Response:
+        shown = gallery.find(number)
+        return await drawing.done(request, lambda: answer(gallery, shown))
+
     @routes.post("/models/{number}/draw")
     async def draw(request: Request, number: str, asked: DrawAsked) -> Response:
-        shown = gallery.find(number)
-        return await drawing.done(request, lambda: _draw_answer(gallery, shown, asked))
+        return await computed(request, number, partial(_draw_answer, asked=asked))
 
     @routes.post("/models/{number}/judge")
     async def judge(request: Request, number: str, asked: JudgeAsked) -> Response:
-        shown = gallery.find(number)
-        return await drawing.done(request, lambda: _judge_answer(gallery, shown, asked))
+        return await computed(request, number, partial(_judge_answer, asked=asked))
 
     @routes.post("/models/{number}/explain")
     async def explain(request: Request, number: str, asked: ExplainAsked) -> Response:
-        shown = gallery.find(number)
-        return await drawing.done(request, lambda: _explain_answer(gallery, shown, asked))
+        return await computed(request, number, partial(_explain_answer, asked=asked))
 
     @routes.post("/models/{number}/film")
     async def film(request: Request, number: str, asked: FilmAsked) -> Response:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import urllib.request
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -26,10 +25,8 @@ FOLDER = Path(__file__).parent / "vendor"
 LICENCE = Path(__file__).parent / "onnxruntime-web.LICENSE"
 """Of the runtime; it goes along with it."""
 
-_ADDRESS = f"https://registry.npmjs.org/onnxruntime-web/-/onnxruntime-web-{VERSION}.tgz"
 _OF_NPM = ("--ignore-scripts", "--silent", "--prefer-offline", "--fetch-retries=1")
-_MOST_DOWNLOADED = 64 * 2**20  # of the package, which has 33 MB
-_GET_IT = "get it once with: python -m sagan.studio.runtime (downloads 33 MB from npm, keeps 4)"
+_GET_IT = "get it once with: python -m sagan.studio.runtime (npm downloads 33 MB, 4 are kept)"
 
 
 class _File(NamedTuple):
@@ -69,7 +66,7 @@ def find_runtime(folder: Path = FOLDER) -> Runtime:
 
 
 def get_runtime(folder: Path = FOLDER) -> None:
-    """Gets the runtime from npm, by npm itself where that is installed; found files are kept.
+    """Gets the runtime by npm, which must be installed; found files are kept.
 
     Raises:
         SaganError: It cannot be had, is not the one that is known, or cannot be written.
@@ -122,11 +119,12 @@ def _file_in(package: Path, file: _File) -> bytes:
 
 def _download(package: Path) -> None:
     npm = shutil.which("npm")
+    if npm is None:
+        raise SaganError(
+            "npm is not installed, and pages in a single file need a runtime from it; install "
+            "Node.js, which brings npm"
+        )
     try:
-        if npm is None:
-            with urllib.request.urlopen(_ADDRESS, timeout=60) as answer:
-                package.write_bytes(answer.read(_MOST_DOWNLOADED))
-            return
         subprocess.run(
             [npm, "pack", f"onnxruntime-web@{VERSION}", *_OF_NPM],
             cwd=package.parent,

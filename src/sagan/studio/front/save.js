@@ -2,11 +2,12 @@ import { element, iconButton } from "studio/elements.js";
 import { layersShown } from "studio/layers.js";
 import { boardPng, download, mapPng, nameOf, picturePng, rowsJson } from "studio/saving.js";
 import { shortcut } from "studio/shortcuts.js";
+import { toLink } from "studio/state.js";
 import { walkForm } from "studio/walk.js";
 
-/** The link of the state, without what let this browser in. */
-function link() {
-  return location.href.split(/[?#]/)[0] + location.hash;
+/** The link of the state, which the address bar follows later, without what let this browser in. */
+function linkOf(state) {
+  return `${location.href.split(/[?#]/)[0]}#${toLink(state)}`;
 }
 
 /** The button that opens what can be taken along: a link, pictures, numbers, films. */
@@ -35,7 +36,7 @@ export function mountSave(root, session) {
     ...(session.backend.features.has("film") ? [walkForm(session)] : []), told);
   address.id = "save-link";
   const open = () => {
-    address.value = link();
+    address.value = linkOf(session.state);
     told.textContent = "";
     const each = session.columns.flatMap((column) => {
       const of = session.columns.length > 1 ? `${column.model.name}: ` : "";
