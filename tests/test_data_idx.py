@@ -209,7 +209,9 @@ def test_damaged_files_are_named(folder, content, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(PIXELS, mtime=0)[:-20], b"\x1f\x8b\x08"])
+@pytest.mark.parametrize(
+    "content", [b"no gzip", gzip.compress(PIXELS, mtime=0)[:-20], b"\x1f\x8b\x08"]
+)
 def test_damaged_compression_is_named(folder, content):
     (folder / IMAGES).unlink()
     (folder / f"{IMAGES}.gz").write_bytes(content)
