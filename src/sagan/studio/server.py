@@ -107,6 +107,12 @@ def serve_until_ended(
         SystemExit: With code 0, after a signal.
     """
     server = _server_of(asgi, seconds_to_finish)
+    asked = threading.Event()
+
+    def end(*_: object) -> None:
+        # No exception: it could rise anywhere inside asyncio, before uvicorn takes the signals.
+        asked.set()
+        server.should_exit = True
 
     def loaded(done: Future[None]) -> None:
         if done.cancelled() or done.exception():
@@ -115,9 +121,11 @@ def serve_until_ended(
             ready()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, end)
     loading.add_done_callback(loaded)
     server.run(sockets=[listener])
+    if asked.is_set():
+        sys.exit(0)
     loading.result()
 
 
