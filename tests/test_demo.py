@@ -116,7 +116,7 @@ def test_an_interrupted_one_says_how_to_go_on_and_goes_on(
     write = Run.log
     with monkeypatch.context() as patch:
         patch.setattr(Run, "log", log)
-        assert run("demo", "--run", folder, "--steps", 60) == 130
+        assert run("demo", "--run", folder, "--steps", 60) == 75
     printed = capsys.readouterr().err
     assert "stopped at step 2 and saved; the same command continues" in printed
     assert str(folder / "samples" / "step-00000002.png") in printed
@@ -139,7 +139,9 @@ def test_an_interruption_before_training_is_told_too(small_demo, capsys, tmp_pat
 def test_the_time_told_counts_what_is_drawn_on_the_way(small_demo, capsys, tmp_path, monkeypatch):
     """1000 steps in 400 s; with interval 39 there are 26 grids, each as long as five steps."""
     driver = SimpleNamespace(
-        config=demo._demo_settings(1000), run=SimpleNamespace(folder=tmp_path), evaluate=None
+        config=demo._demo_settings(1000),
+        run=SimpleNamespace(folder=tmp_path),
+        outputs=SimpleNamespace(evaluate=None),
     )
     assert driver.config.train.sample_interval == 39
     (line, slow) = demo._time_told(driver, "")
@@ -148,7 +150,7 @@ def test_the_time_told_counts_what_is_drawn_on_the_way(small_demo, capsys, tmp_p
     assert demo._time_told(driver, "note: this machine is busy: 9 programs share 2 cores")[1] == (
         "note: this machine is busy: 9 programs share 2 cores; alone it goes faster"
     )
-    driver.evaluate, small_demo.seconds = abs, 100.0
+    driver.outputs.evaluate, small_demo.seconds = abs, 100.0
     (line,) = demo._time_told(driver, "")
     assert "about 2 minutes" in line  # 100 s, a seventh for the grids and a tenth for measuring
     small_demo.seconds = None

@@ -14,7 +14,7 @@ from conftest import tiny
 
 from sagan.config import LossConfig, TrainConfig
 from sagan.data import Dataset
-from sagan.errors import SaganError
+from sagan.errors import DivergedError, SaganError
 from sagan.evaluation.periodic import Evaluated
 from sagan.losses import adversarial as losses
 from sagan.nn import spectral
@@ -29,7 +29,7 @@ from sagan.training.loop import average_decay, set_learning_rates, train_steps
 from sagan.training.run import Driver
 from sagan.training.state import apply_gradients, new_state, refresh_average
 from sagan.training.steps import TrainingStep
-from sagan.training.watch import DivergedError, PendingTerms
+from sagan.training.watch import PendingTerms
 
 CPU = torch.device("cpu")
 EXACT = torch.autocast("cpu", enabled=False)
@@ -283,7 +283,7 @@ def test_stopped_and_resumed_equals_straight_through(tmp_path, picture_folder, s
     first.begin()
     for _ in first.preparation.steps(first.state):
         if first.state.step == 3:
-            first.save(samples=False, checkpoint=True)
+            first.outputs.save(samples=False, checkpoint=True)
         if first.state.step == 4:
             break
     second = Driver(config, tmp_path / "resumed")
@@ -419,7 +419,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, picture_folder):
     driver = Driver(config, tmp_path / "run")
     driver.state.generator.out.bias.data[1] = float("nan")
     with pytest.raises(SaganError, match=r"generator.out.bias is no longer finite"):
-        driver.save(samples=False, checkpoint=True)
+        driver.outputs.save(samples=False, checkpoint=True)
     assert not checkpoint_files(tmp_path / "run")
 
 
@@ -632,9 +632,8 @@ def test_from_a_term_that_is_not_finite_on_no_weight_changes():
     assert same(step, state.parts()["discriminator_optimizer"])
     pending = PendingTerms()
     pending.add(7, terms)
-    with pytest.raises(DivergedError, match="step 7: discriminator_fake is") as caught:
+    with pytest.raises(DivergedError, match="step 7: discriminator_fake is"):
         pending.read()
-    assert caught.value.term == "discriminator_fake"
 
 
 def test_terms_are_read_once_and_in_order():

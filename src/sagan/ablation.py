@@ -168,7 +168,7 @@ def _history(config: Config, folder: Path, evaluate: Evaluate) -> MetricsByStep:
             driver.train()
         else:  # stopped between the last checkpoint and its evaluation
             driver.begin()
-            driver.save(samples=False, checkpoint=False, evaluation=True)
+            driver.outputs.save(samples=False, checkpoint=False, evaluation=True)
         history = _read_history(folder)
     if config.train.steps not in history:
         raise SaganError(

@@ -145,7 +145,7 @@ def _going_on(run: Run) -> Iterator[None]:
         told = str(interruption) or "stopped; the same command goes on"
         if grids := sample_files(run.folder):
             told += f"\nits newest pictures: {grids[max(grids)]}"
-        raise KeyboardInterrupt(told) from None
+        raise type(interruption)(told) from None
 
 
 def _time_told(driver: Driver, told: str) -> list[str]:
@@ -157,7 +157,7 @@ def _time_told(driver: Driver, told: str) -> list[str]:
     left = train.steps - found.steps_done
     grids = min(left, left // train.sample_interval + 1)
     seconds = found.seconds * (1 + _STEPS_PER_GRID * grids / left)
-    if driver.evaluate is not None:
+    if driver.outputs.evaluate is not None:
         seconds *= 1 + driver.config.evaluation.time_share
     lines = [
         f"it will take about {in_words(seconds)}: {left:,} steps at {found.images_per_second:,.0f} "

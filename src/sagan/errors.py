@@ -10,11 +10,38 @@ _UNSEEN = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 class SaganError(ValueError):
     """A fault of the input, told in one line that names the cause and the remedy.
 
-    The command prints the message without a traceback and exits with code 2.
+    The command prints the message without a traceback.
+
+    Attributes:
+        exit_code: With which the command ends: 2, or that of a subclass.
     """
+
+    exit_code = 2
 
     def __str__(self) -> str:
         return printable(super().__str__())
+
+
+class FaultError(SaganError):
+    """What nobody typed wrong: the disk, the memory, or another process of the run failed."""
+
+    exit_code = 1
+
+
+class DivergedError(SaganError):
+    """The training has left all finite numbers; the update that did it was not made."""
+
+    exit_code = 3
+
+
+class StoppedError(KeyboardInterrupt):
+    """Somebody asked a run to stop: the step was finished and saved; the same command goes on.
+
+    The code is that by which schedulers know that the work is to be taken up again (``EX_TEMPFAIL``
+    of ``sysexits.h``).
+    """
+
+    exit_code = 75
 
 
 def enumerated(names: Sequence[str]) -> str:

@@ -17,11 +17,13 @@ from cyclopts.argument import update_argument_collection
 from sagan import config as settings
 from sagan.config import Config
 from sagan.config.presets import PRESETS, named_settings
-from sagan.errors import SaganError, printable
+from sagan.errors import FaultError, SaganError, StoppedError, printable
 from sagan.runs.named import shipped_names
 from sagan.system.threads import sleep_while_waiting
 
 DEFAULT_PRESET = "avatars32"
+_INTERRUPTED = 130
+"""Ctrl-C where nothing was to be saved, as in a shell."""
 
 
 def _require_sense(flag: str, kind: Any, text: str) -> None:
@@ -153,6 +155,7 @@ def main(arguments: list[str] | None = None) -> Any:
     """Entry point: a mistake is one line on stderr and exit code 2."""
     sleep_while_waiting()
     warnings.showwarning = lambda message, *_: _say(str(message))
+    code = SaganError.exit_code
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names may be no text at all
@@ -169,19 +172,21 @@ def main(arguments: list[str] | None = None) -> Any:
         if message.startswith("Unused Tokens"):
             message += " quote a name with blanks, and repeat a flag for each of its values"
     except SaganError as error:
-        message = str(error)
+        message, code = str(error), error.exit_code
     except BrokenPipeError:  # whoever reads our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
     except OSError as error:
         message = f"{error.filename or 'the system'}: {error.strerror or error}; mend that first"
     except MemoryError:
+        code = FaultError.exit_code
         message = "memory ran out; ask for less, or free memory"
     except KeyboardInterrupt as interruption:
         print(str(interruption) or "stopped", file=sys.stderr)
-        raise SystemExit(130) from None
+        is_saved = isinstance(interruption, StoppedError)
+        raise SystemExit(interruption.exit_code if is_saved else _INTERRUPTED) from None
     _say(message)
-    raise SystemExit(2)
+    raise SystemExit(code)
 
 
 def _say(message: str) -> None:

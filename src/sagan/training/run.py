@@ -7,19 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sagan import images
 from sagan.config import Config
 from sagan.data.looking import survey_of
 from sagan.data.survey_text import survey_as_json, text
-from sagan.errors import SaganError
-from sagan.runs.checkpoint import Checkpoint
-from sagan.runs.checkpoint import save as save_checkpoint
-from sagan.sampling.generator import TrainedGenerator, logged_variety
-from sagan.sampling.timelapse import sample_grid
+from sagan.errors import DivergedError, FaultError, SaganError, StoppedError
 from sagan.system.memory import is_out_of_memory, readable
 from sagan.system.progress import duration
 from sagan.system.signals import interruption
@@ -28,9 +22,10 @@ from sagan.training.focus import AttentionWatch
 from sagan.training.footprint import footprint, require_memory
 from sagan.training.measuring import EvaluationSchedule, Outcome, measured_at, seconds_of_steps
 from sagan.training.origin import Beginning, recorded_origin
+from sagan.training.outputs import Outputs
 from sagan.training.preparation import prepare
-from sagan.training.state import TrainingState, new_state, refresh_average
-from sagan.training.watch import DivergedError, PendingTerms, Progress
+from sagan.training.state import TrainingState, new_state
+from sagan.training.watch import PendingTerms, Progress
 
 if TYPE_CHECKING:
     from sagan.evaluation.periodic import Evaluate
@@ -61,7 +56,7 @@ def train(
 
     Raises:
         SaganError: As for :func:`open_run` and :meth:`Driver.train`.
-        KeyboardInterrupt: Ctrl-C; the step was finished and saved.
+        StoppedError: Ctrl-C, a KeyboardInterrupt; the step was finished and saved.
 
     Example:
         >>> outcome = sagan.train(None, "runs/mine", source="path/to/pictures", minutes=30)
@@ -130,14 +125,14 @@ class Driver:
         start_from: str | Path | None = None,
         preset: str | None = None,
     ) -> None:
-        self.schedule = EvaluationSchedule(config.evaluation, config.train.steps)
-        self.evaluate = evaluate
         self.preparation = prepare(config, folder, start_from, preset)
         self.config = self.preparation.config
         self.run = self.preparation.run
         self.dataset = self.preparation.dataset
         self.state = self._new_state()
         self._require_memory()
+        self.schedule = EvaluationSchedule(config.evaluation, config.train.steps)
+        self.outputs = Outputs(self.preparation, self.state, self.schedule, evaluate)
         self.attention = AttentionWatch(self.state, self.preparation)
         if checkpoint := self.preparation.checkpoint():
             self.state.restore(checkpoint.parts, checkpoint.step)
@@ -172,7 +167,7 @@ class Driver:
         self.run.set_aside_after(self.state.step)
         self.run.rewind_log(self.state.step)
         if self.beginning is not None:
-            save_checkpoint(self._checkpoint(), self.run.checkpoint_path(0))
+            self.outputs.save_checkpoint()
 
     def _tell_pictures(self) -> None:
         """Prints the survey and keeps it in the run folder, unless it is there already."""
@@ -204,7 +199,7 @@ class Driver:
         Raises:
             SaganError: A loss is not finite, memory runs out, or the disk refuses; names the last
                 good checkpoint.
-            KeyboardInterrupt: Ctrl-C; the step was finished and saved.
+            StoppedError: Ctrl-C, a KeyboardInterrupt; the step was finished and saved.
         """
         self.begin()
         train = self.config.train
@@ -228,9 +223,9 @@ class Driver:
                 outputs = self._outputs_due(ends=is_last or asked.requested)
                 if any(outputs.values()):
                     progress.advance(self._read(pending))
-                    self.save(**outputs)
+                    self.outputs.save(**outputs)
                 if asked.requested and not is_last:
-                    raise KeyboardInterrupt(
+                    raise StoppedError(
                         f"stopped at step {self.state.step} and saved; the same command continues"
                     )
         sys.stderr.writelines(self.attention.remarks())
@@ -253,24 +248,26 @@ class Driver:
         terms = self._read(pending)
         progress.advance(terms)
         if logs:
-            self.run.log({"step": step, **terms[-1], **self.attention.terms(), **progress.rate()})
+            self.outputs.log(
+                {"step": step, **terms[-1], **self.attention.terms(), **progress.rate()}
+            )
 
     def _outputs_due(self, *, ends: bool) -> dict[str, bool]:
-        """What :meth:`save` has to write after a step."""
+        """What :meth:`Outputs.save` has to write after a step."""
         train, step = self.config.train, self.state.step
         return {
             "samples": ends or train.samples_after(step),
             "checkpoint": ends or step % train.checkpoint_interval == 0,
-            "evaluation": self.evaluate is not None and self.schedule.is_due(step),
+            "evaluation": self.outputs.evaluate is not None and self.schedule.is_due(step),
         }
 
     def _read(self, pending: PendingTerms) -> list[dict[str, float]]:
         try:
             return pending.read()
         except DivergedError as error:
-            raise SaganError(
+            raise DivergedError(
                 f"{error}, so the run stopped before the update; {self.run.last_good}; "
-                f"{self._lower_rates}"
+                f"{self.outputs.lower_rates}"
             ) from error
 
     @contextmanager
@@ -280,7 +277,7 @@ class Driver:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise SaganError(self._out_of_memory()) from error
+            raise FaultError(self._out_of_memory()) from error
 
     def _out_of_memory(self) -> str:
         batch, there = self.config.train.batch_size, self.preparation
@@ -294,52 +291,4 @@ class Driver:
             f"step {self.state.step + 1}: memory ran out with batches of {batch}, whose estimated "
             f"need is {readable(need.of(batch))}{free}; {self.run.last_good}; "
             f"{remedy}, or free memory and give the same command again"
-        )
-
-    @property
-    def _lower_rates(self) -> str:
-        return f"to get past it, lower the learning rates in {self.run.another}"
-
-    def save(self, *, samples: bool, checkpoint: bool, evaluation: bool = False) -> None:
-        """Writes what is asked for with a fresh average: a sample grid, a checkpoint, numbers.
-
-        Raises:
-            SaganError: A tensor is no longer finite, or the disk refuses.
-        """
-        frequencies = self.preparation.label_frequencies
-        refresh_average(self.state, frequencies, self.config.train.seed)
-        step = self.state.step
-        if checkpoint:
-            save_checkpoint(self._checkpoint(), self.run.checkpoint_path(step))
-            self.run.remove_old_checkpoints(step)
-        if not (samples or evaluation):
-            return
-        generator = TrainedGenerator(self.state.generator_ema, self.dataset.class_names)
-        if samples:
-            images.save_png(sample_grid(generator), self.run.sample_path(step))
-            self.run.log({"step": step} | logged_variety(generator, self.dataset))
-        if evaluation and self.evaluate is not None:
-            left = self.schedule.seconds_left()
-            measure = partial(self.evaluate, generator, self.dataset, left)
-            command = f"sagan evaluate {self.run.folder}"
-            if record := self.schedule.measured(step, measure, command):
-                self.run.log(record)
-            if record and self.config.data.held_out and step == self.config.train.steps:
-                sys.stderr.write(f"note: {command} --split held-out takes those held out\n")
-
-    def _checkpoint(self) -> Checkpoint:
-        parts = self.state.parts()
-        for part, tensors in parts.items():
-            for name, tensor in tensors.items():
-                if not tensor.isfinite().all():
-                    raise SaganError(
-                        f"step {self.state.step}: {part}.{name} is no longer finite; "
-                        f"{self.run.last_good}; {self._lower_rates}"
-                    )
-        return Checkpoint(
-            config=self.config,
-            class_names=self.dataset.class_names,
-            step=self.state.step,
-            parts=parts,
-            dataset_fingerprint=self.dataset.fingerprint,
         )

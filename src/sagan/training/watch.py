@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sagan.config import TrainConfig
-from sagan.errors import SaganError
+from sagan.errors import DivergedError
 from sagan.system.progress import duration
 
 _WEIGHT_OF_NEWEST = 0.02
@@ -116,15 +116,6 @@ class Progress:
 SECONDS_BETWEEN_READS = 0.5
 
 
-class DivergedError(SaganError):
-    """A term of the loss is NaN or infinite; that update and all later ones were skipped."""
-
-    def __init__(self, step: int, term: str, value: float) -> None:
-        super().__init__(f"step {step}: {term} is {value}")
-        self.step = step
-        self.term = term
-
-
 class PendingTerms:
     """Loss terms that are still on the device. Reading them blocks; do it rarely."""
 
@@ -156,5 +147,5 @@ class PendingTerms:
         for step, terms in read:
             for name, value in terms.items():
                 if not math.isfinite(value):
-                    raise DivergedError(step, name, value)
+                    raise DivergedError(f"step {step}: {name} is {value}")
         return [terms for _, terms in read]
