@@ -14,9 +14,10 @@ from sagan.config import Config
 from sagan.data.looking import survey_of
 from sagan.data.survey_text import survey_as_json, text
 from sagan.errors import DivergedError, FaultError, SaganError, StoppedError
+from sagan.runs.run import checkpoint_files
 from sagan.system.memory import is_out_of_memory, readable
 from sagan.system.progress import duration
-from sagan.system.signals import interruption
+from sagan.system.signals import Interruption, interruption
 from sagan.training.choice import settings_of_run
 from sagan.training.focus import AttentionWatch
 from sagan.training.footprint import footprint, require_memory
@@ -24,6 +25,7 @@ from sagan.training.measuring import EvaluationSchedule, Outcome, measured_at, s
 from sagan.training.origin import Beginning, recorded_origin
 from sagan.training.outputs import Outputs
 from sagan.training.preparation import prepare
+from sagan.training.rollback import roll_back
 from sagan.training.state import TrainingState, new_state
 from sagan.training.watch import PendingTerms, Progress
 
@@ -151,7 +153,7 @@ class Driver:
 
         What a former run wrote after the step to go on from is dropped from the log, and its
         damaged checkpoints are set aside. A run that begins from a model has a checkpoint of step 0
-        and needs the model no more.
+        and needs the model no more; one that may roll back has it too.
         """
         for remark in self.config.remarks():
             sys.stderr.write(f"note: {remark}\n")
@@ -166,7 +168,8 @@ class Driver:
         self._tell_pictures()
         self.run.set_aside_after(self.state.step)
         self.run.rewind_log(self.state.step)
-        if self.beginning is not None:
+        may_go_back = self.config.train.on_divergence == "rollback"
+        if self.beginning or (may_go_back and not checkpoint_files(self.run.folder)):
             self.outputs.save_checkpoint()
 
     def _tell_pictures(self) -> None:
@@ -211,23 +214,14 @@ class Driver:
             interruption() as asked,
             Progress(train, first) as progress,
         ):
-            pending = PendingTerms()
-            for terms in self.preparation.steps(self.state):
-                pending.add(self.state.step, terms)
-                is_first = self.state.step == first + 1
-                self._report(pending, progress, is_first=is_first)
-                if is_first and train.compile:
-                    warm_up = duration(time.perf_counter() - begin)
-                    sys.stderr.write(f"note: compiling, and the first step, took {warm_up}\n")
-                is_last = self.state.step == train.steps
-                outputs = self._outputs_due(ends=is_last or asked.requested)
-                if any(outputs.values()):
-                    progress.advance(self._read(pending))
-                    self.outputs.save(**outputs)
-                if asked.requested and not is_last:
-                    raise StoppedError(
-                        f"stopped at step {self.state.step} and saved; the same command continues"
-                    )
+            while self.state.step < train.steps:
+                try:
+                    self._take_steps(progress, asked)
+                except DivergedError as error:
+                    reached = self.state.step
+                    roll_back(self.preparation, self.outputs, error)
+                    progress.go_back(self.state.step)
+                    first += self.state.step - reached  # the steps between were done, too
         sys.stderr.writelines(self.attention.remarks())
         seconds = time.perf_counter() - begin
         pictures = (self.state.step - first) * per_step
@@ -239,13 +233,39 @@ class Driver:
             numbers=measured_at(self.state.step, self.run.records()),
         )
 
+    def _take_steps(self, progress: Progress, asked: Interruption) -> None:
+        """Goes on to the configured end.
+
+        Raises:
+            DivergedError: A loss, a gradient or a weight is not finite.
+            StoppedError: As for :meth:`train`.
+        """
+        begin, first, train = time.perf_counter(), self.state.step, self.config.train
+        pending = PendingTerms(self.state)
+        for terms in self.preparation.steps(self.state):
+            pending.add(self.state.step, terms)
+            is_first = self.state.step == first + 1
+            self._report(pending, progress, is_first=is_first)
+            if is_first and train.compile:
+                warm_up = duration(time.perf_counter() - begin)
+                sys.stderr.write(f"note: compiling, and the first step, took {warm_up}\n")
+            is_last = self.state.step == train.steps
+            outputs = self._outputs_due(ends=is_last or asked.requested)
+            if any(outputs.values()):
+                progress.advance(pending.read())
+                self.outputs.save(**outputs)
+            if asked.requested and not is_last:
+                raise StoppedError(
+                    f"stopped at step {self.state.step} and saved; the same command continues"
+                )
+
     def _report(self, pending: PendingTerms, progress: Progress, *, is_first: bool) -> None:
         """Reads the terms where the log or the bar wants them: reading waits for the device."""
         train, step = self.config.train, self.state.step
         logs = step == train.steps or step % train.log_interval == 0
         if not (logs or is_first or pending.is_due):
             return
-        terms = self._read(pending)
+        terms = pending.read()
         progress.advance(terms)
         if logs:
             self.outputs.log(
@@ -260,15 +280,6 @@ class Driver:
             "checkpoint": ends or step % train.checkpoint_interval == 0,
             "evaluation": self.outputs.evaluate is not None and self.schedule.is_due(step),
         }
-
-    def _read(self, pending: PendingTerms) -> list[dict[str, float]]:
-        try:
-            return pending.read()
-        except DivergedError as error:
-            raise DivergedError(
-                f"{error}, so the run stopped before the update; {self.run.last_good}; "
-                f"{self.outputs.lower_rates}"
-            ) from error
 
     @contextmanager
     def _memory_told(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from sagan.config import TrainConfig
 from sagan.errors import DivergedError
 from sagan.system.progress import duration
+from sagan.training.state import NetworkAdam, TrainingState
 
 _WEIGHT_OF_NEWEST = 0.02
 
@@ -62,6 +63,11 @@ class Progress:
         traceback: TracebackType | None,
     ) -> None:
         self._bar.stop()
+
+    def go_back(self, step: int) -> None:
+        """Counts on from an earlier step; the losses of the steps between are forgotten."""
+        self._step, self._losses, self._last = step, {}, time.perf_counter()
+        self._bar.update(self._task, completed=step)
 
     def advance(self, terms: Sequence[dict[str, float]]) -> None:
         """Counts finished steps, given the loss terms of each."""
@@ -114,18 +120,24 @@ class Progress:
 
 
 SECONDS_BETWEEN_READS = 0.5
+_NOT_MADE = ", so the update was not made"
 
 
 class PendingTerms:
-    """Loss terms that are still on the device. Reading them blocks; do it rarely."""
+    """Loss terms that are still on the device. Reading them blocks; do it rarely.
 
-    def __init__(self) -> None:
-        self._pending: list[tuple[int, dict[str, Tensor]]] = []
+    Args:
+        state: Says after each step whether it diverged, and by which gradient.
+    """
+
+    def __init__(self, state: TrainingState) -> None:
+        self._state = state
+        self._pending: list[tuple[int, dict[str, Tensor], Tensor]] = []
         self._last_read = time.monotonic()
 
     def add(self, step: int, terms: dict[str, Tensor]) -> None:
         """Keeps the terms of a step, counted from 1, unread."""
-        self._pending.append((step, terms))
+        self._pending.append((step, terms, self._state.diverged.clone()))
 
     @property
     def is_due(self) -> bool:
@@ -136,16 +148,30 @@ class PendingTerms:
         """Hands over the terms of all steps since the last reading.
 
         Raises:
-            DivergedError: One of them is not finite; names the first.
+            DivergedError: One of them, or a gradient, is not finite; names the first.
         """
         pending, self._pending = self._pending, []
         self._last_read = time.monotonic()
         if not pending:
             return []
-        values = iter(torch.stack([t for _, terms in pending for t in terms.values()]).tolist())
-        read = [(step, {name: next(values) for name in terms}) for step, terms in pending]
-        for step, terms in read:
-            for name, value in terms.items():
+        unread = [value for _, terms, flag in pending for value in (*terms.values(), flag)]
+        values = iter(torch.stack(unread).tolist())
+        read = []
+        for step, terms, _ in pending:
+            read.append({name: next(values) for name in terms})
+            has_diverged = next(values)
+            for name, value in read[-1].items():
                 if not math.isfinite(value):
-                    raise DivergedError(f"step {step}: {name} is {value}")
-        return [terms for _, terms in read]
+                    raise DivergedError(f"step {step}: {name} is {value}{_NOT_MADE}")
+            if has_diverged:
+                raise DivergedError(f"step {step}: {self._gradient()} is not finite{_NOT_MADE}")
+        return read
+
+    def _gradient(self) -> str:
+        """In words: the gradient that was not finite first."""
+        for network in ("discriminator", "generator"):
+            optimizer: NetworkAdam = getattr(self._state, f"{network}_optimizer")
+            if names := optimizer.not_finite():
+                more = f" (and of {len(names) - 1} others)" if names[1:] else ""
+                return f"the gradient of {network}.{names[0]}{more}"
+        return "a gradient"
