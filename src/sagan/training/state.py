@@ -97,15 +97,9 @@ class NetworkAdam:
         return lengths.isfinite().all()
 
     def not_finite(self) -> list[str]:
-        """The parameters whose gradient was not finite when last judged, nearest the loss first.
-
-        Waits for the device.
-        """
+        """The parameters whose gradient was not finite when last judged; waits for the device."""
         lengths = zip(self._named, self._lengths.tolist(), strict=True)
-        names = [name for name, length in lengths if not math.isfinite(length)]
-        return [
-            name.replace(".parametrizations.weight.original", ".weight") for name in names[::-1]
-        ]
+        return [name for name, length in lengths if not math.isfinite(length)]
 
     def step(self) -> None:
         """Moves the parameters by the gradients at hand, and forgets these."""

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from sagan.config import TrainConfig
 from sagan.errors import DivergedError
+from sagan.nn.residual import AnyDiscriminator, AnyGenerator
 from sagan.system.progress import duration
-from sagan.training.state import NetworkAdam, TrainingState
+from sagan.training.state import TrainingState
 
 _WEIGHT_OF_NEWEST = 0.02
 
@@ -120,6 +121,7 @@ class Progress:
 
 
 SECONDS_BETWEEN_READS = 0.5
+_BLOCKS = ("blocks.", "layers.")
 _NOT_MADE = ", so the update was not made"
 
 
@@ -168,10 +170,28 @@ class PendingTerms:
         return read
 
     def _gradient(self) -> str:
-        """In words: the gradient that was not finite first."""
-        for network in ("discriminator", "generator"):
-            optimizer: NetworkAdam = getattr(self._state, f"{network}_optimizer")
+        """In words: the gradient that was not finite first, nearest the loss."""
+        state = self._state
+        optimizers = state.discriminator_optimizer, state.generator_optimizer
+        for network, optimizer in zip(("discriminator", "generator"), optimizers, strict=True):
             if names := optimizer.not_finite():
-                more = f" (and of {len(names) - 1} others)" if names[1:] else ""
-                return f"the gradient of {network}.{names[0]}{more}"
+                last = max(names, key=_order_of_pass(getattr(state, network)).index)
+                more = f" (and of {len(names) - 1} more)" if names[1:] else ""
+                return f"the gradient of {network}.{last}{more}"
         return "a gradient"
+
+
+def _order_of_pass(network: AnyGenerator | AnyDiscriminator) -> list[str]:
+    """The parameters in the order in which a pass meets them: attention is between the blocks."""
+    names = [name for name, _ in network.named_parameters()]
+    first = next(i for i, name in enumerate(names) if name.startswith(_BLOCKS))
+    after = {place.name: i for i, place in enumerate(network.attention.places) if place}
+
+    def position(index: int) -> tuple[int, int, int]:
+        name = names[index]
+        if name.startswith((*_BLOCKS, "attention.")):
+            number = name.split(".")[1]
+            return 1, int(number) if name.startswith(_BLOCKS) else after[number], index
+        return 0 if index < first else 2, 0, index
+
+    return [names[index] for index in sorted(range(len(names)), key=position)]
