@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sagan.config.training import OnDivergence
 from sagan.errors import DivergedError, SaganError
@@ -11,6 +13,21 @@ from sagan.runs.run import Run
 from sagan.training.outputs import Outputs
 from sagan.training.preparation import Preparation
 from sagan.training.state import ROLLBACK_FACTOR, TrainingState
+from sagan.training.watch import Progress
+
+
+@contextmanager
+def going_back(preparation: Preparation, outputs: Outputs, progress: Progress) -> Iterator[None]:
+    """After a divergence within the block, which ends it, the run is back where it was good.
+
+    Raises:
+        DivergedError: As for :func:`roll_back`.
+    """
+    try:
+        yield
+    except DivergedError as error:
+        roll_back(preparation, outputs, error)
+        progress.go_back(outputs.state.step)
 
 
 def roll_back(preparation: Preparation, outputs: Outputs, error: DivergedError) -> None:
@@ -43,6 +60,12 @@ def roll_back(preparation: Preparation, outputs: Outputs, error: DivergedError) 
         ) from error
     state.restore(checkpoint.parts, checkpoint.step)
     state.rollbacks = count
+    _record(outputs, reached, error)
+
+
+def _record(outputs: Outputs, reached: int, error: DivergedError) -> None:
+    """Brings the folder back to the step of the state, and tells what happened."""
+    state, run, train = outputs.state, outputs.run, outputs.config.train
     run.set_aside_after(state.step)
     run.rewind_log(state.step)
     facts = {"from": reached, "to": state.step, "factor": state.rate_factor, "reason": str(error)}
@@ -50,7 +73,7 @@ def roll_back(preparation: Preparation, outputs: Outputs, error: DivergedError) 
     outputs.save_checkpoint()
     sys.stderr.write(
         f"{error}; rolled back to step {state.step} with {state.rate_factor:g} of the learning "
-        f"rates ({count} of at most {train.most_rollbacks} rollbacks)\n"
+        f"rates ({state.rollbacks} of at most {train.most_rollbacks} rollbacks)\n"
     )
 
 

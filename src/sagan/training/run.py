@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sagan.config import Config
 from sagan.data.looking import survey_of
 from sagan.data.survey_text import survey_as_json, text
-from sagan.errors import DivergedError, FaultError, SaganError, StoppedError
+from sagan.errors import FaultError, SaganError, StoppedError
 from sagan.runs.run import checkpoint_files
 from sagan.system.memory import is_out_of_memory, readable
 from sagan.system.progress import duration
@@ -25,7 +25,7 @@ from sagan.training.measuring import EvaluationSchedule, Outcome, measured_at, s
 from sagan.training.origin import Beginning, recorded_origin
 from sagan.training.outputs import Outputs
 from sagan.training.preparation import prepare
-from sagan.training.rollback import roll_back
+from sagan.training.rollback import going_back
 from sagan.training.state import TrainingState, new_state
 from sagan.training.watch import PendingTerms, Progress
 
@@ -208,28 +208,22 @@ class Driver:
         train = self.config.train
         per_step = train.pictures_per_step
         self.schedule.count_in(seconds_of_steps(self.run.records(), per_step))
-        begin, first = time.perf_counter(), self.state.step
+        begin = time.perf_counter()
         with (
             self._memory_told(),
             interruption() as asked,
-            Progress(train, first) as progress,
+            Progress(train, self.state.step) as progress,
         ):
             while self.state.step < train.steps:
-                try:
+                with going_back(self.preparation, self.outputs, progress):
                     self._take_steps(progress, asked)
-                except DivergedError as error:
-                    reached = self.state.step
-                    roll_back(self.preparation, self.outputs, error)
-                    progress.go_back(self.state.step)
-                    first += self.state.step - reached  # the steps between were done, too
         sys.stderr.writelines(self.attention.remarks())
         seconds = time.perf_counter() - begin
-        pictures = (self.state.step - first) * per_step
         return Outcome(
             steps=self.state.step,
             images_seen=self.state.step * per_step,
             seconds=seconds,
-            images_per_second=pictures / (seconds - self.schedule.spent),
+            images_per_second=progress.done * per_step / (seconds - self.schedule.spent),
             numbers=measured_at(self.state.step, self.run.records()),
         )
 

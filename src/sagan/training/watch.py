@@ -25,6 +25,9 @@ class Progress:
     Args:
         config: Gives the number of steps and the batch size.
         step: Steps already done.
+
+    Attributes:
+        done: Steps that were done since then, also those that were in vain.
     """
 
     def __init__(self, config: TrainConfig, step: int) -> None:
@@ -48,6 +51,7 @@ class Progress:
             "", total=config.steps, completed=step, rate="", losses="", left="?"
         )
         self._step = step
+        self.done = 0
         self._losses: dict[str, float] = {}
         self._seconds_per_step = 0.0
         self._readings = 0
@@ -87,6 +91,7 @@ class Progress:
                 before = self._losses.get(name, value)
                 self._losses[name] = before + weight * (value - before)
         self._step += len(terms)
+        self.done += len(terms)
         if self._is_terminal:
             fields = self._fields()
             self._bar.update(
