@@ -630,14 +630,14 @@ def test_from_a_term_that_is_not_finite_on_no_weight_changes():
     update_discriminator(state, portion)
     assert same(weights, snapshot(state.discriminator))
     assert same(step, state.parts()["discriminator_optimizer"])
-    pending = PendingTerms()
+    pending = PendingTerms(state)
     pending.add(7, terms)
     with pytest.raises(DivergedError, match="step 7: discriminator_fake is"):
         pending.read()
 
 
 def test_terms_are_read_once_and_in_order():
-    pending = PendingTerms()
+    pending = PendingTerms(new_state(tiny(), 2, CPU))
     assert pending.read() == []
     for step in (1, 2):
         pending.add(step, {"generator": torch.tensor(float(step)), "r1": torch.tensor(0.5)})

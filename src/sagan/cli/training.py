@@ -1,7 +1,7 @@
 """Commands that train: train, ablate, demo."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +11,7 @@ from sagan import config as settings
 from sagan.cli.parsing import FLAGS, SWITCH, parse_seeds, require_range
 from sagan.cli.program import app, named_pictures
 from sagan.config import Config
+from sagan.config.training import OnDivergence
 from sagan.errors import SaganError
 from sagan.system.ranks import Ranks, ranks_of_torchrun
 from sagan.training.budget import follow_from_time, require_minutes
@@ -53,6 +54,7 @@ def train(
     print_config: Annotated[bool, SWITCH] = False,
     dry_run: Annotated[bool, SWITCH] = False,
     other_pictures: Annotated[bool, SWITCH] = False,
+    on_divergence: OnDivergence | None = None,
     decided: Annotated[tuple[str, ...], Parameter(show=False)] = (),
     config: Annotated[Config, FLAGS] = Config(),
 ) -> None:
@@ -75,9 +77,13 @@ def train(
         Try a few steps, print operations, memory and time of the run, and stop; nothing is written.
     other_pictures
         Use a preset with other pictures than those that it is for.
+    on_divergence
+        The same as --train.on-divergence.
     """
     with ranks_of_torchrun() as ranks:
         config = _settings_for(budget.total, preset, run, start_from, config, decided, ranks)
+        if on_divergence is not None:
+            config = replace(config, train=replace(config.train, on_divergence=on_divergence))
         if print_config:
             print(settings.to_toml(config), end="")
             return

@@ -11,6 +11,10 @@ Precision = Literal["auto", "float32", "bfloat16"]
 FakeLabels = Literal["uniform", "data"]
 PowerIteration = Literal["pass", "step"]
 BatchStatistics = Literal["process", "all"]
+OnDivergence = Literal["stop", "rollback"]
+
+MOST_ROLLBACKS = 20
+"""A run that halves its learning rates more often learns nothing any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +162,11 @@ class TrainConfig:
     """Steps from one checkpoint to the next."""
     keep_checkpoints: int = 3
     """How many of the newest checkpoints to keep."""
+    on_divergence: OnDivergence = "stop"
+    """When a loss or a gradient is NaN or infinite: end (stop), or go on from the last good
+    checkpoint with half the learning rates (rollback)."""
+    most_rollbacks: int = 3
+    """How often a run may go back so, before it ends after all (at most 20)."""
 
     def __post_init__(self) -> None:
         check = checking("train", self)
@@ -171,6 +180,8 @@ class TrainConfig:
             pictures % self.accumulate == 0 and pictures >= 2 * self.accumulate,
             f"a divisor of train.batch_size {pictures} that leaves two pictures a portion",
         )
+        allowed = f"from 1 to {MOST_ROLLBACKS}"
+        check("most_rollbacks", 1 <= self.most_rollbacks <= MOST_ROLLBACKS, allowed)
         check("freeze_discriminator", self.freeze_discriminator >= 0, "at least 0")
         check("ema_decay", 0 <= self.ema_decay < 1, "at least 0 and below 1")
         check("ema_start", self.ema_start >= 0, "at least 0")

@@ -24,7 +24,8 @@ from sagan.runs.named import model_file
 from sagan.system.files import write_text, writing
 
 _INTERVALS = ("log_interval", "sample_interval", "checkpoint_interval")
-_MAY_CHANGE = ("steps", "device", "compile", "keep_checkpoints", *_INTERVALS)
+_GUARDS = ("on_divergence", "most_rollbacks")
+_MAY_CHANGE = ("steps", "device", "compile", "keep_checkpoints", *_INTERVALS, *_GUARDS)
 
 
 class Run:

@@ -30,8 +30,8 @@ def train_steps(
 ) -> Iterator[dict[str, Tensor]]:
     """Runs from ``state.step`` to the configured end; yields the loss terms after every step.
 
-    They stay on the device, and nothing here waits for it. Once a term is NaN or infinite, every
-    later update is skipped (:func:`sagan.training.state.apply_gradients`).
+    They stay on the device, and nothing here waits for it. Once a term or a gradient is NaN or
+    infinite, every later update is skipped (:func:`sagan.training.state.apply_gradients`).
 
     All random numbers of step k are functions of (seed, k). With several ranks each calls this, in
     step with the others; the terms are means over all, and the states stay the same.
@@ -97,6 +97,8 @@ def compile_networks(state: TrainingState, device: torch.device) -> None:
     warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor")
     mode = "reduce-overhead" if device.type == "cuda" else "default"  # with CUDA graphs
     for network in (state.generator, state.discriminator):
+        if network._compiled_call_impl is not None:  # before the run went back to a checkpoint
+            continue
         if device.type == "cuda":
             spectral.reserve_kernels(network)
         network.compile(mode=mode, dynamic=False)
@@ -104,9 +106,9 @@ def compile_networks(state: TrainingState, device: torch.device) -> None:
 
 def set_learning_rates(state: TrainingState, config: OptimizerConfig, progress: float) -> None:
     """Sets both learning rates for a point of the run, ``progress`` in [0, 1)."""
-    factor = 1.0
+    factor = state.rate_factor
     if progress > config.decay_start:
-        factor = (1 - progress) / (1 - config.decay_start)
+        factor *= (1 - progress) / (1 - config.decay_start)
     state.generator_optimizer.learning_rate = factor * config.generator_lr
     state.discriminator_optimizer.learning_rate = factor * config.discriminator_lr
 

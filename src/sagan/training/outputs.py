@@ -107,8 +107,8 @@ class Outputs:
             for name, tensor in tensors.items():
                 if not tensor.isfinite().all():
                     raise DivergedError(
-                        f"step {self.state.step}: {part}.{name} is no longer finite; "
-                        f"{self.run.last_good}; {self.lower_rates}"
+                        f"step {self.state.step}: {part}.{name} is no longer finite, so the state "
+                        "was not saved"
                     )
         return Checkpoint(
             config=self.config,
@@ -117,8 +117,3 @@ class Outputs:
             parts=parts,
             dataset_fingerprint=self.dataset.fingerprint,
         )
-
-    @property
-    def lower_rates(self) -> str:
-        """In words: the way past a divergence."""
-        return f"to get past it, lower the learning rates in {self.run.another}"

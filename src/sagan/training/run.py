@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from sagan.config import Config
 from sagan.data.looking import survey_of
 from sagan.data.survey_text import survey_as_json, text
-from sagan.errors import DivergedError, FaultError, SaganError, StoppedError
+from sagan.errors import FaultError, SaganError, StoppedError
+from sagan.runs.run import checkpoint_files
 from sagan.system.memory import is_out_of_memory, readable
 from sagan.system.progress import duration
 from sagan.system.ranks import ALONE, Ranks, ranks_of_torchrun
@@ -27,6 +28,7 @@ from sagan.training.measuring import EvaluationSchedule, Outcome, measured_at, s
 from sagan.training.origin import Beginning, recorded_origin
 from sagan.training.outputs import Outputs
 from sagan.training.preparation import prepare
+from sagan.training.rollback import going_back
 from sagan.training.state import TrainingState, new_state
 from sagan.training.watch import PendingTerms, Progress
 
@@ -164,7 +166,7 @@ class Driver:
 
         What a former run wrote after the step to go on from is dropped from the log, and its
         damaged checkpoints are set aside. A run that begins from a model has a checkpoint of step 0
-        and needs the model no more.
+        and needs the model no more; one that may roll back has it too.
         """
         self.ranks.together(self._begin if self.ranks.is_first else lambda: None)
 
@@ -182,7 +184,8 @@ class Driver:
         self._tell_pictures()
         self.run.set_aside_after(self.state.step)
         self.run.rewind_log(self.state.step)
-        if self.beginning is not None:
+        may_go_back = self.config.train.on_divergence == "rollback"
+        if self.beginning or (may_go_back and not checkpoint_files(self.run.folder)):
             self.outputs.save_checkpoint()
 
     def _tell_pictures(self) -> None:
@@ -230,43 +233,54 @@ class Driver:
         train = self.config.train
         per_step = train.pictures_per_step
         self.schedule.count_in(seconds_of_steps(self.run.records(), per_step))
-        begin, first = time.perf_counter(), self.state.step
+        begin = time.perf_counter()
         with (
             self._memory_told(),
             interruption() as asked,
-            Progress(train, first) as progress,
+            Progress(train, self.state.step) as progress,
         ):
-            pending = PendingTerms()
-            for terms in self.preparation.steps(self.state):
-                pending.add(self.state.step, terms)
-                is_first = self.state.step == first + 1
-                stops, reads, measures = self._decided(asked, pending)
-                self._report(pending, progress, reads=is_first or reads)
-                stops |= asked.requested and not self.ranks.are_many
-                if is_first and train.compile:
-                    warm_up = duration(time.perf_counter() - begin)
-                    sys.stderr.write(f"note: compiling, and the first step, took {warm_up}\n")
-                is_last = self.state.step == train.steps
-                outputs = self._outputs_due(ends=is_last or stops, measures=measures)
-                if outputs["checkpoint"] or self.state.step % CHECK_INTERVAL == 0:
-                    require_same_state(self.state, self.preparation)
-                if any(outputs.values()):
-                    progress.advance(self._read(pending))
-                    self.ranks.together(partial(self.outputs.save, **outputs))
-                if stops and not is_last:
-                    raise StoppedError(
-                        f"stopped at step {self.state.step} and saved; the same command continues"
-                    )
+            while self.state.step < train.steps:
+                with going_back(self.preparation, self.outputs, progress):
+                    self._take_steps(progress, asked)
         sys.stderr.writelines(self.attention.remarks())
         seconds = time.perf_counter() - begin
-        pictures = (self.state.step - first) * per_step
         return Outcome(
             steps=self.state.step,
             images_seen=self.state.step * per_step,
             seconds=seconds,
-            images_per_second=pictures / (seconds - self.schedule.spent),
+            images_per_second=progress.done * per_step / (seconds - self.schedule.spent),
             numbers=measured_at(self.state.step, self.run.records()),
         )
+
+    def _take_steps(self, progress: Progress, asked: Interruption) -> None:
+        """Goes on to the configured end.
+
+        Raises:
+            DivergedError: A loss, a gradient or a weight is not finite.
+            StoppedError: As for :meth:`train`.
+        """
+        begin, first, train = time.perf_counter(), self.state.step, self.config.train
+        pending = PendingTerms(self.state)
+        for terms in self.preparation.steps(self.state):
+            pending.add(self.state.step, terms)
+            is_first = self.state.step == first + 1
+            stops, reads, measures = self._decided(asked, pending)
+            self._report(pending, progress, reads=is_first or reads)
+            stops |= asked.requested and not self.ranks.are_many
+            if is_first and train.compile:
+                warm_up = duration(time.perf_counter() - begin)
+                sys.stderr.write(f"note: compiling, and the first step, took {warm_up}\n")
+            is_last = self.state.step == train.steps
+            outputs = self._outputs_due(ends=is_last or stops, measures=measures)
+            if outputs["checkpoint"] or self.state.step % CHECK_INTERVAL == 0:
+                require_same_state(self.state, self.preparation)
+            if any(outputs.values()):
+                progress.advance(pending.read())
+                self.ranks.together(partial(self.outputs.save, **outputs))
+            if stops and not is_last:
+                raise StoppedError(
+                    f"stopped at step {self.state.step} and saved; the same command continues"
+                )
 
     def _decided(self, asked: Interruption, pending: PendingTerms) -> tuple[bool, ...]:
         """Whether to stop after this step, to read the terms, to measure; all ranks decide alike.
@@ -283,7 +297,7 @@ class Driver:
         logs = step == train.steps or step % train.log_interval == 0
         if not (logs or reads):
             return
-        terms = self._read(pending)
+        terms = pending.read()
         progress.advance(terms)
         if logs and self.ranks.is_first:
             self.outputs.log(
@@ -298,15 +312,6 @@ class Driver:
             "checkpoint": ends or step % train.checkpoint_interval == 0,
             "evaluation": measures,
         }
-
-    def _read(self, pending: PendingTerms) -> list[dict[str, float]]:
-        try:
-            return pending.read()
-        except DivergedError as error:
-            raise DivergedError(
-                f"{error}, so the run stopped before the update; {self.run.last_good}; "
-                f"{self.outputs.lower_rates}"
-            ) from error
 
     @contextmanager
     def _memory_told(self) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """Everything that a step reads and changes, as named tensors: networks, optimisers, average."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from sagan.config import Config, OptimizerConfig, least_weights, network_shape
+from sagan.config.training import MOST_ROLLBACKS
+from sagan.errors import SaganError
 from sagan.losses.regularization import new_logit_averages
 from sagan.nn import spectral
 from sagan.nn.averaging import measure_batch_statistics
@@ -23,6 +26,9 @@ _Network = TypeVar("_Network", bound=nn.Module)
 
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+ROLLBACK_FACTOR = 0.5
+"""By which each rollback multiplies both learning rates."""
 
 
 class _StoppableAdam(torch.optim.Adam):
@@ -65,6 +71,8 @@ class NetworkAdam:
             fused=True,
         )
         self._adam.found_inf = diverged
+        self._none = torch.zeros_like(diverged)
+        self._lengths = diverged.new_zeros(len(self._named))
 
     @property
     def learning_rate(self) -> float:
@@ -82,6 +90,24 @@ class NetworkAdam:
             for name, parameter in self._named.items()
             if parameter.grad is not None
         ]
+    def finite_gradients(self) -> Tensor:
+        """Whether all gradients at hand are finite, and their squares, which Adam takes.
+
+        Their lengths are kept: at last those of the first update that is not made.
+
+        Returns:
+            A boolean on the device, for which nobody waits.
+        """
+        found = [self._none if p.grad is None else p.grad for p in self._named.values()]
+        norms = torch._foreach_norm(found)  # pyright: ignore[reportPrivateImportUsage]
+        lengths = torch.stack(norms)
+        self._lengths = torch.where(self._adam.found_inf > 0, self._lengths, lengths)
+        return lengths.isfinite().all()
+
+    def not_finite(self) -> list[str]:
+        """The parameters whose gradient was not finite when last judged; waits for the device."""
+        lengths = zip(self._named, self._lengths.tolist(), strict=True)
+        return [name for name, length in lengths if not math.isfinite(length)]
 
     def step(self) -> None:
         """Moves the parameters by the gradients at hand, and forgets these."""
@@ -99,6 +125,10 @@ class NetworkAdam:
             for name, view in self._views.items()
             for moment, value in self._adam.state[view].items()
         }
+
+    def forget(self) -> None:
+        """Drops all moments, as before the first step."""
+        self._adam.state.clear()
 
     def restore(self, tensors: Mapping[str, Tensor], part: str) -> None:
         """Takes over copies of what :meth:`tensors` gave.
@@ -134,7 +164,8 @@ class TrainingState:
     With LeCam the moving averages of the logits too.
 
     Attributes:
-        diverged: 1 on the device once a term of the loss was not finite, else 0.
+        diverged: 1 on the device once a term of the loss or a gradient was not finite, else 0.
+        rollbacks: How often the run went back to a checkpoint, each time with lower learning rates.
     """
 
     generator: AnyGenerator
@@ -145,6 +176,12 @@ class TrainingState:
     diverged: Tensor
     logit_averages: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
+    rollbacks: int = 0
+
+    @property
+    def rate_factor(self) -> float:
+        """What the rollbacks so far leave of the learning rates."""
+        return ROLLBACK_FACTOR**self.rollbacks
 
     def parts(self) -> dict[str, dict[str, Tensor]]:
         """Every tensor of the state, by part and name."""
@@ -155,11 +192,12 @@ class TrainingState:
             "generator_optimizer": self.generator_optimizer.tensors(),
             "discriminator_optimizer": self.discriminator_optimizer.tensors(),
             "logit_averages": self.logit_averages,
+            "rollbacks": {"count": torch.tensor(self.rollbacks)} if self.rollbacks else {},
         }
         return {part: tensors for part, tensors in parts.items() if tensors}
 
     def restore(self, parts: Parts, step: int) -> None:
-        """Takes over the tensors of :meth:`parts`.
+        """Takes over the tensors of :meth:`parts`; whatever diverged before is forgotten.
 
         Raises:
             SaganError: They do not fit; names the first difference.
@@ -171,11 +209,25 @@ class TrainingState:
             optimizer: NetworkAdam = getattr(self, part)
             if step or part in parts:  # before the first step there are no moments
                 optimizer.restore(part_of(parts, part), part)
+            else:
+                optimizer.forget()
         averages = parts.get("logit_averages", {})
         require_same_tensors(averages, self.logit_averages, "logit_averages")
         for name, tensor in self.logit_averages.items():
             tensor.copy_(averages[name])
+        self.rollbacks = _rollbacks_in(parts)
+        self.diverged.zero_()
         self.step = step
+
+
+def _rollbacks_in(parts: Parts) -> int:
+    tensors = parts.get("rollbacks", {})
+    expected = {"count": torch.tensor(0)} if tensors else {}
+    require_same_tensors(tensors, expected, "rollbacks")
+    count = int(tensors["count"]) if tensors else 0
+    if not 0 <= count <= MOST_ROLLBACKS:
+        raise SaganError(f"rollbacks.count is {count} in the checkpoint; give another file")
+    return count
 
 
 def new_state(config: Config, num_classes: int, device: torch.device) -> TrainingState:
@@ -240,13 +292,13 @@ def apply_gradients(
 ) -> None:
     """Takes a step with the gradients at hand, averaged over all ranks, and forgets them.
 
-    Once a loss is NaN or infinite, every later update is skipped; that is decided on the device,
-    which nobody waits for. The terms become means over all ranks as well: what is not finite on one
-    is then finite on none.
+    Once a loss or a gradient is NaN or infinite, this update and every later one is skipped; that
+    is decided on the device, which nobody waits for. The terms become means over all ranks as well:
+    what is not finite on one is then finite on none.
     """
     if ranks.are_many:
         ranks.average([*optimizer.gradients(), *terms.values()])
-    finite = torch.stack(list(terms.values())).isfinite().all()
+    finite = torch.stack(list(terms.values())).isfinite().all() & optimizer.finite_gradients()
     torch.maximum(state.diverged, finite.logical_not().float(), out=state.diverged)
     optimizer.step()
 

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from sagan.config import TrainConfig
 from sagan.errors import DivergedError
+from sagan.nn.residual import AnyDiscriminator, AnyGenerator
 from sagan.system.progress import duration
+from sagan.training.state import TrainingState
 
 _WEIGHT_OF_NEWEST = 0.02
 
@@ -23,6 +25,9 @@ class Progress:
     Args:
         config: Gives the number of steps and the batch size.
         step: Steps already done.
+
+    Attributes:
+        done: Steps that were done since then, also those that were in vain.
     """
 
     def __init__(self, config: TrainConfig, step: int) -> None:
@@ -46,6 +51,7 @@ class Progress:
             "", total=config.steps, completed=step, rate="", losses="", left="?"
         )
         self._step = step
+        self.done = 0
         self._losses: dict[str, float] = {}
         self._seconds_per_step = 0.0
         self._readings = 0
@@ -62,6 +68,11 @@ class Progress:
         traceback: TracebackType | None,
     ) -> None:
         self._bar.stop()
+
+    def go_back(self, step: int) -> None:
+        """Counts on from an earlier step; the losses of the steps between are forgotten."""
+        self._step, self._losses, self._last = step, {}, time.perf_counter()
+        self._bar.update(self._task, completed=step)
 
     def advance(self, terms: Sequence[dict[str, float]]) -> None:
         """Counts finished steps, given the loss terms of each."""
@@ -80,6 +91,7 @@ class Progress:
                 before = self._losses.get(name, value)
                 self._losses[name] = before + weight * (value - before)
         self._step += len(terms)
+        self.done += len(terms)
         if self._is_terminal:
             fields = self._fields()
             self._bar.update(
@@ -114,18 +126,25 @@ class Progress:
 
 
 SECONDS_BETWEEN_READS = 0.5
+_BLOCKS = ("blocks.", "layers.")
+_NOT_MADE = ", so the update was not made"
 
 
 class PendingTerms:
-    """Loss terms that are still on the device. Reading them blocks; do it rarely."""
+    """Loss terms that are still on the device. Reading them blocks; do it rarely.
 
-    def __init__(self) -> None:
-        self._pending: list[tuple[int, dict[str, Tensor]]] = []
+    Args:
+        state: Says after each step whether it diverged, and by which gradient.
+    """
+
+    def __init__(self, state: TrainingState) -> None:
+        self._state = state
+        self._pending: list[tuple[int, dict[str, Tensor], Tensor]] = []
         self._last_read = time.monotonic()
 
     def add(self, step: int, terms: dict[str, Tensor]) -> None:
         """Keeps the terms of a step, counted from 1, unread."""
-        self._pending.append((step, terms))
+        self._pending.append((step, terms, self._state.diverged.clone()))
 
     @property
     def is_due(self) -> bool:
@@ -136,16 +155,48 @@ class PendingTerms:
         """Hands over the terms of all steps since the last reading.
 
         Raises:
-            DivergedError: One of them is not finite; names the first.
+            DivergedError: One of them, or a gradient, is not finite; names the first.
         """
         pending, self._pending = self._pending, []
         self._last_read = time.monotonic()
         if not pending:
             return []
-        values = iter(torch.stack([t for _, terms in pending for t in terms.values()]).tolist())
-        read = [(step, {name: next(values) for name in terms}) for step, terms in pending]
-        for step, terms in read:
-            for name, value in terms.items():
+        unread = [value for _, terms, flag in pending for value in (*terms.values(), flag)]
+        values = iter(torch.stack(unread).tolist())
+        read = []
+        for step, terms, _ in pending:
+            read.append({name: next(values) for name in terms})
+            has_diverged = next(values)
+            for name, value in read[-1].items():
                 if not math.isfinite(value):
-                    raise DivergedError(f"step {step}: {name} is {value}")
-        return [terms for _, terms in read]
+                    raise DivergedError(f"step {step}: {name} is {value}{_NOT_MADE}")
+            if has_diverged:
+                raise DivergedError(f"step {step}: {self._gradient()} is not finite{_NOT_MADE}")
+        return read
+
+    def _gradient(self) -> str:
+        """In words: the gradient that was not finite first, nearest the loss."""
+        state = self._state
+        optimizers = state.discriminator_optimizer, state.generator_optimizer
+        for network, optimizer in zip(("discriminator", "generator"), optimizers, strict=True):
+            if names := optimizer.not_finite():
+                last = max(names, key=_order_of_pass(getattr(state, network)).index)
+                more = f" (and of {len(names) - 1} more)" if names[1:] else ""
+                return f"the gradient of {network}.{last}{more}"
+        return "a gradient"
+
+
+def _order_of_pass(network: AnyGenerator | AnyDiscriminator) -> list[str]:
+    """The parameters in the order in which a pass meets them: attention is between the blocks."""
+    names = [name for name, _ in network.named_parameters()]
+    first = next(i for i, name in enumerate(names) if name.startswith(_BLOCKS))
+    after = {place.name: i for i, place in enumerate(network.attention.places) if place}
+
+    def position(index: int) -> tuple[int, int, int]:
+        name = names[index]
+        if name.startswith((*_BLOCKS, "attention.")):
+            number = name.split(".")[1]
+            return 1, int(number) if name.startswith(_BLOCKS) else after[number], index
+        return 0 if index < first else 2, 0, index
+
+    return [names[index] for index in sorted(range(len(names)), key=position)]
