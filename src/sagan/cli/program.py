@@ -24,6 +24,8 @@ from sagan.system.threads import sleep_while_waiting
 DEFAULT_PRESET = "avatars32"
 _INTERRUPTED = 130
 """Ctrl-C where nothing was to be saved, as in a shell."""
+_ENDLESS = re.compile(r"(\S{100})\S{400,}(\S{100})")
+"""A word that no screen holds, of which the ends are shown."""
 
 
 def _require_sense(flag: str, kind: Any, text: str) -> None:
@@ -178,6 +180,8 @@ def main(arguments: list[str] | None = None) -> Any:
         raise SystemExit(0) from None
     except OSError as error:
         message = f"{error.filename or 'the system'}: {error.strerror or error}; mend that first"
+    except RecursionError:
+        message = "something here is nested too deeply, as thousands of brackets are; give less"
     except MemoryError:
         code = FaultError.exit_code
         message = "memory ran out; ask for less, or free memory"
@@ -190,4 +194,5 @@ def main(arguments: list[str] | None = None) -> Any:
 
 
 def _say(message: str) -> None:
-    print(f"sagan: {printable(message)}", file=sys.stderr)
+    message = _ENDLESS.sub(r"\1...\2", printable(message))
+    print(f"sagan: {message}", file=sys.stderr)
