@@ -358,7 +358,7 @@ class Runner:
                 raise OSError(101, "the network is not for fuzzing")
             return
         if event == "open":
-            path, mode, flags = arguments
+            path, _, flags = arguments
             is_written = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC)
             paths = [path] if is_written and not isinstance(path, int) else []
         else:
