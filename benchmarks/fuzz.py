@@ -21,7 +21,7 @@ import hostile_lines
 import hostile_shelf
 
 _MUCH_MEMORY = 2**29
-_NATIVE_HANG = 60.0
+_NATIVE_HANG = 120.0
 
 
 def main() -> None:
@@ -35,8 +35,8 @@ def main() -> None:
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         shelf = prepared_shelf(Path(folder))
-        grammar = hostile_lines.Grammar(shelf, options.seed)
-        runner = hostile_lines.Runner(shelf, seconds=10, longer=40)
+        grammar = hostile_lines.Grammar(shelf, options.seed, traces=True)
+        runner = hostile_lines.Runner(shelf, longer=60)
         for _ in range(options.lines):
             words = grammar.line(options.command)
             shown = shlex.join(_short(hostile_lines.printable(word)) for word in words)

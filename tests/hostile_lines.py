@@ -25,7 +25,7 @@ from test_cli import TINY
 from sagan import cli
 from sagan.cli.program import app
 from sagan.config import EvaluationConfig
-from sagan.config.presets import PRESETS, preset
+from sagan.config.presets import PRESETS
 from sagan.errors import printable
 
 NUMBERS = (
@@ -65,7 +65,8 @@ PATHS = (
         "~nobody/x",
     ),
 )
-SUFFIXES = (".png", ".npz", ".onnx", ".pt2", ".safetensors", ".html", ".json", ".mp4", ".webp")
+TRACED = (".onnx", ".pt2")
+SUFFIXES = (".png", ".npz", ".safetensors", ".html", ".json", ".mp4", ".webp")
 SUFFIXES += (".gif", ".apng", ".sagan", ".npy", ".jpg", "", ".PNG", ".toml", ".png/x", ".jsonl")
 WORDS = {
     "--metrics": ("fd", "is", "all", "pr,dc", "fd,fd", ",", "kid,nonsense"),
@@ -139,10 +140,12 @@ class Grammar:
     Args:
         shelf: Where the good and the bad files are.
         seed: The same gives the same lines.
+        traces: Whether networks may be traced for other programs, which takes long.
     """
 
-    def __init__(self, shelf, seed):
+    def __init__(self, shelf, seed, *, traces=False):
         self._shelf = shelf
+        self._suffixes = (*SUFFIXES, *TRACED) if traces else SUFFIXES
         self._rng = random.Random(seed)
         self._made = 0
         names = sorted(name for name in app if not name.startswith("-"))
@@ -210,7 +213,7 @@ class Grammar:
         if rng.random() < 0.08:
             return rng.choice((*NUMBERS, *TEXTS))
         if flag in ("--output", "--raw") or flag == "--run":
-            made = new + rng.choice(SUFFIXES)
+            made = new + rng.choice(self._suffixes)
             taken = (*PATHS, *self._shelf.names("runs", "models", "texts"), "/dev/full")
             return rng.choice((made, made, rng.choice(taken)))
         if flag == "--seeds":
@@ -250,8 +253,8 @@ class Runner:
 
     Args:
         shelf: What they read and fill.
-        seconds: How long a line may take; one that trains, measures or draws a page ``longer``.
-        longer: See there.
+        seconds: How long a line may compute, or ten times that wait.
+        longer: The same for one that trains, measures, traces or draws a page.
     """
 
     def __init__(self, shelf, seconds=2.0, longer=10.0):
@@ -277,7 +280,9 @@ class Runner:
     def _called(self, words):
         limit = self._longer if words[0] in LONG_COMMANDS else self._seconds
         signal.signal(signal.SIGALRM, _hang)
-        signal.setitimer(signal.ITIMER_REAL, limit, 0.5)
+        signal.signal(signal.SIGPROF, _hang)
+        signal.setitimer(signal.ITIMER_PROF, limit, 0.5)
+        signal.setitimer(signal.ITIMER_REAL, 10 * limit, 0.5)
         try:
             cli.main(list(words))
             code = 0
@@ -288,6 +293,7 @@ class Runner:
         except BaseException as error:
             return -1, _traceback(error)
         finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
             signal.setitimer(signal.ITIMER_REAL, 0)
         return code, ""
 
@@ -307,7 +313,8 @@ class Runner:
             enter(patch("tempfile.tempdir", str(root / "tmp")))
             enter(patch("sagan.training.preparation.train_steps", _two_steps))
             enter(patch("sagan.studio.server.open_browser", lambda *_: None))
-            enter(patch("sagan.demo.preset", lambda _: _short_demo()))
+            demo = _short_demo(self._shelf.inputs / "pictures")
+            enter(patch("sagan.demo.preset", lambda _: demo))
             enter(patch("sagan.studio.server.serve_until_ended", lambda *_, **__: None))
             enter(patch("sagan.studio.service.answer_requests", lambda *_, **__: None))
             enter(warnings.catch_warnings())
@@ -393,10 +400,10 @@ def _two_steps(*arguments, **named):
         yield terms
 
 
-def _short_demo():
+def _short_demo(pictures):
     """Settings of a demonstration that takes a second."""
     small = tiny()
-    data = replace(preset("avatars32").data, generated_images=32)
+    data = replace(small.data, source=str(pictures))
     return replace(small, data=data, evaluation=EvaluationConfig(samples=0))
 
 
