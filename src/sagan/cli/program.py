@@ -27,6 +27,8 @@ _ALONE = (("ablate",), ("demo",))
 """Commands that several processes would make in each other's way."""
 _INTERRUPTED = 130
 """Ctrl-C where nothing was to be saved, as in a shell."""
+_ENDLESS = re.compile(r"(\S{100})\S{400,}(\S{100})")
+"""A word that no screen holds, of which the ends are shown."""
 
 
 def _require_sense(flag: str, kind: Any, text: str) -> None:
@@ -185,6 +187,8 @@ def main(arguments: list[str] | None = None) -> Any:
         raise SystemExit(0) from None
     except OSError as error:
         message = f"{error.filename or 'the system'}: {error.strerror or error}; mend that first"
+    except RecursionError:
+        message = "something here is nested too deeply, as thousands of brackets are; give less"
     except MemoryError:
         code = FaultError.exit_code
         message = "memory ran out; ask for less, or free memory"
@@ -200,4 +204,5 @@ def main(arguments: list[str] | None = None) -> Any:
 def _say(message: str) -> None:
     rank = rank_of_torchrun()
     who = f"rank {rank}: " if rank else ""
-    print(f"{who}sagan: {printable(message)}", file=sys.stderr)
+    message = _ENDLESS.sub(r"\1...\2", printable(message))
+    print(f"{who}sagan: {message}", file=sys.stderr)

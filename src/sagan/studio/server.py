@@ -48,6 +48,8 @@ def listening(host: str, port: int) -> socket.socket:
     """
     try:
         return _socket_at(host, port)
+    except UnicodeError:
+        raise SaganError(f"{host} is no name of a machine; give --host an address") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             free = next((p for p in range(port + 1, port + _TRIED) if _is_free(host, p)), None)
