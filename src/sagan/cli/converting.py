@@ -43,7 +43,7 @@ def convert(
     """Turn checkpoints of other SAGAN implementations into one of this program.
 
     Recognised by their keys: BigGAN-PyTorch, PyTorch-StudioGAN, mmgeneration and mmagic, mimicry,
-    heykeetae/Self-Attention-GAN, and the authors' TensorFlow variables as .npz. What the keys do
+    heykeetae/Self-Attention-GAN, and the authors' TensorFlow code (its checkpoint, or .npz of its variables). What the keys do
     not show is printed, and set by a flag where that repository's default is wrong.
 
     Parameters

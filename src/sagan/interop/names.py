@@ -279,7 +279,7 @@ LAYOUTS = (
     # brain-research/self-attention-gan, generator.py and discriminator.py.
     Layout(
         name="tensorflow",
-        title="the authors' TensorFlow variables (.npz)",
+        title="the authors' TensorFlow code",
         generator=NetworkNames(
             linear="g_snh0",
             block="g_block{n}",
