@@ -178,7 +178,7 @@ def test_an_index_that_lies_is_refused(name, tmp_path):
 def test_a_missing_shard_is_named(tmp_path):
     prefix = written(tmp_path, {"w": entry(1, [1], b"abcd")}, b"abcd")
     (tmp_path / "model.ckpt-7.data-00000-of-00001").unlink()
-    with pytest.raises(SaganError, match="model.ckpt-7.data-00000-of-00001 is missing"):
+    with pytest.raises(SaganError, match=r"model\.ckpt-7\.data-00000-of-00001 is missing"):
         read_bundle(prefix, everything)
 
 
@@ -216,5 +216,5 @@ def test_the_newest_is_found_and_nothing_outside_the_folder(tmp_path):
     record.write_text('model_checkpoint_path: "/elsewhere/model.ckpt-1"\n')
     assert bundle_prefix(tmp_path) == tmp_path / "model.ckpt-1"
     record.write_text('model_checkpoint_path: "../../etc/passwd"\n')
-    with pytest.raises(SaganError, match="names passwd, of which there is no .index"):
+    with pytest.raises(SaganError, match=r"names passwd, of which there is no \.index"):
         bundle_prefix(tmp_path)

@@ -40,6 +40,8 @@ TENSORFLOW_FORMS: Mapping[Kind, WeightForm] = {
     "embedding": WeightForm("embedding_map", "u", u_axes=2),
     "table": WeightForm(""),
 }
+USED = ("u_used", "v_used")
+"""What we add to a layer's TensorFlow variables: both singular vectors, with which it computes."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from sagan.errors import SaganError
 from sagan.interop.foreign_files import ForeignNetwork
 from sagan.interop.names import LAYOUTS, Layout, NetworkNames, NormNames, Role
 
-_LEAVES = r"(weight(_orig|_u|_v|_bar)?|u0|u|w|bias|biases|Matrix|embedding_map)"
+_LEAVES = r"(weight(_orig|_u|_v|_bar)?|u0|u|w|bias|biases|Matrix|embedding_map|[uv]_used)"
 _NAMES_SHOWN = 3
 
 

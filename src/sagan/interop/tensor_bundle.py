@@ -23,12 +23,12 @@ from torch import Tensor
 from sagan.errors import SaganError
 from sagan.system.memory import require_free
 
-_MAGIC = 0xDB4775248B80FB57
+_TABLE_MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48
 _TRAILER = 5
 _LARGEST_INDEX = 2**26
 _MASK = 0xA282EAD8
-_TYPES: Mapping[int, torch.dtype] = {
+_DTYPES: Mapping[int, torch.dtype] = {
     1: torch.float32,
     2: torch.float64,
     3: torch.int32,
@@ -37,7 +37,7 @@ _TYPES: Mapping[int, torch.dtype] = {
     19: torch.float16,
 }
 """Of ``core/framework/types.proto``."""
-_PARTS = re.compile(r"(.+)\.(index|data-\d{5}-of-\d{5})")
+_FILE_NAMES = re.compile(r"(.+)\.(index|data-\d{5}-of-\d{5})")
 
 
 class _IndexError(ValueError):
@@ -67,7 +67,7 @@ def bundle_prefix(path: Path) -> Path | None:
     Raises:
         SaganError: The folder holds several and does not say which is the newest.
     """
-    if (match := _PARTS.fullmatch(path.name)) and path.is_file():
+    if (match := _FILE_NAMES.fullmatch(path.name)) and path.is_file():
         return path.with_name(match[1])
     if path.is_dir() or (path.name == "checkpoint" and path.is_file()):
         return _newest(path if path.is_dir() else path.parent)
@@ -125,7 +125,7 @@ def read_bundle(prefix: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor
 def _tensor(what: str, entry: _Entry, shard: np.ndarray) -> Tensor:
     if entry.is_partitioned:
         raise SaganError(f"{what} is partitioned over several tensors; save it as one variable")
-    dtype = _TYPES.get(entry.dtype)
+    dtype = _DTYPES.get(entry.dtype)
     if dtype is None:
         raise SaganError(f"{what} is of TensorFlow's type {entry.dtype}; known are floats and ints")
     if math.prod(entry.shape) * dtype.itemsize != entry.size:
@@ -149,7 +149,7 @@ def _index(path: Path) -> tuple[int, dict[str, _Entry]]:
     if path.stat().st_size > _LARGEST_INDEX:
         raise _IndexError("it is too large")
     table = path.read_bytes()
-    if len(table) < _FOOTER or struct.unpack("<Q", table[-8:]) != (_MAGIC,):
+    if len(table) < _FOOTER or struct.unpack("<Q", table[-8:]) != (_TABLE_MAGIC,):
         raise _IndexError("its end is missing")
     footer = table[-_FOOTER:]
     _, place = _handle(footer, 0)
@@ -159,7 +159,7 @@ def _index(path: Path) -> tuple[int, dict[str, _Entry]]:
             if not key:
                 shards = _shards(value)
             else:
-                entries[key.decode()] = _entry(value)
+                entries[key.decode()] = _entry_of(value)
     if any(entry.shard >= shards for entry in entries.values()):
         raise _IndexError(f"it names a data file beyond its {shards}")
     return shards, entries
@@ -236,11 +236,11 @@ def _shards(message: bytes) -> int:
     return shards
 
 
-def _entry(message: bytes) -> _Entry:
+def _entry_of(message: bytes) -> _Entry:
     numbers, shape, is_partitioned = dict.fromkeys((1, 3, 4, 5, 6), 0), (), False
     for number, value in _fields(message):
         if number == 2 and isinstance(value, bytes):
-            shape = tuple(_size(dimension) for n, dimension in _fields(value) if n == 2)
+            shape = tuple(_dimension(dimension) for n, dimension in _fields(value) if n == 2)
         elif number in numbers and isinstance(value, int):
             numbers[number] = value
         is_partitioned |= number == 7
@@ -256,7 +256,7 @@ def _entry(message: bytes) -> _Entry:
     )
 
 
-def _size(dimension: int | bytes) -> int:
+def _dimension(dimension: int | bytes) -> int:
     size = dict(_fields(dimension)).get(1, 0) if isinstance(dimension, bytes) else -1
     if not isinstance(size, int) or not 0 <= size < 2**40:
         raise _IndexError(f"a dimension is {size!r}")
