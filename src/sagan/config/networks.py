@@ -58,15 +58,18 @@ class GeneratorConfig:
     batch_norm_eps: float = 1e-5
     """Added to the variance in batch norm."""
     batch_norm_momentum: float = 0.001
-    """Weight of the newest batch in the running statistics (released code: 0.001, last layer
-    0.0001). Pictures do not depend on it: theirs are measured anew on the averaged weights."""
+    """Weight of the newest batch in the running statistics. Pictures do not depend on it: theirs
+    are measured anew on the averaged weights."""
+    last_batch_norm_momentum: float = 0.0001
+    """The same for the last batch norm, before the picture."""
 
     def __post_init__(self) -> None:
         _require_network("generator", self)
         check = checking("generator", self)
         check("latent_dim", self.latent_dim >= 1, "at least 1")
         check("batch_norm_eps", self.batch_norm_eps > 0, "positive")
-        check("batch_norm_momentum", 0 < self.batch_norm_momentum <= 1, "above 0 and at most 1")
+        for name in ("batch_norm_momentum", "last_batch_norm_momentum"):
+            check(name, 0 < getattr(self, name) <= 1, "above 0 and at most 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,6 +107,8 @@ class Layout:
     last_batch_norm_eps: float | None = None
     """Of the last batch norm, whatever the others have."""
     batch_norm_momentum: float = 0.1
+    last_batch_norm_momentum: float | None = None
+    """Of the last batch norm; None for the same."""
     spectral_norm_eps: float = 1e-12
     shortcut_input: ShortcutInput = "raw"
     upsampling: Upsampling = "nearest"
@@ -306,5 +308,6 @@ LAYOUTS = (
         separator="/",
         gain_offset=0.0,
         batch_norm_momentum=0.001,
+        last_batch_norm_momentum=1e-4,
     ),
 )
