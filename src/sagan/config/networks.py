@@ -83,7 +83,7 @@ class DiscriminatorConfig:
     channels: tuple[int, ...] = ()
     """Channels after each block, as multiples of base_channels; empty: by resolution."""
     final_resolution: int = 4
-    """Size of the smallest map (pixels), 4, 8 or 16; blocks after it keep the size. Where the
+    """Size of the smallest map (pixels), 2, 4, 8 or 16; blocks after it keep the size. Where the
     pictures' side is no power of 2, the map after as many halvings: 6, 12 or 24 of 48 pixels."""
     attention: tuple[int, ...] = (32,)
     """Maps at which to insert self-attention, named by their height in cells. For pictures of 48

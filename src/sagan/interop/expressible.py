@@ -122,7 +122,7 @@ def _discriminator_checks(
         f"shortcuts that see the {seen}",
     )
     yield (
-        config.final_resolution == final_resolution(resolution),
+        config.final_resolution == final_resolution(layout, resolution),
         f"discriminator of {resolution} pixels that goes down to {config.final_resolution} "
         "among its usual ones, and keys would not show it",
     )

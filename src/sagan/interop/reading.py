@@ -171,7 +171,7 @@ def _read_discriminator(
     reader: TensorReader, found: Structure, resolution: int
 ) -> DiscriminatorConfig:
     layout, names = reader.layout, reader.layout.discriminator
-    attention, places = place_names(resolution, [block for block, _ in found.attention])
+    attention, places = place_names(layout, resolution, [block for block, _ in found.attention])
     _read_blocks(reader, found, "discriminator", places)
     reader.weight("linear", names.linear.format(last=found.last), "linear")
     if any(key.startswith(names.embedding + layout.separator) for key in reader.network.tensors):
