@@ -37,14 +37,15 @@ class Unnamed:
 def convert(
     *files: Path,
     output: Annotated[Path, OUTPUT],
-    to: Literal["biggan", "studiogan", "mmgen"] | None = None,
+    to: Literal["biggan", "studiogan", "mmgen", "tensorflow"] | None = None,
     unnamed: Annotated[Unnamed, FLAGS] = Unnamed(),
 ) -> None:
     """Turn checkpoints of other SAGAN implementations into one of this program.
 
     Recognised by their keys: BigGAN-PyTorch, PyTorch-StudioGAN, mmgeneration and mmagic, mimicry,
-    heykeetae/Self-Attention-GAN, and the authors' TensorFlow variables as .npz. What the keys do
-    not show is printed, and set by a flag where that repository's default is wrong.
+    heykeetae/Self-Attention-GAN, and the authors' TensorFlow code: its checkpoint, by its prefix or
+    its folder, or an .npz of its variables. What the keys do not show is printed, and set by a flag
+    where that repository's default is wrong.
 
     Parameters
     ----------
@@ -55,7 +56,8 @@ def convert(
         The file to write; with --to the folder for that repository's files.
     to
         The other way: turn one model of this program, a run folder or a checkpoint, into files of
-        BigGAN-PyTorch, PyTorch-StudioGAN (from v0.4.0) or mmgeneration, where that is exact.
+        BigGAN-PyTorch, PyTorch-StudioGAN (from v0.4.0) or mmgeneration, or into an .npz of the
+        authors' TensorFlow variables, where that is exact.
     """
     require_output(output, "" if to else ".safetensors", inputs=files)
     if to is not None:

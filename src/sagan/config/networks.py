@@ -58,15 +58,18 @@ class GeneratorConfig:
     batch_norm_eps: float = 1e-5
     """Added to the variance in batch norm."""
     batch_norm_momentum: float = 0.001
-    """Weight of the newest batch in the running statistics (released code: 0.001, last layer
-    0.0001). Pictures do not depend on it: theirs are measured anew on the averaged weights."""
+    """Weight of the newest batch in the running statistics. Pictures do not depend on it: theirs
+    are measured anew on the averaged weights."""
+    last_batch_norm_momentum: float = 0.0001
+    """The same for the last batch norm, before the picture."""
 
     def __post_init__(self) -> None:
         _require_network("generator", self)
         check = checking("generator", self)
         check("latent_dim", self.latent_dim >= 1, "at least 1")
         check("batch_norm_eps", self.batch_norm_eps > 0, "positive")
-        check("batch_norm_momentum", 0 < self.batch_norm_momentum <= 1, "above 0 and at most 1")
+        for name in ("batch_norm_momentum", "last_batch_norm_momentum"):
+            check(name, 0 < getattr(self, name) <= 1, "above 0 and at most 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +83,7 @@ class DiscriminatorConfig:
     channels: tuple[int, ...] = ()
     """Channels after each block, as multiples of base_channels; empty: by resolution."""
     final_resolution: int = 4
-    """Size of the smallest map (pixels), 4, 8 or 16; blocks after it keep the size. Where the
+    """Size of the smallest map (pixels), 2, 4, 8 or 16; blocks after it keep the size. Where the
     pictures' side is no power of 2, the map after as many halvings: 6, 12 or 24 of 48 pixels."""
     attention: tuple[int, ...] = (32,)
     """Maps at which to insert self-attention, named by their height in cells. For pictures of 48

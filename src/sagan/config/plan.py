@@ -216,13 +216,17 @@ def _generator_plan(config: GeneratorConfig, resolution: Size) -> tuple[Stage, .
 def _discriminator_plan(config: DiscriminatorConfig, resolution: Size) -> tuple[Stage, ...]:
     check = checking("discriminator", config)
     maps, pixels = map_sizes(resolution), _size_text(resolution)
-    final = config.final_resolution
-    # As many doublings from the first map as from 4.
-    kept = (final // 4).bit_length() - 1
-    is_possible = final in (4, 8, 16) and kept < len(maps) - 1
-    check("final_resolution", is_possible, f"4, 8 or 16 and below {2 ** (len(maps) + 1)}")
-    halved = maps[kept:-1][::-1]
     default: Sequence[int] = _DISCRIMINATOR_CHANNELS[len(maps) - 1]
+    first, final = maps[0], config.final_resolution
+    kept = final.bit_length() - 3  # doublings of the first map, whatever its sides
+    if kept < 0 and first[0] % 2 == first[1] % 2 == 0:
+        maps, kept = [(first[0] // 2, first[1] // 2), *maps], 0
+    check(
+        "final_resolution",
+        final in (2, 4, 8, 16) and 0 <= kept < len(maps) - 1,
+        f"4, 8 or 16 and below {2 ** (len(maps) + 1)}; or 2, if the map of 4 has even sides",
+    )
+    halved = maps[kept:-1][::-1]
     if config.architecture == "dcgan":
         check("final_resolution", final == 4, "4 with dcgan")
         check(
@@ -239,18 +243,17 @@ def _discriminator_plan(config: DiscriminatorConfig, resolution: Size) -> tuple[
         f"{_size_text(halved[-1])}",
     )
     maps = [*halved, *[halved[-1]] * (len(multiples) - len(halved))]
-    possible = [n for n, size in enumerate(maps, 1) if size in _attendable(config, maps)]
+    numbers = [n for n, size in enumerate(maps, 1) if size in _attendable(config, maps)]
     blocks = config.attention_blocks
     check(
         "attention_blocks",
-        set(blocks) <= set(possible) and len(set(blocks)) == len(blocks),
+        set(blocks) <= set(numbers) and len(set(blocks)) == len(blocks),
         f"different numbers from 1 to {len(multiples)}"
-        if len(possible) == len(maps)
-        else f"different numbers among {', '.join(map(str, possible))}, whose maps can be pooled",
+        if len(numbers) == len(maps)
+        else f"different numbers among {', '.join(map(str, numbers))}, whose maps can be pooled",
     )
-    heights = _attended_heights(
-        "discriminator", config.attention, _attendable(config, halved[::-1]), halved[-1][0] >> kept
-    )
+    possible = _attendable(config, halved[::-1])
+    heights = _attended_heights("discriminator", config.attention, possible, first[0])
     return _stages("discriminator", config, maps, multiples, heights, blocks)
 
 

@@ -71,6 +71,7 @@ _NORMALISED_TABLES: _Settings = joined(
             "class_tables": "spectral",
             "batch_norm_eps": 1e-4,
             "batch_norm_momentum": 0.1,
+            "last_batch_norm_momentum": 0.1,
         }
     },
 )
@@ -138,7 +139,11 @@ def _heykeetae(pictures: Intended, **data: Any) -> Preset:
             _both(architecture="dcgan"),
             {
                 "data": {"resolution": 64, "labels": "none", **data},
-                "generator": {"attention": (16, 32), "batch_norm_momentum": 0.1},
+                "generator": {
+                    "attention": (16, 32),
+                    "batch_norm_momentum": 0.1,
+                    "last_batch_norm_momentum": 0.1,
+                },
                 "discriminator": {"attention": (8, 4)},
                 "optimizer": {"beta2": 0.9},
                 "train": {"batch_size": 64, "ema_decay": 0.0},
@@ -233,7 +238,11 @@ PRESETS: dict[str, Preset] = {
         settings=joined(
             _both(attention=(64,), spectral_norm_eps=1e-8),
             {
-                "generator": {"class_tables": "drawn", "batch_norm_momentum": 0.1},
+                "generator": {
+                    "class_tables": "drawn",
+                    "batch_norm_momentum": 0.1,
+                    "last_batch_norm_momentum": 0.1,
+                },
                 "train": {"ema_start": 2000},
             },
         ),

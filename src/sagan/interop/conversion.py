@@ -7,7 +7,7 @@ from sagan.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfi
 from sagan.errors import SaganError
 from sagan.interop.foreign_files import read
 from sagan.interop.reading import Choices, ConvertedNetwork, convert_network
-from sagan.interop.recognition import final_resolution, recognise
+from sagan.interop.recognition import recognise
 from sagan.runs.checkpoint import Checkpoint
 
 DEFAULTS = Choices()
@@ -73,7 +73,7 @@ def _shared(attribute: str, networks: Sequence[ConvertedNetwork]) -> int:
 
 def _config(parts: dict[str, ConvertedNetwork], resolution: int, num_classes: int) -> Config:
     generator = GeneratorConfig(attention=())
-    discriminator = DiscriminatorConfig(attention=(), final_resolution=final_resolution(resolution))
+    discriminator = DiscriminatorConfig(attention=(), final_resolution=8 if resolution == 32 else 4)
     for network in parts.values():
         if isinstance(network.config, GeneratorConfig):
             generator = network.config

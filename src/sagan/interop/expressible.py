@@ -21,6 +21,8 @@ _PLANS: Mapping[tuple[str, Role], Mapping[int, tuple[int, ...]]] = {
     ("biggan", "discriminator"): {32: (4, 4, 4, 4), **_DEEPEST},
     ("studiogan", "generator"): {32: (4, 4, 4, 4), 64: (16, 8, 4, 2, 1), **_WIDEST_FIRST},
     ("studiogan", "discriminator"): {32: (2, 2, 2, 2), **_DEEPEST},
+    ("tensorflow", "generator"): {128: _WIDEST_FIRST[128]},
+    ("tensorflow", "discriminator"): {128: _DEEPEST[128]},
 }
 
 
@@ -77,19 +79,35 @@ def require_expressible(
         config.spectral_norm != "attention" or not attention,
         "spectral norm on attention alone; it has it everywhere or nowhere",
     )
-    require(num_classes > 0 or layout.name != "biggan", "networks without classes")
+    original = layout.name == "tensorflow"
+    has_classes = num_classes > 0 or not (original or layout.name == "biggan")
+    require(has_classes, "networks without classes")
+    require(not original or config.spectral_norm == "all", "networks without spectral norm")
+    require(not original or len(attention) < 2, "second attention layer")
     if isinstance(config, GeneratorConfig):
         require(config.upsampling == "nearest", f"{config.upsampling} upsampling")
     else:
         for possible, reason in _discriminator_checks(layout, config, resolution, attention):
             require(possible, reason)
-    if (plan := _PLANS.get((layout.name, role), {}).get(resolution)) is not None:
-        widths = _output_widths(tensors, role)
-        multiples = {width / multiple for width, multiple in zip(widths, plan, strict=False)}
-        require(
-            len(widths) == len(plan) and len(multiples) == 1,
-            f"{role} of {resolution} pixels with {', '.join(map(str, widths))} channels; its own "
-            f"are multiples of {', '.join(map(str, plan))}",
+    _require_plan(layout, role, resolution, tensors)
+
+
+def _require_plan(
+    layout: Layout, role: Role, resolution: int, tensors: Mapping[str, Tensor]
+) -> None:
+    """Checks that a repository has networks of these pictures and these widths."""
+    plans = _PLANS.get((layout.name, role))
+    if plans is None:
+        return
+    if resolution not in plans:
+        raise SaganError(f"{layout.repository} has no networks for {resolution} pixels")
+    plan, widths = plans[resolution], _output_widths(tensors, role)
+    multiples = {width / multiple for width, multiple in zip(widths, plan, strict=False)}
+    if len(widths) != len(plan) or len(multiples) != 1:
+        raise SaganError(
+            f"{layout.repository} has no {role} of {resolution} pixels with "
+            f"{', '.join(map(str, widths))} channels; its own are multiples of "
+            f"{', '.join(map(str, plan))}"
         )
 
 
@@ -104,7 +122,7 @@ def _discriminator_checks(
         f"shortcuts that see the {seen}",
     )
     yield (
-        config.final_resolution == final_resolution(resolution),
+        config.final_resolution == final_resolution(layout, resolution),
         f"discriminator of {resolution} pixels that goes down to {config.final_resolution} "
         "among its usual ones, and keys would not show it",
     )

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sagan.errors import SaganError
+from sagan.interop.tensor_bundle import bundle_prefix, read_bundle
 from sagan.runs.checkpoint import FORMAT
 
 _SCALAR = np.float64(0).__reduce__()[0]
@@ -32,7 +33,7 @@ _ALLOWED = [
 _NETWORKS = ("generator", "discriminator", "generator_ema")  # prefixes in mmgeneration's files
 _UNUSED = re.compile(
     r".*(\.num_batches_tracked|\.sv\d+|/Adam(_\d)?|/ExponentialMovingAverage)"
-    r"|(.*/)?(beta\d_power|global_step).*"
+    r"|(.*/)?(beta\d_power|global_step|[dg]_step).*"
 )
 
 
@@ -49,15 +50,21 @@ class ForeignNetwork:
 
 
 def read(path: str | Path) -> list[ForeignNetwork]:
-    """Reads the networks of a file: .pth or .pt, .safetensors, or .npz of TensorFlow variables.
+    """Reads the networks of a file: .pth or .pt, .safetensors, or TensorFlow's variables.
+
+    Those are an .npz of arrays, or a checkpoint as :func:`bundle_prefix` finds it.
 
     Raises:
         SaganError: The file is missing, cut off, garbled, without networks, or would run code.
     """
     path = Path(path)
-    if not path.is_file():
+    if prefix := bundle_prefix(path):
+        path, opened = prefix, _read_bundle
+    elif path.is_file():
+        known = {".safetensors": _read_safetensors, ".npz": _read_npz}
+        opened = known.get(path.suffix, _read_pickle)
+    else:
         raise SaganError(f"there is no file {path}; check the path")
-    opened = {".safetensors": _read_safetensors, ".npz": _read_npz}.get(path.suffix, _read_pickle)
     networks = [
         ForeignNetwork(
             source=f"{path} ({part})" if part else str(path),
@@ -120,6 +127,10 @@ def _read_npz(path: Path) -> Mapping[str, Tensor]:
             }
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise SaganError(f"{path} is cut off or no .npz of plain arrays ({error})") from error
+
+
+def _read_bundle(prefix: Path) -> Mapping[str, Tensor]:
+    return read_bundle(prefix, lambda name: not _UNUSED.fullmatch(name))
 
 
 def _split(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

@@ -40,6 +40,8 @@ TENSORFLOW_FORMS: Mapping[Kind, WeightForm] = {
     "embedding": WeightForm("embedding_map", "u", u_axes=2),
     "table": WeightForm(""),
 }
+USED = ("u_used", "v_used")
+"""What we add to a layer's TensorFlow variables: both singular vectors, with which it computes."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ class Layout:
     last_batch_norm_eps: float | None = None
     """Of the last batch norm, whatever the others have."""
     batch_norm_momentum: float = 0.1
+    last_batch_norm_momentum: float | None = None
+    """Of the last batch norm; None for the same."""
     spectral_norm_eps: float = 1e-12
     shortcut_input: ShortcutInput = "raw"
     upsampling: Upsampling = "nearest"
@@ -279,7 +283,7 @@ LAYOUTS = (
     # brain-research/self-attention-gan, generator.py and discriminator.py.
     Layout(
         name="tensorflow",
-        title="the authors' TensorFlow variables (.npz)",
+        title="the authors' TensorFlow code",
         generator=NetworkNames(
             linear="g_snh0",
             block="g_block{n}",
@@ -304,5 +308,6 @@ LAYOUTS = (
         separator="/",
         gain_offset=0.0,
         batch_norm_momentum=0.001,
+        last_batch_norm_momentum=1e-4,
     ),
 )

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from sagan.errors import SaganError
 from sagan.interop.foreign_files import ForeignNetwork
-from sagan.interop.names import Kind, Layout, NormNames, WeightForm
+from sagan.interop.names import USED, Kind, Layout, NormNames, WeightForm
 
 
 @dataclass
@@ -86,6 +86,10 @@ class TensorReader:
                 f"{self.network.source}: {join(theirs, form.u)} has shape {tuple(u.shape)}, which "
                 f"does not fit {key} of shape {tuple(weight.shape)}"
             )
+        used = [join(theirs, name) for name in USED]
+        if v is None and all(name in self.network.tensors for name in used):
+            u, v = (self.take(name) for name in used)
+            return weight, u, v, key
         if v is None:
             matrix, eps = weight.flatten(1), self.layout.spectral_norm_eps
             v = F.normalize(matrix.mT.mv(u), dim=0, eps=eps)

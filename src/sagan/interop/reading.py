@@ -46,6 +46,8 @@ class ConvertedNetwork:
     resolution: int
     num_classes: int
     tensors: Mapping[str, Tensor]
+    origin: Mapping[str, str]
+    """Name of each tensor -> its key in the file."""
     assumptions: tuple[str, ...]
     """What the keys did not show."""
 
@@ -85,6 +87,7 @@ def convert_network(
         resolution=resolution,
         num_classes=reader.num_classes,
         tensors=reader.state,
+        origin=reader.origin,
         assumptions=_assumptions(layout, config),
     )
 
@@ -159,6 +162,7 @@ def _read_generator(reader: TensorReader, found: Structure) -> GeneratorConfig:
         upsampling=layout.upsampling,
         batch_norm_eps=eps,
         batch_norm_momentum=layout.batch_norm_momentum,
+        last_batch_norm_momentum=layout.last_batch_norm_momentum or layout.batch_norm_momentum,
         spectral_norm_eps=layout.spectral_norm_eps,
     )
 
@@ -167,7 +171,7 @@ def _read_discriminator(
     reader: TensorReader, found: Structure, resolution: int
 ) -> DiscriminatorConfig:
     layout, names = reader.layout, reader.layout.discriminator
-    attention, places = place_names(resolution, [block for block, _ in found.attention])
+    attention, places = place_names(layout, resolution, [block for block, _ in found.attention])
     _read_blocks(reader, found, "discriminator", places)
     reader.weight("linear", names.linear.format(last=found.last), "linear")
     if any(key.startswith(names.embedding + layout.separator) for key in reader.network.tensors):

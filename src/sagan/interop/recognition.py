@@ -11,7 +11,7 @@ from sagan.errors import SaganError
 from sagan.interop.foreign_files import ForeignNetwork
 from sagan.interop.names import LAYOUTS, Layout, NetworkNames, NormNames, Role
 
-_LEAVES = r"(weight(_orig|_u|_v|_bar)?|u0|u|w|bias|biases|Matrix|embedding_map)"
+_LEAVES = r"(weight(_orig|_u|_v|_bar)?|u0|u|w|bias|biases|Matrix|embedding_map|[uv]_used)"
 _NAMES_SHOWN = 3
 
 
@@ -136,9 +136,11 @@ def _channels(layout: Layout, path: str, tensors: Mapping[str, Tensor]) -> int:
     return 0
 
 
-def place_names(resolution: int, blocks: Iterable[int]) -> tuple[DiscriminatorConfig, list[str]]:
+def place_names(
+    layout: Layout, resolution: int, blocks: Iterable[int]
+) -> tuple[DiscriminatorConfig, list[str]]:
     """The attention settings of a discriminator, and our names of the attention layers."""
-    final = final_resolution(resolution)
+    final = final_resolution(layout, resolution)
     blocks = list(blocks)
     sizes = [resolution >> (block + 1) for block in blocks]
     by_resolution = all(size >= final for size in sizes)
@@ -151,8 +153,13 @@ def place_names(resolution: int, blocks: Iterable[int]) -> tuple[DiscriminatorCo
     return config, [found[block].name for block in blocks]
 
 
-def final_resolution(resolution: int) -> int:
-    """Down to how many pixels every other repository's discriminator goes."""
+def final_resolution(layout: Layout, resolution: int) -> int:
+    """Down to how many pixels a repository's discriminator goes.
+
+    mmgeneration's halves at each of its blocks at 64 pixels, and at all but the last at 128.
+    """
+    if layout.name == "mmgen" and resolution == 64:
+        return 2
     return 8 if resolution == 32 else 4
 
 

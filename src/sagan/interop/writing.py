@@ -1,28 +1,23 @@
 """Our networks -> files of another repository, where that is exact."""
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sagan.config import GeneratorConfig, places, plan
 from sagan.errors import SaganError
-from sagan.interop.expressible import (
-    require_expressible,
-    require_unit_tables,
-    square_resolution,
-)
-from sagan.interop.names import AJBROCK, HOOK, LAYOUTS, Layout, NormNames, Role
+from sagan.interop.expressible import require_expressible, square_resolution
+from sagan.interop.names import LAYOUTS, Layout, Role
 from sagan.interop.reading import reverse_colours
 from sagan.interop.recognition import Structure, structure_of
+from sagan.interop.state_writer import StateWriter
+from sagan.interop.variable_writer import VariableWriter, write_variables
 from sagan.runs.checkpoint import Checkpoint
 from sagan.sampling.generator import for_inference
 from sagan.system.files import replacing
-
-SAME_SIGMA = 1e-6  # relative
 
 State = Mapping[str, Tensor]
 
@@ -30,7 +25,8 @@ State = Mapping[str, Tensor]
 def write(checkpoint: Checkpoint, target: str, folder: Path) -> tuple[list[Path], list[str]]:
     """Writes the (averaged) generator and the discriminator as another repository would.
 
-    ``target`` is "biggan", "studiogan" or "mmgen"; the files have the repository's own names.
+    ``target`` is "biggan", "studiogan", "mmgen" or "tensorflow"; files have the repository's own
+    names, but TensorFlow's variables come as one .npz.
 
     Returns:
         The files, and for each network that cannot be written exactly, why.
@@ -51,6 +47,8 @@ def write(checkpoint: Checkpoint, target: str, folder: Path) -> tuple[list[Path]
                 reasons.append(f"{role} left out: {error}")
     if not states:
         raise SaganError(f"nothing can be written exactly for {layout.title}: {'; '.join(reasons)}")
+    if layout.name == "tensorflow":
+        return [write_variables(states, checkpoint.step, folder)], reasons
     paths = []
     for name, content in _files(layout, states, checkpoint.step).items():
         paths.append(folder / name)
@@ -94,7 +92,7 @@ def foreign_state(checkpoint: Checkpoint, layout: Layout, role: Role) -> dict[st
     require_expressible(layout, role, config, resolution, classes, set(attention), tensors)
     if layout.bgr:
         reverse_colours(tensors, role)
-    writer = _Writer(layout, tensors)
+    writer = (VariableWriter if layout.name == "tensorflow" else StateWriter)(layout, tensors)
     structure = structure_of(layout.names(role), len(stages), attention)
     _write_network(writer, structure, role, [attention[block] for block, _ in structure.attention])
     if isinstance(config, GeneratorConfig):
@@ -114,87 +112,7 @@ def _with_plain_tables(tensors: State) -> dict[str, Tensor]:
     return plain
 
 
-class _Writer:
-    def __init__(self, layout: Layout, tensors: State) -> None:
-        self.layout = layout
-        self.tensors = tensors
-        self.state: dict[str, Tensor] = {}
-
-    def put(self, path: str, part: str, tensor: Tensor) -> None:
-        """Keeps a copy under the repository's name."""
-        copy = tensor.clone(memory_format=torch.contiguous_format)
-        self.state[self.layout.join(path, part)] = copy
-
-    def weight(self, ours: str, theirs: str, *, u0: bool = False) -> None:
-        """A layer, with its singular vectors as the repository keeps them."""
-        weight, bias = self.tensors[f"{ours}.weight"], self.tensors.get(f"{ours}.bias")
-        u, v = (self.tensors.get(f"{ours}.spectral_norm.{end}") for end in "uv")
-        if bias is not None:
-            self.put(theirs, "bias", bias)
-        if u is None or v is None:
-            self.put(theirs, "weight", weight)
-        elif u0 or self.layout.forms[0] is AJBROCK:
-            self.put(theirs, AJBROCK.weight, weight)
-            self.put(theirs, AJBROCK.u, _u_before(weight, u, v, ours)[None])
-            self.put(theirs, "sv0", u.dot(weight.flatten(1).mv(v))[None])
-        else:
-            self.hooked(theirs, weight, u, v)
-
-    def hooked(self, path: str, weight: Tensor, u: Tensor, v: Tensor) -> None:
-        """A weight and its vectors as torch.nn.utils.spectral_norm names them."""
-        for name, tensor in ((HOOK.weight, weight), (HOOK.u, u), (HOOK.v, v)):
-            self.put(path, name, tensor)
-
-    def table(self, path: str, table: Tensor) -> None:
-        """One row per class."""
-        if self.layout.name == "studiogan":
-            self.hooked(path, table.T, *require_unit_tables(table.T, path))
-        else:
-            self.put(path, "weight", table)
-
-    def plain_norm(self, ours: str, theirs: str, eps: float) -> None:
-        """A batch norm without classes."""
-        parts = self.layout.generator.last_norm_parts
-        self.put(theirs, parts.gain, self.tensors[f"{ours}.gain"][0])
-        self.put(theirs, parts.bias, self.tensors[f"{ours}.bias"][0])
-        self.statistics(ours, theirs, parts, eps)
-
-    def statistics(self, ours: str, theirs: str, parts: NormNames, eps: float) -> None:
-        """Mean and variance; the variance makes up for another eps."""
-        variance = self.tensors[f"{ours}.running_var"] + (eps - self.layout.batch_norm_eps)
-        self.put(theirs, parts.mean, self.tensors[f"{ours}.running_mean"])
-        self.put(theirs, parts.variance, variance)
-        if parts.mean.endswith("running_mean"):
-            counter = parts.mean.removesuffix("running_mean") + "num_batches_tracked"
-            self.put(theirs, counter, torch.zeros((), dtype=torch.int64))
-
-
-def _u_before(weight: Tensor, u: Tensor, v: Tensor, layer: str) -> Tensor:
-    """The vector from which one power iteration leads to sigma = u^T W v.
-
-    Raises:
-        SaganError: None was found, since u and v do not belong to one iteration.
-    """
-    matrix = weight.flatten(1).double()
-    sigma = u.double() @ matrix @ v.double()
-    attempts: tuple[Callable[[], Tensor], ...] = (
-        lambda: u.double(),
-        lambda: torch.linalg.lstsq(matrix.T, v.double()[:, None], driver="gelsd").solution[:, 0],
-    )
-    difference = torch.inf
-    for attempt in attempts:
-        before = F.normalize(attempt(), dim=0)
-        found = matrix.mv(F.normalize(matrix.T.mv(before), dim=0)).norm()
-        difference = min(difference, float((found / sigma - 1).abs()))
-        if difference <= SAME_SIGMA:
-            return before.float()
-    raise SaganError(
-        f"one power iteration more, which it runs at every use, changes sigma of {layer} by "
-        f"{difference:.0e}; PyTorch-StudioGAN and mmgeneration keep both vectors"
-    )
-
-
-def _write_network(writer: _Writer, found: Structure, role: Role, places: list[str]) -> None:
+def _write_network(writer: StateWriter, found: Structure, role: Role, places: list[str]) -> None:
     layout, names = writer.layout, writer.layout.names(role)
     for number, path in enumerate(found.blocks):
         for ours, theirs in zip(("conv1", "conv2", "shortcut"), names.convolutions, strict=True):
@@ -214,7 +132,7 @@ def _write_network(writer: _Writer, found: Structure, role: Role, places: list[s
         writer.weight("embedding", names.embedding)
 
 
-def _write_norms(writer: _Writer, found: Structure, eps: float) -> None:
+def _write_norms(writer: StateWriter, found: Structure, eps: float) -> None:
     layout, names = writer.layout, writer.layout.generator
     parts = names.norm_parts
     for number, path in enumerate(found.blocks):
@@ -224,7 +142,7 @@ def _write_norms(writer: _Writer, found: Structure, eps: float) -> None:
             if len(gain) == 1 and names.plain_norm:
                 writer.plain_norm(ours, layout.join(path, names.plain_norm.format(k=k)), eps)
                 continue
-            theirs = layout.join(path, names.norm.format(k=k))
+            theirs = layout.join(path, names.norm.format(k=k, j=k - 1))
             writer.table(layout.join(theirs, parts.gain), gain - layout.gain_offset)
             writer.table(layout.join(theirs, parts.bias), writer.tensors[f"{ours}.bias"])
             writer.statistics(ours, theirs, parts, eps)

@@ -88,7 +88,7 @@ class Generator(nn.Module):
             )
             self.attention = AttentionLayers(stages[1:], _attention(config))
             self.norm = ConditionalBatchNorm2d(
-                widths[-1], 0, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum
+                widths[-1], 0, eps=config.batch_norm_eps, momentum=config.last_batch_norm_momentum
             )
             self.out = Conv2d(widths[-1], channels, 3)
         attach_chosen(config, self, self.attention)
