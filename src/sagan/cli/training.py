@@ -13,6 +13,7 @@ from sagan.cli.program import app, named_pictures
 from sagan.config import Config
 from sagan.errors import SaganError
 from sagan.training.budget import follow_from_time, require_minutes
+from sagan.training.scale import ONE_PROCESS, Scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,7 @@ def train(
     start_from: Annotated[Path | None, Parameter(name="--from")] = None,
     print_config: Annotated[bool, SWITCH] = False,
     dry_run: Annotated[bool, SWITCH] = False,
+    scale: Annotated[Scale, FLAGS] = ONE_PROCESS,
     other_pictures: Annotated[bool, SWITCH] = False,
     decided: Annotated[tuple[str, ...], Parameter(show=False)] = (),
     config: Annotated[Config, FLAGS] = Config(),
@@ -82,8 +84,13 @@ def train(
     if dry_run:
         from sagan.training import forecast
 
-        print(forecast.table(forecast.forecast(config, run, start_from)), end="")
+        print(forecast.table(forecast.forecast(config, run, start_from, scale)), end="")
         return
+    if scale != ONE_PROCESS:
+        raise SaganError(
+            "--ranks, --bandwidth and --price-per-hour are for --dry-run; torchrun starts the "
+            "ranks of a training (docs/scale.md)"
+        )
     _train(config, run, start_from, None if other_pictures else preset)
 
 
