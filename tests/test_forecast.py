@@ -84,7 +84,7 @@ def test_of_several_ranks_each_has_a_share_and_all_communicate(
 @pytest.mark.parametrize("ranks", [3, 4, 16])
 def test_ranks_take_equal_shares_of_two_pictures_or_more(ranks, picture_folder, tmp_path):
     config = config_of(picture_folder, batch_size=4)
-    with pytest.raises(SaganError, match=f"--ranks {ranks} cannot share batches of 4 pictures"):
+    with pytest.raises(SaganError, match=f"4 cannot be shared by {ranks} processes"):
         forecast(config, tmp_path / "run", scale=Scale(ranks=ranks))
 
 

@@ -167,7 +167,7 @@ def test_portions_add_up_to_the_gradients_of_the_batch(dataset, monkeypatch, reu
             network.double()
         taken = {}
 
-        def keep(state, optimizer, terms, taken=taken):
+        def keep(state, optimizer, terms, _ranks, taken=taken):
             network = "generator" if optimizer is state.generator_optimizer else "discriminator"
             reached = gradients(getattr(state, network)).items()
             taken[f"{network}'s"] = {k: v.clone() for k, v in reached if v is not None}

@@ -14,9 +14,11 @@ class SaganError(ValueError):
 
     Attributes:
         exit_code: With which the command ends: 2, or that of a subclass.
+        is_told: Another process says the same, so that this one need not.
     """
 
     exit_code = 2
+    is_told = False
 
     def __str__(self) -> str:
         return printable(super().__str__())
@@ -42,6 +44,7 @@ class StoppedError(KeyboardInterrupt):
     """
 
     exit_code = 75
+    is_told = False
 
 
 def enumerated(names: Sequence[str]) -> str:

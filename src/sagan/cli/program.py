@@ -19,9 +19,12 @@ from sagan.config import Config
 from sagan.config.presets import PRESETS, named_settings
 from sagan.errors import FaultError, SaganError, StoppedError, printable
 from sagan.runs.named import shipped_names
+from sagan.system.ranks import rank_of_torchrun
 from sagan.system.threads import sleep_while_waiting
 
 DEFAULT_PRESET = "avatars32"
+_ALONE = (("ablate",), ("demo",))
+"""Commands that several processes would make in each other's way."""
 _INTERRUPTED = 130
 """Ctrl-C where nothing was to be saved, as in a shell."""
 
@@ -113,6 +116,8 @@ def _read_settings(app: App, commands: tuple[str, ...], arguments: ArgumentColle
         for token in argument.tokens:
             if token.implicit_value is UNSET:  # a value was typed
                 _require_sense(argument.name, argument.hint, token.value)
+    if rank_of_torchrun() is not None and commands in _ALONE:
+        raise SaganError(f"sagan {commands[0]} runs in one process; start it without torchrun")
     if commands not in (("train",), ("ablate",)):
         return
     given = {argument.name: [token.value for token in argument.tokens] for argument in arguments}
@@ -173,6 +178,8 @@ def main(arguments: list[str] | None = None) -> Any:
             message += " quote a name with blanks, and repeat a flag for each of its values"
     except SaganError as error:
         message, code = str(error), error.exit_code
+        if error.is_told:
+            raise SystemExit(code) from None
     except BrokenPipeError:  # whoever reads our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
@@ -182,12 +189,15 @@ def main(arguments: list[str] | None = None) -> Any:
         code = FaultError.exit_code
         message = "memory ran out; ask for less, or free memory"
     except KeyboardInterrupt as interruption:
-        print(str(interruption) or "stopped", file=sys.stderr)
         is_saved = isinstance(interruption, StoppedError)
+        if not (is_saved and interruption.is_told):
+            print(str(interruption) or "stopped", file=sys.stderr)
         raise SystemExit(interruption.exit_code if is_saved else _INTERRUPTED) from None
     _say(message)
     raise SystemExit(code)
 
 
 def _say(message: str) -> None:
-    print(f"sagan: {printable(message)}", file=sys.stderr)
+    rank = rank_of_torchrun()
+    who = f"rank {rank}: " if rank else ""
+    print(f"{who}sagan: {printable(message)}", file=sys.stderr)

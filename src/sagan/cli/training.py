@@ -12,6 +12,7 @@ from sagan.cli.parsing import FLAGS, SWITCH, parse_seeds, require_range
 from sagan.cli.program import app, named_pictures
 from sagan.config import Config
 from sagan.errors import SaganError
+from sagan.system.ranks import Ranks, ranks_of_torchrun
 from sagan.training.budget import follow_from_time, require_minutes
 from sagan.training.scale import ONE_PROCESS, Scale
 
@@ -77,28 +78,31 @@ def train(
     other_pictures
         Use a preset with other pictures than those that it is for.
     """
-    config = _settings_for(budget.total, preset, run, start_from, config, decided)
-    if print_config:
-        print(settings.to_toml(config), end="")
-        return
-    if dry_run:
-        from sagan.training import forecast
-
-        print(forecast.table(forecast.forecast(config, run, start_from, scale)), end="")
-        return
-    if scale != ONE_PROCESS:
+    if scale != ONE_PROCESS and not dry_run:
         raise SaganError(
             "--ranks, --bandwidth and --price-per-hour are for --dry-run; torchrun starts the "
             "ranks of a training (docs/scale.md)"
         )
-    _train(config, run, start_from, None if other_pictures else preset)
+    with ranks_of_torchrun() as ranks:
+        config = _settings_for(budget.total, preset, run, start_from, config, decided, ranks)
+        if print_config:
+            print(settings.to_toml(config), end="")
+            return
+        if dry_run:
+            from sagan.training import forecast
+
+            print(forecast.table(forecast.forecast(config, run, start_from, scale)), end="")
+            return
+        _train(config, run, start_from, None if other_pictures else preset, ranks)
 
 
-def _train(config: Config, run: Path, start_from: Path | None, preset: str | None) -> None:
+def _train(
+    config: Config, run: Path, start_from: Path | None, preset: str | None, ranks: Ranks
+) -> None:
     """Begins a run or goes on with it, and prints what came of it; of a finished one, how to."""
     from sagan.training.run import open_run
 
-    driver = open_run(config, run, start_from, preset=preset)
+    driver = open_run(config, run, start_from, preset=preset, ranks=ranks)
     step = driver.state.step
     if step == driver.config.train.steps:
         print(
@@ -122,6 +126,7 @@ def _settings_for(
     start_from: Path | None,
     config: Config,
     decided: tuple[str, ...],
+    ranks: Ranks,
 ) -> Config:
     """The settings of a run: chosen for the time where there is one, or where pictures are named.
 
@@ -140,6 +145,7 @@ def _settings_for(
         minutes,
         has_settings=has_steps or start_from is not None or "train.steps" in decided,
         names_pictures=pictures is not None or "data.source" in decided,
+        ranks=ranks,
     ):
         return config
     from sagan.training.choice import settings_within
@@ -149,7 +155,8 @@ def _settings_for(
     given = {section: {} for section, _ in names}
     for section, name in names:
         given[section][name] = values[section][name]
-    return settings_within(minutes, given, None if start_from is None else config)
+    model = None if start_from is None else config
+    return ranks.decided_by_first(lambda: settings_within(minutes, given, model))
 
 
 @app.command

@@ -10,6 +10,7 @@ LossName = Literal["hinge", "non-saturating", "kl", "least-squares", "wasserstei
 Precision = Literal["auto", "float32", "bfloat16"]
 FakeLabels = Literal["uniform", "data"]
 PowerIteration = Literal["pass", "step"]
+BatchStatistics = Literal["process", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,7 @@ class TrainConfig:
     steps: int = 1_000_000
     """Generator updates."""
     batch_size: int = 256
-    """Pictures in one update of either network."""
+    """Pictures in one update of either network, over all processes: each takes an equal share."""
     discriminator_steps: int = 1
     """Discriminator updates before each generator update."""
     reuse_fakes: bool = False
@@ -122,6 +123,9 @@ class TrainConfig:
     accumulate: int = 1
     """Parts in which a batch is computed, to save memory. The gradients are added up, but batch
     norm sees one part at a time."""
+    batch_statistics: BatchStatistics = "process"
+    """Whose pictures batch norm sees in training where there are several processes: each its own
+    (process, as in the released code) or those of all."""
     generator_power_iteration: PowerIteration = "pass"
     """When the generator's spectral norm takes a power iteration: before each pass (pass, as in the
     released code) or once per step (step: faster)."""

@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from sagan.config import LossConfig
 from sagan.losses.augmentation import flip_and_translate
 from sagan.system.randomness import Purpose, generator_at
+from sagan.system.ranks import ALONE, Ranks
 from sagan.system.transfer import send
 
 LogitFunction = Callable[[Tensor, Tensor], Tensor]
@@ -159,12 +160,14 @@ class Regularizers:
         seed: Of the run.
         logit_averages: Part of the training state, moved in place.
         autocast: Precision of the passes without second derivatives.
+        ranks: Over whose logits the averages are.
     """
 
     config: LossConfig
     seed: int
     logit_averages: dict[str, Tensor]
     autocast: torch.autocast
+    ranks: Ranks = ALONE
 
     def terms(
         self,
@@ -223,8 +226,10 @@ class Regularizers:
             return {}
         decay = self.config.lecam_decay
         real_logits, fake_logits = logits.chunk(2)
-        for name, side in (("real", real_logits), ("fake", fake_logits)):
-            self.logit_averages[name].lerp_(side.detach().mean(), 1 - decay)
+        means = [side.detach().mean() for side in (real_logits, fake_logits)]
+        self.ranks.average(means)
+        for name, mean in zip(("real", "fake"), means, strict=True):
+            self.logit_averages[name].lerp_(mean, 1 - decay)
         unbiased = 1 - decay ** (update + 1)  # they start at 0, as the moments of Adam
         term = lecam(
             real_logits,

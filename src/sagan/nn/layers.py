@@ -1,6 +1,8 @@
 """Layers beside the convolutions: linear, embedding, conditional batch norm, self-attention."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -13,7 +15,9 @@ from sagan.errors import SaganError
 from sagan.nn.attention import attend, attention_weights
 from sagan.nn.convolution import Conv2d
 from sagan.nn.initialization import first_weight
+from sagan.nn.shared_norm import shared_batch_norm
 from sagan.nn.spectral import SpectralLayer
+from sagan.system.ranks import ALONE, Ranks
 
 
 class Linear(SpectralLayer):
@@ -78,6 +82,9 @@ class ConditionalBatchNorm2d(nn.Module):
             1 is added to the gains. "spectral": drawn, and divided by their largest singular value
             once :func:`attach` normalises them.
 
+    Attributes:
+        ranks: Whose pictures together make a batch; see :func:`statistics_over`.
+
     Source: released code ``ops.py``, ``ConditionalBatchNorm``; other tables: BigGAN-PyTorch
     ``layers.py``, ``ccbn``, and PyTorch-StudioGAN ``utils/ops.py``, ``ConditionalBatchNorm2d``.
 
@@ -100,6 +107,7 @@ class ConditionalBatchNorm2d(nn.Module):
         tables: ClassTables = "plain",
     ) -> None:
         super().__init__()
+        self.ranks = ALONE
         self.eps = eps
         self.momentum = momentum
         self.num_classes = num_classes
@@ -140,7 +148,13 @@ class ConditionalBatchNorm2d(nn.Module):
             SaganError: There are classes and no labels.
         """
         require_labels(labels, self.num_classes)
-        x = F.batch_norm(
+        return class_affine(self._normalized(x), labels, *self.affine)
+
+    def _normalized(self, x: Tensor) -> Tensor:
+        if self.training and self.ranks.are_many:
+            running = (self.running_mean, self.running_var)
+            return shared_batch_norm(x, running, self.ranks, momentum=self.momentum, eps=self.eps)
+        return F.batch_norm(
             x,
             self.running_mean,
             self.running_var,
@@ -148,7 +162,22 @@ class ConditionalBatchNorm2d(nn.Module):
             momentum=self.momentum,
             eps=self.eps,
         )
-        return class_affine(x, labels, *self.affine)
+
+
+@contextmanager
+def statistics_over(ranks: Ranks, network: nn.Module) -> Iterator[None]:
+    """Within the block the network's batch norms see, in training, the pictures of all ranks.
+
+    All ranks then make the same passes, with as many pictures each.
+    """
+    norms = [m for m in network.modules() if isinstance(m, ConditionalBatchNorm2d)]
+    for norm in norms:
+        norm.ranks = ranks
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.ranks = ALONE
 
 
 def require_labels(labels: Tensor | None, num_classes: int) -> None:

@@ -7,15 +7,18 @@ started alone is the only rank; then nothing here communicates, and torch.distri
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from torch import Tensor
+from sagan.errors import DivergedError, FaultError, SaganError, StoppedError
 
-from sagan.errors import FaultError
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_Result = TypeVar("_Result")
 
 PATIENCE = timedelta(minutes=30)
 """How long a rank waits for another that lives: it may be packing pictures or measuring."""
@@ -76,6 +79,74 @@ class Ranks:
             distributed.all_gather_object(values, value)
         return values
 
+    def together(self, work: Callable[[], _Result]) -> _Result:
+        """Does something on every rank; where it fails on one, all end with what that one says.
+
+        The ranks leave at the same time.
+
+        Raises:
+            SaganError: It has failed here; or elsewhere, by the name of that rank.
+        """
+        if not self.are_many:
+            return work()
+        result, failure = None, None
+        try:
+            result = work()
+        except Exception as error:
+            failure = error
+        told_by_all = self.from_all(None if failure is None else _as_told(failure))
+        if failure is not None:
+            if isinstance(failure, SaganError) and not self.is_first:
+                failure.is_told = told_by_all[0] == told_by_all[self.rank]
+            raise failure
+        for rank, found in enumerate(told_by_all):
+            if found is not None:
+                code, message = found
+                kind = next(k for k in _KINDS if k.exit_code == code)
+                raise self.of_all(kind(f"rank {rank}: {message}"))
+        return cast(_Result, result)
+
+    def decided_by_first(self, decide: Callable[[], _Result]) -> _Result:
+        """What the first rank decides, on all.
+
+        Raises:
+            SaganError: It cannot.
+        """
+        decided = self.together(lambda: decide() if self.is_first else None)
+        return cast(_Result, self.from_first(decided))
+
+    def one_per_host_first(self, work: Callable[[], _Result]) -> _Result:
+        """The same, but the first rank of each machine before the others of it.
+
+        The others find in the cache what it has put there.
+
+        Raises:
+            SaganError: As for :meth:`together`.
+        """
+        leads = self.local_rank == 0
+        first = self.together(lambda: work() if leads else None)
+        if not self.are_many:
+            return cast(_Result, first)
+        second = self.together(lambda: None if leads else work())
+        return cast(_Result, first if leads else second)
+
+    def of_all(self, error: SaganError) -> SaganError:
+        """An error that all ranks end with, and the first one says."""
+        error.is_told = not self.is_first
+        return error
+
+    def gathered(self, tensor: Tensor) -> Tensor:
+        """The tensors of all ranks, alike in shape, by rank: (count, ...)."""
+        import torch
+        from torch import distributed
+
+        if not self.are_many:
+            return tensor[None]
+        parts = [torch.empty_like(tensor) for _ in range(self.count)]
+        with told():
+            distributed.all_gather(parts, tensor)
+        return torch.stack(parts)
+
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Replaces float32 tensors on one device by their mean over all ranks, all at once."""
         if not self.are_many:
@@ -88,7 +159,7 @@ class Ranks:
             distributed.all_reduce(flat)
         flat /= self.count
         parts = flat.split([tensor.numel() for tensor in tensors])
-        torch._foreach_copy_(
+        torch.ops.aten._foreach_copy_.default(
             list(tensors), [p.view_as(t) for p, t in zip(parts, tensors, strict=True)]
         )
 
@@ -97,31 +168,77 @@ ALONE = Ranks()
 """A process that was not started by torchrun."""
 
 
+_KINDS = (FaultError, DivergedError, SaganError)
+
+
+def _as_told(error: Exception) -> tuple[int, str]:
+    """Exit code and message, for the other ranks."""
+    if isinstance(error, SaganError):
+        return error.exit_code, str(error)
+    return FaultError.exit_code, f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def rank_of_torchrun() -> int | None:
+    """The rank that torchrun has given this process; None where it is alone."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return None
+    return int(os.environ["RANK"]) if "RANK" in os.environ else None
+
+
 @contextmanager
 def ranks_of_torchrun() -> Iterator[Ranks]:
     """Joins the other ranks, if torchrun has started some, and parts from them at the end.
 
+    Meanwhile only the first one prints.
+
     Raises:
         FaultError: They cannot be reached.
     """
-    count = int(os.environ.get("WORLD_SIZE", 1))
-    if count == 1 or "RANK" not in os.environ:
+    rank = rank_of_torchrun()
+    if rank is None:
         yield ALONE
         return
+    from torch import distributed
+
+    ranks = Ranks(
+        rank=rank,
+        count=int(os.environ["WORLD_SIZE"]),
+        local_rank=int(os.environ.get("LOCAL_RANK", 0)),
+    )
+    joins = not distributed.is_initialized()
+    if joins:
+        with told():
+            distributed.init_process_group(_backend(), timeout=PATIENCE)
+    try:
+        with _silent_unless(ranks.is_first):
+            yield ranks
+    except (DivergedError, StoppedError) as error:  # of which all ranks know
+        error.is_told = not ranks.is_first
+        raise
+    finally:
+        if joins:
+            distributed.destroy_process_group()
+
+
+def _backend() -> str:
     import torch
     from torch import distributed
 
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    with told():
-        distributed.init_process_group(backend, timeout=PATIENCE)
-    try:
-        yield Ranks(
-            rank=int(os.environ["RANK"]),
-            count=count,
-            local_rank=int(os.environ.get("LOCAL_RANK", 0)),
-        )
-    finally:
-        distributed.destroy_process_group()
+    has_nccl = torch.cuda.is_available() and distributed.is_nccl_available()
+    return "cpu:gloo,cuda:nccl" if has_nccl else "gloo"
+
+
+@contextmanager
+def _silent_unless(speaks: bool) -> Iterator[None]:
+    if speaks:
+        yield
+        return
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        redirect_stdout(nowhere),
+        redirect_stderr(nowhere),
+    ):
+        yield
 
 
 @contextmanager
@@ -134,8 +251,8 @@ def told() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        said = str(error).splitlines() or [type(error).__name__]
         raise FaultError(
             "another process of this training has ended or cannot be reached; what it said itself "
-            f"is the cause (here: {str(error).splitlines()[0]}); the same command goes on from the "
-            "newest checkpoint"
+            f"is the cause (here: {said[0]}); the same command goes on from the newest checkpoint"
         ) from error

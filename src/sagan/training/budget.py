@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from sagan.errors import SaganError
+from sagan.system.ranks import ALONE, Ranks
 
 _MOST_MINUTES: Final = 366 * 24 * 60
 
@@ -23,7 +24,12 @@ def require_minutes(minutes: float) -> None:
 
 
 def follow_from_time(
-    folder: str | Path, minutes: float | None, *, has_settings: bool, names_pictures: bool
+    folder: str | Path,
+    minutes: float | None,
+    *,
+    has_settings: bool,
+    names_pictures: bool,
+    ranks: Ranks = ALONE,
 ) -> bool:
     """Whether the settings of a run follow from its pictures and a time.
 
@@ -35,12 +41,23 @@ def follow_from_time(
         minutes: How long a new run may take; None where nothing says so.
         has_settings: A preset, a file, a model or a number of steps decides how long it takes.
         names_pictures: The pictures are named.
+        ranks: Are all given the same.
+
+    Raises:
+        SaganError: They are not.
     """
-    if not Path(folder, "config.toml").exists():
-        return minutes is not None or (names_pictures and not has_settings)
-    if minutes is not None:
+    is_new = not Path(folder, "config.toml").exists()
+    follow = is_new and (minutes is not None or (names_pictures and not has_settings))
+    if len(set(ranks.from_all(follow))) > 1:
+        raise ranks.of_all(
+            SaganError(
+                f"some processes choose their settings for {folder} and others have them; give all "
+                "the same command, and a run folder that all see"
+            )
+        )
+    if not is_new and minutes is not None:
         sys.stderr.write(
             f"note: {folder} keeps the settings and the steps that it was begun with; a time is "
             "for new runs, and --train.steps makes this one longer\n"
         )
-    return False
+    return follow

@@ -22,6 +22,7 @@ from sagan.data.looking import look
 from sagan.data.opening import catalog_of
 from sagan.errors import SaganError
 from sagan.system.device import described, keep_freed_memory, pick_device
+from sagan.system.ranks import ALONE, Ranks
 from sagan.training.budget import follow_from_time, require_minutes
 from sagan.training.forecast import in_words
 from sagan.training.machine import busy, measured_machine, timed_on_noise
@@ -63,6 +64,7 @@ def settings_of_run(
     source: str | None = None,
     minutes: float | None = None,
     start_from: str | Path | None = None,
+    ranks: Ranks = ALONE,
 ) -> Config:
     """The settings of a run: those that are named, or those that follow from pictures and time.
 
@@ -73,6 +75,7 @@ def settings_of_run(
         minutes: How long a new run may take. Without it, and without settings and a model, a new
             run on named pictures takes :data:`USUAL_MINUTES`.
         start_from: The model to begin from.
+        ranks: Of which the first one chooses.
 
     Raises:
         SaganError: Settings and a time are given, the time is out of range, or as for
@@ -87,12 +90,14 @@ def settings_of_run(
         minutes,
         has_settings=config is not None or start_from is not None,
         names_pictures=source is not None,
+        ranks=ranks,
     ):
         return run_settings(config, folder, source=source, start_from=start_from)
     model = None
     if start_from is not None:
         model = run_settings(None, folder, source=source, start_from=start_from)
-    return settings_within(minutes, {} if source is None else {"data": {"source": source}}, model)
+    given = {} if source is None else {"data": {"source": source}}
+    return ranks.decided_by_first(lambda: settings_within(minutes, given, model))
 
 
 def settings_within(minutes: float | None, given: Settings, model: Config | None = None) -> Config:

@@ -14,6 +14,7 @@ from sagan.config import Config
 from sagan.data import Dataset, batch_indices
 from sagan.images import to_float
 from sagan.system.randomness import Purpose, draw_latents_and_labels, generator_at
+from sagan.system.ranks import ALONE, Ranks
 from sagan.system.transfer import send
 
 
@@ -73,7 +74,28 @@ class StepInputs:
     again."""
 
 
-def draw_reals(dataset: Dataset, config: Config, update: int, *, pinned: bool = False) -> Reals:
+def own_share(batch: Tensor, portions: int, ranks: Ranks) -> Tensor:
+    """A rank's part of a whole batch.
+
+    Each portion of the batch is divided among the ranks, so that n ranks see together what one
+    process sees; and what they see one by one is what it sees in n times as many portions.
+
+    Args:
+        batch: (N, ...), the same on all ranks.
+        portions: In which the batch is computed, ``train.accumulate``.
+        ranks: Take equal parts.
+
+    Returns:
+        (N / ranks, ...), its portions one after the other.
+    """
+    if not ranks.are_many:
+        return batch
+    return torch.cat(batch.chunk(portions * ranks.count)[ranks.rank :: ranks.count])
+
+
+def draw_reals(
+    dataset: Dataset, config: Config, update: int, *, pinned: bool = False, ranks: Ranks = ALONE
+) -> Reals:
     """The real pictures of one discriminator update.
 
     Args:
@@ -81,6 +103,7 @@ def draw_reals(dataset: Dataset, config: Config, update: int, *, pinned: bool = 
         config: Batch size, seed, order, mirroring.
         update: Its number, from 0.
         pinned: Put them where a GPU can fetch them by itself.
+        ranks: Whose first, second and so on share is drawn.
     """
     train = config.train
     if config.data.order == "balanced":
@@ -90,7 +113,9 @@ def draw_reals(dataset: Dataset, config: Config, update: int, *, pinned: bool = 
     flipped = None
     if config.data.horizontal_flip:
         random = generator_at(train.seed, update, Purpose.FLIP)
-        flipped = _host(torch.rand(len(indices), 1, 1, 1, generator=random) < 0.5, pinned)
+        flips = torch.rand(len(indices), 1, 1, 1, generator=random) < 0.5
+        flipped = _host(own_share(flips, train.accumulate, ranks), pinned)
+    indices = own_share(torch.from_numpy(indices), train.accumulate, ranks).numpy()
     return Reals(
         images=_host(torch.from_numpy(dataset.images[indices]), pinned),
         labels=_host(torch.from_numpy(dataset.labels[indices]), pinned),
@@ -99,7 +124,13 @@ def draw_reals(dataset: Dataset, config: Config, update: int, *, pinned: bool = 
 
 
 def step_inputs(
-    dataset: Dataset, config: Config, label_frequencies: Tensor, *, first: int, pinned: bool
+    dataset: Dataset,
+    config: Config,
+    label_frequencies: Tensor,
+    *,
+    first: int,
+    pinned: bool,
+    ranks: Ranks = ALONE,
 ) -> Iterator[StepInputs]:
     """Inputs of every step from ``first`` on, each put together during the step before.
 
@@ -111,6 +142,7 @@ def step_inputs(
         label_frequencies: Of the fakes' labels.
         first: The first step, from 0.
         pinned: Put it where a GPU can fetch it by itself.
+        ranks: Each draws the numbers of the whole batch and takes its share.
     """
     train = config.train
 
@@ -119,14 +151,15 @@ def step_inputs(
         latents, labels = draw_latents_and_labels(
             train.batch_size, config.generator.latent_dim, label_frequencies, random
         )
-        return Draws(latents=_host(latents, pinned), labels=_host(labels, pinned))
+        own = [own_share(drawn, train.accumulate, ranks) for drawn in (latents, labels)]
+        return Draws(latents=_host(own[0], pinned), labels=_host(own[1], pinned))
 
     def inputs(step: int) -> StepInputs:
         count = train.discriminator_steps
         updates = [
             Update(
                 number=number,
-                reals=draw_reals(dataset, config, number, pinned=pinned),
+                reals=draw_reals(dataset, config, number, pinned=pinned, ranks=ranks),
                 draws=draws(number, Purpose.DISCRIMINATOR),
             )
             for number in range(step * count, (step + 1) * count)

@@ -39,6 +39,11 @@ class Footprint:
         """The peak for a batch size, in bytes."""
         return self.fixed + self.per_picture * batch_size
 
+    def shared(self, ranks: int) -> "Footprint":
+        """Of each of several processes, for a batch of all."""
+        portions, per_picture = self.portions * ranks, self.per_picture // ranks
+        return replace(self, per_picture=per_picture, portions=portions)
+
     def fits(self, batch_size: int, memory: int) -> bool:
         """Tells whether a batch fits into so many bytes, with :data:`MARGIN`."""
         return MARGIN * self.of(batch_size) <= memory
@@ -131,18 +136,25 @@ def upper_bound(config: Config, state_bytes: int) -> int:
 
 
 def require_memory(
-    config: Config, num_classes: int, state_bytes: int, memory: Memory | None, *, bfloat16: bool
+    config: Config,
+    num_classes: int,
+    state_bytes: int,
+    memory: Memory | None,
+    *,
+    bfloat16: bool,
+    ranks: int = 1,
 ) -> None:
     """Refuses a batch that can never fit; one that might is let through.
 
-    Costs nothing unless :func:`upper_bound` leaves a doubt.
+    Costs nothing unless :func:`upper_bound` leaves a doubt. Several processes are judged one by
+    one, also where they share a memory.
 
     Raises:
         SaganError: The estimated peak exceeds all the memory there is.
     """
     if memory is None or upper_bound(config, state_bytes) <= memory.total:
         return
-    need = footprint(config, num_classes, bfloat16=bfloat16)
+    need = footprint(config, num_classes, bfloat16=bfloat16).shared(ranks)
     batch = config.train.batch_size
     if need.of(batch) > memory.total:
         raise SaganError(

@@ -12,9 +12,10 @@ from sagan.config.effort import operations
 from sagan.nn.residual import make_discriminator, make_generator
 from sagan.system.device import described
 from sagan.system.memory import Memory, readable
+from sagan.system.ranks import Ranks
 from sagan.training.footprint import MARGIN, Footprint, footprint
 from sagan.training.machine import timed_on_noise
-from sagan.training.preparation import prepare
+from sagan.training.preparation import prepare, require_equal_shares
 from sagan.training.scale import ONE_PROCESS, Scale, averaged_bytes
 from sagan.training.state import new_state
 
@@ -94,7 +95,7 @@ def forecast(
         SaganError: The settings, the folder, the model, the pictures or the device do not allow the
             run.
     """
-    scale.of_a_rank(config)
+    require_equal_shares(config.train, Ranks(count=scale.ranks))
     there = prepare(config, folder, start_from)
     config = there.config
     of_a_rank = scale.of_a_rank(config)

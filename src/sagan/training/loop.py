@@ -12,6 +12,7 @@ from sagan.data import Dataset
 from sagan.nn import spectral
 from sagan.nn.averaging import update_average
 from sagan.system.device import require_compiler
+from sagan.system.ranks import ALONE, Ranks
 from sagan.training.draws import step_inputs
 from sagan.training.state import TrainingState, new_state
 from sagan.training.steps import TrainingStep
@@ -25,24 +26,27 @@ def train_steps(
     label_frequencies: Tensor,
     device: torch.device,
     autocast: torch.autocast,
+    ranks: Ranks = ALONE,
 ) -> Iterator[dict[str, Tensor]]:
     """Runs from ``state.step`` to the configured end; yields the loss terms after every step.
 
     They stay on the device, and nothing here waits for it. Once a term is NaN or infinite, every
     later update is skipped (:func:`sagan.training.state.apply_gradients`).
 
-    All random numbers of step k are functions of (seed, k).
+    All random numbers of step k are functions of (seed, k). With several ranks each calls this, in
+    step with the others; the terms are means over all, and the states stay the same.
 
     Raises:
         SaganError: ``train.compile`` is asked for and there is no compiler.
     """
     state.generator.train()
     state.discriminator.train()
-    step = TrainingStep(state, config, device, autocast)
+    step = TrainingStep(state, config, device, autocast, ranks)
     if config.train.compile:
         compile_networks(state, device)
     pinned = device.type == "cuda"
-    for inputs in step_inputs(dataset, config, label_frequencies, first=state.step, pinned=pinned):
+    where = {"first": state.step, "pinned": pinned, "ranks": ranks}
+    for inputs in step_inputs(dataset, config, label_frequencies, **where):
         if config.train.compile:
             torch.compiler.cudagraph_mark_step_begin()
         set_learning_rates(state, config.optimizer, state.step / config.train.steps)
@@ -70,8 +74,14 @@ def trial_steps(
     dataset = Dataset(images=images, labels=labels, class_names=names, fingerprint="")
 
     def steps() -> Iterator[dict[str, Tensor]]:
-        state, given = new_state(config, num_classes, device), {"label_frequencies": frequencies}
-        yield from train_steps(state, dataset, config, **given, device=device, autocast=autocast)
+        yield from train_steps(
+            new_state(config, num_classes, device),
+            dataset,
+            config,
+            label_frequencies=frequencies,
+            device=device,
+            autocast=autocast,
+        )
 
     return steps()
 

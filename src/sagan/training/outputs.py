@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class Outputs:
     """Writes for one run; reads its state and leaves it as it is, but for the fresh average.
 
+    Of several processes only the first one writes.
+
     Args:
         preparation: Of the run.
         state: What is saved.
@@ -45,10 +47,12 @@ class Outputs:
         self.state = state
         self.schedule = schedule
         self.evaluate = evaluate
+        self._writes = preparation.ranks.is_first
 
     def log(self, record: Mapping[str, object]) -> None:
         """Appends one line to the log."""
-        self.run.log(record)
+        if self._writes:
+            self.run.log(record)
 
     def save(self, *, samples: bool, checkpoint: bool, evaluation: bool = False) -> None:
         """Writes what is asked for with a fresh average: a sample grid, a checkpoint, numbers.
@@ -57,6 +61,8 @@ class Outputs:
             DivergedError: A tensor is no longer finite.
             SaganError: The disk refuses.
         """
+        if not self._writes:
+            return
         refresh_average(self.state, self.label_frequencies, self.config.train.seed)
         if checkpoint:
             self.save_checkpoint()
@@ -79,6 +85,8 @@ class Outputs:
             DivergedError: A tensor is no longer finite.
             SaganError: The disk refuses.
         """
+        if not self._writes:
+            return
         checkpoints.save(self._checkpoint(), self.run.checkpoint_path(self.state.step))
         self.run.remove_old_checkpoints(self.state.step)
 

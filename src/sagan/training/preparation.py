@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sagan.config import Config, DataConfig
+from sagan.config import Config, DataConfig, TrainConfig
 from sagan.config.presets import PRESETS
 from sagan.data import BUILT_IN, Dataset, batch_indices, load_dataset
 from sagan.data.catalog import Catalog, in_split
@@ -23,6 +23,7 @@ from sagan.system.device import (
     require_compiler,
 )
 from sagan.system.memory import Memory, memory_of
+from sagan.system.ranks import ALONE, Ranks
 from sagan.training.loop import train_steps
 from sagan.training.origin import StartingModel, origin_of
 from sagan.training.state import TrainingState
@@ -41,6 +42,8 @@ class Preparation:
     """Whether forward passes compute in bfloat16."""
     memory: Memory | None
     """None where the device does not say."""
+    ranks: Ranks = ALONE
+    """The processes that train together."""
     origin: StartingModel | None = None
     """The model whose weights the run begins with; None if it draws its own, or goes on."""
 
@@ -86,6 +89,7 @@ class Preparation:
             label_frequencies=self.label_frequencies,
             device=self.device,
             autocast=autocast(self.config.train.precision, self.device),
+            ranks=self.ranks,
         )
 
 
@@ -94,6 +98,7 @@ def prepare(
     folder: str | Path,
     start_from: str | Path | None = None,
     preset: str | None = None,
+    ranks: Ranks = ALONE,
 ) -> Preparation:
     """Opens what a run needs; changes nothing in its folder.
 
@@ -104,11 +109,13 @@ def prepare(
         folder: The run folder.
         start_from: The model to begin from, as for :func:`origin_of`.
         preset: Whose settings they are, as for :func:`require_intended`, which a new run needs.
+        ranks: The processes that train together.
 
     Raises:
         SaganError: The data, the folder, the model or the device do not allow the run.
     """
-    device = pick_device(config.train.device)
+    require_equal_shares(config.train, ranks)
+    device = device_of_rank(config.train.device, ranks)
     keep_freed_memory()
     if config.train.compile:
         require_compiler(device)
@@ -129,8 +136,48 @@ def prepare(
         device=device,
         bfloat16=bfloat16,
         memory=memory_of(device),
+        ranks=ranks,
         origin=origin,
     )
+
+
+def require_equal_shares(config: TrainConfig, ranks: Ranks) -> None:
+    """Makes sure that a batch can be divided among the ranks, and a share into its portions.
+
+    Raises:
+        SaganError: It cannot; names the numbers.
+    """
+    batch, portions, count = config.batch_size, config.accumulate, ranks.count
+    if batch % (count * portions) or batch < 2 * count * portions:
+        parts = f"{count} processes" + (f", each in {portions} portions," if portions > 1 else "")
+        raise SaganError(
+            f"train.batch_size {batch} cannot be shared by {parts} with two pictures or more in "
+            f"each part; make it a multiple of {count * portions}, at least {2 * count * portions}"
+        )
+
+
+def device_of_rank(name: str, ranks: Ranks) -> torch.device:
+    """The device of a process: with several, each of a machine has a GPU of its own.
+
+    Raises:
+        SaganError: As for :func:`pick_device`, or there are fewer GPUs than processes.
+    """
+    device = pick_device(name)
+    if not ranks.are_many or device.type == "cpu":
+        return device
+    if device.type != "cuda" or name not in ("auto", "cuda"):
+        raise SaganError(
+            f"several processes cannot share {device}; give --train.device cuda, of which each has "
+            "one, or cpu"
+        )
+    if ranks.local_rank >= torch.cuda.device_count():
+        raise SaganError(
+            f"process {ranks.local_rank + 1} of this machine has no GPU, of which there are "
+            f"{torch.cuda.device_count()}; start fewer (torchrun --nproc-per-node), or give "
+            "--train.device cpu"
+        )
+    torch.cuda.set_device(ranks.local_rank)
+    return torch.device("cuda", ranks.local_rank)
 
 
 def require_intended(preset: str, config: DataConfig) -> Catalog | None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,9 @@ from sagan.data.survey_text import survey_as_json, text
 from sagan.errors import DivergedError, FaultError, SaganError, StoppedError
 from sagan.system.memory import is_out_of_memory, readable
 from sagan.system.progress import duration
-from sagan.system.signals import interruption
+from sagan.system.ranks import ALONE, Ranks, ranks_of_torchrun
+from sagan.system.signals import Interruption, interruption
+from sagan.training.agreement import CHECK_INTERVAL, require_same_start, require_same_state
 from sagan.training.choice import settings_of_run
 from sagan.training.focus import AttentionWatch
 from sagan.training.footprint import footprint, require_memory
@@ -62,9 +65,10 @@ def train(
         >>> outcome = sagan.train(None, "runs/mine", source="path/to/pictures", minutes=30)
         >>> sagan.load_generator("runs/mine").sample(seeds=range(16), labels="cat")
     """
-    settings = settings_of_run(config, folder, source, minutes, start_from)
     preset = config if isinstance(config, str) and not other_pictures else None
-    return open_run(settings, folder, start_from, preset=preset).train()
+    with ranks_of_torchrun() as ranks:
+        settings = settings_of_run(config, folder, source, minutes, start_from, ranks)
+        return open_run(settings, folder, start_from, preset=preset, ranks=ranks).train()
 
 
 def open_run(
@@ -73,6 +77,7 @@ def open_run(
     start_from: str | Path | None = None,
     *,
     preset: str | None = None,
+    ranks: Ranks = ALONE,
 ) -> Driver:
     """Opens a run with the evaluations that its settings ask for, by default one at its end.
 
@@ -82,18 +87,23 @@ def open_run(
         start_from: The model whose weights a new run begins with.
         preset: Name of the preset that they come from: a new run is refused other pictures than
             those that it is for.
+        ranks: The processes that train together; each calls this.
 
     Raises:
         SaganError: As for :class:`Driver`, the pictures are others, or the evaluation lacks its
             feature network.
     """
-    evaluate = None
-    if config.evaluation.samples:
+
+    def evaluation() -> Evaluate | None:
+        if not (config.evaluation.samples and ranks.is_first):
+            return None
         from sagan.evaluation.periodic import PeriodicEvaluation, periodic_evaluation
 
         prepared = periodic_evaluation if config.evaluation.interval else PeriodicEvaluation
-        evaluate = prepared(config.evaluation, config.train.device)
-    return Driver(config, folder, evaluate, start_from, preset)
+        return prepared(config.evaluation, config.train.device)
+
+    evaluate = ranks.together(evaluation)
+    return Driver(config, folder, evaluate, start_from, preset, ranks)
 
 
 class Driver:
@@ -108,6 +118,7 @@ class Driver:
             training goes on.
         start_from: The model whose weights a new run begins with.
         preset: As for :func:`open_run`.
+        ranks: As for :func:`open_run`.
 
     Attributes:
         beginning: What was taken of that model; None where nothing was.
@@ -124,26 +135,28 @@ class Driver:
         evaluate: Evaluate | None = None,
         start_from: str | Path | None = None,
         preset: str | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.preparation = prepare(config, folder, start_from, preset)
+        self.ranks = ranks
+        self.preparation = ranks.one_per_host_first(
+            lambda: prepare(config, folder, start_from, preset, ranks)
+        )
         self.config = self.preparation.config
         self.run = self.preparation.run
         self.dataset = self.preparation.dataset
-        self.state = self._new_state()
-        self._require_memory()
+        self.state = ranks.together(self._first_state)
         self.schedule = EvaluationSchedule(config.evaluation, config.train.steps)
         self.outputs = Outputs(self.preparation, self.state, self.schedule, evaluate)
         self.attention = AttentionWatch(self.state, self.preparation)
-        if checkpoint := self.preparation.checkpoint():
-            self.state.restore(checkpoint.parts, checkpoint.step)
         self.beginning: Beginning | None = None
-        if origin := self.preparation.origin:
-            self.beginning = origin.begin(self.state, self.dataset.class_names, config.data)
-            self.preparation = replace(self.preparation, origin=None)  # whose tensors are many
+        ranks.together(self._restore)
+        require_same_start(self.preparation, self.state.step)
         if self.state.step > config.train.steps:
-            raise SaganError(
-                f"{folder} is already at step {self.state.step}; "
-                f"give more than --train.steps {config.train.steps}"
+            raise ranks.of_all(
+                SaganError(
+                    f"{folder} is already at step {self.state.step}; "
+                    f"give more than --train.steps {config.train.steps}"
+                )
             )
 
     def begin(self) -> None:
@@ -153,6 +166,9 @@ class Driver:
         damaged checkpoints are set aside. A run that begins from a model has a checkpoint of step 0
         and needs the model no more.
         """
+        self.ranks.together(self._begin if self.ranks.is_first else lambda: None)
+
+    def _begin(self) -> None:
         for remark in self.config.remarks():
             sys.stderr.write(f"note: {remark}\n")
         if self.beginning is not None:
@@ -176,9 +192,9 @@ class Driver:
             sys.stderr.write(f"{text(survey)}\n")
             self.run.keep_survey(survey_as_json(survey))
 
-    def _new_state(self) -> TrainingState:
+    def _first_state(self) -> TrainingState:
         try:
-            return new_state(self.config, self.preparation.num_classes, self.preparation.device)
+            state = new_state(self.config, self.preparation.num_classes, self.preparation.device)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -186,12 +202,20 @@ class Driver:
                 "memory ran out while the networks were made; choose smaller channels, or free "
                 "memory and give the same command again"
             ) from error
-
-    def _require_memory(self) -> None:
-        parts = self.state.parts().values()
+        parts = state.parts().values()
         size = sum(tensor.nbytes for tensors in parts for tensor in tensors.values())
         there = self.preparation
-        require_memory(self.config, there.num_classes, size, there.memory, bfloat16=there.bfloat16)
+        given = {"bfloat16": there.bfloat16, "ranks": self.ranks.count}
+        require_memory(self.config, there.num_classes, size, there.memory, **given)
+        return state
+
+    def _restore(self) -> None:
+        """Takes over the run's newest checkpoint, or the model that it begins from."""
+        if checkpoint := self.preparation.checkpoint():
+            self.state.restore(checkpoint.parts, checkpoint.step)
+        if origin := self.preparation.origin:
+            self.beginning = origin.begin(self.state, self.dataset.class_names, self.config.data)
+            self.preparation = replace(self.preparation, origin=None)  # whose tensors are many
 
     def train(self) -> Outcome:
         """Runs to the configured end, or until Ctrl-C; in both cases the last state is saved.
@@ -202,6 +226,7 @@ class Driver:
             StoppedError: Ctrl-C, a KeyboardInterrupt; the step was finished and saved.
         """
         self.begin()
+        require_same_state(self.state, self.preparation)
         train = self.config.train
         per_step = train.pictures_per_step
         self.schedule.count_in(seconds_of_steps(self.run.records(), per_step))
@@ -215,16 +240,20 @@ class Driver:
             for terms in self.preparation.steps(self.state):
                 pending.add(self.state.step, terms)
                 is_first = self.state.step == first + 1
-                self._report(pending, progress, is_first=is_first)
+                stops, reads, measures = self._decided(asked, pending)
+                self._report(pending, progress, reads=is_first or reads)
+                stops |= asked.requested and not self.ranks.are_many
                 if is_first and train.compile:
                     warm_up = duration(time.perf_counter() - begin)
                     sys.stderr.write(f"note: compiling, and the first step, took {warm_up}\n")
                 is_last = self.state.step == train.steps
-                outputs = self._outputs_due(ends=is_last or asked.requested)
+                outputs = self._outputs_due(ends=is_last or stops, measures=measures)
+                if outputs["checkpoint"] or self.state.step % CHECK_INTERVAL == 0:
+                    require_same_state(self.state, self.preparation)
                 if any(outputs.values()):
                     progress.advance(self._read(pending))
-                    self.outputs.save(**outputs)
-                if asked.requested and not is_last:
+                    self.ranks.together(partial(self.outputs.save, **outputs))
+                if stops and not is_last:
                     raise StoppedError(
                         f"stopped at step {self.state.step} and saved; the same command continues"
                     )
@@ -239,26 +268,35 @@ class Driver:
             numbers=measured_at(self.state.step, self.run.records()),
         )
 
-    def _report(self, pending: PendingTerms, progress: Progress, *, is_first: bool) -> None:
+    def _decided(self, asked: Interruption, pending: PendingTerms) -> tuple[bool, ...]:
+        """Whether to stop after this step, to read the terms, to measure; all ranks decide alike.
+
+        Anybody may ask for the end; the clock is that of the first rank.
+        """
+        measures = self.outputs.evaluate is not None and self.schedule.is_due(self.state.step)
+        is_first = self.ranks.is_first
+        return self.ranks.any_of_all(asked.requested, is_first and pending.is_due, measures)
+
+    def _report(self, pending: PendingTerms, progress: Progress, *, reads: bool) -> None:
         """Reads the terms where the log or the bar wants them: reading waits for the device."""
         train, step = self.config.train, self.state.step
         logs = step == train.steps or step % train.log_interval == 0
-        if not (logs or is_first or pending.is_due):
+        if not (logs or reads):
             return
         terms = self._read(pending)
         progress.advance(terms)
-        if logs:
+        if logs and self.ranks.is_first:
             self.outputs.log(
                 {"step": step, **terms[-1], **self.attention.terms(), **progress.rate()}
             )
 
-    def _outputs_due(self, *, ends: bool) -> dict[str, bool]:
+    def _outputs_due(self, *, ends: bool, measures: bool) -> dict[str, bool]:
         """What :meth:`Outputs.save` has to write after a step."""
         train, step = self.config.train, self.state.step
         return {
             "samples": ends or train.samples_after(step),
             "checkpoint": ends or step % train.checkpoint_interval == 0,
-            "evaluation": self.outputs.evaluate is not None and self.schedule.is_due(step),
+            "evaluation": measures,
         }
 
     def _read(self, pending: PendingTerms) -> list[dict[str, float]]:
@@ -282,6 +320,7 @@ class Driver:
     def _out_of_memory(self) -> str:
         batch, there = self.config.train.batch_size, self.preparation
         need = footprint(self.config, there.num_classes, bfloat16=there.bfloat16)
+        need = need.shared(self.ranks.count)
         free, remedy = "", f"begin {self.run.another} with a smaller --train.batch-size"
         if there.memory is not None:
             free = f" and {readable(there.memory.available)} were free at the start"

@@ -28,18 +28,9 @@ class Scale:
                 raise SaganError(f"--{flag} {value:g} is out of range; it must be above 0")
 
     def of_a_rank(self, config: Config) -> Config:
-        """The settings with the share of a batch that each rank takes.
-
-        Raises:
-            SaganError: A batch cannot be shared so.
-        """
-        batch = config.train.batch_size
-        if batch % self.ranks or batch < 2 * self.ranks:
-            raise SaganError(
-                f"--ranks {self.ranks} cannot share batches of {batch} pictures equally, at least "
-                "2 for each; choose a divisor, or another --train.batch-size"
-            )
-        return replace(config, train=replace(config.train, batch_size=batch // self.ranks))
+        """The settings with the share of a batch that each rank takes."""
+        share = config.train.batch_size // self.ranks
+        return replace(config, train=replace(config.train, batch_size=share))
 
     def seconds_to_average(self, size: int) -> float:
         """How long it takes to average so many bytes over all ranks.

@@ -17,6 +17,7 @@ from sagan.nn.residual import AnyDiscriminator, AnyGenerator, make_discriminator
 from sagan.runs.checkpoint import Parts, part_of, require_same_tensors, restore_network
 from sagan.system.memory import require_free
 from sagan.system.randomness import Purpose, generator_at
+from sagan.system.ranks import ALONE, Ranks
 
 _Network = TypeVar("_Network", bound=nn.Module)
 
@@ -73,6 +74,14 @@ class NetworkAdam:
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
         self._adam.param_groups[0]["lr"] = value
+
+    def gradients(self) -> list[Tensor]:
+        """Those at hand, as they lie in memory."""
+        return [
+            parameter.grad.permute(self._orders[name])
+            for name, parameter in self._named.items()
+            if parameter.grad is not None
+        ]
 
     def step(self) -> None:
         """Moves the parameters by the gradients at hand, and forgets these."""
@@ -224,14 +233,19 @@ def _moved(network: _Network, device: torch.device) -> _Network:
 
 
 def apply_gradients(
-    state: TrainingState, optimizer: NetworkAdam, terms: Mapping[str, Tensor]
+    state: TrainingState,
+    optimizer: NetworkAdam,
+    terms: Mapping[str, Tensor],
+    ranks: Ranks = ALONE,
 ) -> None:
-    """Takes a step with the gradients at hand, and forgets them.
+    """Takes a step with the gradients at hand, averaged over all ranks, and forgets them.
 
     Once a loss is NaN or infinite, every later update is skipped; that is decided on the device,
-    which nobody waits for. Whoever trains in several processes averages their gradients here, and
-    the finiteness with them.
+    which nobody waits for. The terms become means over all ranks as well: what is not finite on one
+    is then finite on none.
     """
+    if ranks.are_many:
+        ranks.average([*optimizer.gradients(), *terms.values()])
     finite = torch.stack(list(terms.values())).isfinite().all()
     torch.maximum(state.diverged, finite.logical_not().float(), out=state.diverged)
     optimizer.step()

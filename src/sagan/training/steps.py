@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -20,10 +21,13 @@ from sagan.losses import discriminator_terms, generator_term
 from sagan.losses.augmentation import augment
 from sagan.losses.regularization import Regularizers
 from sagan.nn import spectral
+from sagan.nn.layers import statistics_over
 from sagan.system.randomness import Purpose, generator_at
+from sagan.system.ranks import ALONE, Ranks
 from sagan.training.draws import Draws, StepInputs, Update
 from sagan.training.state import TrainingState, apply_gradients
 
+_Portion = TypeVar("_Portion")
 Labelled = tuple[Tensor, Tensor]
 """Pictures (N, C, H, W) in [-1, 1] and their labels (N,), a portion of a batch."""
 Terms = dict[str, Tensor]
@@ -39,12 +43,14 @@ class TrainingStep:
         config: The loss, the optimisers, the portions.
         device: Where the state lies.
         autocast: Precision of the forward passes.
+        ranks: The processes that share each batch.
     """
 
     state: TrainingState
     config: Config
     device: torch.device
     autocast: torch.autocast
+    ranks: Ranks = ALONE
 
     def __call__(self, inputs: StepInputs) -> Terms:
         """Takes one step and returns the terms of its loss.
@@ -53,7 +59,7 @@ class TrainingStep:
         """
         reuse, last, terms = self.config.train.reuse_fakes, inputs.updates[-1], Terms()
         # Of the two blocks "step" and "pass" the setting lets one act.
-        with self._generator_advanced("step"):
+        with self._statistics_shared(), self._generator_advanced("step"):
             for update in inputs.updates[:-1] if reuse else inputs.updates:
                 fakes = self.draw_fakes(update.draws)
                 terms = _merged(terms, self.update_discriminator(update, fakes))
@@ -65,14 +71,14 @@ class TrainingStep:
                 reals = self.reals(last) if self.config.loss.relativistic else None
                 terms |= self.generator_gradients(inputs.step, fakes, reals)
         # Kept kernels hand their gradients on to the weights when their block ends.
-        apply_gradients(self.state, self.state.generator_optimizer, terms)
+        apply_gradients(self.state, self.state.generator_optimizer, terms, self.ranks)
         return terms
 
     def update_discriminator(self, update: Update, fakes: Iterable[Labelled]) -> Terms:
         """Moves the discriminator's singular vectors, then its weights."""
         spectral.advance(self.state.discriminator)
         terms = self.discriminator_gradients(update.number, self.reals(update), fakes)
-        apply_gradients(self.state, self.state.discriminator_optimizer, terms)
+        apply_gradients(self.state, self.state.discriminator_optimizer, terms, self.ranks)
         return terms
 
     def discriminator_gradients(
@@ -81,7 +87,7 @@ class TrainingStep:
         """Adds the gradients of the discriminator's loss; real and fake pictures pass together."""
         discriminator, totals = self.state.discriminator, Terms()
         with spectral.kept_kernels(discriminator):
-            for portion, (real, fake) in enumerate(zip(reals, fakes, strict=True)):
+            for portion, (real, fake) in self._numbered(zip(reals, fakes, strict=True)):
                 fake_images = self._augmented(fake[0], update, Purpose.AUGMENTATION_FAKE, portion)
                 images = torch.cat([real[0], fake_images.detach()])
                 labels = torch.cat([real[1], fake[1]])
@@ -108,7 +114,7 @@ class TrainingStep:
         discriminator.requires_grad_(False)  # before its kernels are kept, which take that over
         try:
             with spectral.kept_kernels(discriminator):
-                for portion, (fake, real) in enumerate(zip(fakes, pairs)):  # noqa: B905 (None has no end)
+                for portion, (fake, real) in self._numbered(zip(fakes, pairs)):  # noqa: B905 (None has no end)
                     purpose = Purpose.AUGMENTATION_GENERATOR
                     images = self._augmented(fake[0], step, purpose, portion)
                     with self.autocast:
@@ -136,7 +142,8 @@ class TrainingStep:
     def reals(self, update: Update) -> Iterator[Labelled]:
         """The real pictures of an update, as the discriminator sees them."""
         images, labels = update.reals.on(self.device)
-        images = self._augmented(images, update.number, Purpose.AUGMENTATION_REAL)
+        purpose, portion = Purpose.AUGMENTATION_REAL, self.ranks.rank
+        images = self._augmented(images, update.number, purpose, portion)
         return self._portions((images, labels))
 
     @contextmanager
@@ -153,12 +160,26 @@ class TrainingStep:
         with spectral.kept_kernels(self.state.generator):
             yield
 
+    @contextmanager
+    def _statistics_shared(self) -> Iterator[None]:
+        """Takes the generator's batch statistics within the block as the setting says."""
+        if self.config.train.batch_statistics == "process" or not self.ranks.are_many:
+            yield
+            return
+        with statistics_over(self.ranks, self.state.generator):
+            yield
+
     @cached_property
     def _regularizers(self) -> Regularizers:
-        averages = self.state.logit_averages
-        return Regularizers(self.config.loss, self.config.train.seed, averages, self.autocast)
+        train, averages = self.config.train, self.state.logit_averages
+        return Regularizers(self.config.loss, train.seed, averages, self.autocast, self.ranks)
 
-    def _augmented(self, images: Tensor, number: int, purpose: Purpose, portion: int = 0) -> Tensor:
+    def _numbered(self, portions: Iterable[_Portion]) -> Iterator[tuple[int, _Portion]]:
+        """A rank's portions with their numbers in the whole batch (:func:`own_share`)."""
+        for number, portion in enumerate(portions):
+            yield number * self.ranks.count + self.ranks.rank, portion
+
+    def _augmented(self, images: Tensor, number: int, purpose: Purpose, portion: int) -> Tensor:
         random = generator_at(self.config.train.seed, number, purpose, portion)
         return augment(images, self.config.data.augment, random)
 
