@@ -21,6 +21,7 @@ from benchmarks.features import features
 from benchmarks.harness import Precision, Suite
 from benchmarks.networks import sampling, train
 from benchmarks.options import SIZES, Options
+from benchmarks.ranks import ranks
 from benchmarks.startup import startup
 from sagan.config import nearest
 from sagan.errors import SaganError
@@ -34,6 +35,7 @@ SECTIONS: dict[str, Callable[[Suite, Options], None]] = {
     "data": data,
     "startup": startup,
     "features": features,
+    "ranks": ranks,
 }
 
 

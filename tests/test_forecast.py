@@ -17,6 +17,7 @@ from sagan.training import run as driver_module
 from sagan.training.footprint import Footprint
 from sagan.training.forecast import forecast, in_words, table
 from sagan.training.run import Driver
+from sagan.training.scale import Scale
 
 NEED = Footprint(fixed=2**22, per_picture=2**18)
 
@@ -52,6 +53,48 @@ def test_forecast_counts_estimates_and_measures(picture_folder, tmp_path):
     assert [line[:10].strip() for line in lines] == [
         *("parameters", "operations", "", "memory of", "free memor", "largest ba", "speed", "time"),
     ]
+
+
+def test_of_several_ranks_each_has_a_share_and_all_communicate(
+    picture_folder, tmp_path, monkeypatch
+):
+    asked, memory = [], Memory(total=2**30, available=int(module.MARGIN * NEED.of(3)) + 1)
+    monkeypatch.setattr(module, "footprint", lambda config, *_, **__: asked.append(config) or NEED)
+    monkeypatch.setattr(module, "timed_on_noise", lambda config, *_: asked.append(config) or 0.5)
+    monkeypatch.setattr(preparation, "memory_of", lambda _: memory)
+    config = config_of(picture_folder, steps=50, batch_size=8, discriminator_steps=2)
+    scale = Scale(ranks=4, bandwidth=0.1, price_per_hour=360)
+    found = forecast(config, tmp_path / "run", scale=scale)
+    assert [one.train.batch_size for one in asked] == [2, 2]
+    size = 4 * (found.generator_parameters + 2 * found.discriminator_parameters)
+    assert found.averaged_bytes == size
+    told = 1.5 * size / 12.5e6  # twice three quarters; bytes per second
+    assert found.images_per_second == pytest.approx(16 / (0.5 + told))
+    assert found.seconds == pytest.approx(50 * (0.5 + told))
+    printed = table(found)
+    assert "4 processes with 2 of the 8 pictures of a batch each" in printed
+    assert "4.5 MiB with shares of 2" in printed
+    assert "\nlargest batch     12," in printed  # four times what fits beside the networks
+    assert f"\ncost              {50 * (0.5 + told) / 10:.2f} at 360.00 an hour" in printed
+    alone = replace(found, scale=Scale(price_per_hour=360))
+    assert alone.seconds == 25
+    assert not {"ranks", "communication"} & {line.split()[0] for line in table(alone).splitlines()}
+
+
+@pytest.mark.parametrize("ranks", [3, 4, 16])
+def test_ranks_take_equal_shares_of_two_pictures_or_more(ranks, picture_folder, tmp_path):
+    config = config_of(picture_folder, batch_size=4)
+    with pytest.raises(SaganError, match=f"4 cannot be shared by {ranks} processes"):
+        forecast(config, tmp_path / "run", scale=Scale(ranks=ranks))
+
+
+@pytest.mark.parametrize("flags", [["--ranks", "2"], ["--dry-run", "--ranks", "0"]])
+def test_only_a_dry_run_imagines_ranks_and_at_least_one(flags, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "avatars32", "--run", str(tmp_path / "run"), *flags])
+    line = capsys.readouterr().err
+    assert line.startswith("sagan: --ranks")
+    assert line.count("\n") == 1
 
 
 def test_of_a_begun_run_the_other_steps_count(picture_folder, trained_run, tmp_path):

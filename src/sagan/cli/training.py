@@ -15,6 +15,7 @@ from sagan.config.training import OnDivergence
 from sagan.errors import SaganError
 from sagan.system.ranks import Ranks, ranks_of_torchrun
 from sagan.training.budget import follow_from_time, require_minutes
+from sagan.training.scale import ONE_PROCESS, Scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,7 @@ def train(
     start_from: Annotated[Path | None, Parameter(name="--from")] = None,
     print_config: Annotated[bool, SWITCH] = False,
     dry_run: Annotated[bool, SWITCH] = False,
+    scale: Annotated[Scale, FLAGS] = ONE_PROCESS,
     other_pictures: Annotated[bool, SWITCH] = False,
     on_divergence: OnDivergence | None = None,
     decided: Annotated[tuple[str, ...], Parameter(show=False)] = (),
@@ -80,6 +82,11 @@ def train(
     on_divergence
         The same as --train.on-divergence.
     """
+    if scale != ONE_PROCESS and not dry_run:
+        raise SaganError(
+            "--ranks, --bandwidth and --price-per-hour are for --dry-run; torchrun starts the "
+            "ranks of a training (docs/scale.md)"
+        )
     with ranks_of_torchrun() as ranks:
         config = _settings_for(budget.total, preset, run, start_from, config, decided, ranks)
         if on_divergence is not None:
@@ -90,7 +97,7 @@ def train(
         if dry_run:
             from sagan.training import forecast
 
-            print(forecast.table(forecast.forecast(config, run, start_from)), end="")
+            print(forecast.table(forecast.forecast(config, run, start_from, scale)), end="")
             return
         _train(config, run, start_from, None if other_pictures else preset, ranks)
 

@@ -1,5 +1,7 @@
 """Pictures -> features in a file: in a stream, interrupted and continued at will."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +12,7 @@ from sagan.data.dataset import cache_folder
 from sagan.errors import SaganError
 from sagan.evaluation.features import FeatureExtractor
 from sagan.evaluation.picture_sets import PictureSet
+from sagan.evaluation.sharing import Sharing
 from sagan.images import as_rgb
 from sagan.system.progress import progress
 
@@ -34,37 +37,78 @@ def features_path(pictures: PictureSet, extractor: FeatureExtractor) -> Path:
 
 
 def features_of(pictures: PictureSet, extractor: FeatureExtractor, title: str) -> Features:
-    """Extracts the features of all pictures into their file, or what of them is missing there.
+    """The features of all pictures, extracted as far as they are not in their file.
 
-    A row is written once it is known, always at its own place; a run that is stopped goes on where
-    it was, and two at the same time write the same. Pictures are read batch by batch, so that the
-    memory needed does not grow with their number. ``title`` heads the progress line.
+    ``title`` heads the progress line.
 
     Raises:
         SaganError: A feature is not finite, or the file cannot be written.
     """
-    path = features_path(pictures, extractor)
-    width = extractor.feature_dim + extractor.logit_dim
-    count = len(pictures)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        with path.open("r+b") as file:
-            done = min(path.stat().st_size // (4 * width), count)
-            file.seek(4 * width * done)
-            with progress(title, count - done) as advance:
-                for start in range(done, count, EXTRACTION_BATCH_SIZE):
-                    stop = min(start + EXTRACTION_BATCH_SIZE, count)
-                    file.write(_rows(extractor, pictures.read(start, stop), start).data)
-                    advance(stop - start)
-    except OSError as error:
-        raise SaganError(
-            f"cannot write features to {path.parent}: {error.strerror or error}; "
-            "set SAGAN_CACHE to a folder with free space that you may write"
-        ) from error
-    rows = np.memmap(path, dtype=np.float32, mode="r", shape=(count, width))
+    extract(pictures, extractor, title, Sharing())
+    shape = len(pictures), extractor.feature_dim + extractor.logit_dim
+    rows = np.memmap(features_path(pictures, extractor), np.float32, mode="r", shape=shape)
     features, logits = np.split(rows, [extractor.feature_dim], axis=1)
     return Features(features, logits, pictures.labels)
+
+
+def extract(
+    pictures: PictureSet, extractor: FeatureExtractor, title: str, sharing: Sharing
+) -> None:
+    """Fills the file of a set's features, or what of it is missing; ranks do a batch each in turn.
+
+    A row is written once it is known, always at its own place; a run that is stopped goes on where
+    it was, and two at the same time write the same. Pictures are read batch by batch, so that the
+    memory needed does not grow with their number. Only the first rank has the file, and the batches
+    are those of a single process, so that the features are the same.
+
+    Raises:
+        SaganError: A feature is not finite, or the file cannot be written.
+    """
+    ranks, count = sharing.ranks, len(pictures)
+    file = _RowFile(pictures, extractor) if ranks.is_first else None
+    [done, *_] = sharing.exchange(file.begin() if file else 0)
+    shown = progress(title, count - done) if file else nullcontext()
+    with shown as advance:
+        for first in range(done, count, ranks.count * EXTRACTION_BATCH_SIZE):
+            start = min(first + ranks.rank * EXTRACTION_BATCH_SIZE, count)
+            stop = min(start + EXTRACTION_BATCH_SIZE, count)
+            own = _rows(extractor, pictures.read(start, stop), start) if start < stop else None
+            rows = [one for one in sharing.exchange(own) if one is not None]
+            if file and advance:
+                file.write(first, rows)
+                advance(sum(map(len, rows)))
+
+
+class _RowFile:
+    """The file of a set's features, written by one process."""
+
+    def __init__(self, pictures: PictureSet, extractor: FeatureExtractor) -> None:
+        self._path = features_path(pictures, extractor)
+        self._row = 4 * (extractor.feature_dim + extractor.logit_dim)
+        self._count = len(pictures)
+
+    def begin(self) -> int:
+        """Makes the file, if it is not there, and says how many rows it has."""
+        with self._told():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.touch()
+            return min(self._path.stat().st_size // self._row, self._count)
+
+    def write(self, start: int, rows: Iterable[np.ndarray]) -> None:
+        """Puts rows to their places, the first one being that of picture ``start``."""
+        with self._told(), self._path.open("r+b") as file:
+            file.seek(self._row * start)
+            file.writelines(one.data for one in rows)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SaganError(
+                f"cannot write features to {self._path.parent}: {error.strerror or error}; "
+                "set SAGAN_CACHE to a folder with free space that you may write"
+            ) from error
 
 
 def _rows(extractor: FeatureExtractor, images: np.ndarray, start: int) -> np.ndarray:

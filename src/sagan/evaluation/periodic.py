@@ -13,15 +13,17 @@ import torch
 from sagan.config import EvaluationConfig
 from sagan.data import Dataset
 from sagan.errors import SaganError
-from sagan.evaluation.extraction import features_of, features_path
+from sagan.evaluation.extraction import extract, features_of, features_path
 from sagan.evaluation.features import FeatureExtractor, load_extractor
 from sagan.evaluation.measures import SUBSET_SIZE, SUBSETS, known_metrics, measurement_of
 from sagan.evaluation.opening import labels_as_in
-from sagan.evaluation.picture_sets import generated, stored
-from sagan.evaluation.reference import Reference, reference_of
+from sagan.evaluation.picture_sets import PictureSet, generated, stored
+from sagan.evaluation.reference import OF_REALS, Reference, reference_of
+from sagan.evaluation.sharing import shared_among
 from sagan.images import as_rgb
 from sagan.sampling.generator import TrainedGenerator
 from sagan.system.progress import duration
+from sagan.system.ranks import ALONE, Ranks
 
 FEWEST_PICTURES = 500
 """With fewer, a measurement that has to be short says too little; those between are multiples."""
@@ -58,13 +60,15 @@ class PeriodicEvaluation:
     Args:
         config: What to measure, with how many pictures and which network.
         device: Where that network computes.
+        ranks: Those that share the work; the first one has the files and computes the numbers.
 
     Raises:
         SaganError: A metric is unknown.
     """
 
-    def __init__(self, config: EvaluationConfig, device: str) -> None:
+    def __init__(self, config: EvaluationConfig, device: str, ranks: Ranks = ALONE) -> None:
         self._config = config
+        self._ranks = ranks
         self._device = device
         self._metrics = known_metrics(config.metrics)
         self._references: dict[tuple[str, int], Reference] = {}
@@ -84,21 +88,38 @@ class PeriodicEvaluation:
     ) -> Evaluated:
         """Measures a generator with the seeds from 0 on, classes as frequent as in the data.
 
-        Both sides have ``samples`` pictures, fewer where ``seconds`` ask for it.
+        Both sides have ``samples`` pictures, fewer where ``seconds`` of the first rank ask for it.
+        All ranks call this, and get the same.
 
         Raises:
             SaganError: The feature network cannot be had, or even few pictures take longer.
         """
-        samples = self._config.samples
-        count = samples if seconds == math.inf else self._affordable(generator, dataset, seconds)
-        labels, _ = labels_as_in(dataset, generator, count)
-        pictures = generated(generator, labels)
-        try:
-            fake = features_of(pictures, self.extractor, "features of generated pictures")
-            found = measurement_of(self._reference(dataset, count), fake, self._metrics)
-        finally:
-            features_path(pictures, self.extractor).unlink(missing_ok=True)
-        notes = []
+        is_first = self._ranks.is_first
+        with shared_among(self._ranks) as sharing:
+            own_count = self._count(generator, dataset, seconds) if is_first else 0
+            [count, *_] = sharing.exchange(own_count)
+            labels, _ = labels_as_in(dataset, generator, count)
+            pictures = generated(generator, labels)
+            own = None
+            try:
+                extract(pictures, self.extractor, "features of generated pictures", sharing)
+                is_new = (dataset.fingerprint, count) not in self._references
+                [lacks_reals, *_] = sharing.exchange(is_new)
+                if lacks_reals:
+                    extract(stored(dataset, count), self.extractor, OF_REALS, sharing)
+                if is_first:
+                    own = self._measured(pictures, dataset, count)
+            finally:
+                if is_first:
+                    features_path(pictures, self.extractor).unlink(missing_ok=True)
+            [found, *_] = sharing.exchange(own)
+        assert found is not None
+        return found
+
+    def _measured(self, pictures: PictureSet, dataset: Dataset, count: int) -> Evaluated:
+        fake = features_of(pictures, self.extractor, "")
+        found = measurement_of(self._reference(dataset, count), fake, self._metrics)
+        samples, notes = self._config.samples, []
         if count < samples:
             notes.append(f"measured with {count:,} pictures, since {samples:,} would take too long")
         if len(dataset) < count:
@@ -116,6 +137,11 @@ class PeriodicEvaluation:
             self._references[key] = reference_of(stored(dataset, count), self.extractor)
         return self._references[key]
 
+    def _count(self, generator: TrainedGenerator, dataset: Dataset, seconds: float) -> int:
+        if seconds == math.inf:
+            return self._config.samples
+        return self._affordable(generator, dataset, seconds)
+
     def _affordable(self, generator: TrainedGenerator, dataset: Dataset, seconds: float) -> int:
         """How many pictures a measurement may have to take no longer."""
         samples = self._config.samples
@@ -129,7 +155,7 @@ class PeriodicEvaluation:
             )
             for count in (samples, *multiples):
                 arithmetic = _PRODUCTS * per_product * (min(count, SUBSET_SIZE) / SUBSET_SIZE) ** 2
-                needed = spent + count * per_picture + arithmetic
+                needed = spent + count * per_picture / self._ranks.count + arithmetic
                 if needed <= seconds:
                     return count
         raise SaganError(
@@ -161,7 +187,9 @@ def _seconds_of(function: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def periodic_evaluation(config: EvaluationConfig, device: str) -> PeriodicEvaluation:
+def periodic_evaluation(
+    config: EvaluationConfig, device: str, ranks: Ranks = ALONE
+) -> PeriodicEvaluation:
     """Prepares what a training run calls from time to time.
 
     The feature network is loaded at once, onto ``device``, so that what is missing is said before
@@ -170,6 +198,6 @@ def periodic_evaluation(config: EvaluationConfig, device: str) -> PeriodicEvalua
     Raises:
         SaganError: The feature network cannot be had, or a metric is unknown.
     """
-    evaluation = PeriodicEvaluation(config, device)
+    evaluation = PeriodicEvaluation(config, device, ranks)
     _ = evaluation.extractor
     return evaluation

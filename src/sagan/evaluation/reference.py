@@ -16,6 +16,9 @@ from sagan.evaluation.features import FeatureExtractor
 from sagan.evaluation.metrics import Gaussian, Manifold
 from sagan.evaluation.picture_sets import PictureSet
 
+OF_REALS = "features of the real pictures"
+"""Heads their progress line."""
+
 
 @dataclass(kw_only=True, eq=False)
 class Reference:
@@ -88,7 +91,7 @@ def reference_of(real: PictureSet | None, extractor: FeatureExtractor) -> Refere
         none = Features(features, np.empty((0, extractor.logit_dim), np.float32), np.empty(0, int))
         return Reference(features=none, class_names=(), extractor=extractor, cache=None)
     return Reference(
-        features=features_of(real, extractor, "features of the real pictures"),
+        features=features_of(real, extractor, OF_REALS),
         class_names=real.class_names,
         extractor=extractor,
         cache=features_path(real, extractor).with_suffix(""),

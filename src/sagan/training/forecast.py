@@ -12,9 +12,11 @@ from sagan.config.effort import operations
 from sagan.nn.residual import make_discriminator, make_generator
 from sagan.system.device import described
 from sagan.system.memory import Memory, readable
+from sagan.system.ranks import Ranks
 from sagan.training.footprint import MARGIN, Footprint, footprint
 from sagan.training.machine import timed_on_noise
-from sagan.training.preparation import prepare
+from sagan.training.preparation import prepare, require_equal_shares
+from sagan.training.scale import ONE_PROCESS, Scale, averaged_bytes
 from sagan.training.state import new_state
 
 _SECONDS: Final = 3.0
@@ -26,18 +28,41 @@ class Forecast:
     """The numbers of a run, before it begins."""
 
     config: Config
+    scale: Scale
     pictures: int
     """In the dataset."""
     steps_done: int
     generator_parameters: int
     discriminator_parameters: int
     footprint: Footprint
+    """Of one rank."""
     memory: Memory | None
     """None where the device does not say."""
     device: str
     precision: str
-    images_per_second: float | None
-    """Real pictures; None if a step does not fit into the memory."""
+    step_seconds: float | None
+    """Of one rank, without what ranks tell each other; None if a step does not fit into the memory.
+    """
+
+    @property
+    def share(self) -> int:
+        """Pictures of a batch in each rank."""
+        return self.config.train.batch_size // self.scale.ranks
+
+    @property
+    def averaged_bytes(self) -> int:
+        """Gradients of a step, which ranks average; 0 for a single process."""
+        if self.scale.ranks == 1:
+            return 0
+        return averaged_bytes(self.generator_parameters, self.discriminator_parameters, self.config)
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Real pictures, of all ranks together; None if a step does not fit into the memory."""
+        if self.step_seconds is None:
+            return None
+        told = self.scale.seconds_to_average(self.averaged_bytes)
+        return self.config.train.pictures_per_step / (self.step_seconds + told)
 
     @property
     def seconds(self) -> float | None:
@@ -49,36 +74,46 @@ class Forecast:
         return steps * train.pictures_per_step / self.images_per_second
 
 
-def forecast(config: Config, folder: str | Path, start_from: str | Path | None = None) -> Forecast:
+def forecast(
+    config: Config,
+    folder: str | Path,
+    start_from: str | Path | None = None,
+    scale: Scale = ONE_PROCESS,
+) -> Forecast:
     """Counts, estimates and measures what a run will take; writes nothing to its folder.
 
-    Speed is measured in a few steps on noise, which are thrown away.
+    Speed is measured in a few steps on noise, which are thrown away; where there are to be several
+    ranks, in steps with the share of one.
 
     Args:
         config: The settings.
         folder: The run folder.
         start_from: The model to begin from, if there is one.
+        scale: The processes that the run is to have.
 
     Raises:
         SaganError: The settings, the folder, the model, the pictures or the device do not allow the
             run.
     """
+    require_equal_shares(config.train, Ranks(count=scale.ranks))
     there = prepare(config, folder, start_from)
     config = there.config
+    of_a_rank = scale.of_a_rank(config)
     checkpoint = there.checkpoint()
     if there.origin:  # refuses a model that does not fit
         state = new_state(config, there.num_classes, there.device)
         there.origin.begin(state, there.dataset.class_names, config.data)
         del state
-    need = footprint(config, there.num_classes, bfloat16=there.bfloat16)
+    need = footprint(of_a_rank, there.num_classes, bfloat16=there.bfloat16)
     memory = there.memory
-    is_possible = memory is None or need.of(config.train.batch_size) <= memory.available
+    is_possible = memory is None or need.of(of_a_rank.train.batch_size) <= memory.available
     seconds = None
     if is_possible:
-        seconds = timed_on_noise(config, there.num_classes, there.device, _SECONDS)
+        seconds = timed_on_noise(of_a_rank, there.num_classes, there.device, _SECONDS)
     generator_parameters, discriminator_parameters = parameters(config, there.num_classes)
     return Forecast(
         config=config,
+        scale=scale,
         pictures=len(there.dataset),
         steps_done=min(checkpoint.step if checkpoint else 0, config.train.steps),
         generator_parameters=generator_parameters,
@@ -87,7 +122,7 @@ def forecast(config: Config, folder: str | Path, start_from: str | Path | None =
         memory=memory,
         device=described(there.device),
         precision="bfloat16" if there.bfloat16 else "float32",
-        images_per_second=config.train.pictures_per_step / seconds if seconds else None,
+        step_seconds=seconds,
     )
 
 
@@ -105,31 +140,71 @@ def parameters(config: Config, num_classes: int) -> tuple[int, int]:
 
 def table(found: Forecast) -> str:
     """Sets a forecast out in aligned lines for people."""
-    train, need = found.config.train, found.footprint
-    per_picture = operations(found.config)
-    in_all = train.steps * train.pictures_per_step * per_picture
     rows = [
         (
             "parameters",
             f"generator {found.generator_parameters:,}, "
             f"discriminator {found.discriminator_parameters:,}",
         ),
-        ("operations", f"{per_picture / 1e9:,.3g} billion for each real picture"),
-        (
-            "",
-            f"{in_all:.2g} for all {train.steps:,} steps",
-        ),
-        (
-            "memory of a step",
-            f"{readable(need.of(train.batch_size))} with batches of {train.batch_size} (estimated),"
-            f" {readable(need.per_picture)} for each picture more",
-        ),
+        *_operations(found),
+        *_ranks(found),
+        ("memory of a step", _memory_of_a_step(found)),
         ("free memory", _memory(found)),
         ("largest batch", _largest_batch(found)),
         ("speed", _speed_in_words(found)),
         ("time", _time(found)),
+        *_cost(found),
     ]
     return "".join(f"{name:<18}{text}\n" for name, text in rows)
+
+
+_Rows = list[tuple[str, str]]
+
+
+def _operations(found: Forecast) -> _Rows:
+    train, per_picture = found.config.train, operations(found.config)
+    in_all = train.steps * train.pictures_per_step * per_picture
+    return [
+        ("operations", f"{per_picture / 1e9:,.3g} billion for each real picture"),
+        ("", f"{in_all:.2g} for all {train.steps:,} steps"),
+    ]
+
+
+def _ranks(found: Forecast) -> _Rows:
+    scale, size = found.scale, found.averaged_bytes
+    if scale.ranks == 1:
+        return []
+    seconds = scale.seconds_to_average(size)
+    return [
+        (
+            "ranks",
+            f"{scale.ranks} processes with {found.share} of the {found.config.train.batch_size} "
+            f"pictures of a batch each (assumed: {scale.ranks} times {found.device}, as free)",
+        ),
+        (
+            "communication",
+            f"{readable(size)} of gradients averaged in a step: {seconds:.2g} s over "
+            f"{scale.bandwidth:g} Gbit/s (assumed: as a ring, nothing computed meanwhile)",
+        ),
+    ]
+
+
+def _cost(found: Forecast) -> _Rows:
+    price = found.scale.price_per_hour
+    if price is None:
+        return []
+    if found.seconds is None:
+        return [("cost", "unknown")]
+    return [("cost", f"{price * found.seconds / 3600:,.2f} at {price:,.2f} an hour for all ranks")]
+
+
+def _memory_of_a_step(found: Forecast) -> str:
+    need, share = found.footprint, found.share
+    batches = "batches of" if found.scale.ranks == 1 else "shares of"
+    return (
+        f"{readable(need.of(share))} with {batches} {share} (estimated), "
+        f"{readable(need.per_picture)} for each picture more"
+    )
 
 
 def _memory(found: Forecast) -> str:
@@ -141,7 +216,7 @@ def _memory(found: Forecast) -> str:
 def _largest_batch(found: Forecast) -> str:
     if found.memory is None:
         return "unknown"
-    largest = found.footprint.largest_batch(found.memory.available)
+    largest = found.scale.ranks * found.footprint.largest_batch(found.memory.available)
     if not largest:
         return "not even 2 pictures fit; choose narrower networks or a device with more memory"
     if largest >= found.pictures:
@@ -153,8 +228,10 @@ def _speed_in_words(found: Forecast) -> str:
     if found.images_per_second is None:
         return "not measured, since a step does not fit into the free memory"
     speed = found.images_per_second
+    ranks = found.scale.ranks
+    how = "measured" if ranks == 1 else f"of {ranks} ranks, from a step of one measured"
     return (
-        f"{speed:,.{0 if speed >= 10 else 2}f} images/s, measured on {found.device} "
+        f"{speed:,.{0 if speed >= 10 else 2}f} images/s, {how} on {found.device} "
         f"in {found.precision}"
     )
 
