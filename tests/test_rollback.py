@@ -31,11 +31,11 @@ def planted(monkeypatch, is_now, value=math.inf, network="discriminator", parame
     """Spoils one number of one gradient before those updates that ``is_now`` names."""
     judge = training_steps.apply_gradients
 
-    def spoil(state, optimizer, terms):
+    def spoil(state, optimizer, terms, ranks):
         if optimizer is getattr(state, f"{network}_optimizer") and is_now(state):
             named = dict(getattr(state, network).named_parameters())
             named[parameter].grad[0, 0, 0, 0] = value
-        judge(state, optimizer, terms)
+        judge(state, optimizer, terms, ranks)
 
     monkeypatch.setattr(training_steps, "apply_gradients", spoil)
 

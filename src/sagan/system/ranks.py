@@ -18,7 +18,7 @@ from sagan.errors import DivergedError, FaultError, SaganError, StoppedError
 if TYPE_CHECKING:
     from torch import Tensor
 
-_Result = TypeVar("_Result")
+_Value = TypeVar("_Value")
 
 PATIENCE = timedelta(minutes=30)
 """How long a rank waits for another that lives: it may be packing pictures or measuring."""
@@ -79,7 +79,7 @@ class Ranks:
             distributed.all_gather_object(values, value)
         return values
 
-    def together(self, work: Callable[[], _Result]) -> _Result:
+    def together(self, work: Callable[[], _Value]) -> _Value:
         """Does something on every rank; where it fails on one, all end with what that one says.
 
         The ranks leave at the same time.
@@ -102,20 +102,20 @@ class Ranks:
         for rank, found in enumerate(told_by_all):
             if found is not None:
                 code, message = found
-                kind = next(k for k in _KINDS if k.exit_code == code)
+                kind = next(k for k in _ERROR_KINDS if k.exit_code == code)
                 raise self.of_all(kind(f"rank {rank}: {message}"))
-        return cast(_Result, result)
+        return cast(_Value, result)
 
-    def decided_by_first(self, decide: Callable[[], _Result]) -> _Result:
+    def decided_by_first(self, decide: Callable[[], _Value]) -> _Value:
         """What the first rank decides, on all.
 
         Raises:
             SaganError: It cannot.
         """
         decided = self.together(lambda: decide() if self.is_first else None)
-        return cast(_Result, self.from_first(decided))
+        return cast(_Value, self.from_first(decided))
 
-    def one_per_host_first(self, work: Callable[[], _Result]) -> _Result:
+    def one_per_host_first(self, work: Callable[[], _Value]) -> _Value:
         """The same, but the first rank of each machine before the others of it.
 
         The others find in the cache what it has put there.
@@ -126,9 +126,9 @@ class Ranks:
         leads = self.local_rank == 0
         first = self.together(lambda: work() if leads else None)
         if not self.are_many:
-            return cast(_Result, first)
+            return cast(_Value, first)
         second = self.together(lambda: None if leads else work())
-        return cast(_Result, first if leads else second)
+        return cast(_Value, first if leads else second)
 
     def of_all(self, error: SaganError) -> SaganError:
         """An error that all ranks end with, and the first one says."""
@@ -168,7 +168,7 @@ ALONE = Ranks()
 """A process that was not started by torchrun."""
 
 
-_KINDS = (FaultError, DivergedError, SaganError)
+_ERROR_KINDS = (FaultError, DivergedError, SaganError)
 
 
 def _as_told(error: Exception) -> tuple[int, str]:

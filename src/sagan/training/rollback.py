@@ -62,10 +62,12 @@ def roll_back(preparation: Preparation, outputs: Outputs, error: DivergedError) 
     state.restore(checkpoint.parts, checkpoint.step)
     state.rollbacks = count
     ranks = preparation.ranks
-    ranks.together(partial(_record, outputs, reached, error) if ranks.is_first else lambda: None)
+    ranks.together(
+        partial(_go_on_from, outputs, reached, error) if ranks.is_first else lambda: None
+    )
 
 
-def _record(outputs: Outputs, reached: int, error: DivergedError) -> None:
+def _go_on_from(outputs: Outputs, reached: int, error: DivergedError) -> None:
     """Brings the folder back to the step of the state, and tells what happened."""
     state, run, train = outputs.state, outputs.run, outputs.config.train
     run.set_aside_after(state.step)

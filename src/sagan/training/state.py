@@ -90,6 +90,7 @@ class NetworkAdam:
             for name, parameter in self._named.items()
             if parameter.grad is not None
         ]
+
     def finite_gradients(self) -> Tensor:
         """Whether all gradients at hand are finite, and their squares, which Adam takes.
 
