@@ -28,11 +28,13 @@ from sagan.config import EvaluationConfig
 from sagan.config.presets import PRESETS
 from sagan.errors import printable
 
-NUMBERS = (
-    *("-1", "0", "1", "2", "3", "8", "16", "17", "100000", "2147483648", "4294967297"),
-    *("9223372036854775807", "9223372036854775808", "9" * 30, "-" + "9" * 18, "9" * 5000),
-    *("NaN", "inf", "-inf", "1e400", "1e308", "-1e308", "1e-320", "1e5", "0.5", "-0", "0.999999"),
-    *("", " ", "0x10", "1_000", "\u0663", "\u00bd", "1,5", "1.5.2", "true", "[]", "1\n2"),
+WHOLE = ("-1", "0", "1", "2", "3", "4", "8", "16", "17", "32", "33", "64", "999", "100000")
+WHOLE += ("2147483648", "4294967297", "999999999999999999", "-999999999999999999", "-0")
+REAL = ("-1", "0", "1", "2", "0.5", "0.1", "0.999999", "-0.0", "1e-320", "1e-30", "3.5", "100")
+REAL += ("1e5", "1e18", "1e30", "1e308", "-1e308")
+NONSENSE = (
+    *("9223372036854775807", "9223372036854775808", "9" * 30, "9" * 5000, "NaN", "inf", "-inf"),
+    *("1e400", "", " ", "0x10", "1_000", "\u0663", "\u00bd", "1,5", "1.5.2", "true", "[]", "1\n2"),
 )
 TEXTS = (
     *("", " ", ".", "..", "~", "-", "--", "0", "all", "x" * 300, "x" * 70_000, DEEP, ESCAPE),
@@ -163,7 +165,7 @@ class Grammar:
             if self.flags[command]:
                 flag = rng.choice(list(self.flags[command]))
                 flags = [one for one in flags if one.split("=")[0] != flag]
-                flags += self._given(flag, self.flags[command][flag], new)
+                flags += self._given(command, flag, new)
         if flags and rng.random() < 0.05:
             flags.remove(rng.choice(flags))
         if rng.random() < 0.03:
@@ -176,7 +178,7 @@ class Grammar:
     def _subjects(self, command):
         """What stands in the first places."""
         rng, shelf = self._rng, self._shelf
-        is_good = rng.random() < 0.6
+        is_good = rng.random() < 0.5
         if command == "evaluate":
             pictures = str(shelf.inputs / "pictures")
             good = rng.choice((str(shelf.inputs / "run"), pictures))
@@ -201,19 +203,23 @@ class Grammar:
         bad = (*self._shelf.names("models", "models", "runs", "sources"), *PATHS)
         return str(self._rng.choice(good if is_good else bad))
 
-    def _given(self, flag, hint, new):
+    def _given(self, command, flag, new):
         """A flag with a value that may be bad."""
+        hint = self.flags[command][flag]
         if hint is bool:
-            return [self._rng.choice((flag, flag, f"{flag}=x", f"--no-{flag[2:]}"))]
+            return [self._rng.choice((*[flag] * 8, f"{flag}=x", f"--no-{flag[2:]}"))]
         count = self._rng.choice((1, 1, 1, 2)) if typing.get_origin(hint) is tuple else 1
-        return [f"{flag}={self._value(flag, hint, new)}" for _ in range(count)]
+        return [f"{flag}={self._value(command, flag, hint, new)}" for _ in range(count)]
 
-    def _value(self, flag, hint, new):
+    def _value(self, command, flag, hint, new):
         rng, kinds = self._rng, _kinds(hint)
         if rng.random() < 0.08:
-            return rng.choice((*NUMBERS, *TEXTS))
+            return rng.choice((*NONSENSE, *TEXTS))
+        if flag == "--metrics":
+            return rng.choice(WORDS[flag])
         if flag in ("--output", "--raw") or flag == "--run":
-            made = new + rng.choice(self._suffixes)
+            usual = next((one for one in USUAL.get(command, ()) if one.startswith(flag)), "")
+            made = new + rng.choice((*self._suffixes, *[Path(usual).suffix] * 12))
             taken = (*PATHS, *self._shelf.names("runs", "models", "texts"), "/dev/full")
             return rng.choice((made, made, rng.choice(taken)))
         if flag == "--seeds":
@@ -226,7 +232,10 @@ class Grammar:
             return rng.choice((*self._shelf.names("sources", "models", "runs"), *PATHS))
         if choices := [kind for kind in kinds if isinstance(kind, str)]:
             return rng.choice((*choices, *choices, "x", ""))
-        return rng.choice(NUMBERS if {int, float} & set(kinds) else TEXTS)
+        numbers = WHOLE if int in kinds else REAL if float in kinds else ()
+        if numbers and rng.random() < 0.25:
+            numbers = NONSENSE
+        return rng.choice(numbers or TEXTS)
 
 
 def _flags_of(command):
