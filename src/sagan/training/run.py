@@ -20,6 +20,7 @@ from sagan.system.signals import interruption
 from sagan.training.choice import settings_of_run
 from sagan.training.focus import AttentionWatch
 from sagan.training.footprint import footprint, require_memory
+from sagan.training.guards import Guards
 from sagan.training.measuring import EvaluationSchedule, Outcome, measured_at, seconds_of_steps
 from sagan.training.origin import Beginning, recorded_origin
 from sagan.training.outputs import Outputs
@@ -134,6 +135,7 @@ class Driver:
         self.schedule = EvaluationSchedule(config.evaluation, config.train.steps)
         self.outputs = Outputs(self.preparation, self.state, self.schedule, evaluate)
         self.attention = AttentionWatch(self.state, self.preparation)
+        self.guards = Guards(self.state, self.preparation, self.outputs.log)
         if checkpoint := self.preparation.checkpoint():
             self.state.restore(checkpoint.parts, checkpoint.step)
         self.beginning: Beginning | None = None
@@ -166,6 +168,7 @@ class Driver:
         self._tell_pictures()
         self.run.set_aside_after(self.state.step)
         self.run.rewind_log(self.state.step)
+        self.guards.continue_from(self.run.records())
         if self.beginning is not None:
             self.outputs.save_checkpoint()
 
@@ -216,6 +219,7 @@ class Driver:
                 pending.add(self.state.step, terms)
                 is_first = self.state.step == first + 1
                 self._report(pending, progress, is_first=is_first)
+                self.guards.after(terms)
                 if is_first and train.compile:
                     warm_up = duration(time.perf_counter() - begin)
                     sys.stderr.write(f"note: compiling, and the first step, took {warm_up}\n")
@@ -228,7 +232,7 @@ class Driver:
                     raise StoppedError(
                         f"stopped at step {self.state.step} and saved; the same command continues"
                     )
-        sys.stderr.writelines(self.attention.remarks())
+        sys.stderr.writelines([*self.attention.remarks(), *self.guards.remarks()])
         seconds = time.perf_counter() - begin
         pictures = (self.state.step - first) * per_step
         return Outcome(
