@@ -10,14 +10,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from sagan.runs.events import ALARM, CLEARED, event
 
 WATCHED = "watched_"
 """What the numbers of a check are called in the log begins so."""
 VARIETY = WATCHED + "variety"
-"""How far apart drawn pictures of a class are, over real ones; the mean over the classes."""
+"""That of the classes as :func:`variety_of` sums it up."""
 VARIETY_BY_CLASS = WATCHED + "variety_by_class"
-"""The same by class, whose name is empty where there are none."""
+"""How far apart drawn pictures are, over real ones, by class; its name is empty where there are
+none."""
 GAP = WATCHED + "gap"
 """Mean logit of training pictures minus that of drawn ones."""
 SATURATION = WATCHED + "saturation"
@@ -39,7 +42,8 @@ EARLY_PICTURES = 20_000
 COLLAPSED_VARIETY = 0.2
 """Below this share of the real pictures' variety a class has collapsed to a few pictures."""
 LITTLE_VARIETY = 0.6
-"""Below this share, in the mean over the classes, a model repeats a few pictures."""
+"""Below this share a model repeats a few pictures, in other colours perhaps. docs/runs.md has the
+runs between which it lies."""
 SATURATED_SHARE = 0.95
 """Above this share of logits without slope the discriminator has won."""
 MEMORISED_SHARE = 0.5
@@ -120,6 +124,11 @@ class Alarms:
         detail = f"{found}; {rule.remedy}"
         self.standing[rule.name] = Alarm(name=rule.name, step=step, detail=detail)
         return event(ALARM, step, alarm=rule.name, detail=detail)
+
+
+def variety_of(by_class: Mapping[str, float]) -> float:
+    """Sums up classes: their lower quartile, since a few good classes make up for no bad ones."""
+    return float(np.quantile(list(by_class.values()), 0.25))
 
 
 def collapsed_classes(varieties: Mapping[str, float]) -> list[str]:

@@ -21,6 +21,7 @@ from sagan.images import grid, to_float, to_uint8
 from sagan.images.batch import Pictures
 from sagan.images.variety import nearest_distance
 from sagan.nn.residual import AnyGenerator, make_discriminator, make_generator
+from sagan.runs.alarms import variety_of
 from sagan.runs.checkpoint import Checkpoint, restore_network
 from sagan.runs.run import load_checkpoint
 from sagan.sampling.attention import Attention, Points, observe
@@ -329,7 +330,7 @@ def rows_of_class(dataset: Dataset, label: int, most: int) -> np.ndarray:
 
 
 def logged_variety(generator: TrainedGenerator, dataset: Dataset) -> dict[str, Any]:
-    """:func:`varieties` as the log has them, with their mean, NaN where there is none."""
+    """:func:`varieties` as the log has them, and summed up, NaN where there is none."""
     by_class = {name: round(value, 4) for name, value in varieties(generator, dataset).items()}
-    mean = float(np.mean(list(by_class.values()))) if by_class else math.nan
-    return {"variety": round(mean, 4), "variety_by_class": by_class}
+    variety = variety_of(by_class) if by_class else math.nan
+    return {"variety": round(variety, 4), "variety_by_class": by_class}

@@ -139,7 +139,7 @@ class Guards:
             for label, distance in batch.distances.items()
         }
         return {
-            alarms.VARIETY: float(np.mean(list(by_class.values()))),
+            alarms.VARIETY: alarms.variety_of(by_class),
             alarms.VARIETY_BY_CLASS: by_class,
             **self._of_logits(drawn[:_JUDGED]),
         }
