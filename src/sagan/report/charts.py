@@ -101,7 +101,8 @@ def draw_charts(history: History) -> list[Chart]:
         (
             "Variety within a class",
             "How far apart pictures of a class are; 1 is as far as real ones. A lower quartile of "
-            f"the classes below {LITTLE_VARIETY} is little, a class below {COLLAPSED_VARIETY} has collapsed.",
+            f"the classes below {LITTLE_VARIETY} is little, a class below {COLLAPSED_VARIETY} has "
+            "collapsed.",
             _titled(curves, {"variety": "variety", "variety_least": "least class"}),
             False,
         ),

@@ -177,7 +177,8 @@ def _varied(history: History, found: Mapping[str, float]) -> Check:
         measured="not measured" if variety is None else f"{variety:.0%} of the real variety",
         threshold=f"at least {LITTLE_VARIETY:.0%}",
         passed=None if variety is None else variety >= LITTLE_VARIETY,
-        meaning="The same, lower quartile of the classes. A few shapes in many colours lie close together.",
+        meaning="The same, lower quartile of the classes. A few shapes in many colours lie close "
+        "together.",
     )
 
 
