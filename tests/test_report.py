@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import os
 import re
 import shutil
@@ -31,6 +32,7 @@ from sagan.report.tables import tables_of
 from sagan.report.verdict import judge
 from sagan.report.viewer import ROWS_BYTES, viewer_of_drawn, viewer_of_real
 from sagan.report.walks import walks
+from sagan.runs import alarms
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.run import checkpoint_files, load_checkpoint
 from sagan.sampling.generator import TrainedGenerator, load_generator
@@ -110,10 +112,12 @@ def test_a_verdict_holds_from_its_threshold_on():
         return judge(history(**changes), pictures_seen=seen, nearest_ratio=ratio).word
 
     assert word() == "learning"
-    assert word(seen=verdict.EARLY_PICTURES - 1) == "too early to say"
-    assert word(seen=verdict.EARLY_PICTURES) == "learning"
-    assert word(variety=verdict.COLLAPSED_VARIETY) == "learning"
-    assert word(variety=verdict.COLLAPSED_VARIETY - 1e-6) == "collapsed"
+    assert word(seen=alarms.EARLY_PICTURES - 1) == "too early to say"
+    assert word(seen=alarms.EARLY_PICTURES) == "learning"
+    assert word(variety=alarms.LITTLE_VARIETY) == "learning"
+    assert word(variety=alarms.LITTLE_VARIETY - 1e-6) == "narrow"
+    assert word(variety=alarms.COLLAPSED_VARIETY) == "narrow"
+    assert word(variety=alarms.COLLAPSED_VARIETY - 1e-6) == "collapsed"
     assert word(variety=0.0) == "collapsed"
     assert word(discriminator_loss=verdict.DEFEATED_LOSS + 1e-9) == "learning"
     assert word(discriminator_loss=verdict.DEFEATED_LOSS - 1e-6) == "collapsed"
@@ -125,10 +129,12 @@ def test_a_verdict_holds_from_its_threshold_on():
 
 
 def test_a_verdict_states_every_figure_beside_its_threshold():
-    found = judge(history(variety=0.31), pictures_seen=123_456, nearest_ratio=2.5)
+    found = judge(history(variety=0.71), pictures_seen=123_456, nearest_ratio=2.5)
     assert [(check.measured, check.threshold, check.answer) for check in found.checks] == [
         ("123,456 pictures", "at least 20,000", "yes"),
-        ("31% of the real variety", "at least 20%", "yes"),
+        ("71% of the real variety", "at least 20%", "yes"),
+        ("71% of the real variety", "at least 60%", "yes"),
+        ("not watched", "none", "unknown"),
         ("discriminator loss 0.80", "at least 0.05", "yes"),
         ("not measured", "at most 2", "unknown"),
         ("distance 2.50 in pixels", "at least 0.5", "yes"),
@@ -236,8 +242,54 @@ def test_the_class_that_varies_least_decides():
     found = judge(log, pictures_seen=10**6)
     assert found.word == "collapsed"
     assert found.checks[1].measured == "19% of the real variety in the class cat"
-    log = replace(log, varieties={"cat": 0.2, "person": 0.9})
-    assert judge(log, pictures_seen=10**6, varieties={"": 0.0}).word == "learning"
+    log = replace(log, varieties={"cat": 0.7, "person": 0.9})
+    assert judge(log, pictures_seen=10**6).word == "learning"
+    assert judge(log, pictures_seen=10**6, varieties={"": 0.0}).word == "collapsed"
+
+
+def test_a_few_shapes_in_many_colours_do_not_vary():
+    """What the demo drew that learned three shapes of robots and two colours of cats."""
+    robots = {f"robot {n}": v for n, v in enumerate((0.59, 0.63, 0.63, 0.38, 0.48, 0.55, 0.52))}
+    found = judge(
+        history(), pictures_seen=89_600, varieties={**robots, "cat": 0.29, "person": 0.47}
+    )
+    assert found.word == "narrow"
+    assert found.checks[2].measured == "47% of the real variety"
+    assert found.checks[2].passed is False
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("collapsed-class", "collapsed"),
+        ("exploding-loss", "collapsed"),
+        ("saturated-discriminator", "collapsed"),
+        ("memorising", "memorising"),
+        ("little-variety", "narrow"),
+    ],
+)
+def test_a_standing_alarm_counts(name, word):
+    standing = {name: alarms.Alarm(name=name, step=300, detail="why")}
+    found = judge(replace(history(), watched=True, alarms=standing), pictures_seen=10**6)
+    assert found.word == word
+    assert (found.checks[3].measured, found.checks[3].answer) == (name, "no")
+    quiet = judge(replace(history(), watched=True), pictures_seen=10**6)
+    assert quiet.word == "learning"
+    assert (quiet.checks[3].measured, quiet.checks[3].answer) == ("none", "yes")
+
+
+def test_alarms_are_read_from_the_log_and_shown(run_folder):
+    wrong = {"watched_loss": 1e10}
+    lines = [{"step": step, **wrong} for step in (3, 4, 5)]
+    lines.append({"step": 5, "event": "alarm", "alarm": "exploding-loss", "detail": "<b>too big"})
+    with (run_folder / "log.jsonl").open("a") as log:
+        log.writelines(json.dumps(line) + "\n" for line in lines)
+    found = read_history(run_folder)
+    assert list(found.alarms) == ["exploding-loss"]
+    assert found.watched
+    page = write_report(run_folder).read_text(encoding="utf-8")
+    assert "&lt;b&gt;too big" in page
+    assert "Alarms while it trained" in page
 
 
 def test_the_newest_record_counts_for_memorising():
@@ -246,13 +298,13 @@ def test_the_newest_record_counts_for_memorising():
     later = replace(copied, subject={"step": 300})
     found = judge(history(), pictures_seen=10**6, records=[own, later], nearest_ratio=2.0)
     assert found.word == "memorising"
-    assert found.checks[4].measured == "distance 2.00 in pixels, 0.10 in features"
+    assert found.checks[6].measured == "distance 2.00 in pixels, 0.10 in features"
 
 
 def test_the_distance_is_found_by_the_table_of_metrics():
     metrics = {"FDD of brightness": curve(10, 90), "FID": curve(9, 9)}
     found = judge(replace(history(), metrics=metrics), pictures_seen=10**6)
-    assert found.checks[3].measured == "1.00 times its best distance"
+    assert found.checks[5].measured == "1.00 times its best distance"
 
 
 def test_variety_is_taken_from_elsewhere_where_the_log_lacks_it():

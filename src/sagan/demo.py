@@ -187,6 +187,6 @@ def _measured(driver: Driver, outcome: Outcome) -> list[str]:
     found = next((line["variety"] for line in reversed(records) if "variety" in line), math.nan)
     lines.append(
         f"variety within a class: {found:.0%} of the real pictures'"
-        " (spread of a pixel, mean over the classes)"
+        " (distance to the picture most like it, lower quartile of the classes)"
     )
     return [*lines, *outcome.lines()]

@@ -155,6 +155,9 @@ class TrainConfig:
     minutes, later ones less time; on CPUs little is gained (docs/performance.md)."""
     log_interval: int = 50
     """Steps from one line of the log to the next."""
+    watch_interval: int = 100
+    """Steps from one check of the run, which may raise alarms (docs/runs.md), to the next; 0:
+    never."""
     sample_interval: int = 1000
     """Steps from one sample grid to the next; before the first, there are some after 1, 4, 16,
     64 and so on steps, where most happens."""
@@ -173,6 +176,7 @@ class TrainConfig:
         intervals = ("log_interval", "sample_interval", "checkpoint_interval")
         for name in ("steps", "discriminator_steps", "accumulate", "keep_checkpoints", *intervals):
             check(name, getattr(self, name) >= 1, "at least 1")
+        check("watch_interval", self.watch_interval >= 0, "at least 0")
         pictures = self.batch_size
         check("batch_size", pictures >= 2, "at least 2, since batch norm needs two pictures")
         check(

@@ -12,7 +12,7 @@ from sagan.errors import SaganError
 from sagan.evaluation.measures import metric_of
 from sagan.inspection.timeline_figure import Curve
 from sagan.report.history import History, Series
-from sagan.report.verdict import COLLAPSED_VARIETY
+from sagan.runs.alarms import COLLAPSED_VARIETY, LITTLE_VARIETY
 from sagan.runs.attention_log import AttentionMeasure, attention_keys
 
 if TYPE_CHECKING:
@@ -100,8 +100,9 @@ def draw_charts(history: History) -> list[Chart]:
         *((title, reading, _layers(curves, of), False) for of, title, reading in _OF_ATTENTION),
         (
             "Variety within a class",
-            "1 is as varied as real pictures. A fall towards 0 is collapse; below the dashed line "
-            f"at {COLLAPSED_VARIETY} this report calls it so.",
+            "How far apart pictures of a class are; 1 is as far as real ones. A lower quartile of "
+            f"the classes below {LITTLE_VARIETY} is little, a class below {COLLAPSED_VARIETY} has "
+            "collapsed.",
             _titled(curves, {"variety": "variety", "variety_least": "least class"}),
             False,
         ),

@@ -1,13 +1,14 @@
 """The log of a run as curves."""
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from sagan.runs.alarms import WATCHED, Alarm, Alarms, finite_numbers
+from sagan.runs.events import ALARM, CLEARED
 from sagan.runs.run import log_records
 
 
@@ -18,6 +19,15 @@ class Series(NamedTuple):
     """(N,), ascending."""
     values: np.ndarray
     """float64 (N,), finite."""
+
+
+class AlarmChange(NamedTuple):
+    """An alarm that was raised or cleared."""
+
+    step: int
+    name: str
+    words: str
+    """What was found and what helps, or that it is over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +44,12 @@ class History:
     """The newest variety of every class."""
     by_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """What the newest evaluation during training measured of every class, by name."""
+    watched: bool = False
+    """Whether checks looked for alarms."""
+    alarms: Mapping[str, Alarm] = field(default_factory=dict)
+    """Those that stand at the end of the log, by name."""
+    alarm_changes: Sequence[AlarmChange] = ()
+    """In their order."""
 
     def newest(self, name: str, share: float = 0.0) -> float | None:
         """Mean of a curve over its last ``share``, at least its last value; None without one."""
@@ -54,18 +70,26 @@ def read_history(folder: Path) -> History:
     varieties: dict[str, float] = {}
     by_class: dict[str, dict[str, float]] = {}
     newest = 0
-    for record in log_records(folder):
+    records = log_records(folder)
+    watched = any(name.startswith(WATCHED) for record in records for name in record)
+    standing = Alarms(records).standing
+    changes = [
+        AlarmChange(record["step"], str(record.get("alarm")), str(record.get("detail", "is over")))
+        for record in records
+        if record.get("event") in (ALARM, CLEARED)
+    ]
+    for record in records:
         step = record.pop("step")
         newest = max(newest, step)
-        if found := _numbers(record.pop("variety_by_class", {})):
+        if found := finite_numbers(record.pop("variety_by_class", {})):
             varieties = found
             record["variety_least"] = min(found.values())
         if "evaluation" in record:
             measured = record.pop("evaluation_by_class", {})
             named = measured.items() if isinstance(measured, dict) else ()
-            by_class = {name: _numbers(of) for name, of in named}
+            by_class = {name: finite_numbers(of) for name, of in named}
         for target, numbers in ((metrics, record.pop("evaluation", {})), (curves, record)):
-            for name, value in _numbers(numbers).items():
+            for name, value in finite_numbers(numbers).items():
                 target.setdefault(name, {})[step] = value
     return History(
         step=newest,
@@ -73,16 +97,10 @@ def read_history(folder: Path) -> History:
         metrics=_sorted(metrics),
         varieties=varieties,
         by_class=by_class,
+        watched=watched,
+        alarms=standing,
+        alarm_changes=changes,
     )
-
-
-def _numbers(given: object) -> dict[str, float]:
-    """The finite numbers of what a log holds by name."""
-    return {
-        name: float(value)
-        for name, value in (given.items() if isinstance(given, dict) else ())
-        if isinstance(value, int | float) and abs(value) <= sys.float_info.max
-    }
 
 
 def _sorted(curves: Mapping[str, Mapping[int, float]]) -> dict[str, Series]:

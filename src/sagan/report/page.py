@@ -169,8 +169,8 @@ def _facts(material: Material) -> dict[str, Any]:
     """Everything the template shows, by name."""
     folder, config, history = material.folder, material.config, material.history
     dataset, sections = material.dataset, _sections(material)
-    shown = history.varieties  # measured now where the log of an older run lacks it
-    if not shown and material.generator and dataset:
+    shown = None  # what the log says, where nothing can be measured now
+    if material.generator and dataset:
         shown = varieties(material.generator, dataset)
     records, unreadable = read_records(folder)
     neighbours = sections["neighbours"].content

@@ -8,12 +8,14 @@ from sagan.evaluation.measures import numbers_of
 from sagan.evaluation.record import Record
 from sagan.report.breadth import BREADTHS, FEWEST_MEASURED, Measured, newest_measured
 from sagan.report.history import History
+from sagan.runs.alarms import (
+    COLLAPSED_VARIETY,
+    EARLY_PICTURES,
+    LITTLE_VARIETY,
+    collapsed_classes,
+    variety_of,
+)
 
-EARLY_PICTURES = 20_000
-"""Real pictures the discriminator must have seen before anything is said."""
-COLLAPSED_VARIETY = 0.2
-"""Below this share of the real pictures' variety a class has collapsed to a few pictures. It cannot
-be much higher: what differs in colour alone varies pixel by pixel, too."""
 DEFEATED_LOSS = 0.05
 """Below this discriminator loss (real + fake) the generator has lost."""
 WORSENED_DISTANCE = 2.0
@@ -31,6 +33,9 @@ Word = Literal[
     "too early to say", "learning", "learning, still narrow", "narrow", "collapsed", "memorising"
 ]
 
+_ALARMED: dict[str, Word] = {"memorising": "memorising", "little-variety": "narrow"}
+"""What a standing alarm makes of a run; any other: collapsed."""
+
 SENTENCES: dict[Word, str] = {
     "too early to say": "There is not enough training behind these figures to judge it by them.",
     "learning": "The two networks are in balance, the pictures reach a fair share of the real ones,"
@@ -38,9 +43,10 @@ SENTENCES: dict[Word, str] = {
     "learning, still narrow": "It learns, but draws only few of the kinds of pictures that the data"
     " have. Train on while the distances fall; a longer run with lower learning rates, or a wider "
     "network, reaches more.",
-    "narrow": "Pixels vary, but hardly any of the kinds of pictures that the data have are drawn. "
-    "More steps of the same rarely help; begin a run with a relativistic loss and its two penalties"
-    " (--loss.relativistic, --loss.r1, --loss.r2, as the preset avatars32 has them).",
+    "narrow": "A few pictures come again and again, in other colours perhaps: hardly any of the "
+    "kinds of pictures that the data have are drawn. More steps of the same rarely help; begin a "
+    "run with a relativistic loss and its two penalties (--loss.relativistic, --loss.r1, --loss.r2,"
+    " as the preset avatars32 has them).",
     "collapsed": "A class has become nearly one picture, or the two networks have lost their "
     "balance. More steps alone rarely help; try an earlier checkpoint, lower learning rates or "
     "larger batches.",
@@ -48,7 +54,7 @@ SENTENCES: dict[Word, str] = {
     "help.",
 }
 UNMEASURED = (
-    "The two networks are in balance and pixels vary within every class. Whether it draws many "
+    "The two networks are in balance and pictures of a class differ. Whether it draws many "
     "kinds of pictures was not measured; sagan evaluate RUN measures it."
 )
 """Instead of the sentence of "learning", where neither recall nor coverage is known."""
@@ -92,38 +98,43 @@ def judge(
 ) -> Verdict:
     """Says how a run is doing.
 
-    The first of these that holds: too early to say, collapsed (little variety in a class, a
-    discriminator that nothing deceives, or pictures much worse than they were), memorising, narrow,
-    still narrow, learning.
+    The first of these that holds: too early to say, collapsed (a class that is nearly one picture,
+    a discriminator that nothing deceives, pictures much worse than they were, or an alarm),
+    memorising, narrow, still narrow, learning.
 
     Args:
         history: The log.
         pictures_seen: Real pictures shown to the discriminator so far, repetitions included.
-        varieties: As :func:`sagan.sampling.generator.varieties`, for a log that has none.
+        varieties: As :func:`sagan.sampling.generator.varieties` of the newest checkpoint; the log's
+            without.
         nearest_ratio: Median distance from a generated picture to the nearest real one, over that
             from a real one to the nearest other one; in pixels.
         records: Evaluations of the run; the newest with a number counts, or the log.
         samples: Pictures of an evaluation during training, for a log that does not say.
     """
     measured = newest_measured(history, records, samples)
+    found = varieties or history.varieties
     checks = (
         _enough(pictures_seen),
-        _varied(history, varieties or {}),
+        _whole(history, found),
+        _varied(history, found),
+        _calm(history),
         _balanced(history),
         _kept(history),
         _original(nearest_ratio, _ratio_in_features(records)),
         _broad(measured),
         _near(measured),
     )
-    enough, varied, balanced, kept, original, broad, near = (check.passed for check in checks)
+    enough, whole, varied, _, balanced, kept, original, broad, near = (c.passed for c in checks)
+    alarmed = {_ALARMED.get(name, "collapsed") for name in history.alarms}
     word: Word = "learning"
-    if not enough or varied is None:
+    if not enough or whole is None:
         word = "too early to say"
-    elif False in (varied, balanced, kept):
+    elif False in (whole, balanced, kept) or "collapsed" in alarmed:
         word = "collapsed"
-    elif original is False:
+    elif original is False or "memorising" in alarmed:
         word = "memorising"
-    elif near is False or measured.level == 0:
+    elif False in (varied, near) or measured.level == 0 or "narrow" in alarmed:
         word = "narrow"
     elif broad is False:
         word = "learning, still narrow"
@@ -142,8 +153,7 @@ def _enough(pictures_seen: int) -> Check:
     )
 
 
-def _varied(history: History, found: Mapping[str, float]) -> Check:
-    found = history.varieties or found
+def _whole(history: History, found: Mapping[str, float]) -> Check:
     least = min(found.values()) if found else history.newest("variety")
     words = "not measured"
     if least is not None:
@@ -153,10 +163,32 @@ def _varied(history: History, found: Mapping[str, float]) -> Check:
         question="Do the pictures of every class differ?",
         measured=words,
         threshold=f"at least {COLLAPSED_VARIETY:.0%}",
-        passed=None if least is None else least >= COLLAPSED_VARIETY,
-        meaning="How much a pixel varies among generated pictures of a class, against real ones, "
-        "in the class where it varies least. A collapsed generator draws nearly the same picture "
-        "for every seed.",
+        passed=None if least is None else not collapsed_classes({"": least}),
+        meaning="How far a generated picture is from the one of its class most like it, in coarse "
+        "grey structure, against real ones; in the class where that is least. A collapsed generator"
+        " draws nearly the same picture for every seed.",
+    )
+
+
+def _varied(history: History, found: Mapping[str, float]) -> Check:
+    variety = variety_of(found) if found else history.newest("variety")
+    return Check(
+        question="Do they vary as real ones do?",
+        measured="not measured" if variety is None else f"{variety:.0%} of the real variety",
+        threshold=f"at least {LITTLE_VARIETY:.0%}",
+        passed=None if variety is None else variety >= LITTLE_VARIETY,
+        meaning="The same, lower quartile of the classes. A few shapes in many colours lie close "
+        "together.",
+    )
+
+
+def _calm(history: History) -> Check:
+    return Check(
+        question="Does no alarm stand?",
+        measured=", ".join(history.alarms) or ("none" if history.watched else "not watched"),
+        threshold="none",
+        passed=not history.alarms if history.watched else None,
+        meaning="What was watched while it trained; the alarms and what helps are in docs/runs.md.",
     )
 
 

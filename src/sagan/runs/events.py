@@ -7,12 +7,14 @@ its kind.
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-EventKind = Literal["started", "alarm", "rolled-back", "stopped", "finished"]
+EventKind = Literal["started", "alarm", "cleared", "rolled-back", "stopped", "finished"]
 
 STARTED: EventKind = "started"
 """The run began or went on at this step; ``where`` tells on what machine, and how it computes."""
 ALARM: EventKind = "alarm"
 """Something looks wrong: ``alarm`` names it, ``detail`` says it in a line."""
+CLEARED: EventKind = "cleared"
+"""What ``alarm`` names looks right again."""
 ROLLED_BACK: EventKind = "rolled-back"
 """After a divergence the run went back to this step."""
 STOPPED: EventKind = "stopped"

@@ -23,7 +23,7 @@ from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.named import model_file
 from sagan.system.files import write_text, writing
 
-_INTERVALS = ("log_interval", "sample_interval", "checkpoint_interval")
+_INTERVALS = ("log_interval", "watch_interval", "sample_interval", "checkpoint_interval")
 _GUARDS = ("on_divergence", "most_rollbacks")
 _MAY_CHANGE = ("steps", "device", "compile", "keep_checkpoints", *_INTERVALS, *_GUARDS)
 

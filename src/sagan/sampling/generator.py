@@ -19,7 +19,9 @@ from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.images import grid, to_float, to_uint8
 from sagan.images.batch import Pictures
+from sagan.images.variety import nearest_distance
 from sagan.nn.residual import AnyGenerator, make_discriminator, make_generator
+from sagan.runs.alarms import variety_of
 from sagan.runs.checkpoint import Checkpoint, restore_network
 from sagan.runs.run import load_checkpoint
 from sagan.sampling.attention import Attention, Points, observe
@@ -305,24 +307,30 @@ def class_sheet(generator: TrainedGenerator, columns: int) -> np.ndarray:
 
 
 def varieties(generator: TrainedGenerator, dataset: Dataset) -> dict[str, float]:
-    """Spread of a pixel within every class, generated over real, by the name of the class.
+    """How far apart pictures of every class are, generated over real, by the name of the class.
 
-    1 is as varied as the real pictures, 0 is one picture. Of more than 16 classes it takes 16
-    evenly spaced ones, and of each 32 pictures at most; without classes the name is empty. Classes
-    whose real pictures are all alike are left out.
+    1 is as varied as the real pictures, 0 is one picture; :func:`nearest_distance` says what counts
+    as apart. Of more than 16 classes it takes 16 evenly spaced ones, and of each 32 pictures at
+    most; without classes the name is empty. Classes whose real pictures are all alike are left out.
     """
     ratios = {}
     for label in shown_classes(generator) or [0]:
-        real = dataset.images[np.flatnonzero(dataset.labels == label)[:32]]
-        if spread := real.std(axis=0).mean() if len(real) else 0.0:
-            fake = generator.sample(range(len(real)), np.full(len(real), label))
+        rows = rows_of_class(dataset, label, 32)
+        if distance := nearest_distance(dataset.images[rows]) if len(rows) > 1 else 0.0:
+            fake = generator.sample(range(len(rows)), np.full(len(rows), label))
             name = generator.class_names[label] if generator.class_names else ""
-            ratios[name] = float(fake.std(axis=0).mean() / spread)
+            ratios[name] = nearest_distance(fake) / distance
     return ratios
 
 
+def rows_of_class(dataset: Dataset, label: int, most: int) -> np.ndarray:
+    """At most so many pictures of a class, evenly spaced, by their numbers: int64."""
+    rows = np.flatnonzero(dataset.labels == label)
+    return rows[from_the_first(len(rows), most)]
+
+
 def logged_variety(generator: TrainedGenerator, dataset: Dataset) -> dict[str, Any]:
-    """:func:`varieties` as the log has them, with their mean, NaN where there is none."""
+    """:func:`varieties` as the log has them, and summed up, NaN where there is none."""
     by_class = {name: round(value, 4) for name, value in varieties(generator, dataset).items()}
-    mean = float(np.mean(list(by_class.values()))) if by_class else math.nan
-    return {"variety": round(mean, 4), "variety_by_class": by_class}
+    variety = variety_of(by_class) if by_class else math.nan
+    return {"variety": round(variety, 4), "variety_by_class": by_class}

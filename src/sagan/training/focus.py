@@ -79,13 +79,13 @@ class AttentionWatch:
         if not layers:
             return {}
         given, labels = send(self._inputs[name], self._device), send(self._labels, self._device)
-        with _kept_buffers(network), captured_inputs(layers) as seen, self._autocast:
+        with kept_buffers(network), captured_inputs(layers) as seen, self._autocast:
             network.forward(given, labels)  # not compiled, which would be for batches of this size
         return {LoggedLayer(name, p.name): focus_of(layers[p], x) for p, x in seen.items()}
 
 
 @contextmanager
-def _kept_buffers(network: nn.Module) -> Iterator[None]:
+def kept_buffers(network: nn.Module) -> Iterator[None]:
     """Puts back what a pass within changes, which are batch statistics."""
     before = [buffer.clone() for buffer in network.buffers()]
     try:

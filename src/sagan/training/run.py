@@ -24,6 +24,7 @@ from sagan.training.agreement import CHECK_INTERVAL, require_same_start, require
 from sagan.training.choice import settings_of_run
 from sagan.training.focus import AttentionWatch
 from sagan.training.footprint import footprint, require_memory
+from sagan.training.guards import Guards
 from sagan.training.measuring import EvaluationSchedule, Outcome, measured_at, seconds_of_steps
 from sagan.training.origin import Beginning, recorded_origin
 from sagan.training.outputs import Outputs
@@ -150,6 +151,7 @@ class Driver:
         self.schedule = EvaluationSchedule(config.evaluation, config.train.steps)
         self.outputs = Outputs(self.preparation, self.state, self.schedule, evaluate)
         self.attention = AttentionWatch(self.state, self.preparation)
+        self.guards = Guards(self.state, self.preparation, self.outputs.log)
         self.beginning: Beginning | None = None
         ranks.together(self._restore)
         require_same_start(self.preparation, self.state.step)
@@ -184,6 +186,7 @@ class Driver:
         self._tell_pictures()
         self.run.set_aside_after(self.state.step)
         self.run.rewind_log(self.state.step)
+        self.guards.continue_from(self.run.records())
         may_go_back = self.config.train.on_divergence == "rollback"
         if self.beginning or (may_go_back and not checkpoint_files(self.run.folder)):
             self.outputs.save_checkpoint()
@@ -242,7 +245,7 @@ class Driver:
             while self.state.step < train.steps:
                 with going_back(self.preparation, self.outputs, progress):
                     self._take_steps(progress, asked)
-        sys.stderr.writelines(self.attention.remarks())
+        sys.stderr.writelines([*self.attention.remarks(), *self.guards.remarks()])
         seconds = time.perf_counter() - begin
         return Outcome(
             steps=self.state.step,
@@ -267,6 +270,8 @@ class Driver:
             stops, reads, measures = self._decided(asked, pending)
             self._report(pending, progress, reads=is_first or reads)
             stops |= asked.requested and not self.ranks.are_many
+            if self.ranks.is_first:
+                self.guards.after(terms)
             if is_first and train.compile:
                 warm_up = duration(time.perf_counter() - begin)
                 sys.stderr.write(f"note: compiling, and the first step, took {warm_up}\n")
