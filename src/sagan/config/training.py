@@ -154,6 +154,11 @@ class TrainConfig:
     """Steps from one checkpoint to the next."""
     keep_checkpoints: int = 3
     """How many of the newest checkpoints to keep."""
+    keep_every: int = 0
+    """Keep the checkpoints of all multiples of so many steps for good; 0: none."""
+    keep_best: str = ""
+    """Keep the best checkpoint, by a metric of sagan evaluate that is measured on the way
+    (evaluation.interval): fd, kid, pr, ...; RUN@best is its name. Empty: none."""
 
     def __post_init__(self) -> None:
         check = checking("train", self)
@@ -167,6 +172,7 @@ class TrainConfig:
             pictures % self.accumulate == 0 and pictures >= 2 * self.accumulate,
             f"a divisor of train.batch_size {pictures} that leaves two pictures a portion",
         )
+        check("keep_every", self.keep_every >= 0, "at least 0")
         check("freeze_discriminator", self.freeze_discriminator >= 0, "at least 0")
         check("ema_decay", 0 <= self.ema_decay < 1, "at least 0 and below 1")
         check("ema_start", self.ema_start >= 0, "at least 0")

@@ -2,29 +2,16 @@
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Iterator, Mapping
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 OF_TENSORS = "sagan.digests"
 """Key of the metadata that hold the checksums of the tensors, by their names."""
 OF_METADATA = "sagan.digest"
 """Key of the metadata that hold the checksum of all others: one flipped bit cannot hide both."""
-
-
-class TensorFile(Protocol):
-    """An open .safetensors file."""
-
-    def metadata(self) -> Mapping[str, str] | None:
-        """Texts by name."""
-
-    def keys(self) -> Iterable[str]:
-        """Names of the tensors."""
-
-    def get_tensor(self, name: str, /) -> Tensor:
-        """Reads one."""
 
 
 def checksum(tensor: Tensor) -> str:
@@ -35,7 +22,7 @@ def checksum(tensor: Tensor) -> str:
     """
     numbers = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     kind = f"{tensor.dtype} {tuple(tensor.shape)}".encode()
-    return f"{zlib.crc32(numbers.numpy(), zlib.crc32(kind)):08x}"
+    return f"{zlib.crc32(numbers.numpy().data, zlib.crc32(kind)):08x}"
 
 
 def with_digests(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
@@ -45,7 +32,7 @@ def with_digests(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
     return {**metadata, OF_METADATA: _checksum_of(metadata)}
 
 
-def digests_in(file: TensorFile) -> dict[str, str] | None:
+def digests_in(file: safe_open) -> dict[str, str] | None:
     """The checksums of the tensors of a file; None where it has none, as files of others.
 
     Raises:
@@ -63,7 +50,7 @@ def digests_in(file: TensorFile) -> dict[str, str] | None:
 
 
 def read_tensors(
-    file: TensorFile, digests: Mapping[str, str] | None
+    file: safe_open, digests: Mapping[str, str] | None
 ) -> Iterator[tuple[str, Tensor]]:
     """Reads the tensors of a file one after the other, each compared with its checksum.
 

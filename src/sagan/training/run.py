@@ -207,12 +207,14 @@ class Driver:
         self.schedule.count_in(seconds_of_steps(self.run.records(), per_step))
         begin, first = time.perf_counter(), self.state.step
         with (
+            self.outputs.writer.finished(),
             self._memory_told(),
             interruption() as asked,
             Progress(train, first) as progress,
         ):
             pending = PendingTerms()
             for terms in self.preparation.steps(self.state):
+                self.outputs.writer.raise_failed()
                 pending.add(self.state.step, terms)
                 is_first = self.state.step == first + 1
                 self._report(pending, progress, is_first=is_first)
@@ -266,7 +268,7 @@ class Driver:
             return pending.read()
         except DivergedError as error:
             raise DivergedError(
-                f"{error}, so the run stopped before the update; {self.run.last_good}; "
+                f"{error}, so the run stopped before the update; {self.outputs.last_good()}; "
                 f"{self.outputs.lower_rates}"
             ) from error
 
@@ -289,6 +291,6 @@ class Driver:
                 remedy = f"begin {self.run.another}: {need.remedy(there.memory.available)}"
         return (
             f"step {self.state.step + 1}: memory ran out with batches of {batch}, whose estimated "
-            f"need is {readable(need.of(batch))}{free}; {self.run.last_good}; "
+            f"need is {readable(need.of(batch))}{free}; {self.outputs.last_good()}; "
             f"{remedy}, or free memory and give the same command again"
         )
