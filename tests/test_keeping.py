@@ -84,13 +84,15 @@ def full(_):
     raise SaganError("the disk is full")
 
 
-def test_what_could_not_be_written_is_told_once():
+def test_what_could_not_be_written_is_told():
     writer = CheckpointWriter()
     writer.save(of(1), full)
     writer.join()
     with pytest.raises(SaganError, match="the disk is full"):
         writer.raise_failed()
-    writer.wait()
+    with pytest.raises(SaganError, match="the disk is full"):
+        writer.wait()
+    writer.wait()  # once all is told
     with pytest.raises(SaganError, match="the disk is full"), writer.finished():
         writer.save(of(1), full)
 

@@ -24,14 +24,13 @@ class Background:
             self._error = error
 
     def raise_failed(self) -> None:
-        """Raises the error that ended the work, once; returns at once where there is none so far.
+        """Raises the error that ended the work; returns at once where there is none so far.
 
         Raises:
             BaseException: What the work raised.
         """
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
+        if self._error is not None:
+            raise self._error
 
     def join(self) -> None:
         """Waits for the end; an error stays untold."""
@@ -41,7 +40,7 @@ class Background:
         """Waits for the end.
 
         Raises:
-            BaseException: What the work raised, unless it was raised before.
+            BaseException: What the work raised.
         """
         self.join()
         self.raise_failed()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 from sagan import images
+from sagan.data.intact import PictureCheck
 from sagan.errors import DivergedError
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint
@@ -34,6 +36,7 @@ class Outputs:
 
     Attributes:
         writer: Writes the checkpoints, beside training.
+        pictures: Reads all pictures once, beside training.
 
     Raises:
         SaganError: Nothing is measured that ``train.keep_best`` could compare.
@@ -54,8 +57,28 @@ class Outputs:
         self.schedule = schedule
         self.evaluate = evaluate
         self.writer = CheckpointWriter()
+        self.pictures = PictureCheck(self.dataset)
         self._saved = -1  # step of the newest checkpoint
         require_best(self.config)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Waits at the end of what is within until all is written.
+
+        Raises:
+            SaganError: The newest checkpoint could not be written.
+        """
+        with self.pictures.running(), self.writer.finished():
+            yield
+
+    def raise_failed(self) -> None:
+        """Tells after a step what went wrong beside training.
+
+        Raises:
+            SaganError: A checkpoint could not be written, or a picture is damaged.
+        """
+        self.pictures.raise_failed()
+        self.writer.raise_failed()
 
     def log(self, record: Mapping[str, object]) -> None:
         """Appends one line to the log."""
@@ -99,6 +122,7 @@ class Outputs:
         return self.run.last_good
 
     def _write(self, checkpoint: Checkpoint) -> None:
+        self.pictures.wait()  # no checkpoint has learned from a damaged one
         checkpoints.save(checkpoint, self.run.checkpoint_path(checkpoint.step))
         remove_old_checkpoints(self.run, checkpoint.step)
 

@@ -207,14 +207,14 @@ class Driver:
         self.schedule.count_in(seconds_of_steps(self.run.records(), per_step))
         begin, first = time.perf_counter(), self.state.step
         with (
-            self.outputs.writer.finished(),
+            self.outputs.at_work(),
             self._memory_told(),
             interruption() as asked,
             Progress(train, first) as progress,
         ):
             pending = PendingTerms()
             for terms in self.preparation.steps(self.state):
-                self.outputs.writer.raise_failed()
+                self.outputs.raise_failed()
                 pending.add(self.state.step, terms)
                 is_first = self.state.step == first + 1
                 self._report(pending, progress, is_first=is_first)
