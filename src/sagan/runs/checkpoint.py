@@ -103,7 +103,7 @@ def require_good(path: str | Path) -> Checkpoint:
     """Reads a checkpoint file as :func:`load` does, and keeps one tensor at a time in memory.
 
     Returns:
-        All but the tensors.
+        All of it, with the shapes of the tensors only: they are on the device "meta".
 
     Raises:
         SaganError: As there.
@@ -124,10 +124,9 @@ def _read(path: Path, *, keeps: bool) -> Checkpoint:
             for key, tensor in read_tensors(file, digests):
                 _require_finite(path, key, tensor)
                 part, _, name = key.partition(".")
-                named = parts.setdefault(part, {})
-                if keeps:
-                    is_short = tensor.dtype in (torch.float16, torch.bfloat16)
-                    named[name] = tensor.float() if is_short else tensor
+                is_short = tensor.dtype in (torch.float16, torch.bfloat16)
+                tensor = tensor.float() if is_short else tensor
+                parts.setdefault(part, {})[name] = tensor if keeps else tensor.to("meta")
         config = settings.from_dict(header["config"])
         return Checkpoint(
             config=config.with_channels(config.data.shape[0]),
