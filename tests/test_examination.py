@@ -16,7 +16,7 @@ from sagan.errors import SaganError
 from sagan.images import save_png
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.run import checkpoint_files
-from sagan.training.examination import examine
+from sagan.training.examination import examine_run
 from sagan.training.run import Driver
 
 
@@ -37,7 +37,7 @@ def folder(made, tmp_path):
 
 
 def findings(folder):
-    return [str(found) for found in examine(folder).findings]
+    return [str(found) for found in examine_run(folder).findings]
 
 
 def finding(folder):
@@ -61,7 +61,7 @@ def without(checkpoint, part):
 
 def test_a_good_run_is_well(folder, capsys):
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    found = examine(folder)
+    found = examine_run(folder)
     assert found.findings == []
     assert found.exit_code == 0
     assert found.good == [1, 2, 3, 4]
@@ -108,7 +108,7 @@ def test_a_checkpoint_that_does_not_belong_is_a_mistake(folder, change, words):
     changed(folder, change)
     assert finding(folder).startswith("mistake: checkpoints/step-00000004.safetensors: ")
     assert words in finding(folder)
-    assert examine(folder).exit_code == 2
+    assert examine_run(folder).exit_code == 2
 
 
 def test_settings_that_cannot_be_read_are_a_mistake(folder):
@@ -149,7 +149,7 @@ def test_samples_evaluations_and_drafts(folder):
     assert finding(folder).startswith(f"note: {draft.name}: 1 half written")
     draft.rename(folder / "checkpoints" / "step-00000005.safetensors.damaged")
     assert finding(folder).startswith("note: checkpoints/step-00000005.safetensors.damaged: set")
-    assert examine(folder).exit_code == 0
+    assert examine_run(folder).exit_code == 0
 
 
 def test_a_damaged_pack_is_a_fault(folder, made):
@@ -187,9 +187,9 @@ def test_other_versions_are_told(folder):
 def test_a_folder_without_checkpoints_begins_anew(folder):
     for file in checkpoint_files(folder):
         file.unlink()
-    assert examine(folder).verdict.endswith("; it begins anew")
+    assert examine_run(folder).verdict.endswith("; it begins anew")
 
 
 def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(SaganError, match="no run folder"):
-        examine(tmp_path)
+        examine_run(tmp_path)

@@ -219,7 +219,7 @@ def test_the_last_good_checkpoint_is_good(tmp_path, picture_folder):
     assert f"not finite, in discriminator_optimizer.{name}" in str(told[1].message)
     assert longer.state.step == 1
     files[0].write_bytes(b"")
-    assert run.last_good == "there is no good checkpoint yet"
+    assert run.last_good == "no checkpoint is good"
 
 
 def test_half_written_files_are_swept_when_a_run_begins(tmp_path, picture_folder):

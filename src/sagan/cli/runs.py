@@ -22,9 +22,9 @@ def check(run: Path, /, *, json: Annotated[bool, SWITCH] = False) -> int:
     json
         Print the findings as JSON.
     """
-    from sagan.training.examination import examine
+    from sagan.training.examination import examine_run
 
-    found = examine(run)
+    found = examine_run(run)
     if json:
         print(found.as_json())
     else:

@@ -9,7 +9,7 @@ from threading import Event
 from sagan.data.dataset import Dataset
 from sagan.data.packfile import SUFFIX, damaged_stretch, is_small, mark_damaged
 from sagan.errors import SaganError
-from sagan.system.background import Background
+from sagan.system.background import BackgroundWork
 
 
 class PictureCheck:
@@ -21,14 +21,14 @@ class PictureCheck:
 
     def __init__(self, dataset: Dataset) -> None:
         self._origin = dataset.origin
-        self._reading: Background | None = None
+        self._reading: BackgroundWork | None = None
         self._ended = Event()
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Begins to read, and gives up at the end of what is within."""
         if self._origin is not None and not is_small(self._origin.pack):
-            self._reading = Background(self._read)
+            self._reading = BackgroundWork(self._read)
         try:
             yield
         finally:

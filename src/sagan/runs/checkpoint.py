@@ -96,7 +96,7 @@ def load(path: str | Path) -> Checkpoint:
         DamagedError: The file is cut off, or not what was written, or a number in it is not finite.
         SaganError: The file is missing, not ours, or of a newer version.
     """
-    return _read(Path(path), keeps=True)
+    return _read_file(Path(path), keeps=True)
 
 
 def require_good(path: str | Path) -> Checkpoint:
@@ -108,10 +108,10 @@ def require_good(path: str | Path) -> Checkpoint:
     Raises:
         SaganError: As there.
     """
-    return _read(Path(path), keeps=False)
+    return _read_file(Path(path), keeps=False)
 
 
-def _read(path: Path, *, keeps: bool) -> Checkpoint:
+def _read_file(path: Path, *, keeps: bool) -> Checkpoint:
     if not path.is_file():
         raise SaganError(f"there is no checkpoint {path}; check the path")
     if str(path) != str(path).encode(errors="ignore").decode():

@@ -166,13 +166,14 @@ class Run:
     @property
     def last_good(self) -> str:
         """Where training could go on from, in words; the file is read and found whole."""
-        for file in reversed(checkpoint_files(self.folder)):
+        files = checkpoint_files(self.folder)
+        for file in reversed(files):
             try:
                 checkpoints.require_good(file)
                 return f"the last good checkpoint is {file}"
             except SaganError:
                 continue
-        return "there is no good checkpoint yet"
+        return "no checkpoint is good" if files else "there is no checkpoint yet"
 
 
 def log_records(folder: str | Path) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from threading import Thread
 
 
-class Background:
+class BackgroundWork:
     """A function that runs in a thread of its own, from now on.
 
     Args:

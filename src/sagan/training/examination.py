@@ -33,7 +33,7 @@ from sagan.runs.run import (
 from sagan.system.memory import readable
 from sagan.training.state import new_state
 
-Kind = Literal["mistake", "fault", "note"]
+Severity = Literal["mistake", "fault", "note"]
 _LINES = "images_per_second"
 """In the lines that a run logs every ``train.log_interval`` steps."""
 
@@ -42,7 +42,7 @@ _LINES = "images_per_second"
 class Finding:
     """One thing that somebody should know."""
 
-    kind: Kind
+    kind: Severity
     """A mistake of somebody, a fault of disk or machine, or something that does no harm."""
     where: str
     """A file, or what else it is about."""
@@ -96,7 +96,7 @@ class Examination:
         return json.dumps(found, indent=1)
 
 
-def examine(folder: str | Path) -> Examination:
+def examine_run(folder: str | Path) -> Examination:
     """Reads everything in a run folder, and the pictures that it learned from.
 
     Args:
@@ -116,7 +116,7 @@ def examine(folder: str | Path) -> Examination:
     findings: list[Finding] = []
     good: list[Checkpoint] = []
     for file in checkpoint_files(folder):
-        checkpoint = _read(run, file, findings)
+        checkpoint = _good_checkpoint(run, file, findings)
         if checkpoint is not None:
             good.append(checkpoint)
     newest = good[-1] if good else None
@@ -130,7 +130,7 @@ def examine(folder: str | Path) -> Examination:
     )
 
 
-def _read(run: Run, file: Path, findings: list[Finding]) -> Checkpoint | None:
+def _good_checkpoint(run: Run, file: Path, findings: list[Finding]) -> Checkpoint | None:
     """A checkpoint without its numbers, if the run could go on from it."""
     where = f"checkpoints/{file.name}"
     try:
@@ -207,7 +207,7 @@ def _of_steps(steps: Sequence[int], config: Config) -> Iterator[Finding]:
         yield Finding(
             kind="fault", where="log.jsonl", text="its lines are not in the order of steps"
         )
-    usual = max([config.train.log_interval, *([median(ways)] if ways else [])])
+    usual = max(config.train.log_interval, int(median(ways or [0])))
     gaps = [step for step, way in zip(steps, ways, strict=True) if way > usual]
     if gaps:
         text = f"lines are missing before step {gaps[0]}"

@@ -16,7 +16,7 @@ from sagan.errors import SaganError
 from sagan.evaluation.measures import METRICS, numbers_of
 from sagan.runs.checkpoint import Checkpoint, Parts
 from sagan.runs.run import BEST, Run, best_step, checkpoint_files, step_of
-from sagan.system.background import Background
+from sagan.system.background import BackgroundWork
 from sagan.system.memory import memory_of
 
 _SPARE = 1.5
@@ -27,7 +27,7 @@ class CheckpointWriter:
     """Writes checkpoints one after the other, beside training where a copy fits into memory."""
 
     def __init__(self) -> None:
-        self._writing: Background | None = None
+        self._writing: BackgroundWork | None = None
 
     def save(self, checkpoint: Checkpoint, write: Callable[[Checkpoint], object]) -> None:
         """Copies the tensors, which may change as soon as this returns, and has the copy written.
@@ -48,7 +48,7 @@ class CheckpointWriter:
             write(checkpoint)
             return
         copy = replace(checkpoint, parts=_copied(checkpoint.parts))
-        self._writing = Background(lambda: write(copy))
+        self._writing = BackgroundWork(lambda: write(copy))
 
     def raise_failed(self) -> None:
         """Raises what kept the newest checkpoint from being written, if that is known by now."""
@@ -138,20 +138,16 @@ def best_mark(run: Run, key: str, step: int, record: Mapping[str, Any]) -> dict[
         step: Of the measurement.
         record: It, as it goes into the log.
     """
-    found = _number(record, key) if key else math.nan
+    found = _measured_number(record, key) if key else math.nan
     if math.isnan(found):
         return {}
     there = {step_of(file) for file in checkpoint_files(run.folder)}
-    others = [
-        number
-        for other in run.records()
-        if other["step"] in there - {step} and not math.isnan(number := _number(other, key))
-    ]
+    others = [_measured_number(r, key) for r in run.records() if r["step"] in there - {step}]
     sign = 1 if METRICS[key].better == "higher" else -1
-    return {BEST: key} if all(sign * found > sign * number for number in others) else {}
+    return {BEST: key} if not any(sign * number >= sign * found for number in others) else {}
 
 
-def _number(record: Mapping[str, Any], key: str) -> float:
+def _measured_number(record: Mapping[str, Any], key: str) -> float:
     """The first number of a metric in a record of the log; NaN where it has none."""
     numbers = record.get("evaluation")
     found = numbers_of(key, numbers) if isinstance(numbers, dict) else []
