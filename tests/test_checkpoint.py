@@ -1,12 +1,15 @@
+import numpy as np
 import pytest
 import torch
 from conftest import tiny
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from sagan.errors import SaganError
 from sagan.nn.residual import Generator
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint
+from sagan.runs.digests import first_not_finite
 
 
 def example(value=1.0):
@@ -112,3 +115,68 @@ def test_absent_part():
     network = Generator(tiny().generator, resolution=32, num_classes=2)
     with pytest.raises(SaganError, match="no generator_ema, only generator, discriminator"):
         checkpoints.restore_network(network, example().parts, "generator_ema")
+
+
+def test_every_flipped_bit_is_noticed(tmp_path):
+    path = tmp_path / "c.safetensors"
+    checkpoints.save(example(), path)
+    content = path.read_bytes()
+    bits = 8 * len(content)
+    rng = np.random.default_rng(0)
+    last = 8 * (len(content) - 36)  # the numbers of the three tensors
+    for bit in [*rng.choice(last, 600, replace=False), *range(last, bits)]:
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        with pytest.raises(checkpoints.DamagedError):
+            checkpoints.load(path)
+
+
+def test_a_changed_tensor_is_named(tmp_path):
+    path = tmp_path / "c.safetensors"
+    checkpoints.save(example(), path)
+    content = bytearray(path.read_bytes())
+    place = content.rindex(torch.full((6,), 1.0).numpy().tobytes())
+    content[place + 9] ^= 1
+    path.write_bytes(content)
+    for read in (checkpoints.load, checkpoints.require_good):
+        with pytest.raises(checkpoints.DamagedError, match=r"generator.a.weight is not what was"):
+            read(path)
+
+
+def test_files_without_digests_are_read(tmp_path):
+    new, old = tmp_path / "new.safetensors", tmp_path / "old.safetensors"
+    checkpoints.save(example(), new)
+    with safe_open(new, framework="pt") as file:
+        metadata = {"sagan": file.metadata()["sagan"]}
+        save_file({key: file.get_tensor(key) for key in file.keys()}, old, metadata)  # noqa: SIM118
+    assert torch.equal(checkpoints.load(old).parts["generator"]["a.weight"], torch.ones(2, 3))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_that_are_not_finite_are_refused_by_name(tmp_path, value):
+    path = tmp_path / "c.safetensors"
+    checkpoints.save(example(value), path)
+    with pytest.raises(checkpoints.DamagedError, match=r"not finite, in generator.a.weight; take"):
+        checkpoints.load(path)
+
+
+def test_large_numbers_are_finite():
+    largest = torch.full((4,), torch.finfo(torch.float32).max)
+    tensors = {"a": largest, "b": torch.tensor([1, 2]), "c": torch.zeros(0)}
+    assert first_not_finite(tensors) is None
+    assert first_not_finite(tensors | {"d": torch.tensor([1.0, float("nan")])}) == "d"
+    opposite = torch.tensor([float("inf"), float("-inf")])
+    assert first_not_finite({"half": opposite.half()}) == "half"
+
+
+def test_a_file_can_be_judged_without_keeping_it(tmp_path):
+    path = tmp_path / "c.safetensors"
+    checkpoints.save(example(), path)
+    found = checkpoints.require_good(path)
+    assert found.step == 3
+    assert {name: t.shape for name, t in found.parts["generator"].items()} == {
+        "a.weight": (2, 3),
+        "count": (),
+    }
+    assert all(tensor.is_meta for part in found.parts.values() for tensor in part.values())

@@ -203,5 +203,5 @@ def test_weights_that_are_not_finite_end_in_one_line(capsys, tmp_path, trained_r
     checkpoints.save(replace(checkpoint, parts=parts), model)
     for flags, name in (([], "none.png"), (["--statistics"], "none.json")):
         line = mistake(capsys, "attention", model, *flags, "-o", tmp_path / name)
-        assert "not finite; choose an earlier checkpoint" in line
+        assert "broken.safetensors holds numbers that are not finite, in " in line
         assert not (tmp_path / name).exists()

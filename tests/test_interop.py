@@ -330,3 +330,10 @@ def test_mistakes_of_the_command_write_nothing(tmp_path, capsys):
         assert printed.out == ""
         assert printed.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == [names]
+
+
+def test_numbers_that_are_not_finite_are_refused(tmp_path):
+    def change(tensors):
+        next(iter(tensors.values())).view(-1)[0] = float("nan")
+
+    assert "not finite" in refusal([changed(tmp_path, NAMES[0], change)])

@@ -105,7 +105,7 @@ def test_it_goes_on_exactly_and_without_the_model(tmp_path, trained_run, more_pi
     second.begin()
     for _ in second.preparation.steps(second.state):
         if second.state.step == 3:
-            second.save(samples=False, checkpoint=True)
+            second.outputs.save(samples=False, checkpoint=True)
             break
     third = Driver(config, tmp_path / "resumed", start_from=given)
     assert third.state.step == 3

@@ -7,6 +7,7 @@ from test_checkpoint import example
 from sagan.errors import SaganError
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.run import Run, checkpoint_files, load_checkpoint, log_records
+from sagan.training.keeping import remove_old_checkpoints
 
 
 def test_log_lines_after_a_step_are_dropped(tmp_path):
@@ -129,7 +130,7 @@ def test_only_the_newest_checkpoints_stay(tmp_path):
     run = Run(tmp_path, tiny(keep_checkpoints=2))
     for step in (1, 2, 3):
         checkpoints.save(example(), run.checkpoint_path(step))
-        run.remove_old_checkpoints(step)
+        remove_old_checkpoints(run, step)
     assert checkpoint_files(tmp_path) == [run.checkpoint_path(2), run.checkpoint_path(3)]
 
 
@@ -137,7 +138,7 @@ def test_the_file_just_written_is_never_removed(tmp_path):
     run = Run(tmp_path, tiny(keep_checkpoints=1))
     for step in (200, 20):
         checkpoints.save(example(), run.checkpoint_path(step))
-    run.remove_old_checkpoints(20)
+    remove_old_checkpoints(run, 20)
     assert run.checkpoint_path(20).exists()
 
 

@@ -170,6 +170,11 @@ class TrainConfig:
     checkpoint with half the learning rates (rollback)."""
     most_rollbacks: int = 3
     """How often a run may go back so, before it ends after all (at most 20)."""
+    keep_every: int = 0
+    """Keep the checkpoints of all multiples of so many steps for good; 0: none."""
+    keep_best: str = ""
+    """Keep the best checkpoint, by a metric of sagan evaluate that is measured on the way
+    (evaluation.interval): fd, kid, pr, ...; RUN@best is its name. Empty: none."""
 
     def __post_init__(self) -> None:
         check = checking("train", self)
@@ -186,6 +191,7 @@ class TrainConfig:
         )
         allowed = f"from 1 to {MOST_ROLLBACKS}"
         check("most_rollbacks", 1 <= self.most_rollbacks <= MOST_ROLLBACKS, allowed)
+        check("keep_every", self.keep_every >= 0, "at least 0")
         check("freeze_discriminator", self.freeze_discriminator >= 0, "at least 0")
         check("ema_decay", 0 <= self.ema_decay < 1, "at least 0 and below 1")
         check("ema_start", self.ema_start >= 0, "at least 0")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sagan.data.dataset import cache_folder
-from sagan.data.packfile import SUFFIX, about_pack
+from sagan.data.packfile import DAMAGED, SUFFIX, about_pack
 
 DRAFT = ".draft"
 """Ends the name of a draft's folder."""
@@ -124,7 +124,8 @@ def _remove(path: Path) -> bool:
                 shutil.rmtree(path)
             else:
                 path.unlink()
-                path.with_suffix(LIST).unlink(missing_ok=True)
+                for suffix in (LIST, DAMAGED):
+                    path.with_suffix(suffix).unlink(missing_ok=True)
             if len(list(path.parent.glob(f"{stem}.*"))) == 1:
                 Path(lock.lock_file).unlink()
     except (Timeout, OSError):

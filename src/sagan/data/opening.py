@@ -16,7 +16,8 @@ from sagan.config import HUB, DataConfig, Part, nearest
 from sagan.data.avatars import load_avatars
 from sagan.data.catalog import Catalog, in_split, part_taken
 from sagan.data.dataset import Dataset, Rows, fingerprint
-from sagan.data.pack import far_apart, found_grey, packed
+from sagan.data.draft import mark_of
+from sagan.data.pack import far_apart, found_grey, packed, place_of, stay_where_they_are
 from sagan.data.packfile import SUFFIX, Pack, open_pack
 from sagan.data.portable import portable_catalog
 from sagan.data.rules import Rules, rules_of
@@ -151,6 +152,32 @@ def _described(path: Path) -> str:
             found["sub-folder" if entry.is_dir() else f"{suffix} file".strip()] += 1
     counts = [f"{n:,} {kind}{'s' if n > 1 else ''}" for kind, n in found.most_common(4)]
     return f"a folder with {', '.join(counts)}" if counts else "an empty folder"
+
+
+def stored_pack(config: DataConfig) -> Pack | None:
+    """The pack of the pictures to train on as it lies there; its pictures are not looked at.
+
+    Args:
+        config: With the channels decided.
+
+    Returns:
+        None where they are built in, not packed so far, or were changed since.
+
+    Raises:
+        SaganError: The source or the pack cannot be read.
+    """
+    if config.source in BUILT_IN:
+        return None
+    catalog = _part_of(catalog_of(config), config, "train")
+    if _is_ready(catalog, config, config.size):
+        return open_pack(catalog.root)
+    rules = replace(rules_of(config, config.channels or 3, catalog.range), size=config.size)
+    path = place_of(catalog, rules)
+    if not path.exists():
+        return None
+    images = catalog.images if stay_where_they_are(catalog, rules) else None
+    pack = open_pack(path, images)
+    return pack if pack.about.get("catalog") == mark_of(catalog) else None
 
 
 # --- from a catalog to a dataset

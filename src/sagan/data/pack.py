@@ -19,7 +19,7 @@ from sagan.data.cached import DRAFT, LIST, drafts_of, largest, sweep
 from sagan.data.catalog import Catalog
 from sagan.data.dataset import cache_folder
 from sagan.data.draft import Draft, Known, known_of_draft, known_of_pack, mark_of
-from sagan.data.packfile import SUFFIX, Pack, about_pack, is_intact, open_pack
+from sagan.data.packfile import DAMAGED, SUFFIX, Pack, about_pack, is_intact, open_pack
 from sagan.data.picture_files import decoders
 from sagan.data.rules import Rules
 from sagan.data.workers import decode_one, decoded
@@ -118,7 +118,7 @@ def fresh_pack(
         return None
     if pack.unreadable and pack.about.get("decoders") != decoders():
         return None  # another version may read them
-    if not is_intact(pack):
+    if path.with_suffix(DAMAGED).exists() or not is_intact(pack):
         if is_told:
             _tell(f"the packed pictures of {catalog.root} are damaged; packing them again")
         return None
@@ -142,6 +142,7 @@ def _pack_anew(path: Path, catalog: Catalog, rules: Rules, images: np.ndarray | 
         try:
             _fill(draft, catalog, rules, known)
             os.replace(draft.finish(rules), path)
+            path.with_suffix(DAMAGED).unlink(missing_ok=True)
         except BaseException:
             with suppress(OSError):
                 draft.flush()

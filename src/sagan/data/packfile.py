@@ -11,7 +11,8 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -24,6 +25,8 @@ from sagan.data.pixels import FACTS
 from sagan.errors import SaganError
 
 SUFFIX = ".sagan"
+DAMAGED = ".damaged"
+"""Ends the name of a mark beside a pack that was found damaged."""
 PACK_FORMAT = 1
 _FIRST = "images.npy"
 _ABOUT = "about.json"
@@ -183,15 +186,50 @@ def is_intact(pack: Pack) -> bool:
         pack.images.shape, pack.digests, pack.labels, pack.class_names
     ):
         return False
+    stretches = _stretches(pack)
+    if len(stretches) > _CHECKED:
+        places = np.random.default_rng().choice(len(stretches) - 2, _CHECKED - 2, replace=False)
+        between = [stretches[1 + place] for place in sorted(places.tolist())]
+        stretches = [stretches[0], *between, stretches[-1]]
+    return all(_is_as_written(pack, rows) for rows in stretches)
+
+
+def is_small(pack: Pack) -> bool:
+    """Whether :func:`is_intact` compares all pictures."""
+    return len(_stretches(pack)) <= _CHECKED
+
+
+def damaged_stretch(pack: Pack, is_ended: Callable[[], bool]) -> slice | None:
+    """Compares all pictures with their digests, about 0.9 GB/s.
+
+    Args:
+        pack: The pack.
+        is_ended: Asked between stretches of 4 MiB; once it is true the rest is let be.
+
+    Returns:
+        The first stretch with a picture that is not what was written; None where there is none.
+    """
+    for rows in _stretches(pack):
+        if is_ended():
+            return None
+        if not _is_as_written(pack, rows):
+            return rows
+    return None
+
+
+def mark_damaged(pack: Pack) -> None:
+    """Leaves word for the next opening of a pack in the cache that it is to be made anew."""
+    with suppress(OSError):
+        pack.path.with_suffix(DAMAGED).touch()
+
+
+def _stretches(pack: Pack) -> list[slice]:
     step = max(1, _CHECKED_TOGETHER // max(1, math.prod(pack.images.shape[1:])))
-    begins = list(range(0, len(pack), step))
-    if len(begins) > _CHECKED:
-        chosen = np.random.default_rng().choice(begins[1:-1], _CHECKED - 2, replace=False)
-        begins = [0, *sorted(chosen.tolist()), begins[-1]]
-    return all(
-        np.array_equal(digests_of(_without_map(pack, rows)), pack.digests[rows])
-        for rows in (slice(begin, min(begin + step, len(pack))) for begin in begins)
-    )
+    return [slice(n, min(n + step, len(pack))) for n in range(0, len(pack), step)]
+
+
+def _is_as_written(pack: Pack, rows: slice) -> bool:
+    return np.array_equal(digests_of(_without_map(pack, rows)), pack.digests[rows])
 
 
 def _without_map(pack: Pack, rows: slice) -> np.ndarray:

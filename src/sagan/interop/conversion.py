@@ -9,6 +9,7 @@ from sagan.interop.foreign_files import read
 from sagan.interop.reading import Choices, ConvertedNetwork, convert_network
 from sagan.interop.recognition import recognise
 from sagan.runs.checkpoint import Checkpoint
+from sagan.runs.digests import first_not_finite
 
 DEFAULTS = Choices()
 UNKNOWN_SOURCE = "unknown"
@@ -30,10 +31,15 @@ def convert_files(
 
     Raises:
         SaganError: A file is bad, its layout is unknown, tensors are missing, left over or of the
-            wrong shape, or the networks do not belong together.
+            wrong shape or not finite, or the networks do not belong together.
     """
     foreign = [network for path in paths for network in read(path)]
     networks = [convert_network(network, *recognise(network), choices) for network in foreign]
+    for network in networks:
+        if name := first_not_finite(network.tensors):
+            raise SaganError(
+                f"{network.source} holds numbers that are not finite, in {name}; give another file"
+            )
     parts = _parts(networks)
     resolution = _shared("resolution", networks)
     num_classes = _shared("num_classes", networks)

@@ -2,7 +2,8 @@
 
 A file holds parts ("generator", "discriminator", "generator_ema" and, to go on training, both
 optimisers) and, as metadata, the full config, the class names and the versions that wrote it.
-There is no pickle. A file appears complete or not at all.
+There is no pickle. A file appears complete or not at all, and what is damaged later is noticed when
+it is read: the metadata hold checksums too (:mod:`sagan.runs.digests`).
 """
 
 import json
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from sagan import config as settings
 from sagan.config import Config
 from sagan.errors import SaganError
+from sagan.runs.digests import digests_in, first_not_finite, read_tensors, with_digests
 from sagan.system.files import replacing
 
 FORMAT = "sagan"
@@ -72,7 +74,8 @@ def save(
     }
     try:
         with replacing(path) as draft:
-            save_file(tensors, draft, metadata={**notes, FORMAT: json.dumps(header)})
+            metadata = with_digests(tensors, {**notes, FORMAT: json.dumps(header)})
+            save_file(tensors, draft, metadata=metadata)
     except (OSError, SafetensorError) as error:
         raise SaganError(
             f"cannot write the checkpoint {path}: {error}; free space or choose another folder"
@@ -81,7 +84,7 @@ def save(
 
 
 class DamagedError(SaganError):
-    """A checkpoint file cannot be read to its end or makes no sense."""
+    """A checkpoint file is not what was written, makes no sense, or holds what is not finite."""
 
 
 def load(path: str | Path) -> Checkpoint:
@@ -90,23 +93,40 @@ def load(path: str | Path) -> Checkpoint:
     Numbers of 16 bits become float32.
 
     Raises:
-        DamagedError: The file is cut off or garbled.
+        DamagedError: The file is cut off, or not what was written, or a number in it is not finite.
         SaganError: The file is missing, not ours, or of a newer version.
     """
-    path = Path(path)
+    return _read_file(Path(path), keeps=True)
+
+
+def require_good(path: str | Path) -> Checkpoint:
+    """Reads a checkpoint file as :func:`load` does, and keeps one tensor at a time in memory.
+
+    Returns:
+        All of it, with the shapes of the tensors only: they are on the device "meta".
+
+    Raises:
+        SaganError: As there.
+    """
+    return _read_file(Path(path), keeps=False)
+
+
+def _read_file(path: Path, *, keeps: bool) -> Checkpoint:
     if not path.is_file():
         raise SaganError(f"there is no checkpoint {path}; check the path")
     if str(path) != str(path).encode(errors="ignore").decode():
         raise SaganError(f"{path} has bytes in its name that are no UTF-8; rename it")
     try:
         with safe_open(path, framework="pt") as file:
+            digests = digests_in(file)
             header = _header(file.metadata() or {})
             parts: dict[str, dict[str, Tensor]] = {}
-            for key in file.keys():  # noqa: SIM118
+            for key, tensor in read_tensors(file, digests):
+                _require_finite(path, key, tensor)
                 part, _, name = key.partition(".")
-                tensor = file.get_tensor(key)
                 is_short = tensor.dtype in (torch.float16, torch.bfloat16)
-                parts.setdefault(part, {})[name] = tensor.float() if is_short else tensor
+                tensor = tensor.float() if is_short else tensor
+                parts.setdefault(part, {})[name] = tensor if keeps else tensor.to("meta")
         config = settings.from_dict(header["config"])
         return Checkpoint(
             config=config.with_channels(config.data.shape[0]),
@@ -116,12 +136,21 @@ def load(path: str | Path) -> Checkpoint:
             dataset_fingerprint=header["dataset_fingerprint"],
             versions=header["versions"],
         )
+    except DamagedError:
+        raise
     except SaganError as error:
         raise SaganError(f"{path}: {error}") from error
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise DamagedError(
             f"{path} is damaged or no checkpoint ({error}); take an earlier one"
         ) from error
+
+
+def _require_finite(path: Path, key: str, tensor: Tensor) -> None:
+    if first_not_finite({key: tensor}):
+        raise DamagedError(
+            f"{path} holds numbers that are not finite, in {key}; take an earlier checkpoint"
+        )
 
 
 def halved(checkpoint: Checkpoint) -> Checkpoint:

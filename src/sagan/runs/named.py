@@ -149,8 +149,9 @@ def model_file(model: str | Path) -> Path:
     """The file or run folder that a model's name means.
 
     Args:
-        model: A path, which wins where it exists; the name of a model that comes with the package,
-            such as "avatars64"; or "hf:owner/name" for one of the Hugging Face hub.
+        model: A path, which wins where it exists; RUN@best, RUN@newest or RUN@12000 for one
+            checkpoint of a run folder; the name of a model that comes with the package, such as
+            "avatars64"; or "hf:owner/name" for one of the Hugging Face hub.
 
     Returns:
         A path. One that does not exist comes back where ``model`` can be nothing but a path.
@@ -173,6 +174,11 @@ def model_file(model: str | Path) -> Path:
         from sagan.runs.hub import downloaded
 
         return downloaded(name)
+    folder, at, which = str(model).rpartition("@")
+    if at and Path(folder, "config.toml").is_file():
+        from sagan.runs.run import checkpoint_called
+
+        return checkpoint_called(Path(folder), which)
     if Path(name).suffix or len(Path(name).parts) != 1:
         return Path(model)
     raise SaganError(

@@ -17,7 +17,7 @@ from typing import Any
 
 from sagan import config as settings
 from sagan.config import Config
-from sagan.errors import SaganError
+from sagan.errors import SaganError, enumerated
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.named import model_file
@@ -25,7 +25,13 @@ from sagan.system.files import write_text, writing
 
 _INTERVALS = ("log_interval", "watch_interval", "sample_interval", "checkpoint_interval")
 _GUARDS = ("on_divergence", "most_rollbacks")
-_MAY_CHANGE = ("steps", "device", "compile", "keep_checkpoints", *_INTERVALS, *_GUARDS)
+_KEEPING = ("keep_checkpoints", "keep_every", "keep_best")
+_MAY_CHANGE = ("steps", "device", "compile", *_KEEPING, *_INTERVALS, *_GUARDS)
+_DRAFTS = ("*.toml", "*.json*", "samples/*.png", "checkpoints/*.safetensors")
+"""What is written aside before it takes its place, by the run alone."""
+
+BEST = "best"
+"""In the record of a measurement: the metric by which it is the best so far."""
 
 
 class Run:
@@ -82,12 +88,14 @@ class Run:
         return f"another --run (--from {self.folder} begins it with these weights)"
 
     def begin(self) -> None:
-        """Makes the folder and writes the settings.
+        """Makes the folder, writes the settings and removes what was left half written.
 
         Raises:
             SaganError: It cannot be written.
         """
         with writing(f"to the run folder {self.folder}", "choose another --run or free space"):
+            for draft in drafts_in(self.folder):
+                draft.unlink(missing_ok=True)
             write_text(self.settings_path, settings.to_toml(self.config))
 
     @property
@@ -158,15 +166,15 @@ class Run:
 
     @property
     def last_good(self) -> str:
-        """Where training could go on from, in words."""
+        """Where training could go on from, in words; the file is read and found whole."""
         files = checkpoint_files(self.folder)
-        return f"the last good checkpoint is {files[-1]}" if files else "there is no checkpoint yet"
-
-    def remove_old_checkpoints(self, newest: int) -> None:
-        """Keeps ``train.keep_checkpoints`` files, the newest of which belongs to a given step."""
-        files = [p for p in checkpoint_files(self.folder) if p <= self.checkpoint_path(newest)]
-        for path in files[: -self.config.train.keep_checkpoints]:
-            path.unlink(missing_ok=True)
+        for file in reversed(files):
+            try:
+                checkpoints.require_good(file)
+                return f"the last good checkpoint is {file}"
+            except SaganError:
+                continue
+        return "no checkpoint is good" if files else "there is no checkpoint yet"
 
 
 def log_records(folder: str | Path) -> list[dict[str, Any]]:
@@ -208,6 +216,48 @@ def checkpoint_files(folder: Path) -> list[Path]:
     """The checkpoints of a run folder, oldest first; copies with other names are none of them."""
     files = (folder / "checkpoints").glob("step-*.safetensors")
     return sorted(path for path in files if path.stem.removeprefix("step-").isdigit())
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step in the name of a checkpoint of a run."""
+    return int(checkpoint.stem.removeprefix("step-"))
+
+
+def best_step(folder: Path) -> int | None:
+    """The step that was measured as the best, of those with a checkpoint; None where there is none.
+
+    Runs with ``train.keep_best`` mark it in the log.
+    """
+    there = {step_of(file) for file in checkpoint_files(folder)}
+    marked = [record["step"] for record in log_records(folder) if BEST in record]
+    return next((step for step in reversed(marked) if step in there), None)
+
+
+def checkpoint_called(folder: Path, which: str) -> Path:
+    """The checkpoint of a run that a word or a number means.
+
+    Args:
+        folder: The run folder.
+        which: "best", "newest" or a step.
+
+    Raises:
+        SaganError: There is none; names those there are.
+    """
+    files = {str(step_of(file)): file for file in checkpoint_files(folder)}
+    best = best_step(folder)
+    named = {**files, "newest": next(reversed(files.values()), None)}
+    named["best"] = None if best is None else files[str(best)]
+    if file := named.get(which):
+        return file
+    reason = f"there is no checkpoint {which!r}"
+    if which == "best":
+        reason = "no checkpoint is known as the best; train with --train.keep-best fd"
+    raise SaganError(f"{folder}: {reason}; there are {enumerated([*reversed(files)])}")
+
+
+def drafts_in(folder: Path) -> list[Path]:
+    """What a run was writing when it was ended, half written."""
+    return sorted(path for name in _DRAFTS for path in folder.glob(f"{name}.*.tmp"))
 
 
 def sample_files(folder: Path) -> dict[int, Path]:

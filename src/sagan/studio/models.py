@@ -218,15 +218,12 @@ def opened_of(checkpoint: Checkpoint, file: Path) -> Opened:
     """Makes a checkpoint ready to be shown.
 
     Raises:
-        SaganError: It has numbers that are not finite, maps that are too large, or no generator.
+        SaganError: It has maps that are too large, or no generator.
     """
     from sagan.sampling.generator import for_inference
     from sagan.sampling.live import LiveModel
 
     checkpoint = for_inference(checkpoint)
-    tensors = [tensor for part in checkpoint.parts.values() for tensor in part.values()]
-    if not all(tensor.isfinite().all() for tensor in tensors):
-        raise SaganError(f"{file} holds numbers that are not finite; show an earlier checkpoint")
     live = LiveModel(checkpoint)
     facts = facts_of(live)
     largest = max(_map_bytes(facts[name]) for name in live.parameter_counts)
@@ -235,7 +232,7 @@ def opened_of(checkpoint: Checkpoint, file: Path) -> Opened:
             f"the attention of {file} has {largest / 2**20:,.0f} MiB a picture, more than can be "
             "shown live; draw chosen points: sagan attention"
         )
-    size = sum(tensor.nbytes for tensor in tensors)
+    size = sum(t.nbytes for part in checkpoint.parts.values() for t in part.values())
     return Opened(live=live, facts=facts, size=size)
 
 

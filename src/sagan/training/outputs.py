@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 from sagan import images
+from sagan.data.intact import PictureCheck
 from sagan.errors import DivergedError
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint
+from sagan.runs.digests import first_not_finite
 from sagan.sampling.generator import TrainedGenerator, logged_variety
 from sagan.sampling.timelapse import sample_grid
+from sagan.training.keeping import CheckpointWriter, best_mark, remove_old_checkpoints, require_best
 from sagan.training.measuring import EvaluationSchedule
 from sagan.training.preparation import Preparation
 from sagan.training.state import TrainingState, refresh_average
@@ -31,6 +35,13 @@ class Outputs:
         state: What is saved.
         schedule: How long measurements may take.
         evaluate: Measures an averaged generator; whatever it raises, training goes on.
+
+    Attributes:
+        writer: Writes the checkpoints, beside training.
+        pictures: Reads all pictures once, beside training.
+
+    Raises:
+        SaganError: Nothing is measured that ``train.keep_best`` could compare.
     """
 
     def __init__(
@@ -48,6 +59,29 @@ class Outputs:
         self.schedule = schedule
         self.evaluate = evaluate
         self._writes = preparation.ranks.is_first
+        self.writer = CheckpointWriter()
+        self.pictures = PictureCheck(self.dataset)
+        self._saved = -1  # step of the newest checkpoint
+        require_best(self.config)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Waits at the end of what is within until all is written.
+
+        Raises:
+            SaganError: The newest checkpoint could not be written.
+        """
+        with self.pictures.running(), self.writer.finished():
+            yield
+
+    def raise_failed(self) -> None:
+        """Tells after a step what went wrong beside training.
+
+        Raises:
+            SaganError: A checkpoint could not be written, or a picture is damaged.
+        """
+        self.pictures.raise_failed()
+        self.writer.raise_failed()
 
     def log(self, record: Mapping[str, object]) -> None:
         """Appends one line to the log."""
@@ -79,37 +113,48 @@ class Outputs:
         self.log({"step": step} | logged_variety(generator, self.dataset))
 
     def save_checkpoint(self) -> None:
-        """Writes the checkpoint of this step and removes old ones; the average is as it stands.
+        """Has the checkpoint of this step written and old ones removed; the average is as it is.
 
         Raises:
             DivergedError: A tensor is no longer finite.
-            SaganError: The disk refuses.
+            SaganError: The disk refuses this checkpoint, or refused the one before.
         """
         if not self._writes:
             return
-        checkpoints.save(self._checkpoint(), self.run.checkpoint_path(self.state.step))
-        self.run.remove_old_checkpoints(self.state.step)
+        self.writer.save(self._checkpoint(), self._write)
+        self._saved = self.state.step
+
+    def last_good(self) -> str:
+        """Where training could go on from, in words, when all is written."""
+        self.writer.join()
+        return self.run.last_good
+
+    def _write(self, checkpoint: Checkpoint) -> None:
+        self.pictures.wait()  # no checkpoint has learned from a damaged one
+        checkpoints.save(checkpoint, self.run.checkpoint_path(checkpoint.step))
+        remove_old_checkpoints(self.run, checkpoint.step)
 
     def _measure(self, generator: TrainedGenerator) -> None:
         assert self.evaluate is not None
-        step = self.state.step
+        step, train = self.state.step, self.config.train
         left = self.schedule.seconds_left()
         measure = partial(self.evaluate, generator, self.dataset, left)
         command = f"sagan evaluate {self.run.folder}"
         if record := self.schedule.measured(step, measure, command):
-            self.log(record)
-        if record and self.config.data.held_out and step == self.config.train.steps:
+            mark = best_mark(self.run, train.keep_best, step, record)
+            if mark and self._saved != step:
+                self.save_checkpoint()
+            self.log(record | mark)
+        if record and self.config.data.held_out and step == train.steps:
             sys.stderr.write(f"note: {command} --split held-out takes those held out\n")
 
     def _checkpoint(self) -> Checkpoint:
         parts = self.state.parts()
-        for part, tensors in parts.items():
-            for name, tensor in tensors.items():
-                if not tensor.isfinite().all():
-                    raise DivergedError(
-                        f"step {self.state.step}: {part}.{name} is no longer finite, so the state "
-                        "was not saved"
-                    )
+        named = {f"{part}.{name}": t for part, of in parts.items() for name, t in of.items()}
+        if name := first_not_finite(named):
+            raise DivergedError(
+                f"step {self.state.step}: {name} is no longer finite, so the state was not saved"
+            )
         return Checkpoint(
             config=self.config,
             class_names=self.dataset.class_names,

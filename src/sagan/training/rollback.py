@@ -48,6 +48,7 @@ def roll_back(preparation: Preparation, outputs: Outputs, error: DivergedError) 
     """
     state, run, train = outputs.state, preparation.run, preparation.config.train
     count, reached = state.rollbacks + 1, state.step
+    preparation.ranks.together(outputs.writer.join)
     if train.on_divergence == "stop" or count > train.most_rollbacks:
         raise DivergedError(_ending(error, run, state, train.on_divergence)) from error
     try:
@@ -75,6 +76,7 @@ def _go_on_from(outputs: Outputs, reached: int, error: DivergedError) -> None:
     facts = {"from": reached, "to": state.step, "factor": state.rate_factor, "reason": str(error)}
     outputs.log(event(ROLLED_BACK, state.step, **facts))
     outputs.save_checkpoint()
+    outputs.writer.wait()
     sys.stderr.write(
         f"{error}; rolled back to step {state.step} with {state.rate_factor:g} of the learning "
         f"rates ({state.rollbacks} of at most {train.most_rollbacks} rollbacks)\n"

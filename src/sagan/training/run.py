@@ -190,6 +190,7 @@ class Driver:
         may_go_back = self.config.train.on_divergence == "rollback"
         if self.beginning or (may_go_back and not checkpoint_files(self.run.folder)):
             self.outputs.save_checkpoint()
+            self.outputs.writer.wait()
 
     def _tell_pictures(self) -> None:
         """Prints the survey and keeps it in the run folder, unless it is there already."""
@@ -238,6 +239,7 @@ class Driver:
         self.schedule.count_in(seconds_of_steps(self.run.records(), per_step))
         begin = time.perf_counter()
         with (
+            self.outputs.at_work(),
             self._memory_told(),
             interruption() as asked,
             Progress(train, self.state.step) as progress,
@@ -265,6 +267,7 @@ class Driver:
         begin, first, train = time.perf_counter(), self.state.step, self.config.train
         pending = PendingTerms(self.state)
         for terms in self.preparation.steps(self.state):
+            self.outputs.raise_failed()
             pending.add(self.state.step, terms)
             is_first = self.state.step == first + 1
             stops, reads, measures = self._decided(asked, pending)
@@ -338,6 +341,6 @@ class Driver:
                 remedy = f"begin {self.run.another}: {need.remedy(there.memory.available)}"
         return (
             f"step {self.state.step + 1}: memory ran out with batches of {batch}, whose estimated "
-            f"need is {readable(need.of(batch))}{free}; {self.run.last_good}; "
+            f"need is {readable(need.of(batch))}{free}; {self.outputs.last_good()}; "
             f"{remedy}, or free memory and give the same command again"
         )

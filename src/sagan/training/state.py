@@ -131,18 +131,21 @@ class NetworkAdam:
         """Drops all moments, as before the first step."""
         self._adam.state.clear()
 
+    def expected(self) -> dict[str, Tensor]:
+        """What :meth:`tensors` gives after the first step, but for the values."""
+        return {
+            f"{name}.{moment}": parameter.new_zeros(()) if moment == "step" else parameter
+            for name, parameter in self._named.items()
+            for moment in _MOMENTS
+        }
+
     def restore(self, tensors: Mapping[str, Tensor], part: str) -> None:
         """Takes over copies of what :meth:`tensors` gave.
 
         Raises:
             SaganError: They do not fit; names the first difference in ``part``.
         """
-        expected = {
-            f"{name}.{moment}": parameter.new_zeros(()) if moment == "step" else parameter
-            for name, parameter in self._named.items()
-            for moment in _MOMENTS
-        }
-        require_same_tensors(tensors, expected, part)
+        require_same_tensors(tensors, self.expected(), part)
         for view in self._views.values():
             self._adam.state[view] = {
                 moment: torch.empty_like(view.new_zeros(()) if moment == "step" else view)
@@ -196,6 +199,21 @@ class TrainingState:
             "rollbacks": {"count": torch.tensor(self.rollbacks)} if self.rollbacks else {},
         }
         return {part: tensors for part, tensors in parts.items() if tensors}
+
+    def require_fitting(self, parts: Parts, step: int) -> None:
+        """Looks whether :meth:`restore` could take over tensors; reads none of their values.
+
+        Raises:
+            SaganError: They do not fit; names the first difference.
+        """
+        for part in ("generator", "discriminator", "generator_ema"):
+            require_same_tensors(part_of(parts, part), getattr(self, part).state_dict(), part)
+        for part in ("generator_optimizer", "discriminator_optimizer"):
+            if step or part in parts:
+                expected = getattr(self, part).expected()
+                require_same_tensors(part_of(parts, part), expected, part)
+        averages = parts.get("logit_averages", {})
+        require_same_tensors(averages, self.logit_averages, "logit_averages")
 
     def restore(self, parts: Parts, step: int) -> None:
         """Takes over the tensors of :meth:`parts`; whatever diverged before is forgotten.
