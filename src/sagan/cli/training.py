@@ -1,9 +1,9 @@
 """Commands that train: train, ablate, demo."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -11,6 +11,7 @@ from sagan import config as settings
 from sagan.cli.parsing import FLAGS, SWITCH, parse_seeds, require_range
 from sagan.cli.program import app, named_pictures
 from sagan.config import Config
+from sagan.config.training import TrackerName
 from sagan.errors import SaganError
 from sagan.training.budget import follow_from_time, require_minutes
 
@@ -52,6 +53,7 @@ def train(
     print_config: Annotated[bool, SWITCH] = False,
     dry_run: Annotated[bool, SWITCH] = False,
     other_pictures: Annotated[bool, SWITCH] = False,
+    log: Annotated[tuple[TrackerName, ...], SWITCH] = (),
     decided: Annotated[tuple[str, ...], Parameter(show=False)] = (),
     config: Annotated[Config, FLAGS] = Config(),
 ) -> None:
@@ -74,7 +76,10 @@ def train(
         Try a few steps, print operations, memory and time of the run, and stop; nothing is written.
     other_pictures
         Use a preset with other pictures than those that it is for.
+    log
+        Short for --train.log: show the run in tensorboard, wandb or trackio too.
     """
+    config, decided = _with_short_flags(config, decided, log=log)
     config = _settings_for(budget.total, preset, run, start_from, config, decided)
     if print_config:
         print(settings.to_toml(config), end="")
@@ -85,6 +90,15 @@ def train(
         print(forecast.table(forecast.forecast(config, run, start_from)), end="")
         return
     _train(config, run, start_from, None if other_pictures else preset)
+
+
+def _with_short_flags(
+    config: Config, decided: tuple[str, ...], **flags: Any
+) -> tuple[Config, tuple[str, ...]]:
+    """Settings of training that have a flag of their own; those that were typed count."""
+    typed = {name: value for name, value in flags.items() if value}
+    train = replace(config.train, **typed)
+    return replace(config, train=train), (*decided, *(f"train.{name}" for name in typed))
 
 
 def _train(config: Config, run: Path, start_from: Path | None, preset: str | None) -> None:

@@ -10,6 +10,7 @@ LossName = Literal["hinge", "non-saturating", "kl", "least-squares", "wasserstei
 Precision = Literal["auto", "float32", "bfloat16"]
 FakeLabels = Literal["uniform", "data"]
 PowerIteration = Literal["pass", "step"]
+TrackerName = Literal["tensorboard", "wandb", "trackio"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +148,9 @@ class TrainConfig:
     minutes, later ones less time; on CPUs little is gained (docs/performance.md)."""
     log_interval: int = 50
     """Steps from one line of the log to the next."""
+    log: tuple[TrackerName, ...] = ()
+    """Where the log goes too, with the sample grids and figures of the attention: tensorboard,
+    wandb, trackio. Each writes into the run folder. Repeat the flag."""
     sample_interval: int = 1000
     """Steps from one sample grid to the next; before the first, there are some after 1, 4, 16,
     64 and so on steps, where most happens."""
@@ -167,6 +171,7 @@ class TrainConfig:
             pictures % self.accumulate == 0 and pictures >= 2 * self.accumulate,
             f"a divisor of train.batch_size {pictures} that leaves two pictures a portion",
         )
+        check("log", len(set(self.log)) == len(self.log), "each tracker once")
         check("freeze_discriminator", self.freeze_discriminator >= 0, "at least 0")
         check("ema_decay", 0 <= self.ema_decay < 1, "at least 0 and below 1")
         check("ema_start", self.ema_start >= 0, "at least 0")

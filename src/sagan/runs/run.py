@@ -24,7 +24,7 @@ from sagan.runs.named import model_file
 from sagan.system.files import write_text, writing
 
 _INTERVALS = ("log_interval", "sample_interval", "checkpoint_interval")
-_MAY_CHANGE = ("steps", "device", "compile", "keep_checkpoints", *_INTERVALS)
+_MAY_CHANGE = ("steps", "device", "compile", "keep_checkpoints", "log", *_INTERVALS)
 
 
 class Run:

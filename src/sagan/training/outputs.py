@@ -16,6 +16,7 @@ from sagan.sampling.timelapse import sample_grid
 from sagan.training.measuring import EvaluationSchedule
 from sagan.training.preparation import Preparation
 from sagan.training.state import TrainingState, refresh_average
+from sagan.training.trackers import Trackers
 
 if TYPE_CHECKING:
     from sagan.evaluation.periodic import Evaluate
@@ -45,10 +46,12 @@ class Outputs:
         self.state = state
         self.schedule = schedule
         self.evaluate = evaluate
+        self.trackers = Trackers(self.run.folder, self.config)
 
     def log(self, record: Mapping[str, object]) -> None:
-        """Appends one line to the log."""
+        """Appends one line to the log, and tells the trackers."""
         self.run.log(record)
+        self.trackers.record(record)
 
     def save(self, *, samples: bool, checkpoint: bool, evaluation: bool = False) -> None:
         """Writes what is asked for with a fresh average: a sample grid, a checkpoint, numbers.
@@ -69,7 +72,9 @@ class Outputs:
     def save_samples(self, generator: TrainedGenerator) -> None:
         """Writes the sample grid of this step, and logs how much its pictures differ."""
         step = self.state.step
-        images.save_png(sample_grid(generator), self.run.sample_path(step))
+        grid = sample_grid(generator)
+        images.save_png(grid, self.run.sample_path(step))
+        self.trackers.look(step, generator, grid)
         self.log({"step": step} | logged_variety(generator, self.dataset))
 
     def save_checkpoint(self) -> None:

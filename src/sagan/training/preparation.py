@@ -26,6 +26,7 @@ from sagan.system.memory import Memory, memory_of
 from sagan.training.loop import train_steps
 from sagan.training.origin import StartingModel, origin_of
 from sagan.training.state import TrainingState
+from sagan.training.trackers import require_trackers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +111,7 @@ def prepare(
     """
     device = pick_device(config.train.device)
     keep_freed_memory()
+    require_trackers(config.train.log)
     if config.train.compile:
         require_compiler(device)
     bfloat16 = computes_in_bfloat16(config.train.precision, device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -166,6 +166,7 @@ class Driver:
         self._tell_pictures()
         self.run.set_aside_after(self.state.step)
         self.run.rewind_log(self.state.step)
+        self.outputs.trackers.open(self.state.step)
         if self.beginning is not None:
             self.outputs.save_checkpoint()
 
@@ -208,6 +209,7 @@ class Driver:
         begin, first = time.perf_counter(), self.state.step
         with (
             self._memory_told(),
+            closing(self.outputs.trackers),
             interruption() as asked,
             Progress(train, first) as progress,
         ):
@@ -248,9 +250,8 @@ class Driver:
         terms = self._read(pending)
         progress.advance(terms)
         if logs:
-            self.outputs.log(
-                {"step": step, **terms[-1], **self.attention.terms(), **progress.rate()}
-            )
+            measured = {**self.attention.terms(), **progress.rate(), **self.state.learning_rates()}
+            self.outputs.log({"step": step, **terms[-1], **measured})
 
     def _outputs_due(self, *, ends: bool) -> dict[str, bool]:
         """What :meth:`Outputs.save` has to write after a step."""

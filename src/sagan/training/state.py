@@ -149,6 +149,13 @@ class TrainingState:
         }
         return {part: tensors for part, tensors in parts.items() if tensors}
 
+    def learning_rates(self) -> dict[str, float]:
+        """Those of the last step, by their names among the settings and in the log."""
+        return {
+            "generator_lr": self.generator_optimizer.learning_rate,
+            "discriminator_lr": self.discriminator_optimizer.learning_rate,
+        }
+
     def restore(self, parts: Parts, step: int) -> None:
         """Takes over the tensors of :meth:`parts`.
 
