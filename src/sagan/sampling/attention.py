@@ -82,7 +82,9 @@ class Attention:
         }
         words = f"What the {self.network} looks at", self.names[number]
         picture, points = self.pictures[number], self.points[number]
-        return attention_figure(picture, points, layers, panel=panel, caption=": ".join(filter(None, words)))
+        return attention_figure(
+            picture, points, layers, panel=panel, caption=": ".join(filter(None, words))
+        )
 
     def heading(self, place: Place, number: int = 0) -> tuple[str, str]:
         """Of a layer in a picture: what looks at what, and its numbers."""

@@ -168,7 +168,7 @@ class Trackio:
     def close(self) -> None:
         """As :class:`Tracker`."""
         with redirect_stdout(io.StringIO()):
-            self._run.finish()
+            self._trackio.finish()
 
 
 _KINDS: Final[dict[TrackerName, Callable[[Path, Config, int], Tracker]]] = {
