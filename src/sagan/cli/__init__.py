@@ -10,6 +10,7 @@ from sagan.cli import (  # noqa: F401
     pictures,
     presets,
     publishing,
+    runs,
     serving,
     studio,
     training,

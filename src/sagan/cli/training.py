@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -79,8 +79,9 @@ def train(
     log
         Short for --train.log: show the run in tensorboard, wandb or trackio too.
     """
-    config, decided = _with_short_flags(config, decided, log=log)
     config = _settings_for(budget.total, preset, run, start_from, config, decided)
+    if log:
+        config = replace(config, train=replace(config.train, log=log))
     if print_config:
         print(settings.to_toml(config), end="")
         return
@@ -90,15 +91,6 @@ def train(
         print(forecast.table(forecast.forecast(config, run, start_from)), end="")
         return
     _train(config, run, start_from, None if other_pictures else preset)
-
-
-def _with_short_flags(
-    config: Config, decided: tuple[str, ...], **flags: Any
-) -> tuple[Config, tuple[str, ...]]:
-    """Settings of training that have a flag of their own; those that were typed count."""
-    typed = {name: value for name, value in flags.items() if value}
-    train = replace(config.train, **typed)
-    return replace(config, train=train), (*decided, *(f"train.{name}" for name in typed))
 
 
 def _train(config: Config, run: Path, start_from: Path | None, preset: str | None) -> None:

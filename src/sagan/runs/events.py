@@ -7,16 +7,20 @@ its kind.
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-EventKind = Literal["started", "alarm", "rolled-back", "stopped", "finished"]
+EventKind = Literal["started", "alarm", "cleared", "rolled-back", "stopped", "diverged", "finished"]
 
 STARTED: EventKind = "started"
 """The run began or went on at this step; ``where`` tells on what machine, and how it computes."""
 ALARM: EventKind = "alarm"
 """Something looks wrong: ``alarm`` names it, ``detail`` says it in a line."""
+CLEARED: EventKind = "cleared"
+"""What ``alarm`` names looks right again."""
 ROLLED_BACK: EventKind = "rolled-back"
 """After a divergence the run went back to this step."""
 STOPPED: EventKind = "stopped"
 """Somebody, named by ``by``, asked for the end; the step was finished and saved."""
+DIVERGED: EventKind = "diverged"
+"""A loss, a gradient or a weight is not finite and the run ended; ``detail`` says it in a line."""
 FINISHED: EventKind = "finished"
 """All steps are done."""
 

@@ -8,20 +8,25 @@ checkpoints/step-00001000.safetensors
 evaluations/step-00001000-….json     what sagan evaluate measured
 """
 
+from __future__ import annotations
+
 import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sagan import config as settings
 from sagan.config import Config
 from sagan.errors import SaganError
-from sagan.runs import checkpoint as checkpoints
-from sagan.runs.checkpoint import Checkpoint
+from sagan.runs.log import LOG, read_record
+from sagan.runs.log import log_records as log_records
 from sagan.runs.named import model_file
 from sagan.system.files import write_text, writing
+
+if TYPE_CHECKING:
+    from sagan.runs.checkpoint import Checkpoint
 
 _INTERVALS = ("log_interval", "sample_interval", "checkpoint_interval")
 _MAY_CHANGE = ("steps", "device", "compile", "keep_checkpoints", "log", *_INTERVALS)
@@ -119,7 +124,7 @@ class Run:
     @property
     def log_path(self) -> Path:
         """One JSON object per line."""
-        return self.folder / "log.jsonl"
+        return self.folder / LOG
 
     def sample_path(self, step: int) -> Path:
         """Where the sample grid of a step goes."""
@@ -141,7 +146,9 @@ class Run:
         """Drops the lines after ``step``, which a continued run writes again."""
         if self.log_path.exists():
             lines = self.log_path.read_bytes().splitlines(keepends=True)
-            kept = [line for line in lines if (found := _record(line)) and found["step"] <= step]
+            kept = [
+                line for line in lines if (found := read_record(line)) and found["step"] <= step
+            ]
             if kept != lines:
                 write_text(self.log_path, b"".join(kept).decode())
 
@@ -166,31 +173,6 @@ class Run:
         files = [p for p in checkpoint_files(self.folder) if p <= self.checkpoint_path(newest)]
         for path in files[: -self.config.train.keep_checkpoints]:
             path.unlink(missing_ok=True)
-
-
-def log_records(folder: str | Path) -> list[dict[str, Any]]:
-    """What a run has logged so far; nothing where it has no log.
-
-    Lines that are cut off, are no UTF-8 or hold no object with a whole ``step`` are passed over.
-
-    Returns:
-        A dictionary per line, each with its ``step``.
-
-    Raises:
-        OSError: The log exists and cannot be read.
-    """
-    path = Path(folder) / "log.jsonl"
-    lines = path.read_bytes().splitlines() if path.exists() else []
-    return [record for line in lines if (record := _record(line))]
-
-
-def _record(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line.decode())
-    except (ValueError, RecursionError):  # brackets by the thousand recurse too deeply
-        return None
-    step = record.get("step") if isinstance(record, dict) else None
-    return record if type(step) is int and 0 <= step < 2**53 else None
 
 
 def require_run(folder: Path) -> None:
@@ -229,6 +211,8 @@ def load_checkpoint(path: str | Path) -> tuple[Checkpoint, Path]:
     Raises:
         SaganError: There is none, or it cannot be read.
     """
+    from sagan.runs import checkpoint as checkpoints  # which loads torch
+
     path = model_file(path)
     if not path.is_dir():
         return checkpoints.load(path), path

@@ -14,6 +14,7 @@ from sagan.config import Config
 from sagan.data.looking import survey_of
 from sagan.data.survey_text import survey_as_json, text
 from sagan.errors import DivergedError, FaultError, SaganError, StoppedError
+from sagan.runs.events import DIVERGED, event
 from sagan.system.memory import is_out_of_memory, readable
 from sagan.system.progress import duration
 from sagan.system.signals import interruption
@@ -208,8 +209,8 @@ class Driver:
         self.schedule.count_in(seconds_of_steps(self.run.records(), per_step))
         begin, first = time.perf_counter(), self.state.step
         with (
-            self._memory_told(),
             closing(self.outputs.trackers),
+            self._ends_told(),
             interruption() as asked,
             Progress(train, first) as progress,
         ):
@@ -272,9 +273,13 @@ class Driver:
             ) from error
 
     @contextmanager
-    def _memory_told(self) -> Iterator[None]:
+    def _ends_told(self) -> Iterator[None]:
+        """Logs a divergence, and says what to do where memory runs out."""
         try:
             yield
+        except DivergedError as error:
+            self.outputs.log(event(DIVERGED, self.state.step, detail=str(error)))
+            raise
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
