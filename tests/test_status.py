@@ -161,7 +161,9 @@ def test_what_is_no_run_is_a_line_beside_the_others(tmp_path, capsys):
         assert any(name in line and words in line for line in lines), name
     (only,) = statuses([piped])
     assert only.state == "new"
-    assert "no run is there" in mistake(capsys, "status", tmp_path / "empty")
+    assert "empty: no run folder, and none in it; give" in mistake(
+        capsys, "status", tmp_path / "empty"
+    )
 
 
 def test_json_tells_the_same(tmp_path, capsys):
@@ -181,7 +183,7 @@ def test_one_run_is_told_line_by_line(trained_run, capsys):
     lines = capsys.readouterr().out.splitlines()
     facts = {line.split("  ")[0]: line for line in lines}
     assert "finished" in facts["state"]
-    assert "2 of 2" in facts["step"]
+    assert "2/2" in facts["step"]
     assert "00000002" in facts["checkpoint"]
 
 
@@ -243,7 +245,7 @@ def test_watching_shows_what_changes_until_ctrl_c(tmp_path):
     process = started("-u", "-m", "sagan", "status", str(folder), "--watch")
     seen = []
     for line in process.stdout:
-        seen += re.findall(r"^step +(\d+) of", line)
+        seen += re.findall(r"^step +(\d+)/", line)
         if seen == ["5"]:
             with (folder / "log.jsonl").open("a") as file:
                 file.write(json.dumps(step(6)) + "\n")

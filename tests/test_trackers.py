@@ -60,7 +60,7 @@ def kinds(monkeypatch):
 
     def give(**kinds):
         for name, kind in kinds.items():
-            monkeypatch.setitem(trackers._KINDS, name, kind)
+            monkeypatch.setitem(trackers._TRACKERS, name, kind)
         monkeypatch.setattr(trackers, "find_spec", lambda _: True)
 
     return give

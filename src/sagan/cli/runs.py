@@ -14,19 +14,17 @@ from cyclopts import Parameter
 from sagan.cli.parsing import SWITCH
 from sagan.cli.program import app
 from sagan.errors import SaganError, printable
+from sagan.runs.log import LOSSES
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from sagan.runs.status import Status, Unreadable
 
-_SECONDS = 2.0
+_BETWEEN_LOOKS = 2.0
 """From one look to the next with --watch."""
 _WIDTH = 10_000
 """Characters in a line where there is no terminal: none is broken."""
-
-_LONG = ("run", "metrics", "alarms")
-"""Columns whose cells may take several lines."""
 
 
 @app.command
@@ -61,12 +59,13 @@ def status(
         _watch(runs, console)
         return
     found = statuses(runs)
+    if all(isinstance(one, Unreadable) for one in found):
+        problems = "; ".join(f"{one.folder}: {text}" for one in found for text in _lines_below(one))
+        raise SaganError(f"{problems}; give a folder that sagan train wrote to")
     if as_json:
         print(json.dumps(status_as_json(found), indent=1))
     else:
-        console.print(_sheet(found))
-    if all(isinstance(one, Unreadable) for one in found):
-        raise SaganError("no run is there; give a folder that sagan train wrote to")
+        console.print(_shown(found))
 
 
 def _watch(runs: Sequence[Path], console: Console) -> None:
@@ -77,87 +76,85 @@ def _watch(runs: Sequence[Path], console: Console) -> None:
     try:
         if not console.is_terminal:
             while True:
-                console.print(_sheet(statuses(runs)))
-                time.sleep(_SECONDS)
-        with Live(_sheet(statuses(runs)), console=console, auto_refresh=False) as live:
+                console.print(_shown(statuses(runs)))
+                time.sleep(_BETWEEN_LOOKS)
+        with Live(_shown(statuses(runs)), console=console, auto_refresh=False) as live:
             while True:
-                time.sleep(_SECONDS)
-                live.update(_sheet(statuses(runs)), refresh=True)
+                time.sleep(_BETWEEN_LOOKS)
+                live.update(_shown(statuses(runs)), refresh=True)
     except KeyboardInterrupt:  # how it is meant to end
         return
 
 
-def _sheet(found: Sequence[Status | Unreadable]) -> RenderableType:
+def _shown(found: Sequence[Status | Unreadable]) -> RenderableType:
     """A table of the runs, or all about one; below it alarms and problems, a line each."""
     from rich.console import Group
+    from rich.table import Table
     from rich.text import Text
 
     from sagan.runs.status import Status
 
+    names = _short_names([one.folder for one in found])
     runs = [one for one in found if isinstance(one, Status)]
-    parts: list[RenderableType] = []
-    if runs:
-        parts.append(_all_about(runs[0]) if len(found) == 1 else _table(runs))
-    for one in found:
-        name = printable(one.folder)
-        if not isinstance(one, Status):
-            parts.append(Text(f"{name}: {one.problem}"))
-            continue
-        parts += [Text(f"{name}: {alarm}: {text}") for alarm, text in one.alarms.items()]
-        if one.detail and one.state in ("diverged", "died"):
-            parts.append(Text(f"{name} {one.state}: {one.detail}"))
-    return Group(*parts)
-
-
-def _table(runs: Sequence[Status]) -> RenderableType:
-    from rich.table import Table
-    from rich.text import Text
-
-    rows = [_facts(run) for run in runs]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    shown = [name for name in rows[0] if any(row[name] for row in rows)]
-    for name in shown:
-        table.add_column(name, no_wrap=name not in _LONG, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(row[name]) for name in shown))
-    return table
-
-
-def _all_about(run: Status) -> RenderableType:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in _facts(run).items():
-        if value:
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=len(found) > 1)
+    if len(found) == len(runs) == 1:
+        for name, value in _all_about(runs[0]).items():
             table.add_row(name, Text(value))
-    return table
+    elif runs:
+        rows = [{"run": names[run.folder], **_in_short(run)} for run in runs]
+        for name in (shown := [name for name in rows[0] if any(row[name] for row in rows)]):
+            table.add_column(name, no_wrap=name != "run", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(row[name]) for name in shown))
+    lines = [f"{names[one.folder]}: {text}" for one in found for text in _lines_below(one)]
+    return Group(*([table] if runs else []), *map(Text, lines))
 
 
-def _facts(run: Status) -> dict[str, str]:
-    """What is shown of a run, by heading; empty where it is not known."""
+def _short_names(folders: Sequence[str]) -> dict[str, str]:
+    """What runs are called here: the names of their folders, where these differ."""
+    names = [Path(folder).absolute().name for folder in folders]
+    are_enough = len(set(names)) == len(set(folders))
+    return {f: printable(n if are_enough else f) for f, n in zip(folders, names, strict=True)}
+
+
+def _lines_below(one: Status | Unreadable) -> list[str]:
+    """What is said of a run below the table."""
+    from sagan.runs.status import Unreadable
+
+    if isinstance(one, Unreadable):
+        return [one.problem]
+    ended = [f"{one.state}: {one.detail}"] if one.state in ("diverged", "died") else []
+    return [*ended, *(f"{name}: {detail}" for name, detail in one.alarms.items())]
+
+
+def _in_short(run: Status) -> dict[str, str]:
+    """What is shown of a run beside others, by heading; empty where it is not known."""
     from sagan.system.memory import readable
     from sagan.system.progress import duration
 
     speed, losses = run.images_per_second, run.losses
-    metrics = [f"{name} {value:.4g}" for name, value in run.metrics.items()]
-    if run.variety is not None:
-        metrics.append(f"variety {run.variety:.2f}")
-    since = run.seconds_since
-    judged = [
-        losses[name] for name in ("discriminator_real", "discriminator_fake") if name in losses
-    ]
+    reals, fakes, drawn = (losses.get(name) for name in LOSSES)
+    judged = None if reals is None or fakes is None else reals + fakes
     return {
-        "run": printable(run.folder),
         "state": run.state,
-        "step": f"{run.step:,} of {run.steps:,}",
+        "step": f"{run.step:,}/{run.steps:,}",
         "images/s": "" if speed is None else f"{speed:,.{0 if speed >= 10 else 2}f}",
         "left": "" if run.seconds_left is None else duration(run.seconds_left),
-        "D": f"{sum(judged):.2f}" if judged else "",
-        "G": f"{losses['generator']:+.2f}" if "generator" in losses else "",
-        "metrics": ", ".join(metrics),
-        "alarms": ", ".join(run.alarms),
-        "checkpoint": (run.checkpoint or "").removeprefix("step-").removesuffix(".safetensors"),
+        "D": "" if judged is None else f"{judged:.2f}",
+        "G": "" if drawn is None else f"{drawn:+.2f}",
+        "metric": next((f"{name} {value:.4g}" for name, value in run.metrics.items()), ""),
+        "variety": "" if run.variety is None else f"{run.variety:.2f}",
+        "alarms": f"{len(run.alarms) or ''}",
         "size": readable(run.bytes),
-        "last sign": "" if since is None else f"{duration(since)} ago",
+        "last sign": "" if run.seconds_since is None else f"{duration(run.seconds_since)} ago",
     }
+
+
+def _all_about(run: Status) -> dict[str, str]:
+    """What is shown of a single run."""
+    known = {"run": printable(run.folder), **_in_short(run)}
+    numbers = ", ".join(f"{name} {value:.4g}" for name, value in run.metrics.items())
+    del known["metric"]
+    known["metrics"] = f"{numbers} (step {run.metrics_step:,})" if run.metrics_step else ""
+    known["checkpoint"] = run.checkpoint or ""
+    return {name: value for name, value in known.items() if value}

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any, Final
 
 LOG = "log.jsonl"
+LOSSES: Final = ("discriminator_real", "discriminator_fake", "generator")
+"""Terms of the loss that every run logs."""
 _NEWEST: Final = 2**23
 """Bytes at the end of a log that :func:`newest_records` looks at: about 16,000 lines."""
 _EVERY: Final = 200
@@ -24,7 +26,7 @@ def log_records(folder: str | Path) -> list[dict[str, Any]]:
     """
     path = Path(folder) / LOG
     lines = path.read_bytes().splitlines() if path.exists() else []
-    return [record for line in lines if (record := read_record(line))]
+    return [record for line in lines if (record := record_in(line))]
 
 
 def newest_records(folder: str | Path, *keys: str) -> list[dict[str, Any]]:
@@ -50,10 +52,10 @@ def newest_records(folder: str | Path, *keys: str) -> list[dict[str, Any]]:
         del lines[:1]  # which begins before
     words = [f'"{key}"'.encode() for key in keys]
     older = [line for line in lines[:-_EVERY] if any(word in line for word in words)]
-    return [record for line in (*older, *lines[-_EVERY:]) if (record := read_record(line))]
+    return [record for line in (*older, *lines[-_EVERY:]) if (record := record_in(line))]
 
 
-def read_record(line: bytes) -> dict[str, Any] | None:
+def record_in(line: bytes) -> dict[str, Any] | None:
     """The record in a line of a log; None where there is none."""
     try:
         record = json.loads(line.decode())

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sagan import config as settings
 from sagan.config import Config
 from sagan.errors import SaganError
-from sagan.runs.log import LOG, read_record
+from sagan.runs.log import LOG, record_in
 from sagan.runs.log import log_records as log_records
 from sagan.runs.named import model_file
 from sagan.system.files import write_text, writing
@@ -146,9 +146,7 @@ class Run:
         """Drops the lines after ``step``, which a continued run writes again."""
         if self.log_path.exists():
             lines = self.log_path.read_bytes().splitlines(keepends=True)
-            kept = [
-                line for line in lines if (found := read_record(line)) and found["step"] <= step
-            ]
+            kept = [line for line in lines if (found := record_in(line)) and found["step"] <= step]
             if kept != lines:
                 write_text(self.log_path, b"".join(kept).decode())
 

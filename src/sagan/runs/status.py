@@ -14,7 +14,7 @@ from sagan import config as settings
 from sagan.config import Config
 from sagan.errors import SaganError, printable
 from sagan.runs.events import ALARM, CLEARED, DIVERGED, FINISHED, STARTED, STOPPED
-from sagan.runs.log import LOG, newest_records
+from sagan.runs.log import LOG, LOSSES, newest_records
 from sagan.runs.run import checkpoint_files
 from sagan.system.locks import holder_of, is_held
 
@@ -31,7 +31,7 @@ _ENDS: Final[dict[str, Condition]] = {
     FINISHED: "finished",
 }
 _LARGEST_SETTINGS: Final = 2**20  # bytes
-_MOST_FILES: Final = 100_000
+_MOST_ENTRIES: Final = 100_000
 """Of a run folder, whose sizes are added up."""
 
 
@@ -81,7 +81,7 @@ def statuses(places: Iterable[Path]) -> list[Status | Unreadable]:
 
     Nothing is raised: what cannot be read is told in its place.
     """
-    return [_told(folder) for place in places for folder in _runs_in(place)]
+    return [_status_or_problem(folder) for place in places for folder in _runs_in(place)]
 
 
 def status_as_json(found: Sequence[Status | Unreadable]) -> list[dict[str, Any]]:
@@ -101,7 +101,7 @@ def run_status(folder: Path) -> Status:
     records = newest_records(folder, "event", "evaluation")
     step = records[-1]["step"] if records else 0
     newest = records[-1:] and [record for record in records if "event" not in record][::-1]
-    speed = _first(_number(record.get("images_per_second")) for record in newest)
+    speed = _newest_known(_finite(record.get("images_per_second")) for record in newest)
     state, detail = _state(folder, records, steps)
     measured = next((r for r in newest if isinstance(r.get("evaluation"), dict)), None)
     left = None
@@ -116,14 +116,14 @@ def run_status(folder: Path) -> Status:
         images_per_second=speed,
         seconds_left=left,
         losses=_losses(newest),
-        metrics=_numbers(measured["evaluation"]) if measured else {},
+        metrics=_finite_of(measured["evaluation"]) if measured else {},
         metrics_step=measured["step"] if measured else None,
-        variety=_first(_number(record.get("variety")) for record in newest),
+        variety=_newest_known(_finite(record.get("variety")) for record in newest),
         alarms=_standing(records),
         detail=detail,
         seconds_since=max(0.0, time.time() - log.stat().st_mtime) if log.is_file() else None,
         checkpoint=checkpoints[-1].name if checkpoints else None,
-        bytes=_size(folder),
+        bytes=_bytes_of(folder),
     )
 
 
@@ -137,7 +137,7 @@ def _runs_in(place: Path) -> list[Path]:
     return within or [place]
 
 
-def _told(folder: Path) -> Status | Unreadable:
+def _status_or_problem(folder: Path) -> Status | Unreadable:
     try:
         return run_status(folder)
     except SaganError as error:
@@ -187,17 +187,16 @@ def _standing(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _losses(newest: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    names = ("discriminator_real", "discriminator_fake", "generator")
-    logged = next((record for record in newest if "generator" in record), {})
-    return _numbers({name: logged.get(name) for name in names})
+    logged = next((record for record in newest if LOSSES[0] in record), {})
+    return _finite_of({name: logged.get(name) for name in LOSSES})
 
 
-def _numbers(given: Mapping[str, Any]) -> dict[str, float]:
-    found = {printable(name): _number(value) for name, value in given.items()}
+def _finite_of(given: Mapping[str, Any]) -> dict[str, float]:
+    found = {printable(name): _finite(value) for name, value in given.items()}
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _number(value: object) -> float | None:
+def _finite(value: object) -> float | None:
     try:
         number = float(value) if isinstance(value, int | float) else math.nan
     except OverflowError:  # an integer of hundreds of digits
@@ -205,13 +204,13 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _first(values: Iterable[float | None]) -> float | None:
+def _newest_known(values: Iterable[float | None]) -> float | None:
     return next((value for value in values if value is not None), None)
 
 
-def _size(folder: Path) -> int:
+def _bytes_of(folder: Path) -> int:
     """Bytes of the files in a folder, without following links."""
-    total, waiting, left = 0, [str(folder)], _MOST_FILES
+    total, waiting, left = 0, [str(folder)], _MOST_ENTRIES
     while waiting and left > 0:
         try:
             with os.scandir(waiting.pop()) as entries:

@@ -16,6 +16,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -94,8 +95,7 @@ class Wandb:
         mode: Any = os.environ.get("WANDB_MODE", "offline")
         for name in ("CACHE", "CONFIG", "DATA"):
             os.environ.setdefault(f"WANDB_{name}_DIR", str(folder.absolute() / "wandb"))
-        import wandb
-
+        wandb: Any = import_module("wandb")
         self._image: Callable[..., Any] = wandb.Image
         self._run: Any = wandb.init(
             project=os.environ.get("WANDB_PROJECT", _PROJECT),
@@ -138,9 +138,7 @@ class Trackio:
 
     def __init__(self, folder: Path, config: Config, step: int) -> None:
         place = os.environ.setdefault("TRACKIO_DIR", str(folder.absolute() / "trackio"))
-        import trackio
-
-        self._trackio: Any = trackio
+        self._trackio: Any = import_module("trackio")  # reads the variable once
         with redirect_stdout(io.StringIO()):
             self._run: Any = trackio.init(
                 project=_PROJECT,
@@ -171,7 +169,7 @@ class Trackio:
             self._trackio.finish()
 
 
-_KINDS: Final[dict[TrackerName, Callable[[Path, Config, int], Tracker]]] = {
+_TRACKERS: Final[dict[TrackerName, Callable[[Path, Config, int], Tracker]]] = {
     "tensorboard": TensorBoard,
     "wandb": Wandb,
     "trackio": Trackio,
@@ -239,7 +237,7 @@ class Trackers:
         self._open.clear()
 
     def _begin(self, name: TrackerName, step: int) -> None:
-        self._open[name] = _KINDS[name](self._folder, self._config, step)
+        self._open[name] = _TRACKERS[name](self._folder, self._config, step)
 
     def _picture(self, step: int, name: str, picture: np.ndarray) -> None:
         picture = as_rgb(picture)
