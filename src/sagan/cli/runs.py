@@ -65,7 +65,7 @@ def status(
     if as_json:
         print(json.dumps(status_as_json(found), indent=1))
     else:
-        console.print(_shown(found))
+        console.print(_side_by_side(found))
 
 
 def _watch(runs: Sequence[Path], console: Console) -> None:
@@ -76,17 +76,17 @@ def _watch(runs: Sequence[Path], console: Console) -> None:
     try:
         if not console.is_terminal:
             while True:
-                console.print(_shown(statuses(runs)))
+                console.print(_side_by_side(statuses(runs)))
                 time.sleep(_BETWEEN_LOOKS)
-        with Live(_shown(statuses(runs)), console=console, auto_refresh=False) as live:
+        with Live(_side_by_side(statuses(runs)), console=console, auto_refresh=False) as live:
             while True:
                 time.sleep(_BETWEEN_LOOKS)
-                live.update(_shown(statuses(runs)), refresh=True)
+                live.update(_side_by_side(statuses(runs)), refresh=True)
     except KeyboardInterrupt:  # how it is meant to end
         return
 
 
-def _shown(found: Sequence[Status | Unreadable]) -> RenderableType:
+def _side_by_side(found: Sequence[Status | Unreadable]) -> RenderableType:
     """A table of the runs, or all about one; below it alarms and problems, a line each."""
     from rich.console import Group
     from rich.table import Table

@@ -123,7 +123,7 @@ def run_status(folder: Path) -> Status:
         detail=detail,
         seconds_since=max(0.0, time.time() - log.stat().st_mtime) if log.is_file() else None,
         checkpoint=checkpoints[-1].name if checkpoints else None,
-        bytes=_bytes_of(folder),
+        bytes=_bytes_on_disk(folder),
     )
 
 
@@ -208,7 +208,7 @@ def _newest_known(values: Iterable[float | None]) -> float | None:
     return next((value for value in values if value is not None), None)
 
 
-def _bytes_of(folder: Path) -> int:
+def _bytes_on_disk(folder: Path) -> int:
     """Bytes of the files in a folder, without following links."""
     total, waiting, left = 0, [str(folder)], _MOST_ENTRIES
     while waiting and left > 0:

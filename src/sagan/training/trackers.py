@@ -140,7 +140,7 @@ class Trackio:
         place = os.environ.setdefault("TRACKIO_DIR", str(folder.absolute() / "trackio"))
         self._trackio: Any = import_module("trackio")  # reads the variable once
         with redirect_stdout(io.StringIO()):
-            self._run: Any = trackio.init(
+            self._run: Any = self._trackio.init(
                 project=_PROJECT,
                 name=f"{folder.absolute().name}-{_lasting_id(folder)}",
                 resume="allow",
