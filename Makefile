@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 		$(PIP) install -c constraints.txt "$(TORCH)+cpu" 2>/dev/null || \
 		$(PIP) install -c constraints.txt "$(TORCH)+cpu" --extra-index-url $(CPU_WHEELS); \
 	fi
-	$(PIP) install -c constraints.txt --group dev -e ".[eval,fidelity,hdf5,heic,hub,lmdb,onnx,report,studio,video]"
+	$(PIP) install -c constraints.txt --group dev -e ".[eval,fidelity,hdf5,heic,hub,lmdb,onnx,report,studio,tensorboard,video]"
 	-$(BIN)/python -m sagan.studio.runtime
 	@touch $@
 

@@ -11,7 +11,7 @@ from sagan import config as settings
 from sagan.cli.parsing import FLAGS, SWITCH, parse_seeds, require_range
 from sagan.cli.program import app, named_pictures
 from sagan.config import Config
-from sagan.config.training import OnDivergence
+from sagan.config.training import OnDivergence, TrackerName
 from sagan.errors import SaganError
 from sagan.system.ranks import Ranks, ranks_of_torchrun
 from sagan.training.budget import follow_from_time, require_minutes
@@ -44,6 +44,21 @@ class Budget:
         return minutes
 
 
+@dataclass(frozen=True, kw_only=True)
+class Short:
+    """Settings that have a short flag too."""
+
+    on_divergence: OnDivergence | None = None
+    """Short for --train.on-divergence."""
+    log: tuple[TrackerName, ...] = ()
+    """Short for --train.log: show the run in tensorboard, wandb or trackio too. Repeat the flag."""
+
+    def over(self, config: Config) -> Config:
+        """The settings with those that were given."""
+        given = {name: value for name, value in vars(self).items() if value}
+        return replace(config, train=replace(config.train, **given))
+
+
 @app.command
 def train(
     preset: str | None = None,
@@ -56,7 +71,7 @@ def train(
     dry_run: Annotated[bool, SWITCH] = False,
     scale: Annotated[Scale, FLAGS] = ONE_PROCESS,
     other_pictures: Annotated[bool, SWITCH] = False,
-    on_divergence: OnDivergence | None = None,
+    short: Annotated[Short, FLAGS] = Short(),
     decided: Annotated[tuple[str, ...], Parameter(show=False)] = (),
     config: Annotated[Config, FLAGS] = Config(),
 ) -> None:
@@ -79,18 +94,11 @@ def train(
         Try a few steps, print operations, memory and time of the run, and stop; nothing is written.
     other_pictures
         Use a preset with other pictures than those that it is for.
-    on_divergence
-        The same as --train.on-divergence.
     """
-    if scale != ONE_PROCESS and not dry_run:
-        raise SaganError(
-            "--ranks, --bandwidth and --price-per-hour are for --dry-run; torchrun starts the "
-            "ranks of a training (docs/scale.md)"
-        )
+    require_dry_run(scale, dry_run)
     with ranks_of_torchrun() as ranks:
         config = _settings_for(budget.total, preset, run, start_from, config, decided, ranks)
-        if on_divergence is not None:
-            config = replace(config, train=replace(config.train, on_divergence=on_divergence))
+        config = short.over(config)
         if print_config:
             print(settings.to_toml(config), end="")
             return
@@ -100,6 +108,15 @@ def train(
             print(forecast.table(forecast.forecast(config, run, start_from, scale)), end="")
             return
         _train(config, run, start_from, None if other_pictures else preset, ranks)
+
+
+def require_dry_run(scale: Scale, dry_run: bool) -> None:
+    """Refuses what only a dry run asks."""
+    if scale != ONE_PROCESS and not dry_run:
+        raise SaganError(
+            "--ranks, --bandwidth and --price-per-hour are for --dry-run; torchrun starts the "
+            "ranks of a training (docs/scale.md)"
+        )
 
 
 def _train(

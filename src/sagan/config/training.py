@@ -12,6 +12,7 @@ FakeLabels = Literal["uniform", "data"]
 PowerIteration = Literal["pass", "step"]
 BatchStatistics = Literal["process", "all"]
 OnDivergence = Literal["stop", "rollback"]
+TrackerName = Literal["tensorboard", "wandb", "trackio"]
 
 MOST_ROLLBACKS = 20
 """A run that halves its learning rates more often learns nothing any more."""
@@ -158,6 +159,9 @@ class TrainConfig:
     watch_interval: int = 100
     """Steps from one check of the run, which may raise alarms (docs/runs.md), to the next; 0:
     never."""
+    log: tuple[TrackerName, ...] = ()
+    """Where the log goes too, with the sample grids and figures of the attention: tensorboard,
+    wandb, trackio. Each writes into the run folder. Repeat the flag."""
     sample_interval: int = 1000
     """Steps from one sample grid to the next; before the first, there are some after 1, 4, 16,
     64 and so on steps, where most happens."""
@@ -192,6 +196,7 @@ class TrainConfig:
         allowed = f"from 1 to {MOST_ROLLBACKS}"
         check("most_rollbacks", 1 <= self.most_rollbacks <= MOST_ROLLBACKS, allowed)
         check("keep_every", self.keep_every >= 0, "at least 0")
+        check("log", len(set(self.log)) == len(self.log), "each tracker once")
         check("freeze_discriminator", self.freeze_discriminator >= 0, "at least 0")
         check("ema_decay", 0 <= self.ema_decay < 1, "at least 0 and below 1")
         check("ema_start", self.ema_start >= 0, "at least 0")

@@ -7,7 +7,7 @@ its kind.
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-EventKind = Literal["started", "alarm", "cleared", "rolled-back", "stopped", "finished"]
+EventKind = Literal["started", "alarm", "cleared", "rolled-back", "stopped", "diverged", "finished"]
 
 STARTED: EventKind = "started"
 """The run began or went on at this step; ``where`` tells on what machine, and how it computes."""
@@ -19,6 +19,8 @@ ROLLED_BACK: EventKind = "rolled-back"
 """After a divergence the run went back to this step."""
 STOPPED: EventKind = "stopped"
 """Somebody, named by ``by``, asked for the end; the step was finished and saved."""
+DIVERGED: EventKind = "diverged"
+"""A loss, a gradient or a weight is not finite and the run ended; ``detail`` says it in a line."""
 FINISHED: EventKind = "finished"
 """All steps are done."""
 

@@ -8,25 +8,30 @@ checkpoints/step-00001000.safetensors
 evaluations/step-00001000-….json     what sagan evaluate measured
 """
 
+from __future__ import annotations
+
 import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sagan import config as settings
 from sagan.config import Config
 from sagan.errors import SaganError, enumerated
-from sagan.runs import checkpoint as checkpoints
-from sagan.runs.checkpoint import Checkpoint
+from sagan.runs.log import LOG, record_in
+from sagan.runs.log import log_records as log_records
 from sagan.runs.named import model_file
 from sagan.system.files import write_text, writing
+
+if TYPE_CHECKING:
+    from sagan.runs.checkpoint import Checkpoint
 
 _INTERVALS = ("log_interval", "watch_interval", "sample_interval", "checkpoint_interval")
 _GUARDS = ("on_divergence", "most_rollbacks")
 _KEEPING = ("keep_checkpoints", "keep_every", "keep_best")
-_MAY_CHANGE = ("steps", "device", "compile", *_KEEPING, *_INTERVALS, *_GUARDS)
+_MAY_CHANGE = ("steps", "device", "compile", "log", *_KEEPING, *_INTERVALS, *_GUARDS)
 _DRAFTS = ("*.toml", "*.json*", "samples/*.png", "checkpoints/*.safetensors")
 """What is written aside before it takes its place, by the run alone."""
 
@@ -128,7 +133,7 @@ class Run:
     @property
     def log_path(self) -> Path:
         """One JSON object per line."""
-        return self.folder / "log.jsonl"
+        return self.folder / LOG
 
     def sample_path(self, step: int) -> Path:
         """Where the sample grid of a step goes."""
@@ -150,7 +155,7 @@ class Run:
         """Drops the lines after ``step``, which a continued run writes again."""
         if self.log_path.exists():
             lines = self.log_path.read_bytes().splitlines(keepends=True)
-            kept = [line for line in lines if (found := _record(line)) and found["step"] <= step]
+            kept = [line for line in lines if (found := record_in(line)) and found["step"] <= step]
             if kept != lines:
                 write_text(self.log_path, b"".join(kept).decode())
 
@@ -167,6 +172,8 @@ class Run:
     @property
     def last_good(self) -> str:
         """Where training could go on from, in words; the file is read and found whole."""
+        from sagan.runs import checkpoint as checkpoints
+
         files = checkpoint_files(self.folder)
         for file in reversed(files):
             try:
@@ -175,31 +182,6 @@ class Run:
             except SaganError:
                 continue
         return "no checkpoint is good" if files else "there is no checkpoint yet"
-
-
-def log_records(folder: str | Path) -> list[dict[str, Any]]:
-    """What a run has logged so far; nothing where it has no log.
-
-    Lines that are cut off, are no UTF-8 or hold no object with a whole ``step`` are passed over.
-
-    Returns:
-        A dictionary per line, each with its ``step``.
-
-    Raises:
-        OSError: The log exists and cannot be read.
-    """
-    path = Path(folder) / "log.jsonl"
-    lines = path.read_bytes().splitlines() if path.exists() else []
-    return [record for line in lines if (record := _record(line))]
-
-
-def _record(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line.decode())
-    except (ValueError, RecursionError):  # brackets by the thousand recurse too deeply
-        return None
-    step = record.get("step") if isinstance(record, dict) else None
-    return record if type(step) is int and 0 <= step < 2**53 else None
 
 
 def require_run(folder: Path) -> None:
@@ -280,6 +262,8 @@ def load_checkpoint(path: str | Path) -> tuple[Checkpoint, Path]:
     Raises:
         SaganError: There is none, or it cannot be read.
     """
+    from sagan.runs import checkpoint as checkpoints  # which loads torch
+
     path = model_file(path)
     if not path.is_dir():
         return checkpoints.load(path), path

@@ -68,16 +68,23 @@ class Attention:
         Returns:
             uint8 (3, H, W).
         """
-        return np.concatenate([self._figure(number) for number in range(len(self.pictures))], 1)
+        return self.drawn()
 
-    def _figure(self, number: int) -> np.ndarray:
+    def drawn(self, panel: int = 256) -> np.ndarray:
+        """The same with panels whose longer side has so many pixels."""
+        figures = [self._figure(number, panel) for number in range(len(self.pictures))]
+        return np.concatenate(figures, 1)
+
+    def _figure(self, number: int, panel: int) -> np.ndarray:
         layers = {
             "\n".join(self.heading(place, number)): self.rows[place.name][number]
             for place in self.places
         }
         words = f"What the {self.network} looks at", self.names[number]
         picture, points = self.pictures[number], self.points[number]
-        return attention_figure(picture, points, layers, caption=": ".join(filter(None, words)))
+        return attention_figure(
+            picture, points, layers, panel=panel, caption=": ".join(filter(None, words))
+        )
 
     def heading(self, place: Place, number: int = 0) -> tuple[str, str]:
         """Of a layer in a picture: what looks at what, and its numbers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from sagan.training.keeping import CheckpointWriter, best_mark, remove_old_check
 from sagan.training.measuring import EvaluationSchedule
 from sagan.training.preparation import Preparation
 from sagan.training.state import TrainingState, refresh_average
+from sagan.training.trackers import Trackers
 
 if TYPE_CHECKING:
     from sagan.evaluation.periodic import Evaluate
@@ -59,6 +60,7 @@ class Outputs:
         self.schedule = schedule
         self.evaluate = evaluate
         self._writes = preparation.ranks.is_first
+        self.trackers = Trackers(self.run.folder, self.config)
         self.writer = CheckpointWriter()
         self.pictures = PictureCheck(self.dataset)
         self._saved = -1  # step of the newest checkpoint
@@ -71,7 +73,7 @@ class Outputs:
         Raises:
             SaganError: The newest checkpoint could not be written.
         """
-        with self.pictures.running(), self.writer.finished():
+        with closing(self.trackers), self.pictures.running(), self.writer.finished():
             yield
 
     def raise_failed(self) -> None:
@@ -84,9 +86,10 @@ class Outputs:
         self.writer.raise_failed()
 
     def log(self, record: Mapping[str, object]) -> None:
-        """Appends one line to the log."""
+        """Appends one line to the log, and tells the trackers."""
         if self._writes:
             self.run.log(record)
+            self.trackers.record(record)
 
     def save(self, *, samples: bool, checkpoint: bool, evaluation: bool = False) -> None:
         """Writes what is asked for with a fresh average: a sample grid, a checkpoint, numbers.
@@ -109,7 +112,9 @@ class Outputs:
     def save_samples(self, generator: TrainedGenerator) -> None:
         """Writes the sample grid of this step, and logs how much its pictures differ."""
         step = self.state.step
-        images.save_png(sample_grid(generator), self.run.sample_path(step))
+        grid = sample_grid(generator)
+        images.save_png(grid, self.run.sample_path(step))
+        self.trackers.look(step, generator, grid)
         self.log({"step": step} | logged_variety(generator, self.dataset))
 
     def save_checkpoint(self) -> None:

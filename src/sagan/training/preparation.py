@@ -27,6 +27,7 @@ from sagan.system.ranks import ALONE, Ranks
 from sagan.training.loop import train_steps
 from sagan.training.origin import StartingModel, origin_of
 from sagan.training.state import TrainingState
+from sagan.training.trackers import require_trackers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +118,7 @@ def prepare(
     require_equal_shares(config.train, ranks)
     device = device_of_rank(config.train.device, ranks)
     keep_freed_memory()
+    require_trackers(config.train.log)
     if config.train.compile:
         require_compiler(device)
     bfloat16 = computes_in_bfloat16(config.train.precision, device)

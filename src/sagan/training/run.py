@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from sagan.config import Config
 from sagan.data.looking import survey_of
 from sagan.data.survey_text import survey_as_json, text
-from sagan.errors import FaultError, SaganError, StoppedError
+from sagan.errors import DivergedError, FaultError, SaganError, StoppedError
+from sagan.runs.events import DIVERGED, event
 from sagan.runs.run import checkpoint_files
 from sagan.system.memory import is_out_of_memory, readable
 from sagan.system.progress import duration
@@ -187,6 +188,7 @@ class Driver:
         self.run.set_aside_after(self.state.step)
         self.run.rewind_log(self.state.step)
         self.guards.continue_from(self.run.records())
+        self.outputs.trackers.open(self.state.step)
         may_go_back = self.config.train.on_divergence == "rollback"
         if self.beginning or (may_go_back and not checkpoint_files(self.run.folder)):
             self.outputs.save_checkpoint()
@@ -240,7 +242,7 @@ class Driver:
         begin = time.perf_counter()
         with (
             self.outputs.at_work(),
-            self._memory_told(),
+            self._ends_told(),
             interruption() as asked,
             Progress(train, self.state.step) as progress,
         ):
@@ -308,9 +310,8 @@ class Driver:
         terms = pending.read()
         progress.advance(terms)
         if logs and self.ranks.is_first:
-            self.outputs.log(
-                {"step": step, **terms[-1], **self.attention.terms(), **progress.rate()}
-            )
+            measured = {**self.attention.terms(), **progress.rate(), **self.state.learning_rates()}
+            self.outputs.log({"step": step, **terms[-1], **measured})
 
     def _outputs_due(self, *, ends: bool, measures: bool) -> dict[str, bool]:
         """What :meth:`Outputs.save` has to write after a step."""
@@ -322,9 +323,13 @@ class Driver:
         }
 
     @contextmanager
-    def _memory_told(self) -> Iterator[None]:
+    def _ends_told(self) -> Iterator[None]:
+        """Logs a divergence, and says what to do where memory runs out."""
         try:
             yield
+        except DivergedError as error:
+            self.outputs.log(event(DIVERGED, self.state.step, detail=str(error)))
+            raise
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -215,6 +215,13 @@ class TrainingState:
         averages = parts.get("logit_averages", {})
         require_same_tensors(averages, self.logit_averages, "logit_averages")
 
+    def learning_rates(self) -> dict[str, float]:
+        """Those of the last step, by their names among the settings and in the log."""
+        return {
+            "generator_lr": self.generator_optimizer.learning_rate,
+            "discriminator_lr": self.discriminator_optimizer.learning_rate,
+        }
+
     def restore(self, parts: Parts, step: int) -> None:
         """Takes over the tensors of :meth:`parts`; whatever diverged before is forgotten.
 
