@@ -19,6 +19,7 @@ from sagan.config import Config
 from sagan.config.presets import PRESETS, named_settings
 from sagan.errors import FaultError, SaganError, StoppedError, printable
 from sagan.runs.named import shipped_names
+from sagan.system.streams import replace_closed_streams
 from sagan.system.threads import sleep_while_waiting
 
 DEFAULT_PRESET = "avatars32"
@@ -154,6 +155,7 @@ app = App(
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point: a mistake is one line on stderr and exit code 2."""
     sleep_while_waiting()
+    replace_closed_streams()
     warnings.showwarning = lambda message, *_: _say(str(message))
     code = SaganError.exit_code
     for stream in (sys.stdout, sys.stderr):

@@ -1,6 +1,8 @@
 """Commands that train: train, ablate, demo."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +14,8 @@ from sagan.cli.parsing import FLAGS, SWITCH, parse_seeds, require_range
 from sagan.cli.program import app, named_pictures
 from sagan.config import Config
 from sagan.errors import SaganError
+from sagan.system.signals import ending_at_once
+from sagan.system.streams import outliving_readers
 from sagan.training.budget import follow_from_time, require_minutes
 
 
@@ -57,6 +61,10 @@ def train(
 ) -> None:
     """Train a model in a run folder; the same command again continues exactly where it stopped.
 
+    Exit codes: 0 finished, 75 stopped by a signal and saved (the same command continues), 2 a
+    mistake in what was asked for, 3 the training diverged, 1 a fault of disk, memory or another
+    process, 130 a second Ctrl-C (docs/runs.md).
+
     Parameters
     ----------
     preset
@@ -75,16 +83,39 @@ def train(
     other_pictures
         Use a preset with other pictures than those that it is for.
     """
-    config = _settings_for(budget.total, preset, run, start_from, config, decided)
-    if print_config:
-        print(settings.to_toml(config), end="")
+    if print_config or dry_run:
+        config = _settings_for(budget.total, preset, run, start_from, config, decided)
+        print(
+            settings.to_toml(config) if print_config else _forecast(config, run, start_from), end=""
+        )
         return
-    if dry_run:
-        from sagan.training import forecast
+    with _sitting(), _alone_in(run):
+        config = _settings_for(budget.total, preset, run, start_from, config, decided)
+        _train(config, run, start_from, None if other_pictures else preset)
 
-        print(forecast.table(forecast.forecast(config, run, start_from)), end="")
-        return
-    _train(config, run, start_from, None if other_pictures else preset)
+
+@contextmanager
+def _sitting() -> Iterator[None]:
+    """Work that goes on when nobody reads what it prints, and ends at once if asked to.
+
+    Training itself listens to signals in its own way.
+    """
+    with ending_at_once(), outliving_readers():
+        yield
+
+
+@contextmanager
+def _alone_in(run: Path) -> Iterator[None]:
+    from sagan.runs.run import locked_run
+
+    with locked_run(run):
+        yield
+
+
+def _forecast(config: Config, run: Path, start_from: Path | None) -> str:
+    from sagan.training import forecast
+
+    return forecast.table(forecast.forecast(config, run, start_from))
 
 
 def _train(config: Config, run: Path, start_from: Path | None, preset: str | None) -> None:
@@ -93,7 +124,7 @@ def _train(config: Config, run: Path, start_from: Path | None, preset: str | Non
 
     driver = open_run(config, run, start_from, preset=preset)
     step = driver.state.step
-    if step == driver.config.train.steps:
+    if driver.is_finished:
         print(
             f"{run} is finished: it has all of its {step:,} steps; --train.steps {2 * step} makes "
             f"it twice as long, and --from {run} --run NEW begins another with its weights",
@@ -187,9 +218,10 @@ def ablate(
     variants(config, axis)
     if preset is not None and not other_pictures and not any(run.glob("*/config.toml")):
         require_intended(preset, config.data)
-    evaluate = periodic_evaluation(config.evaluation, config.train.device)
     chosen = parse_seeds(seeds)
-    table = run_ablation(config, axis, run, evaluate=evaluate, seeds=chosen, points=points)
+    with _sitting():
+        evaluate = periodic_evaluation(config.evaluation, config.train.device)
+        table = run_ablation(config, axis, run, evaluate=evaluate, seeds=chosen, points=points)
     print(table, end="")
     for name in ("table.csv", "table.md", "curves.png"):
         print(run / name)
@@ -210,4 +242,6 @@ def demo(*, run: Path = Path("runs/demo"), steps: int | None = None) -> None:
     """
     from sagan.demo import run_demo
 
-    print(run_demo(run, steps), end="")
+    with _sitting(), _alone_in(run):
+        summary = run_demo(run, steps)
+    print(summary, end="")

@@ -2,15 +2,20 @@
 
 config.toml                          the settings
 data.json                            what the pictures are
-log.jsonl                            one line per logged step
+log.jsonl                            one line per logged step, and events
+log.dropped.jsonl                    lines of steps that were done again
+run.lock                             who trains in it just now
 samples/step-00001000.png            fixed seeds, one row per class, with its name
 checkpoints/step-00001000.safetensors
 evaluations/step-00001000-….json     what sagan evaluate measured
 """
 
 import json
+import os
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +26,13 @@ from sagan.errors import SaganError
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.named import model_file
-from sagan.system.files import write_text, writing
+from sagan.system.files import replacing, write_text, writing
+from sagan.system.locks import holding
 
 _INTERVALS = ("log_interval", "sample_interval", "checkpoint_interval")
+_LOCK = "run.lock"
+_ELSEWHERE = "choose another --run or free space"
+_DRAFT = re.compile(r"(config\.toml|data\.json|from\.json|log\..*|step-\d+\..*)\.\d+\.tmp")
 _MAY_CHANGE = ("steps", "device", "compile", "keep_checkpoints", *_INTERVALS)
 
 
@@ -50,7 +59,7 @@ class Run:
             if not config.data.channels:
                 self.config = config.with_channels(begun.data.shape[0])
             self.require_same(begun)
-        elif self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+        elif not _may_become_a_run(self.folder):
             raise SaganError(f"{folder} is no run folder and not empty; choose another --run")
 
     def require_same(self, begun: Config) -> None:
@@ -86,7 +95,7 @@ class Run:
         Raises:
             SaganError: It cannot be written.
         """
-        with writing(f"to the run folder {self.folder}", "choose another --run or free space"):
+        with writing(f"to the run folder {self.folder}", _ELSEWHERE):
             write_text(self.settings_path, settings.to_toml(self.config))
 
     @property
@@ -105,7 +114,7 @@ class Run:
         Raises:
             SaganError: It cannot be written.
         """
-        with writing(f"to the run folder {self.folder}", "choose another --run or free space"):
+        with writing(f"to the run folder {self.folder}", _ELSEWHERE):
             write_text(self.folder / "data.json", json.dumps(survey, indent=1) + "\n")
 
     def surveyed(self) -> str:
@@ -137,13 +146,41 @@ class Run:
         ):
             file.write(json.dumps(record) + "\n")
 
-    def rewind_log(self, step: int) -> None:
-        """Drops the lines after ``step``, which a continued run writes again."""
-        if self.log_path.exists():
-            lines = self.log_path.read_bytes().splitlines(keepends=True)
-            kept = [line for line in lines if (found := _record(line)) and found["step"] <= step]
-            if kept != lines:
-                write_text(self.log_path, b"".join(kept).decode())
+    def rewind_log(self, step: int) -> int:
+        """Moves the lines after ``step``, which a continued run writes again, to another file.
+
+        So it does with lines that are garbled.
+
+        Returns:
+            How many.
+        """
+        if not self.log_path.exists():
+            return 0
+        log, kept, dropped = self.log_path.read_bytes(), [], []
+        for line in log.splitlines():
+            record = _record(line)
+            (kept if record and record["step"] <= step else dropped).append(line + b"\n")
+        if dropped:
+            before = self.dropped_path.read_bytes() if self.dropped_path.exists() else b""
+            with replacing(self.dropped_path) as draft:
+                draft.write_bytes(before + b"".join(dropped))
+        if (rest := b"".join(kept)) != log:
+            with replacing(self.log_path) as draft:
+                draft.write_bytes(rest)
+        return len(dropped)
+
+    @property
+    def dropped_path(self) -> Path:
+        """Lines of the log whose steps were done again."""
+        return self.folder / "log.dropped.jsonl"
+
+    def sweep_drafts(self) -> None:
+        """Removes what a process that died was just writing; for the holder of the lock only."""
+        for folder in (self.folder, self.folder / "checkpoints", self.folder / "samples"):
+            for path in folder.glob("*.tmp"):
+                if _DRAFT.fullmatch(path.name):
+                    with suppress(OSError):
+                        path.unlink()
 
     def records(self) -> list[dict[str, Any]]:
         """The lines of the log, as :func:`log_records` reads them."""
@@ -166,6 +203,33 @@ class Run:
         files = [p for p in checkpoint_files(self.folder) if p <= self.checkpoint_path(newest)]
         for path in files[: -self.config.train.keep_checkpoints]:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked_run(folder: str | Path) -> Iterator[None]:
+    """Keeps other processes from training in a run folder, which is made if it is not there.
+
+    Of the processes of one training the first keeps it for all (torchrun numbers them by RANK). A
+    folder that cannot be one is left alone; :class:`Run` will refuse it.
+
+    Raises:
+        FaultError: A process trains in it already; names it.
+        SaganError: It cannot be written.
+    """
+    folder = Path(folder)
+    with ExitStack() as held:
+        if os.environ.get("RANK", "0") == "0" and _may_become_a_run(folder):
+            with writing(f"to the run folder {folder}", _ELSEWHERE):
+                held.enter_context(holding(folder / _LOCK))
+        yield
+
+
+def _may_become_a_run(folder: Path) -> bool:
+    """Whether a folder is one of a run, or may become one: it is empty, or not there."""
+    if not folder.is_dir():
+        return not folder.exists()
+    files = {path.name for path in folder.iterdir()}
+    return "config.toml" in files or all(name.startswith(_LOCK) for name in files)
 
 
 def log_records(folder: str | Path) -> list[dict[str, Any]]:

@@ -7,28 +7,41 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
 
 from sagan.config import Config
-from sagan.data.looking import survey_of
-from sagan.data.survey_text import survey_as_json, text
 from sagan.errors import DivergedError, FaultError, SaganError, StoppedError
+from sagan.runs.events import FINISHED, STARTED, STOPPED, event
+from sagan.runs.run import locked_run
 from sagan.system.memory import is_out_of_memory, readable
 from sagan.system.progress import duration
-from sagan.system.signals import interruption
+from sagan.system.signals import Interruption, interruption
+from sagan.system.streams import outliving_readers
 from sagan.training.choice import settings_of_run
 from sagan.training.focus import AttentionWatch
 from sagan.training.footprint import footprint, require_memory
 from sagan.training.measuring import EvaluationSchedule, Outcome, measured_at, seconds_of_steps
-from sagan.training.origin import Beginning, recorded_origin
+from sagan.training.origin import Beginning
 from sagan.training.outputs import Outputs
 from sagan.training.preparation import prepare
+from sagan.training.starting import (
+    is_finished,
+    other_bits,
+    rewind,
+    still_due,
+    tell_pictures,
+    tell_settings,
+    where_it_computes,
+)
 from sagan.training.state import TrainingState, new_state
 from sagan.training.watch import PendingTerms, Progress
 
 if TYPE_CHECKING:
-    from sagan.evaluation.periodic import Evaluate
+    from sagan.evaluation.periodic import Evaluate, Evaluated
 
 
 def train(
@@ -56,15 +69,17 @@ def train(
 
     Raises:
         SaganError: As for :func:`open_run` and :meth:`Driver.train`.
-        StoppedError: Ctrl-C, a KeyboardInterrupt; the step was finished and saved.
+        StoppedError: Ctrl-C, a KeyboardInterrupt, or another signal; the step was finished and
+            saved.
 
     Example:
         >>> outcome = sagan.train(None, "runs/mine", source="path/to/pictures", minutes=30)
         >>> sagan.load_generator("runs/mine").sample(seeds=range(16), labels="cat")
     """
-    settings = settings_of_run(config, folder, source, minutes, start_from)
-    preset = config if isinstance(config, str) and not other_pictures else None
-    return open_run(settings, folder, start_from, preset=preset).train()
+    with outliving_readers(), locked_run(folder):
+        settings = settings_of_run(config, folder, source, minutes, start_from)
+        preset = config if isinstance(config, str) and not other_pictures else None
+        return open_run(settings, folder, start_from, preset=preset).train()
 
 
 def open_run(
@@ -132,6 +147,8 @@ class Driver:
         self.state = self._new_state()
         self._require_memory()
         self.schedule = EvaluationSchedule(config.evaluation, config.train.steps)
+        self._asked = Interruption()
+        evaluate = evaluate and self._interruptible(evaluate)
         self.outputs = Outputs(self.preparation, self.state, self.schedule, evaluate)
         self.attention = AttentionWatch(self.state, self.preparation)
         if checkpoint := self.preparation.checkpoint():
@@ -149,32 +166,19 @@ class Driver:
     def begin(self) -> None:
         """Makes or reopens the run folder, and prints remarks and what the pictures are.
 
-        What a former run wrote after the step to go on from is dropped from the log, and its
-        damaged checkpoints are set aside. A run that begins from a model has a checkpoint of step 0
-        and needs the model no more.
+        What a former sitting wrote after the step to go on from is moved aside: lines of the log,
+        and its damaged checkpoints. A run that begins from a model has a checkpoint of step 0 and
+        needs the model no more.
         """
-        for remark in self.config.remarks():
-            sys.stderr.write(f"note: {remark}\n")
-        if self.beginning is not None:
-            self.beginning.record(self.run)
-            sys.stderr.writelines(f"{line}\n" for line in self.beginning.lines())
-        elif self.config.train.freeze_discriminator and not recorded_origin(self.run.folder):
-            sys.stderr.write(
-                "note: train.freeze_discriminator is for runs that begin --from MODEL\n"
-            )
+        tell_settings(self.config, self.run, self.beginning)
         self.run.begin()
-        self._tell_pictures()
-        self.run.set_aside_after(self.state.step)
-        self.run.rewind_log(self.state.step)
+        tell_pictures(self.dataset, self.config, self.run)
+        rewind(self.run, self.state.step)
         if self.beginning is not None:
             self.outputs.save_checkpoint()
-
-    def _tell_pictures(self) -> None:
-        """Prints the survey and keeps it in the run folder, unless it is there already."""
-        if self.dataset.origin and self.run.surveyed() != self.dataset.fingerprint:
-            survey = survey_of(self.dataset, self.config.data)
-            sys.stderr.write(f"{text(survey)}\n")
-            self.run.keep_survey(survey_as_json(survey))
+        where = where_it_computes(self.preparation)
+        self.outputs.log(event(STARTED, self.state.step, where=where))
+        sys.stderr.write(other_bits(self.run.records()))
 
     def _new_state(self) -> TrainingState:
         try:
@@ -194,49 +198,98 @@ class Driver:
         require_memory(self.config, there.num_classes, size, there.memory, bfloat16=there.bfloat16)
 
     def train(self) -> Outcome:
-        """Runs to the configured end, or until Ctrl-C; in both cases the last state is saved.
+        """Runs to the configured end, or until a signal; in both cases the last state is saved.
+
+        What was due at the step to go on from and is missing is made first. Another process is
+        kept out of the folder meanwhile.
 
         Raises:
-            SaganError: A loss is not finite, memory runs out, or the disk refuses; names the last
-                good checkpoint.
-            StoppedError: Ctrl-C, a KeyboardInterrupt; the step was finished and saved.
+            SaganError: A loss is not finite, memory runs out, the disk refuses, or another process
+                trains here; names the last good checkpoint.
+            StoppedError: Ctrl-C, a KeyboardInterrupt, or another signal (system/signals.py); the
+                step was finished and saved.
         """
-        self.begin()
-        train = self.config.train
-        per_step = train.pictures_per_step
-        self.schedule.count_in(seconds_of_steps(self.run.records(), per_step))
-        begin, first = time.perf_counter(), self.state.step
-        with (
-            self._memory_told(),
-            interruption() as asked,
-            Progress(train, first) as progress,
-        ):
+        with outliving_readers(), locked_run(self.run.folder), self._memory_told():
+            self.begin()
+            return self._train()
+
+    def _train(self) -> Outcome:
+        train, first = self.config.train, self.state.step
+        begin = time.perf_counter()
+        self.schedule.count_in(seconds_of_steps(self.run.records(), train.pictures_per_step))
+        with interruption() as self._asked, Progress(train, first) as progress:
+            if any((due := self.still_due()).values()):
+                self.outputs.save(checkpoint=False, **due)
             pending = PendingTerms()
-            for terms in self.preparation.steps(self.state):
+            for terms in self._steps():
                 pending.add(self.state.step, terms)
+                stops = self._asked.requested
                 is_first = self.state.step == first + 1
                 self._report(pending, progress, is_first=is_first)
                 if is_first and train.compile:
                     warm_up = duration(time.perf_counter() - begin)
                     sys.stderr.write(f"note: compiling, and the first step, took {warm_up}\n")
-                is_last = self.state.step == train.steps
-                outputs = self._outputs_due(ends=is_last or asked.requested)
+                outputs = self._outputs_due(stops=stops)
                 if any(outputs.values()):
                     progress.advance(self._read(pending))
-                    self.outputs.save(**outputs)
-                if asked.requested and not is_last:
-                    raise StoppedError(
-                        f"stopped at step {self.state.step} and saved; the same command continues"
-                    )
-        sys.stderr.writelines(self.attention.remarks())
+                    self._save(outputs)
+                if stops and self.state.step < train.steps:
+                    raise self._stopped()
+        self._finish()
         seconds = time.perf_counter() - begin
-        pictures = (self.state.step - first) * per_step
+        pictures = (self.state.step - first) * train.pictures_per_step
         return Outcome(
             steps=self.state.step,
-            images_seen=self.state.step * per_step,
+            images_seen=self.state.step * train.pictures_per_step,
             seconds=seconds,
-            images_per_second=pictures / (seconds - self.schedule.spent),
+            images_per_second=pictures / max(seconds - self.schedule.spent, 1e-9),
             numbers=measured_at(self.state.step, self.run.records()),
+        )
+
+    def _steps(self) -> Iterator[dict[str, Tensor]]:
+        """The steps; the first may be cut off (it may compile for minutes): all before is saved."""
+        steps = self.preparation.steps(self.state)
+        with self._asked.acting_at_once():
+            first = list(islice(steps, 1))
+        yield from chain(first, steps)
+
+    def _save(self, outputs: dict[str, bool]) -> None:
+        try:
+            self.outputs.save(**outputs)
+        except StoppedError:  # while it was measured, which comes last
+            if not outputs["checkpoint"]:
+                self.outputs.save(samples=False, checkpoint=True)
+            raise self._stopped() from None
+
+    def _stopped(self) -> StoppedError:
+        step, by = self.state.step, self._asked.by
+        self.outputs.log(event(STOPPED, step, by=by))
+        return StoppedError(f"stopped at step {step} by {by} and saved; the same command continues")
+
+    def _finish(self) -> None:
+        sys.stderr.writelines(self.attention.remarks())
+        if not is_finished(self.state.step, self.run.records()):
+            self.outputs.log(event(FINISHED, self.state.step))
+
+    def _interruptible(self, evaluate: Evaluate) -> Evaluate:
+        """A measurement that ends at a signal; it is made again when the run goes on."""
+
+        def measured(*arguments: Any) -> Evaluated:
+            with self._asked.acting_at_once():
+                return evaluate(*arguments)
+
+        return measured
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all steps are done, and nothing that was due at the last is missing."""
+        return self.state.step == self.config.train.steps and not any(self.still_due().values())
+
+    def still_due(self) -> dict[str, bool]:
+        """What should have been written at the step to go on from and was not."""
+        measures = self.outputs.evaluate is not None
+        return still_due(
+            self.run, self.config.train, self.schedule, self.state.step, measures=measures
         )
 
     def _report(self, pending: PendingTerms, progress: Progress, *, is_first: bool) -> None:
@@ -252,9 +305,10 @@ class Driver:
                 {"step": step, **terms[-1], **self.attention.terms(), **progress.rate()}
             )
 
-    def _outputs_due(self, *, ends: bool) -> dict[str, bool]:
+    def _outputs_due(self, *, stops: bool) -> dict[str, bool]:
         """What :meth:`Outputs.save` has to write after a step."""
         train, step = self.config.train, self.state.step
+        ends = stops or step == train.steps
         return {
             "samples": ends or train.samples_after(step),
             "checkpoint": ends or step % train.checkpoint_interval == 0,
