@@ -1,5 +1,6 @@
 """Pictures -> features in a file: in a stream, interrupted and continued at will."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +38,8 @@ def features_of(pictures: PictureSet, extractor: FeatureExtractor, title: str) -
     """Extracts the features of all pictures into their file, or what of them is missing there.
 
     A row is written once it is known, always at its own place; a run that is stopped goes on where
-    it was, and two at the same time write the same. Pictures are read batch by batch, so that the
+    it was, and two at the same time write the same; if one removes the file, the other keeps what
+    it opened. Pictures are read batch by batch, so that the
     memory needed does not grow with their number. ``title`` heads the progress line.
 
     Raises:
@@ -48,21 +50,21 @@ def features_of(pictures: PictureSet, extractor: FeatureExtractor, title: str) -
     count = len(pictures)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        with path.open("r+b") as file:
-            done = min(path.stat().st_size // (4 * width), count)
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+            done = min(os.fstat(file.fileno()).st_size // (4 * width), count)
             file.seek(4 * width * done)
             with progress(title, count - done) as advance:
                 for start in range(done, count, EXTRACTION_BATCH_SIZE):
                     stop = min(start + EXTRACTION_BATCH_SIZE, count)
                     file.write(_rows(extractor, pictures.read(start, stop), start).data)
                     advance(stop - start)
+            file.flush()
+            rows = np.memmap(file, dtype=np.float32, mode="r", shape=(count, width))
     except OSError as error:
         raise SaganError(
             f"cannot write features to {path.parent}: {error.strerror or error}; "
             "set SAGAN_CACHE to a folder with free space that you may write"
         ) from error
-    rows = np.memmap(path, dtype=np.float32, mode="r", shape=(count, width))
     features, logits = np.split(rows, [extractor.feature_dim], axis=1)
     return Features(features, logits, pictures.labels)
 

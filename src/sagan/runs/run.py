@@ -25,6 +25,7 @@ from sagan.config import Config
 from sagan.errors import SaganError
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint
+from sagan.runs.events import FINISHED, STARTED, STOPPED, EventKind, events
 from sagan.runs.named import model_file
 from sagan.system.files import replacing, write_text, writing
 from sagan.system.locks import holding
@@ -33,6 +34,8 @@ _INTERVALS = ("log_interval", "sample_interval", "checkpoint_interval")
 _LOCK = "run.lock"
 _ELSEWHERE = "choose another --run or free space"
 _DRAFT = re.compile(r"(config\.toml|data\.json|from\.json|log\..*|step-\d+\..*)\.\d+\.tmp")
+_SAVED: tuple[EventKind, ...] = (STARTED, STOPPED, FINISHED)
+"""What happens after the first step only where there is a checkpoint."""
 _MAY_CHANGE = ("steps", "device", "compile", "keep_checkpoints", *_INTERVALS)
 
 
@@ -173,6 +176,23 @@ class Run:
     def dropped_path(self) -> Path:
         """Lines of the log whose steps were done again."""
         return self.folder / "log.dropped.jsonl"
+
+    def require_no_lost_checkpoints(self) -> None:
+        """For a run without checkpoints: refuses if it once had some, as what it left tells.
+
+        Raises:
+            SaganError: Going on would begin anew and write over all that.
+        """
+        records = self.records()
+        told = any(record["step"] for kind in _SAVED for record in events(records, kind))
+        reached = max([record["step"] for record in records] or sample_files(self.folder) or [0])
+        begun = settings.load_toml(self.settings_path) if self.is_begun else self.config
+        if told or reached > 2 * begun.train.checkpoint_interval:  # the first may be in writing
+            raise SaganError(
+                f"{self.folder} came to step {reached:,}, but has no checkpoints any more; put "
+                "them back, or choose another --run; to begin again here, first move its "
+                "log.jsonl and samples elsewhere"
+            )
 
     def sweep_drafts(self) -> None:
         """Removes what a process that died was just writing; for the holder of the lock only."""
