@@ -113,14 +113,14 @@ def test_a_signal_while_samples_are_written_is_heard_one_step_later(tmp_path, co
     usual, driver = images.save_png, Driver(config, tmp_path / "run")
 
     def save_png(picture, path):
-        if driver.state.step == 4:
+        if driver.state.step == 1:
             send(signal.SIGTERM)()
         return usual(picture, path)
 
     monkeypatch.setattr(outputs_module.images, "save_png", save_png)
-    with pytest.raises(StoppedError, match="stopped at step 5 by SIGTERM and saved"):
-        Driver.train(driver) if 4 in early_samples(config) else pytest.fail("no sample at 4")
-    assert Driver(config, tmp_path / "run").state.step == 5
+    with pytest.raises(StoppedError, match="stopped at step 2 by SIGTERM and saved"):
+        driver.train()
+    assert Driver(config, tmp_path / "run").state.step == 2
 
 
 def early_samples(config):
@@ -295,7 +295,7 @@ def test_without_its_checkpoints_a_run_does_not_begin_anew(tmp_path, config):
     assert (tmp_path / "run" / "log.jsonl").read_bytes() == before
     (tmp_path / "run" / "log.jsonl").rename(tmp_path / "log.jsonl")
     with pytest.raises(SaganError, match=r"first move its log.jsonl and samples elsewhere"):
-        train(changed(config, checkpoint_interval=2), tmp_path / "run") or train(config, "x")
+        train(changed(config, checkpoint_interval=2), tmp_path / "run")
     (tmp_path / "run" / "samples").rename(tmp_path / "samples")
     assert train(config, tmp_path / "run").steps == 6
 
@@ -332,7 +332,7 @@ def test_a_longer_run_tells_where_its_rates_fall(tmp_path, config, capsys):
     assert told in capsys.readouterr().err
 
 
-def test_of_a_log_from_the_future_nothing_depends_on_the_clock(tmp_path, config, monkeypatch):
+def test_nothing_depends_on_a_clock_that_jumps(tmp_path, config, monkeypatch):
     straight = Driver(config, tmp_path / "straight")
     straight.train()
     jumps = iter([10.0**9, 1.0] * 10_000)

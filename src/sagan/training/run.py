@@ -176,9 +176,10 @@ class Driver:
         rewind(self.run, self.state.step)
         if self.beginning is not None:
             self.outputs.save_checkpoint()
-        where = where_it_computes(self.preparation)
-        self.outputs.log(event(STARTED, self.state.step, where=where))
-        sys.stderr.write(other_bits(self.run.records()))
+        if not self.is_finished:
+            where = where_it_computes(self.preparation)
+            self.outputs.log(event(STARTED, self.state.step, where=where))
+            sys.stderr.write(other_bits(self.run.records()))
 
     def _new_state(self) -> TrainingState:
         try:
@@ -223,9 +224,9 @@ class Driver:
             pending = PendingTerms()
             for terms in self._steps():
                 pending.add(self.state.step, terms)
-                stops = self._asked.requested
                 is_first = self.state.step == first + 1
                 self._report(pending, progress, is_first=is_first)
+                stops = self._asked.requested
                 if is_first and train.compile:
                     warm_up = duration(time.perf_counter() - begin)
                     sys.stderr.write(f"note: compiling, and the first step, took {warm_up}\n")
