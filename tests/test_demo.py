@@ -118,7 +118,7 @@ def test_an_interrupted_one_says_how_to_go_on_and_goes_on(
         patch.setattr(Run, "log", log)
         assert run("demo", "--run", folder, "--steps", 60) == 75
     printed = capsys.readouterr().err
-    assert "stopped at step 2 and saved; the same command continues" in printed
+    assert "stopped at step 2 by SIGINT and saved; the same command continues" in printed
     assert str(folder / "samples" / "step-00000002.png") in printed
     assert not (folder / "summary.txt").exists()
     assert checkpoint_files(folder)

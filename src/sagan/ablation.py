@@ -25,6 +25,7 @@ from sagan.evaluation.measures import metric_of
 from sagan.evaluation.periodic import Evaluate
 from sagan.inspection.timeline_figure import require_matplotlib
 from sagan.nn.residual import make_discriminator, make_generator
+from sagan.runs.locked import locked_run
 from sagan.runs.run import log_records
 from sagan.system.files import write_text
 from sagan.training.run import Driver
@@ -146,7 +147,9 @@ def run_ablation(
             evaluation=replace(variant.config.evaluation, interval=interval, time_share=1.0),
         )
         run_folder = folder / f"{variant.name}-seed{seed}"
-        histories.setdefault(variant.name, []).append(_history(run_config, run_folder, evaluate))
+        with locked_run(run_folder):
+            history = _history(run_config, run_folder, evaluate)
+        histories.setdefault(variant.name, []).append(history)
     begun = settings.load_toml(folder / f"{chosen[0].name}-seed{seeds[0]}" / "config.toml").data
     rows = [_summary_row(variant, begun, histories[variant.name]) for variant in chosen]
     return _write(folder, rows, histories)

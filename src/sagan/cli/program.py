@@ -20,6 +20,7 @@ from sagan.config.presets import PRESETS, named_settings
 from sagan.errors import FaultError, SaganError, StoppedError, printable
 from sagan.runs.named import shipped_names
 from sagan.system.ranks import rank_of_torchrun
+from sagan.system.streams import replace_closed_streams
 from sagan.system.threads import sleep_while_waiting
 
 DEFAULT_PRESET = "avatars32"
@@ -161,6 +162,7 @@ app = App(
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point: a mistake is one line on stderr and exit code 2."""
     sleep_while_waiting()
+    replace_closed_streams()
     warnings.showwarning = lambda message, *_: _say(str(message))
     code = SaganError.exit_code
     for stream in (sys.stdout, sys.stderr):

@@ -1,7 +1,10 @@
 """Commands that train: train, ablate, demo."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +17,8 @@ from sagan.config import Config
 from sagan.config.training import OnDivergence, TrackerName
 from sagan.errors import SaganError
 from sagan.system.ranks import Ranks, ranks_of_torchrun
+from sagan.system.signals import ending_at_once
+from sagan.system.streams import outliving_readers
 from sagan.training.budget import follow_from_time, require_minutes
 from sagan.training.scale import ONE_PROCESS, Scale
 
@@ -77,6 +82,10 @@ def train(
 ) -> None:
     """Train a model in a run folder; the same command again continues exactly where it stopped.
 
+    Exit codes: 0 finished, 75 stopped by a signal and saved (the same command continues), 2 a
+    mistake in what was asked for, 3 the training diverged, 1 a fault of disk, memory or another
+    process, 130 a second Ctrl-C (docs/runs.md).
+
     Parameters
     ----------
     preset
@@ -96,18 +105,40 @@ def train(
         Use a preset with other pictures than those that it is for.
     """
     require_dry_run(scale, dry_run)
-    with ranks_of_torchrun() as ranks:
-        config = _settings_for(budget.total, preset, run, start_from, config, decided, ranks)
-        config = short.over(config)
-        if print_config:
-            print(settings.to_toml(config), end="")
+    with ranks_of_torchrun() as ranks, _sitting():
+        chosen = partial(_settings_for, budget.total, preset, run, start_from, config, decided)
+        if print_config or dry_run:
+            settled = short.over(chosen(ranks))
+            shown = settings.to_toml(settled)
+            print(shown if print_config else _forecast(settled, run, start_from, scale), end="")
             return
-        if dry_run:
-            from sagan.training import forecast
+        with _alone_in(run, ranks):
+            settled = short.over(chosen(ranks))
+            _train(settled, run, start_from, None if other_pictures else preset, ranks)
 
-            print(forecast.table(forecast.forecast(config, run, start_from, scale)), end="")
-            return
-        _train(config, run, start_from, None if other_pictures else preset, ranks)
+
+@contextmanager
+def _sitting() -> Iterator[None]:
+    """Work that goes on when nobody reads what it prints, and ends at once if asked to.
+
+    Training itself listens to signals in its own way.
+    """
+    with ending_at_once(), outliving_readers():
+        yield
+
+
+@contextmanager
+def _alone_in(run: Path, ranks: Ranks) -> Iterator[None]:
+    from sagan.runs.locked import locked_run
+
+    with locked_run(run, ranks):
+        yield
+
+
+def _forecast(config: Config, run: Path, start_from: Path | None, scale: Scale) -> str:
+    from sagan.training import forecast
+
+    return forecast.table(forecast.forecast(config, run, start_from, scale))
 
 
 def require_dry_run(scale: Scale, dry_run: bool) -> None:
@@ -127,7 +158,7 @@ def _train(
 
     driver = open_run(config, run, start_from, preset=preset, ranks=ranks)
     step = driver.state.step
-    if step == driver.config.train.steps:
+    if driver.is_finished:
         print(
             f"{run} is finished: it has all of its {step:,} steps; --train.steps {2 * step} makes "
             f"it twice as long, and --from {run} --run NEW begins another with its weights",
@@ -224,9 +255,10 @@ def ablate(
     variants(config, axis)
     if preset is not None and not other_pictures and not any(run.glob("*/config.toml")):
         require_intended(preset, config.data)
-    evaluate = periodic_evaluation(config.evaluation, config.train.device)
     chosen = parse_seeds(seeds)
-    table = run_ablation(config, axis, run, evaluate=evaluate, seeds=chosen, points=points)
+    with _sitting():
+        evaluate = periodic_evaluation(config.evaluation, config.train.device)
+        table = run_ablation(config, axis, run, evaluate=evaluate, seeds=chosen, points=points)
     print(table, end="")
     for name in ("table.csv", "table.md", "curves.png"):
         print(run / name)
@@ -247,4 +279,6 @@ def demo(*, run: Path = Path("runs/demo"), steps: int | None = None) -> None:
     """
     from sagan.demo import run_demo
 
-    print(run_demo(run, steps), end="")
+    with _sitting(), _alone_in(run):
+        summary = run_demo(run, steps)
+    print(summary, end="")

@@ -1,5 +1,6 @@
 """Pictures -> features in a file: in a stream, interrupted and continued at will."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -44,29 +45,32 @@ def features_of(pictures: PictureSet, extractor: FeatureExtractor, title: str) -
     Raises:
         SaganError: A feature is not finite, or the file cannot be written.
     """
-    extract(pictures, extractor, title, Sharing())
-    shape = len(pictures), extractor.feature_dim + extractor.logit_dim
-    rows = np.memmap(features_path(pictures, extractor), np.float32, mode="r", shape=shape)
+    rows = extract(pictures, extractor, title, Sharing())
+    assert rows is not None
     features, logits = np.split(rows, [extractor.feature_dim], axis=1)
     return Features(features, logits, pictures.labels)
 
 
 def extract(
     pictures: PictureSet, extractor: FeatureExtractor, title: str, sharing: Sharing
-) -> None:
+) -> np.ndarray | None:
     """Fills the file of a set's features, or what of it is missing; ranks do a batch each in turn.
 
     A row is written once it is known, always at its own place; a run that is stopped goes on where
-    it was, and two at the same time write the same. Pictures are read batch by batch, so that the
-    memory needed does not grow with their number. Only the first rank has the file, and the batches
-    are those of a single process, so that the features are the same.
+    it was, and two at the same time write the same; if one removes the file, the other keeps what
+    it opened. Pictures are read batch by batch, so that the memory needed does not grow with their
+    number. Only the first rank has the file, and the batches are those of a single process, so that
+    the features are the same.
+
+    Returns:
+        The rows, float32 (N, feature_dim + logit_dim), mapped; None on all ranks but the first.
 
     Raises:
         SaganError: A feature is not finite, or the file cannot be written.
     """
     ranks, count = sharing.ranks, len(pictures)
     file = _RowFile(pictures, extractor) if ranks.is_first else None
-    [done, *_] = sharing.exchange(file.begin() if file else 0)
+    [done, *_] = sharing.exchange(file.rows_there() if file else 0)
     shown = progress(title, count - done) if file else nullcontext()
     with shown as advance:
         for first in range(done, count, ranks.count * EXTRACTION_BATCH_SIZE):
@@ -77,6 +81,7 @@ def extract(
             if file and advance:
                 file.write(first, rows)
                 advance(sum(map(len, rows)))
+    return file.close() if file else None
 
 
 class _RowFile:
@@ -84,21 +89,31 @@ class _RowFile:
 
     def __init__(self, pictures: PictureSet, extractor: FeatureExtractor) -> None:
         self._path = features_path(pictures, extractor)
-        self._row = 4 * (extractor.feature_dim + extractor.logit_dim)
-        self._count = len(pictures)
-
-    def begin(self) -> int:
-        """Makes the file, if it is not there, and says how many rows it has."""
+        self._shape = len(pictures), extractor.feature_dim + extractor.logit_dim
         with self._told():
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.touch()
-            return min(self._path.stat().st_size // self._row, self._count)
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            self._file = os.fdopen(file, "r+b")
+
+    @property
+    def _row_size(self) -> int:
+        return 4 * self._shape[1]
+
+    def rows_there(self) -> int:
+        """How many rows it has."""
+        return min(os.fstat(self._file.fileno()).st_size // self._row_size, self._shape[0])
 
     def write(self, start: int, rows: Iterable[np.ndarray]) -> None:
         """Puts rows to their places, the first one being that of picture ``start``."""
-        with self._told(), self._path.open("r+b") as file:
-            file.seek(self._row * start)
-            file.writelines(one.data for one in rows)
+        with self._told():
+            self._file.seek(self._row_size * start)
+            self._file.writelines(one.data for one in rows)
+            self._file.flush()
+
+    def close(self) -> np.ndarray:
+        """All rows, of a file that may be gone from its folder."""
+        with self._told(), self._file:
+            return np.memmap(self._file, np.float32, mode="r", shape=self._shape)
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -2,7 +2,9 @@
 
 config.toml                          the settings
 data.json                            what the pictures are
-log.jsonl                            one line per logged step
+log.jsonl                            one line per logged step, and events
+log.dropped.jsonl                    lines of steps that were done again
+run.lock                             who trains in it just now
 samples/step-00001000.png            fixed seeds, one row per class, with its name
 checkpoints/step-00001000.safetensors
 evaluations/step-00001000-….json     what sagan evaluate measured
@@ -13,6 +15,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +23,12 @@ from typing import TYPE_CHECKING, Any
 from sagan import config as settings
 from sagan.config import Config
 from sagan.errors import SaganError, enumerated
+from sagan.runs.events import FINISHED, STARTED, STOPPED, EventKind, events
+from sagan.runs.locked import ELSEWHERE, may_become_a_run
 from sagan.runs.log import LOG, record_in
 from sagan.runs.log import log_records as log_records
 from sagan.runs.named import model_file
-from sagan.system.files import write_text, writing
+from sagan.system.files import replacing, write_text, writing
 
 if TYPE_CHECKING:
     from sagan.runs.checkpoint import Checkpoint
@@ -34,6 +39,8 @@ _KEEPING = ("keep_checkpoints", "keep_every", "keep_best")
 _MAY_CHANGE = ("steps", "device", "compile", "log", *_KEEPING, *_INTERVALS, *_GUARDS)
 _DRAFTS = ("*.toml", "*.json*", "samples/*.png", "checkpoints/*.safetensors")
 """What is written aside before it takes its place, by the run alone."""
+_SAVED: tuple[EventKind, ...] = (STARTED, STOPPED, FINISHED)
+"""What happens after the first step only where there is a checkpoint."""
 
 BEST = "best"
 """In the record of a measurement: the metric by which it is the best so far."""
@@ -62,7 +69,7 @@ class Run:
             if not config.data.channels:
                 self.config = config.with_channels(begun.data.shape[0])
             self.require_same(begun)
-        elif self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+        elif not may_become_a_run(self.folder):
             raise SaganError(f"{folder} is no run folder and not empty; choose another --run")
 
     def require_same(self, begun: Config) -> None:
@@ -98,9 +105,7 @@ class Run:
         Raises:
             SaganError: It cannot be written.
         """
-        with writing(f"to the run folder {self.folder}", "choose another --run or free space"):
-            for draft in drafts_in(self.folder):
-                draft.unlink(missing_ok=True)
+        with writing(f"to the run folder {self.folder}", ELSEWHERE):
             write_text(self.settings_path, settings.to_toml(self.config))
 
     @property
@@ -119,7 +124,7 @@ class Run:
         Raises:
             SaganError: It cannot be written.
         """
-        with writing(f"to the run folder {self.folder}", "choose another --run or free space"):
+        with writing(f"to the run folder {self.folder}", ELSEWHERE):
             write_text(self.folder / "data.json", json.dumps(survey, indent=1) + "\n")
 
     def surveyed(self) -> str:
@@ -151,13 +156,56 @@ class Run:
         ):
             file.write(json.dumps(record) + "\n")
 
-    def rewind_log(self, step: int) -> None:
-        """Drops the lines after ``step``, which a continued run writes again."""
-        if self.log_path.exists():
-            lines = self.log_path.read_bytes().splitlines(keepends=True)
-            kept = [line for line in lines if (found := record_in(line)) and found["step"] <= step]
-            if kept != lines:
-                write_text(self.log_path, b"".join(kept).decode())
+    def rewind_log(self, step: int) -> int:
+        """Moves the lines after ``step``, which a continued run writes again, to another file.
+
+        So it does with lines that are garbled.
+
+        Returns:
+            How many.
+        """
+        if not self.log_path.exists():
+            return 0
+        log, kept, dropped = self.log_path.read_bytes(), [], []
+        for line in log.splitlines():
+            record = record_in(line)
+            (kept if record and record["step"] <= step else dropped).append(line + b"\n")
+        if dropped:
+            before = self.dropped_path.read_bytes() if self.dropped_path.exists() else b""
+            with replacing(self.dropped_path) as draft:
+                draft.write_bytes(before + b"".join(dropped))
+        if (rest := b"".join(kept)) != log:
+            with replacing(self.log_path) as draft:
+                draft.write_bytes(rest)
+        return len(dropped)
+
+    @property
+    def dropped_path(self) -> Path:
+        """Lines of the log whose steps were done again."""
+        return self.folder / "log.dropped.jsonl"
+
+    def require_no_lost_checkpoints(self) -> None:
+        """For a run without checkpoints: refuses if it once had some, as what it left tells.
+
+        Raises:
+            SaganError: Going on would begin anew and write over all that.
+        """
+        records = self.records()
+        told = any(record["step"] for kind in _SAVED for record in events(records, kind))
+        reached = max([record["step"] for record in records] or sample_files(self.folder) or [0])
+        begun = settings.load_toml(self.settings_path) if self.is_begun else self.config
+        if told or reached > 2 * begun.train.checkpoint_interval:  # the first may be in writing
+            raise SaganError(
+                f"{self.folder} came to step {reached:,}, but has no checkpoints any more; put "
+                "them back, or choose another --run; to begin again here, first move its "
+                "log.jsonl and samples elsewhere"
+            )
+
+    def sweep_drafts(self) -> None:
+        """Removes what a process that died was just writing; for the holder of the lock only."""
+        for draft in drafts_in(self.folder):
+            with suppress(OSError):
+                draft.unlink()
 
     def records(self) -> list[dict[str, Any]]:
         """The lines of the log, as :func:`log_records` reads them."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _Value = TypeVar("_Value")
+_Told = TypeVar("_Told", SaganError, StoppedError)
 
 PATIENCE = timedelta(minutes=30)
 """How long a rank waits for another that lives: it may be packing pictures or measuring."""
@@ -92,11 +93,11 @@ class Ranks:
         result, failure = None, None
         try:
             result = work()
-        except Exception as error:
+        except (Exception, StoppedError) as error:
             failure = error
         told_by_all = self.from_all(None if failure is None else _as_told(failure))
         if failure is not None:
-            if isinstance(failure, SaganError) and not self.is_first:
+            if isinstance(failure, (SaganError, StoppedError)) and not self.is_first:
                 failure.is_told = told_by_all[0] == told_by_all[self.rank]
             raise failure
         for rank, found in enumerate(told_by_all):
@@ -130,7 +131,7 @@ class Ranks:
         second = self.together(lambda: None if leads else work())
         return cast(_Value, first if leads else second)
 
-    def of_all(self, error: SaganError) -> SaganError:
+    def of_all(self, error: _Told) -> _Told:
         """An error that all ranks end with, and the first one says."""
         error.is_told = not self.is_first
         return error
@@ -168,12 +169,12 @@ ALONE = Ranks()
 """A process that was not started by torchrun."""
 
 
-_ERROR_KINDS = (FaultError, DivergedError, SaganError)
+_ERROR_KINDS = (FaultError, DivergedError, SaganError, StoppedError)
 
 
-def _as_told(error: Exception) -> tuple[int, str]:
+def _as_told(error: BaseException) -> tuple[int, str]:
     """Exit code and message, for the other ranks."""
-    if isinstance(error, SaganError):
+    if isinstance(error, (SaganError, StoppedError)):
         return error.exit_code, str(error)
     return FaultError.exit_code, f"{type(error).__name__}: {error}".splitlines()[0]
 

@@ -21,6 +21,7 @@ from sagan.config import Config, places, plan
 from sagan.errors import SaganError
 from sagan.system.memory import Memory, readable
 from sagan.training.loop import trial_steps
+from sagan.training.preparation import Preparation
 
 MARGIN: Final = 1.25
 """What fits is smaller than the memory by this factor: for what the estimate does not see."""
@@ -161,6 +162,31 @@ def require_memory(
             f"a training step with batches of {batch:,} needs about {readable(need.of(batch))} and "
             f"there are {readable(memory.total)} in all; {need.remedy(memory.total)}"
         )
+
+
+def out_of_memory(preparation: Preparation, reached: int, another: str, last_good: str) -> str:
+    """What to do where memory ran out in a step, in words.
+
+    Args:
+        preparation: Of the run.
+        reached: Steps done.
+        another: Another run, in words.
+        last_good: Where training could go on from, in words.
+    """
+    config = preparation.config
+    batch, memory = config.train.batch_size, preparation.memory
+    need = footprint(config, preparation.num_classes, bfloat16=preparation.bfloat16)
+    need = need.shared(preparation.ranks.count)
+    free, remedy = "", f"begin {another} with a smaller --train.batch-size"
+    if memory is not None:
+        free = f" and {readable(memory.available)} were free at the start"
+        if not need.fits(batch, memory.available):
+            remedy = f"begin {another}: {need.remedy(memory.available)}"
+    return (
+        f"step {reached + 1}: memory ran out with batches of {batch}, whose estimated need is "
+        f"{readable(need.of(batch))}{free}; {last_good}; {remedy}, or free memory and give the "
+        "same command again"
+    )
 
 
 class _Tally(TorchDispatchMode):

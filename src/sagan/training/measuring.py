@@ -64,6 +64,17 @@ class EvaluationSchedule:
         """Adds what earlier sittings of the run took."""
         self._before += seconds
 
+    def due_since(self, step: int) -> int | None:
+        """The step from which on a run that goes on at ``step`` should have been measured.
+
+        None if no measurement was due so far.
+        """
+        if not self._config.samples:
+            return None
+        if step == self._last_step or not self._config.interval:
+            return step if step == self._last_step else None
+        return step // self._config.interval * self._config.interval or None
+
     def is_due(self, step: int) -> bool:
         """Whether to evaluate after a step; one that would take too much of the time is put off."""
         if not self._config.samples:

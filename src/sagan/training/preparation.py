@@ -68,9 +68,10 @@ class Preparation:
         """The newest good checkpoint of the run, to go on from; None for a new run.
 
         Raises:
-            SaganError: It was trained with other settings or on other pictures.
+            SaganError: It was trained with other settings or on other pictures, or all are lost.
         """
         if not checkpoint_files(self.run.folder):
+            self.run.require_no_lost_checkpoints()
             return None
         checkpoint, path = load_checkpoint(self.run.folder)
         self.run.require_same(checkpoint.config)

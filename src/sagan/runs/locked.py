@@ -1,0 +1,44 @@
+"""Who may write into a run folder: one training at a time."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from sagan.system.files import writing
+from sagan.system.locks import holding
+from sagan.system.ranks import ALONE, Ranks
+
+ELSEWHERE = "choose another --run or free space"
+"""What to do where a run folder cannot be written."""
+_LOCK = "run.lock"
+
+
+@contextmanager
+def locked_run(folder: str | Path, ranks: Ranks = ALONE) -> Iterator[None]:
+    """Keeps other processes from training in a run folder, which is made if it is not there.
+
+    Of several ranks the first keeps it for all. A folder that cannot be one is left alone;
+    :class:`sagan.runs.run.Run` will refuse it.
+
+    Raises:
+        FaultError: A process trains in it already; names it.
+        SaganError: It cannot be written.
+    """
+    folder = Path(folder)
+    with ExitStack() as held:
+
+        def take() -> None:
+            if ranks.is_first and may_become_a_run(folder):
+                with writing(f"to the run folder {folder}", ELSEWHERE):
+                    held.enter_context(holding(folder / _LOCK))
+
+        ranks.together(take)
+        yield
+
+
+def may_become_a_run(folder: Path) -> bool:
+    """Whether a folder is one of a run, or may become one: it is empty, or not there."""
+    if not folder.is_dir():
+        return not folder.exists()
+    files = {path.name for path in folder.iterdir()}
+    return "config.toml" in files or all(name.startswith(_LOCK) for name in files)

@@ -1,0 +1,332 @@
+"""The driver around the loop: the run folder, progress, outputs, guards, signals, ranks."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from sagan.config import Config
+from sagan.errors import DivergedError, FaultError, SaganError, StoppedError
+from sagan.runs.events import DIVERGED, FINISHED, STARTED, STOPPED, event
+from sagan.runs.locked import locked_run
+from sagan.runs.run import checkpoint_files
+from sagan.system.memory import is_out_of_memory
+from sagan.system.progress import duration
+from sagan.system.ranks import ALONE, Ranks
+from sagan.system.signals import Interruption, interruption
+from sagan.system.streams import outliving_readers
+from sagan.training.agreement import CHECK_INTERVAL, require_same_start, require_same_state
+from sagan.training.focus import AttentionWatch
+from sagan.training.footprint import out_of_memory, require_memory
+from sagan.training.guards import Guards
+from sagan.training.measuring import EvaluationSchedule, Outcome, measured_at, seconds_of_steps
+from sagan.training.origin import Beginning
+from sagan.training.outputs import Outputs
+from sagan.training.preparation import prepare
+from sagan.training.rollback import going_back
+from sagan.training.starting import (
+    is_finished,
+    other_bits,
+    rewind,
+    still_due,
+    tell_pictures,
+    tell_settings,
+    where_it_computes,
+)
+from sagan.training.state import TrainingState, new_state
+from sagan.training.watch import PendingTerms, Progress
+
+if TYPE_CHECKING:
+    from sagan.evaluation.periodic import Evaluate, Evaluated
+
+
+class Driver:
+    """One training run in its folder, begun or continued; :meth:`train` runs it.
+
+    Until :meth:`begin` nothing is written.
+
+    Args:
+        config: The settings.
+        folder: The run folder.
+        evaluate: Called every ``evaluation.interval`` steps and at the end; whatever it raises,
+            training goes on.
+        start_from: The model whose weights a new run begins with.
+        preset: As for :func:`sagan.training.run.open_run`.
+        ranks: The processes that train together; each has a driver.
+
+    Attributes:
+        beginning: What was taken of that model; None where nothing was.
+
+    Raises:
+        SaganError: The data, the folder, the model, the checkpoints or the device do not allow the
+            run, or no batch of this size can fit into the memory there is.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        folder: str | Path,
+        evaluate: Evaluate | None = None,
+        start_from: str | Path | None = None,
+        preset: str | None = None,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.ranks = ranks
+        self.preparation = ranks.one_per_host_first(
+            lambda: prepare(config, folder, start_from, preset, ranks)
+        )
+        self.config = self.preparation.config
+        self.run = self.preparation.run
+        self.dataset = self.preparation.dataset
+        self.state = ranks.together(self._first_state)
+        self.schedule = EvaluationSchedule(config.evaluation, config.train.steps)
+        self._asked = Interruption()
+        evaluate = evaluate and self._interruptible(evaluate)
+        self.outputs = Outputs(self.preparation, self.state, self.schedule, evaluate)
+        self.attention = AttentionWatch(self.state, self.preparation)
+        self.guards = Guards(self.state, self.preparation, self.outputs.log)
+        self.beginning: Beginning | None = None
+        ranks.together(self._restore)
+        require_same_start(self.preparation, self.state.step)
+        if self.state.step > config.train.steps:
+            raise ranks.of_all(
+                SaganError(
+                    f"{folder} is already at step {self.state.step}; "
+                    f"give more than --train.steps {config.train.steps}"
+                )
+            )
+
+    def _first_state(self) -> TrainingState:
+        there = self.preparation
+        try:
+            state = new_state(self.config, there.num_classes, there.device)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise SaganError(
+                "memory ran out while the networks were made; choose smaller channels, or free "
+                "memory and give the same command again"
+            ) from error
+        parts = state.parts().values()
+        size = sum(tensor.nbytes for tensors in parts for tensor in tensors.values())
+        given = {"bfloat16": there.bfloat16, "ranks": self.ranks.count}
+        require_memory(self.config, there.num_classes, size, there.memory, **given)
+        return state
+
+    def _restore(self) -> None:
+        """Takes over the run's newest checkpoint, or the model that it begins from."""
+        if checkpoint := self.preparation.checkpoint():
+            self.state.restore(checkpoint.parts, checkpoint.step)
+        if origin := self.preparation.origin:
+            self.beginning = origin.begin(self.state, self.dataset.class_names, self.config.data)
+            self.preparation = replace(self.preparation, origin=None)  # whose tensors are many
+
+    def _interruptible(self, evaluate: Evaluate) -> Evaluate:
+        """A measurement that ends at a signal; it is made again when the run goes on."""
+
+        def measured(*arguments: Any) -> Evaluated:
+            with self._asked.acting_at_once():
+                return evaluate(*arguments)
+
+        return measured
+
+    def begin(self) -> None:
+        """Makes or reopens the run folder, and prints remarks and what the pictures are.
+
+        What a former sitting wrote after the step to go on from is moved aside: lines of the log,
+        and its damaged checkpoints. A run that begins from a model has a checkpoint of step 0 and
+        needs the model no more; one that may roll back has it too.
+        """
+        self.ranks.together(self._begin if self.ranks.is_first else lambda: None)
+
+    def _begin(self) -> None:
+        tell_settings(self.config, self.run, self.beginning)
+        self.run.begin()
+        tell_pictures(self.dataset, self.config, self.run)
+        rewind(self.run, self.state.step)
+        self.guards.continue_from(self.run.records())
+        self.outputs.trackers.open(self.state.step)
+        may_go_back = self.config.train.on_divergence == "rollback"
+        if self.beginning or (may_go_back and not checkpoint_files(self.run.folder)):
+            self.outputs.save_checkpoint()
+            self.outputs.writer.wait()
+        if not self._is_finished():
+            where = where_it_computes(self.preparation)
+            self.outputs.log(event(STARTED, self.state.step, where=where))
+            sys.stderr.write(other_bits(self.run.records()))
+
+    def train(self) -> Outcome:
+        """Runs to the configured end, or until a signal; in both cases the last state is saved.
+
+        What was due at the step to go on from and is missing is made first. Another process is
+        kept out of the folder meanwhile.
+
+        Raises:
+            DivergedError: A number is no longer finite, and the run may not go back any more.
+            SaganError: Memory runs out, the disk refuses, another process trains here, or another
+                rank has failed; names the last good checkpoint.
+            StoppedError: Ctrl-C, a KeyboardInterrupt, or another signal (system/signals.py); the
+                step was finished and saved.
+        """
+        with (
+            outliving_readers(),
+            locked_run(self.run.folder, self.ranks),
+            self.outputs.at_work(),
+            self._ends_told(),
+        ):
+            self.begin()
+            require_same_state(self.state, self.preparation)
+            return self._train()
+
+    def _train(self) -> Outcome:
+        train, begin = self.config.train, time.perf_counter()
+        per_step = train.pictures_per_step
+        self.schedule.count_in(seconds_of_steps(self.run.records(), per_step))
+        with interruption() as self._asked, Progress(train, self.state.step) as progress:
+            if any((due := self.still_due()).values()):
+                self._save({"checkpoint": False, **due})
+            while self.state.step < train.steps:
+                with going_back(self.preparation, self.outputs, progress):
+                    self._take_steps(progress)
+        self._finish()
+        seconds = time.perf_counter() - begin
+        return Outcome(
+            steps=self.state.step,
+            images_seen=self.state.step * per_step,
+            seconds=seconds,
+            images_per_second=progress.done * per_step / max(seconds - self.schedule.spent, 1e-9),
+            numbers=measured_at(self.state.step, self.run.records()),
+        )
+
+    def _take_steps(self, progress: Progress) -> None:
+        """Goes on to the configured end.
+
+        Raises:
+            DivergedError: A loss, a gradient or a weight is not finite.
+            StoppedError: As for :meth:`train`.
+        """
+        begin, first, train = time.perf_counter(), self.state.step, self.config.train
+        pending = PendingTerms(self.state)
+        for terms in self._steps():
+            self.outputs.raise_failed()
+            pending.add(self.state.step, terms)
+            is_first = self.state.step == first + 1
+            stops, reads, measures = self._decided(pending)
+            self._report(pending, progress, reads=is_first or reads)
+            stops |= self._asked.requested and not self.ranks.are_many
+            if self.ranks.is_first:
+                self.guards.after(terms)
+            if is_first and train.compile:
+                warm_up = duration(time.perf_counter() - begin)
+                sys.stderr.write(f"note: compiling, and the first step, took {warm_up}\n")
+            outputs = self._outputs_due(stops=stops, measures=measures)
+            if outputs["checkpoint"] or self.state.step % CHECK_INTERVAL == 0:
+                require_same_state(self.state, self.preparation)
+            if any(outputs.values()):
+                progress.advance(pending.read())
+                self._save(outputs)
+            if stops and self.state.step < train.steps:
+                raise self._stopped()
+
+    def _steps(self) -> Iterator[dict[str, Tensor]]:
+        """The steps; the first may be cut off (it may compile for minutes): all before is saved."""
+        steps = self.preparation.steps(self.state)
+        if self.ranks.are_many:  # the others would wait for it
+            yield from steps
+            return
+        with self._asked.acting_at_once():
+            first = list(islice(steps, 1))
+        yield from chain(first, steps)
+
+    def _decided(self, pending: PendingTerms) -> tuple[bool, ...]:
+        """Whether to stop after this step, to read the terms, to measure; all ranks decide alike.
+
+        Anybody may ask for the end; the clock is that of the first rank.
+        """
+        measures = self.outputs.evaluate is not None and self.schedule.is_due(self.state.step)
+        reads = self.ranks.is_first and pending.is_due
+        return self.ranks.any_of_all(self._asked.requested, reads, measures)
+
+    def _report(self, pending: PendingTerms, progress: Progress, *, reads: bool) -> None:
+        """Reads the terms where the log or the bar wants them: reading waits for the device."""
+        train, step = self.config.train, self.state.step
+        logs = step == train.steps or step % train.log_interval == 0
+        if not (logs or reads):
+            return
+        terms = pending.read()
+        progress.advance(terms)
+        if logs and self.ranks.is_first:
+            measured = {**self.attention.terms(), **progress.rate(), **self.state.learning_rates()}
+            self.outputs.log({"step": step, **terms[-1], **measured})
+
+    def _outputs_due(self, *, stops: bool, measures: bool) -> dict[str, bool]:
+        """What :meth:`Outputs.save` has to write after a step."""
+        train, step = self.config.train, self.state.step
+        ends = stops or step == train.steps
+        return {
+            "samples": ends or train.samples_after(step),
+            "checkpoint": ends or step % train.checkpoint_interval == 0,
+            "evaluation": measures,
+        }
+
+    def _save(self, outputs: dict[str, bool]) -> None:
+        try:
+            self.ranks.together(partial(self.outputs.save, **outputs))
+        except StoppedError:  # while it was measured, which comes last
+            if not outputs["checkpoint"]:
+                self.ranks.together(partial(self.outputs.save, samples=False, checkpoint=True))
+            raise self._stopped() from None
+
+    def _stopped(self) -> StoppedError:
+        step, by = self.state.step, self._asked.by or "another rank"
+        self.outputs.log(event(STOPPED, step, by=by))
+        return StoppedError(f"stopped at step {step} by {by} and saved; the same command continues")
+
+    def _finish(self) -> None:
+        if not self.ranks.is_first:
+            return
+        sys.stderr.writelines([*self.attention.remarks(), *self.guards.remarks()])
+        if not is_finished(self.state.step, self.run.records()):
+            self.outputs.log(event(FINISHED, self.state.step))
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all steps are done, and nothing that was due at the last is missing."""
+        return self.ranks.decided_by_first(self._is_finished)
+
+    def _is_finished(self) -> bool:
+        return self.state.step == self.config.train.steps and not any(self._still_due().values())
+
+    def still_due(self) -> dict[str, bool]:
+        """What should have been written at the step to go on from and was not."""
+        return self.ranks.decided_by_first(self._still_due)
+
+    def _still_due(self) -> dict[str, bool]:
+        measures = self.outputs.evaluate is not None
+        return still_due(
+            self.run, self.config.train, self.schedule, self.state.step, measures=measures
+        )
+
+    @contextmanager
+    def _ends_told(self) -> Iterator[None]:
+        """Logs a divergence, and says what to do where memory runs out."""
+        try:
+            yield
+        except DivergedError as error:
+            self.outputs.log(event(DIVERGED, self.state.step, detail=str(error)))
+            raise
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            reached, another = self.state.step, self.run.another
+            told = out_of_memory(self.preparation, reached, another, self.outputs.last_good())
+            raise FaultError(told) from error
