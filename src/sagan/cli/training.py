@@ -77,8 +77,8 @@ def train(
     other_pictures
         Use a preset with other pictures than those that it is for.
     on_divergence
-        When a loss or a gradient is NaN or infinite: end, or go back to the last good checkpoint and
-        on from there with half the learning rates. Short for the setting of train.
+        When a loss or a gradient is NaN or infinite: end, or go on from the last good checkpoint
+        with half the learning rates. Short for the setting of train.
     """
     config = _settings_for(budget.total, preset, run, start_from, config, decided)
     if on_divergence is not None:

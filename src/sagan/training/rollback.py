@@ -60,10 +60,10 @@ def roll_back(preparation: Preparation, outputs: Outputs, error: DivergedError) 
         ) from error
     state.restore(checkpoint.parts, checkpoint.step)
     state.rollbacks = count
-    _record(outputs, reached, error)
+    _rewind_folder(outputs, reached, error)
 
 
-def _record(outputs: Outputs, reached: int, error: DivergedError) -> None:
+def _rewind_folder(outputs: Outputs, reached: int, error: DivergedError) -> None:
     """Brings the folder back to the step of the state, and tells what happened."""
     state, run, train = outputs.state, outputs.run, outputs.config.train
     run.set_aside_after(state.step)
