@@ -82,10 +82,10 @@ def _ending(
 ) -> str:
     """What happened, and the ways on."""
     told = f"{error}; the run stopped; {run.last_good}"
-    lower = f"lower the learning rates in {run.another}"
+    lower, count = f"lower the learning rates in {run.another}", state.rollbacks
     if on_divergence == "rollback":
         return (
-            f"{told}; it was rolled back {state.rollbacks} times, at last with "
+            f"{told}; it was rolled back {count} time{'s' * (count > 1)}, at last with "
             f"{state.rate_factor:g} of the learning rates; to get past it, allow more "
             f"--train.most-rollbacks, or {lower}"
         )
