@@ -21,10 +21,20 @@ CPU = torch.device("cpu")
 CONV = "blocks.1.conv1.weight"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def config(picture_folder):
     config = tiny(checkpoint_interval=2, sample_interval=100, on_divergence="rollback")
     return replace(config, data=replace(config.data, source=str(picture_folder)))
+
+
+@pytest.fixture(scope="module")
+def straight(config, tmp_path_factory):
+    """The last state of a run that went back from step 4 to 2 and was left alone."""
+    driver = Driver(config, tmp_path_factory.mktemp("straight") / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        planted(patch, at_step(4, times=1))
+        driver.train()
+    return values(driver.state)
 
 
 def planted(monkeypatch, is_now, value=math.inf, network="discriminator", parameter=CONV):
@@ -166,11 +176,9 @@ def test_what_follows_is_the_same_as_a_run_from_that_checkpoint(tmp_path, config
 
 
 @pytest.mark.parametrize("killed_at", [2, 3, 5])
-def test_killed_after_a_rollback_equals_straight_through(tmp_path, config, monkeypatch, killed_at):
-    with monkeypatch.context() as patch:
-        planted(patch, at_step(4, times=1))
-        straight = Driver(config, tmp_path / "straight")
-        straight.train()
+def test_killed_after_a_rollback_equals_straight_through(
+    tmp_path, config, monkeypatch, straight, killed_at
+):
     planted(monkeypatch, at_step(4, times=1))
     first = Driver(config, tmp_path / "killed")
     advance = spectral.advance
@@ -187,7 +195,7 @@ def test_killed_after_a_rollback_equals_straight_through(tmp_path, config, monke
     second = Driver(config, tmp_path / "killed")
     assert second.state.rollbacks == 1
     second.train()
-    assert same(values(straight.state), values(second.state))
+    assert same(straight, values(second.state))
     assert len(events(tmp_path / "killed")) == 1
 
 
@@ -286,10 +294,8 @@ def test_weight_that_is_found_not_finite_when_saved_is_rolled_back_too(tmp_path,
     assert driver.state.step == 6
 
 
-def test_only_a_run_that_went_back_says_so_in_its_checkpoint(tmp_path, config):
-    driver = Driver(config, tmp_path / "run")
-    driver.train()
-    assert "rollbacks" not in checkpoints.load(checkpoint_files(tmp_path / "run")[-1]).parts
+def test_only_a_run_that_went_back_says_so_in_its_checkpoint(trained_run):
+    assert "rollbacks" not in checkpoints.load(checkpoint_files(trained_run)[-1]).parts
 
 
 @pytest.mark.parametrize(

@@ -63,12 +63,11 @@ def roll_back(preparation: Preparation, outputs: Outputs, error: DivergedError) 
     state.restore(checkpoint.parts, checkpoint.step)
     state.rollbacks = count
     ranks = preparation.ranks
-    ranks.together(
-        partial(_go_on_from, outputs, reached, error) if ranks.is_first else lambda: None
-    )
+    rewind = partial(_rewind_folder, outputs, reached, error)
+    ranks.together(rewind if ranks.is_first else lambda: None)
 
 
-def _go_on_from(outputs: Outputs, reached: int, error: DivergedError) -> None:
+def _rewind_folder(outputs: Outputs, reached: int, error: DivergedError) -> None:
     """Brings the folder back to the step of the state, and tells what happened."""
     state, run, train = outputs.state, outputs.run, outputs.config.train
     run.set_aside_after(state.step)
@@ -88,10 +87,10 @@ def _ending(
 ) -> str:
     """What happened, and the ways on."""
     told = f"{error}; the run stopped; {run.last_good}"
-    lower = f"lower the learning rates in {run.another}"
+    lower, count = f"lower the learning rates in {run.another}", state.rollbacks
     if on_divergence == "rollback":
         return (
-            f"{told}; it was rolled back {state.rollbacks} times, at last with "
+            f"{told}; it was rolled back {count} time{'s' * (count > 1)}, at last with "
             f"{state.rate_factor:g} of the learning rates; to get past it, allow more "
             f"--train.most-rollbacks, or {lower}"
         )
