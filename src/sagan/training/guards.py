@@ -34,7 +34,7 @@ _OF_A_CLASS = (4, 64)  # fewest and most pictures
 _JUDGED = 64  # pictures of each side that the discriminator is shown, at most
 _NO_SLOPE = 0.01  # below this slope of the loss, of 1 for a logit that is all wrong
 _CERTAIN = 4.0  # so many standard errors make a gap that others can be compared with
-_COLUMNS, _ITERATIONS = 4, 12  # of the subspace in which a largest singular value is found
+_COLUMNS, _ITERATIONS = 8, 20  # of the subspace in which a largest singular value is found
 
 
 class FixedBatch(NamedTuple):
@@ -227,13 +227,14 @@ def saturation(config: LossConfig, real_logits: Tensor, fake_logits: Tensor) -> 
 
 
 def largest_singular_value(matrix: Tensor) -> float:
-    """The largest singular value, to about a thousandth, found from any start (N, M)."""
+    """The largest singular value of a matrix (N, M), to about a hundredth; NaN if it has one."""
     random = torch.Generator().manual_seed(0)
     columns = min(_COLUMNS, *matrix.shape)
     basis = torch.randn(matrix.shape[1], columns, generator=random).to(matrix)
     for _ in range(_ITERATIONS):
         basis = torch.linalg.qr(matrix.mT @ (matrix @ basis)).Q
-    return torch.linalg.matrix_norm(matrix @ basis, 2).item()
+    product = matrix @ basis
+    return torch.linalg.matrix_norm(product, 2).item() if product.isfinite().all() else math.nan
 
 
 def _is_good(value: Any) -> bool:
