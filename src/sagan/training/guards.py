@@ -31,7 +31,7 @@ from sagan.training.state import TrainingState
 _DRAWN = 256  # that a check draws, at most
 _DRAWN_BATCHES = 8  # the same in batches of the run
 _OF_A_CLASS = (4, 64)  # fewest and most pictures
-_SHOWN = 64  # pictures of each side that the discriminator is shown, at most
+_JUDGED_PICTURES = 64  # pictures of each side that the discriminator is shown, at most
 _NO_SLOPE = 0.01  # below this slope of the loss, of 1 for a logit that is all wrong
 _CERTAIN = 4.0  # so many standard errors make a gap that others can be compared with
 _SUBSPACE, _SUBSPACE_ITERATIONS = (
@@ -119,7 +119,7 @@ class Guards:
         if not self._config.data.held_out:
             return None
         kept = load_dataset(self._config.data, "held-out")
-        labels, counts = self._batch.labels[:_SHOWN].unique(return_counts=True)
+        labels, counts = self._batch.labels[:_JUDGED_PICTURES].unique(return_counts=True)
         chosen = [
             rows_of_class(kept, label, count)
             for label, count in zip(labels.tolist(), counts.tolist(), strict=True)
@@ -144,12 +144,12 @@ class Guards:
         return {
             alarms.VARIETY: alarms.variety_of(by_class),
             alarms.VARIETY_BY_CLASS: by_class,
-            **self._of_logits(drawn[:_SHOWN]),
+            **self._of_logits(drawn[:_JUDGED_PICTURES]),
         }
 
     def _of_logits(self, drawn: Tensor) -> dict[str, float]:
-        labels = self._batch.labels[:_SHOWN]
-        reals = to_float(torch.from_numpy(self._batch.images[:_SHOWN]))
+        labels = self._batch.labels[:_JUDGED_PICTURES]
+        reals = to_float(torch.from_numpy(self._batch.images[:_JUDGED_PICTURES]))
         judge = partial(self._passed, self._state.discriminator)
         real, fake = judge(reals, labels), judge(drawn, labels)
         gap = (real.mean() - fake.mean()).item()
