@@ -18,6 +18,7 @@ from benchmarks.adapters import load_factory
 from benchmarks.attention import attention
 from benchmarks.data import data
 from benchmarks.features import features
+from benchmarks.guards import guards
 from benchmarks.harness import Precision, Suite
 from benchmarks.networks import sampling, train
 from benchmarks.options import SIZES, Options
@@ -33,6 +34,7 @@ SECTIONS: dict[str, Callable[[Suite, Options], None]] = {
     "sampling": sampling,
     "attention": attention,
     "data": data,
+    "guards": guards,
     "startup": startup,
     "features": features,
     "ranks": ranks,

@@ -37,10 +37,10 @@ def test_distance_to_the_nearest_other_picture():
 def test_neither_colour_nor_grain_makes_pictures_differ(size):
     rng = np.random.default_rng(0)
     shape = rng.integers(60, 190, (1, 1, *size)).repeat(3, axis=1)
-    hue = rng.normal(size=(20, 3, 1, 1)) * 20
+    hue = rng.uniform(-30, 30, size=(20, 3, 1, 1))
     coloured = np.round(shape + hue - hue.mean(1, keepdims=True)).astype(np.uint8)
     others = rng.integers(0, 256, (20, 3, *size), dtype=np.uint8)
-    assert coloured.std(axis=0).mean() > 15
+    assert coloured.std(axis=0).mean() > 10
     assert nearest_distance(coloured) < 0.05 * nearest_distance(others)
 
 
@@ -139,12 +139,13 @@ def alarms_of(records):
     return [record["alarm"] for record in records if record.get("event") == "alarm"]
 
 
-def test_a_constant_generator_is_found(driver):
-    def constant(one, terms):
-        with torch.no_grad():
-            for parameter in one.state.generator.parameters():
-                parameter.mul_(0)
+def constant(one, _):
+    """The generator no longer heeds its latents."""
+    network = one.state.generator
+    network.forward = lambda latents, labels: type(network).forward(network, 0 * latents, labels)
 
+
+def test_a_constant_generator_is_found(driver):
     told, records = broken_run(driver, constant, steps=CHECKS + 2)
     assert alarms_of(records) == ["collapsed-class", "little-variety"]
     assert told.count("alarm collapsed-class: nearly one picture is drawn of the classes dark") == 1
@@ -212,11 +213,6 @@ def test_without_pictures_held_out_or_a_gap_memory_is_not_measured(driver, monke
 
 
 def test_a_run_that_goes_on_keeps_its_alarms(driver):
-    def constant(one, terms):
-        with torch.no_grad():
-            for parameter in one.state.generator.parameters():
-                parameter.mul_(0)
-
     broken_run(driver, constant, steps=CHECKS)
     told, records = broken_run(driver, constant, steps=CHECKS + 2)
     assert alarms_of(records) == ["collapsed-class", "little-variety"]
@@ -245,6 +241,7 @@ def test_the_largest_singular_value(shape):
     expected = torch.linalg.matrix_norm(matrix, 2).item()
     assert largest_singular_value(matrix) == pytest.approx(expected, rel=0.01)
     assert largest_singular_value(torch.zeros(shape)) == 0
+    assert np.isnan(largest_singular_value(matrix * torch.nan))
 
 
 def test_the_fixed_batch_mixes_classes_and_leaves_small_ones_out():

@@ -14,6 +14,7 @@ from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.images import enlarge, grid
 from sagan.images.batch import Pictures
+from sagan.images.variety import nearest_distance
 from sagan.nn.residual import Discriminator, Generator
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint
@@ -208,7 +209,9 @@ def test_variety_is_told_class_by_class():
     found = varieties(generator, data)
     assert found.keys() == {"own", "wider"}  # real pictures that are all alike say nothing
     assert found["own"] == 1
-    assert found["wider"] == pytest.approx(4, rel=0.05)  # but for the rounding to levels
+    rounded = nearest_distance(generator.sample(range(8), "wider")) / nearest_distance(narrow)
+    assert found["wider"] == pytest.approx(rounded, rel=1e-6)
+    assert rounded > 3
     quartile = 1 + (found["wider"] - 1) / 4
     assert logged_variety(generator, data)["variety"] == pytest.approx(quartile, abs=1e-4)
 

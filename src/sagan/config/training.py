@@ -156,7 +156,7 @@ class TrainConfig:
     minutes, later ones less time; on CPUs little is gained (docs/performance.md)."""
     log_interval: int = 50
     """Steps from one line of the log to the next."""
-    watch_interval: int = 100
+    watch_interval: int = 200
     """Steps from one check of the run, which may raise alarms (docs/runs.md), to the next; 0:
     never."""
     log: tuple[TrackerName, ...] = ()

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from sagan.images import as_rgb
 
-_CELLS = 16  # along a side, at most, of what is compared
+_COARSE = 16  # along a side, at most, of what is compared
 
 
 def nearest_distance(pictures: np.ndarray) -> float:
@@ -23,6 +23,6 @@ def nearest_distance(pictures: np.ndarray) -> float:
     """
     grey = torch.from_numpy(as_rgb(np.asarray(pictures))).float().mean(1, keepdim=True) / 255
     height, width = grey.shape[2:]
-    cells = F.adaptive_avg_pool2d(grey, (min(height, _CELLS), min(width, _CELLS))).flatten(1)
+    cells = F.adaptive_avg_pool2d(grey, (min(height, _COARSE), min(width, _COARSE))).flatten(1)
     distances = torch.cdist(cells, cells, compute_mode="donot_use_mm_for_euclid_dist")
     return (distances.fill_diagonal_(torch.inf).amin(1).mean() / cells.shape[1] ** 0.5).item()

@@ -125,21 +125,23 @@ def judge(
         _broad(measured),
         _near(measured),
     )
+    word = _word(checks, history, measured)
+    unmeasured = word == "learning" and not measured.shares
+    return Verdict(word=word, sentence=UNMEASURED if unmeasured else SENTENCES[word], checks=checks)
+
+
+def _word(checks: Sequence[Check], history: History, measured: Measured) -> Word:
     enough, whole, varied, _, balanced, kept, original, broad, near = (c.passed for c in checks)
     alarmed = {_ALARMED.get(name, "collapsed") for name in history.alarms}
-    word: Word = "learning"
     if not enough or whole is None:
-        word = "too early to say"
-    elif False in (whole, balanced, kept) or "collapsed" in alarmed:
-        word = "collapsed"
-    elif original is False or "memorising" in alarmed:
-        word = "memorising"
-    elif False in (varied, near) or measured.level == 0 or "narrow" in alarmed:
-        word = "narrow"
-    elif broad is False:
-        word = "learning, still narrow"
-    unmeasured = word == "learning" and broad is None
-    return Verdict(word=word, sentence=UNMEASURED if unmeasured else SENTENCES[word], checks=checks)
+        return "too early to say"
+    if False in (whole, balanced, kept) or "collapsed" in alarmed:
+        return "collapsed"
+    if original is False or "memorising" in alarmed:
+        return "memorising"
+    if False in (varied, near) or measured.level == 0 or "narrow" in alarmed:
+        return "narrow"
+    return "learning, still narrow" if broad is False else "learning"
 
 
 def _enough(pictures_seen: int) -> Check:

@@ -141,11 +141,11 @@ def finite_numbers(given: object) -> dict[str, float]:
     return {
         name: float(value)
         for name, value in (given.items() if isinstance(given, dict) else ())
-        if _number(value) is not None
+        if _finite(value) is not None
     }
 
 
-def _number(value: object) -> float | None:
+def _finite(value: object) -> float | None:
     """A finite number that a log holds; None for anything else."""
     try:
         number = float(value) if isinstance(value, int | float) else math.nan
@@ -172,7 +172,7 @@ def _beyond(signal: str, limit: float, words: str, *, below: bool = False) -> Ca
     """The ``finds`` of a rule about one number, which ``words`` take as their argument."""
 
     def finds(record: Mapping[str, Any]) -> str | None:
-        value = _number(record.get(signal))
+        value = _finite(record.get(signal))
         if value is None:
             return None
         return words.format(value) if (value < limit if below else value > limit) else ""

@@ -28,13 +28,16 @@ from sagan.training.focus import kept_buffers
 from sagan.training.preparation import Preparation
 from sagan.training.state import TrainingState
 
-_PICTURES = 256  # that a check draws, at most
-_BATCHES = 8  # the same in batches of the run
+_DRAWN = 256  # that a check draws, at most
+_DRAWN_BATCHES = 8  # the same in batches of the run
 _OF_A_CLASS = (4, 64)  # fewest and most pictures
-_JUDGED = 64  # pictures of each side that the discriminator is shown, at most
+_JUDGED_PICTURES = 64  # pictures of each side that the discriminator is shown, at most
 _NO_SLOPE = 0.01  # below this slope of the loss, of 1 for a logit that is all wrong
 _CERTAIN = 4.0  # so many standard errors make a gap that others can be compared with
-_COLUMNS, _ITERATIONS = 4, 12  # of the subspace in which a largest singular value is found
+_SUBSPACE, _SUBSPACE_ITERATIONS = (
+    8,
+    20,
+)  # of the subspace in which a largest singular value is found
 
 
 class FixedBatch(NamedTuple):
@@ -116,7 +119,7 @@ class Guards:
         if not self._config.data.held_out:
             return None
         kept = load_dataset(self._config.data, "held-out")
-        labels, counts = self._batch.labels[:_JUDGED].unique(return_counts=True)
+        labels, counts = self._batch.labels[:_JUDGED_PICTURES].unique(return_counts=True)
         chosen = [
             rows_of_class(kept, label, count)
             for label, count in zip(labels.tolist(), counts.tolist(), strict=True)
@@ -141,12 +144,12 @@ class Guards:
         return {
             alarms.VARIETY: alarms.variety_of(by_class),
             alarms.VARIETY_BY_CLASS: by_class,
-            **self._of_logits(drawn[:_JUDGED]),
+            **self._of_logits(drawn[:_JUDGED_PICTURES]),
         }
 
     def _of_logits(self, drawn: Tensor) -> dict[str, float]:
-        labels = self._batch.labels[:_JUDGED]
-        reals = to_float(torch.from_numpy(self._batch.images[:_JUDGED]))
+        labels = self._batch.labels[:_JUDGED_PICTURES]
+        reals = to_float(torch.from_numpy(self._batch.images[:_JUDGED_PICTURES]))
         judge = partial(self._passed, self._state.discriminator)
         real, fake = judge(reals, labels), judge(drawn, labels)
         gap = (real.mean() - fake.mean()).item()
@@ -192,7 +195,7 @@ def fixed_batch(dataset: Dataset, batch_size: int) -> FixedBatch:
     """Chooses what is watched: of at most 16 classes as many pictures as a few batches hold."""
     shown = from_the_first(len(dataset.class_names), MOST_CLASSES).tolist() or [0]
     fewest, most = _OF_A_CLASS
-    count = min(_PICTURES, _BATCHES * batch_size) // len(shown)
+    count = min(_DRAWN, _DRAWN_BATCHES * batch_size) // len(shown)
     rows: dict[int, np.ndarray] = {}
     distances: dict[int, float] = {}
     for label in shown:
@@ -227,13 +230,14 @@ def saturation(config: LossConfig, real_logits: Tensor, fake_logits: Tensor) -> 
 
 
 def largest_singular_value(matrix: Tensor) -> float:
-    """The largest singular value, to about a thousandth, found from any start (N, M)."""
+    """The largest singular value of a matrix (N, M), to about a hundredth; NaN if it has one."""
     random = torch.Generator().manual_seed(0)
-    columns = min(_COLUMNS, *matrix.shape)
+    columns = min(_SUBSPACE, *matrix.shape)
     basis = torch.randn(matrix.shape[1], columns, generator=random).to(matrix)
-    for _ in range(_ITERATIONS):
+    for _ in range(_SUBSPACE_ITERATIONS):
         basis = torch.linalg.qr(matrix.mT @ (matrix @ basis)).Q
-    return torch.linalg.matrix_norm(matrix @ basis, 2).item()
+    product = matrix @ basis
+    return torch.linalg.matrix_norm(product, 2).item() if product.isfinite().all() else math.nan
 
 
 def _is_good(value: Any) -> bool:
