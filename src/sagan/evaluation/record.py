@@ -117,10 +117,10 @@ def read_record(path: str | Path) -> Record:
         if content.pop("format") > RECORD_FORMAT:
             raise SaganError(f"{path} was written by a newer version; upgrade sagan")
         values = {
-            name: Value(**{**_checked(value, Value), "each": tuple(value["each"])})
+            name: Value(**{**_of_its_kinds(value, Value), "each": tuple(value["each"])})
             for name, value in content.pop("values").items()
         }
-        record = Record(values=values, **_checked(content, Record))
+        record = Record(values=values, **_of_its_kinds(content, Record))
         if {type(record.subject[name]) for name in ("kind", "path")} != {str}:
             raise TypeError("it does not say whose pictures they were")
         return record
@@ -134,7 +134,7 @@ def read_record(path: str | Path) -> Record:
         ) from error
 
 
-def _checked(values: dict[str, Any], cls: type) -> dict[str, Any]:
+def _of_its_kinds(values: dict[str, Any], cls: type) -> dict[str, Any]:
     """The fields of a dataclass as they were read.
 
     Raises:
