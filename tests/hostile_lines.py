@@ -4,6 +4,7 @@ The grammar is that of the program: its commands, their flags and kinds are read
 """
 
 import io
+import json
 import os
 import random
 import re
@@ -19,7 +20,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from conftest import tiny
-from hostile_shelf import DEEP, ESCAPE
+from hostile_shelf import DEEP, ESCAPE, RECORD, changed
 from test_cli import TINY
 
 from sagan import cli
@@ -170,14 +171,26 @@ class Grammar:
             flags.remove(rng.choice(flags))
         if rng.random() < 0.03:
             flags.insert(rng.randrange(len(flags) + 1), rng.choice(("--nonsense", "--", *TEXTS)))
-        words = [*self._subjects(command), *flags]
+        words = [*self._subjects(command, new), *flags]
         if rng.random() < 0.03:
             rng.shuffle(words)
         return (command, *(word.replace("\0", "") for word in words))
 
-    def _subjects(self, command):
+    def _subjects(self, command, new):
         """What stands in the first places."""
         rng, shelf = self._rng, self._shelf
+        if command in (*MODEL_COMMANDS, *RUN_COMMANDS, "evaluate", "train") and rng.random() < 0.4:
+            is_run = rng.random() < 0.5
+            made = Path(f"{new}-garbled" if is_run else f"{new}-garbled.safetensors")
+            if command == "evaluate" and rng.random() < 0.5:
+                records = [Path(f"{new}-{n}.json") for n in range(2)]
+                for record in records:
+                    record.write_text(json.dumps(changed(rng, RECORD)))
+                return [f"--compare={record}" for record in records]
+            shelf.garbled(rng, made, is_run=is_run)
+            if command == "train":
+                return [f"--from={made}", f"--data.source={shelf.inputs / 'pictures'}"]
+            return [str(made), *["me/model"] * (command == "push")]
         is_good = rng.random() < 0.5
         if command == "evaluate":
             pictures = str(shelf.inputs / "pictures")
@@ -355,7 +368,7 @@ class Runner:
             self._before = self._shelf.snapshot()
         named = re.compile("--(run|output|raw)=")
         own = [named.sub("", word) for word in words if named.match(word)]
-        own += [word for word in words[1:2] if words[0] in ("report", "evaluate")]
+        own += [word for word in words[1:] if words[0] in ("report", "evaluate")]
         own = [os.path.realpath(place) for place in own if place]
         strange = [path for path in sorted(changed) if not any(path.startswith(p) for p in own)]
         # A folder's time is not compared; what is new in it is found under its own name.

@@ -14,6 +14,41 @@ from safetensors.numpy import load_file, save_file
 
 NOISE = bytes(np.random.default_rng(7).integers(0, 256, 4096, dtype=np.uint8))
 DEEP = "[" * 100_000
+RECORD = {
+    "format": 1,
+    "subject": {"kind": "generator", "path": "x", "step": 2, "fingerprint": "8636fa9d61327430"},
+    "protocol": {"extractor": "efficientnet-lite0", "resolution": 32, "fake_pictures": 16},
+    "values": {
+        "FD (EfficientNet-Lite0)": {
+            "each": [149.8, 149.9],
+            "mean": 149.8,
+            "spread": 0.0,
+            "within": None,
+            "floor": 30.4,
+            "better": "lower",
+        },
+        "precision": {
+            "each": [0.5],
+            "mean": 0.5,
+            "spread": None,
+            "within": 0.1,
+            "floor": 0.9,
+            "better": "higher",
+        },
+    },
+    "details": {"intra-class FD": {"dark": 14.5, "light": 13.5}},
+    "notes": ["few pictures"],
+    "seeds": ["0-15"],
+    "versions": {"torch": "2"},
+    "command": "sagan evaluate x",
+    "date": "2026-01-01",
+    "seconds": 1.5,
+}
+VALUES = (
+    *(None, True, 0, -1, 1, 3, 2**31, 2**53, 2**70, -(2**63), 0.5, -0.0, 1e308, float("nan")),
+    *(float("inf"), "", "x", "../x", "1", "nan", "x" * 70_000, [], {}, [[]], [1], ["x"], {"x": 1}),
+    *([0] * 10_000, [2**40], [-1, 0], [None, "a"], {"": []}, "\ud800", "\u202eabc", "a\nb"),
+)
 ESCAPE = "\x1b[2J\x1b]0;owned\x07"
 
 
@@ -47,6 +82,42 @@ class Shelf:
         """Puts everything back as it was."""
         shutil.rmtree(self.inputs)
         shutil.copytree(self.pristine, self.inputs, symlinks=True, copy_function=_copy)
+
+    def garbled(self, rng, place, *, is_run):
+        """Makes a checkpoint or a run of which something is other than it should be.
+
+        Args:
+            rng: Chooses what.
+            place: What is made.
+            is_run: Whether it is to be a run.
+        """
+        if not is_run:
+            content = next(self.inputs.glob("run/checkpoints/*")).read_bytes()
+            place.write_bytes(_garbled_checkpoint(rng, content))
+            return
+        shutil.copytree(self.inputs / "run", place)
+        chosen = rng.choice(
+            (*("config.toml", "log.jsonl") * 2, "data.json", "checkpoints", "record")
+        )
+        if chosen == "config.toml":
+            text = (place / chosen).read_text()
+            (place / chosen).write_text(_garbled_settings(rng, text))
+        elif chosen == "log.jsonl":
+            lines = (place / chosen).read_text().splitlines()
+            number = rng.randrange(len(lines))
+            lines[number] = json.dumps(changed(rng, json.loads(lines[number])))
+            (place / chosen).write_text("\n".join(lines))
+        elif chosen == "data.json":
+            (place / chosen).write_text(
+                json.dumps(changed(rng, json.loads((place / chosen).read_text())))
+            )
+        elif chosen == "record":
+            (place / "evaluations").mkdir(exist_ok=True)
+            record = changed(rng, changed(rng, RECORD))
+            (place / "evaluations" / "step-00000002-x.json").write_text(json.dumps(record))
+        else:
+            for path in place.glob("checkpoints/*"):
+                path.write_bytes(_garbled_checkpoint(rng, path.read_bytes()))
 
     def snapshot(self):
         """What every input is: kind, length and time of its last change, by its path."""
@@ -142,6 +213,10 @@ class Shelf:
         for path in copy("cut-checkpoints").glob("checkpoints/*"):
             path.write_bytes(path.read_bytes()[:999])
         shutil.rmtree(copy("no-checkpoints") / "checkpoints")
+        (copy("good-record") / "evaluations").mkdir()
+        (folder / "good-record" / "evaluations" / "step-00000002-x.json").write_text(
+            json.dumps(RECORD)
+        )
         for path in copy("noise-samples").glob("samples/*"):
             path.write_bytes(NOISE)
         evaluations = copy("noise-evaluations") / "evaluations"
@@ -190,7 +265,7 @@ class Shelf:
         np.save(folder / "good.npy", np.zeros((8, 32, 32, 3), np.uint8))
         (folder / "claims.npy").write_bytes(_npy_header("(2147483648, 32, 32, 3)"))
         (folder / "claims-negative.npy").write_bytes(_npy_header("(-1, 32, 32, 3)"))
-        (folder / "bomb-idx3-ubyte.gz").write_bytes(
+        (folder / "train-images-idx3-ubyte.gz").write_bytes(
             gzip.compress(struct.pack(">IIII", 0x803, 2**31, 32, 32) + bytes(2**26), 1)
         )
         for name in ("x.zip", "x.tar", "x.parquet", "x.h5", "x.mdb", "x.sagan", "x.png", "x.gz"):
@@ -204,6 +279,7 @@ class Shelf:
         folder.mkdir()
         (folder / "deep.json").write_text(DEEP)
         (folder / "odd.json").write_text('{"numbers": 3, "title": [1], "protocol": {}}')
+        (folder / "good.json").write_text(json.dumps(RECORD))
         (folder / "list.json").write_text("[[1]]")
         (folder / "noise.json").write_bytes(NOISE)
         (folder / "noise.txt").write_bytes(NOISE)
@@ -216,6 +292,58 @@ class Shelf:
         (folder / "deep.toml").write_text("a = " + DEEP)
         (folder / "noise.toml").write_bytes(NOISE)
         (folder / "good.toml").write_text("[train]\nsteps = 1\n")
+
+
+def changed(rng, value):
+    """A value with one of its parts replaced, removed or doubled."""
+    if isinstance(value, dict) and value and rng.random() < 0.9:
+        key = rng.choice(list(value))
+        others = {name: of for name, of in value.items() if name != key}
+        if rng.random() < 0.15:
+            return {**others, rng.choice((ESCAPE, "x", "")): value[key]}
+        return others if rng.random() < 0.1 else {**value, key: changed(rng, value[key])}
+    if isinstance(value, list) and value and rng.random() < 0.7:
+        number = rng.randrange(len(value))
+        if rng.random() < 0.2:
+            return value + value
+        return [*value[:number], changed(rng, value[number]), *value[number + 1 :]]
+    return rng.choice((*VALUES, ESCAPE))
+
+
+def _garbled_checkpoint(rng, content):
+    """With another header, other bytes, or fewer."""
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
+    how = rng.random()
+    if how < 0.5:
+        ours = changed(rng, json.loads(header["__metadata__"]["sagan"]))
+        header["__metadata__"]["sagan"] = json.dumps(ours)
+    elif how < 0.8:
+        header = changed(rng, header)
+    text = json.dumps(header).encode()
+    made = bytearray(struct.pack("<Q", len(text)) + text + content[8 + length :])
+    if how >= 0.8:
+        for _ in range(rng.choice((1, 10, 1000))):
+            made[rng.randrange(len(made))] ^= 1 << rng.randrange(8)
+    if rng.random() < 0.1:
+        del made[rng.randrange(len(made)) :]
+    return bytes(made)
+
+
+def _garbled_settings(rng, text):
+    """With one value of another kind."""
+    lines = text.splitlines()
+    number = rng.choice([n for n, line in enumerate(lines) if "=" in line])
+    name = lines[number].partition("=")[0]
+    value = rng.choice(
+        (
+            *("-1", "0", "1e308", "nan", "inf", "true", '"x"', "[]", "[1, 2]", "{x = 1}", '""'),
+            *("9" * 30, "1979-05-27", '["x"]', "[[1]]", "2147483648", "'\\'", '"\\u001b[2J"'),
+            *("1" + "0" * 17, "100000", "3", "7", "0.5", "-0.0"),
+        )
+    )
+    lines[number] = f"{name}= {value}"
+    return "\n".join(lines)
 
 
 def _copy(source, target):

@@ -2,9 +2,10 @@
 
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin
 
 from sagan.errors import SaganError, printable
 
@@ -41,6 +42,25 @@ def require_finite(section: str, settings: Any) -> None:
                 require(math.isfinite(number), name, number, "a finite number")
             elif isinstance(number, int):
                 require(abs(number) < 2**63, name, number, "a number of 64 bits")
+
+
+def fits(value: object, kind: Any) -> bool:
+    """Whether a value that JSON brought is of a kind, such as ``Mapping[str, float | None]``.
+
+    A whole number is a number too; true and false are none.
+    """
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is UnionType:
+        return any(fits(value, one) for one in inner)
+    if origin is Literal:
+        return any(type(value) is type(one) and value == one for one in inner)
+    if origin is Mapping:
+        return isinstance(value, dict) and all(fits(of, inner[1]) for of in value.values())
+    if origin in (Sequence, tuple):
+        return isinstance(value, list | tuple) and all(fits(one, inner[0]) for one in value)
+    if kind is float:
+        return type(value) in (int, float)
+    return type(value) is (NoneType if kind is None else kind)
 
 
 def require_class_names(names: Any) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sagan.config.checks import fits
 from sagan.data import Part
 from sagan.errors import SaganError
 from sagan.evaluation.extraction import Features, features_of, features_path
@@ -161,7 +162,8 @@ def _floor(
     path = reference.cache.with_name(f"{reference.cache.name}-floor-{half}.json")
     known: dict[str, dict[str, float]] = {}
     with suppress(OSError, ValueError):
-        known = json.loads(path.read_text("utf-8"))
+        found = json.loads(path.read_text("utf-8"))
+        known = found if fits(found, Mapping[str, Mapping[str, float]]) else {}
     if missing := [name for name in metrics if name not in known]:
         order = np.random.default_rng(1).permutation(len(labels))
         rows, others = np.sort(order[:half]), np.sort(order[half : 2 * half])

@@ -5,11 +5,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_type_hints
 
 import numpy as np
 
-from sagan.errors import SaganError
+from sagan.config.checks import fits
+from sagan.errors import SaganError, printable
 from sagan.system.files import write_text
 
 RECORD_FORMAT = 1
@@ -116,10 +117,13 @@ def read_record(path: str | Path) -> Record:
         if content.pop("format") > RECORD_FORMAT:
             raise SaganError(f"{path} was written by a newer version; upgrade sagan")
         values = {
-            name: Value(**{**value, "each": tuple(value["each"])})
+            name: Value(**{**_of_its_kinds(value, Value), "each": tuple(value["each"])})
             for name, value in content.pop("values").items()
         }
-        return Record(values=values, **content)
+        record = Record(values=values, **_of_its_kinds(content, Record))
+        if {type(record.subject[name]) for name in ("kind", "path")} != {str}:
+            raise TypeError("it does not say whose pictures they were")
+        return record
     except SaganError:
         raise
     except FileNotFoundError as error:
@@ -128,6 +132,20 @@ def read_record(path: str | Path) -> Record:
         raise SaganError(
             f"{path} is no record of an evaluation; give a file that sagan evaluate wrote"
         ) from error
+
+
+def _of_its_kinds(values: dict[str, Any], cls: type) -> dict[str, Any]:
+    """The fields of a dataclass as they were read.
+
+    Raises:
+        TypeError: One is of another kind.
+        KeyError: There is one that the class does not have.
+    """
+    kinds = get_type_hints(cls)
+    for name, value in values.items():
+        if not fits(value, kinds[name]):
+            raise TypeError(f"{name} is of another kind")
+    return values
 
 
 def differing_fields(first: Record, second: Record) -> list[str]:
@@ -157,8 +175,9 @@ def comparison(records: Sequence[Record]) -> str:
         padded = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
         lines.append("  ".join([name.ljust(widths[0]), *padded]).rstrip())
     shown = {k: v[:16] if k.endswith("sha256") else v for k, v in first.protocol.items() if v}  # type: ignore[index]
-    width = max(map(len, shown))
-    return "\n".join([*lines, "", *(f"{name.ljust(width)}  {v}" for name, v in shown.items())])
+    width = max(map(len, shown), default=0)
+    told = [*lines, "", *(f"{name.ljust(width)}  {v}" for name, v in shown.items())]
+    return "\n".join(map(printable, told))
 
 
 def value_rows(records: Sequence[Record]) -> list[list[str]]:
@@ -184,8 +203,8 @@ def summary(record: Record) -> str:
     for name, by_class in record.details.items():
         worst = sorted(by_class.items(), key=lambda item: -item[1])
         shown = ", ".join(f"{label} {figure(value)}" for label, value in worst[:16])
-        lines += ["", f"{name}: {shown}{', ...' if len(worst) > 16 else ''}"]
-    lines += ["", *record.notes] if record.notes else []
+        lines += ["", printable(f"{name}: {shown}{', ...' if len(worst) > 16 else ''}")]
+    lines += ["", *map(printable, record.notes)] if record.notes else []
     return "\n".join(lines)
 
 

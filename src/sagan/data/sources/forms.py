@@ -98,7 +98,7 @@ def form_of(
 
 
 def _axes(where: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    sizes = " x ".join(map(str, shape))
+    sizes = " x ".join(map(str, shape)) or "a single number"
     if 0 in shape:
         raise SaganError(f"{where} is empty: {sizes}; give pictures")
     if len(shape) == 3 and shape[2] not in (3, 4):
