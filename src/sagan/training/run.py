@@ -168,7 +168,6 @@ class Driver:
         self.run.rewind_log(self.state.step)
         if self.beginning is not None:
             self.outputs.save_checkpoint()
-            self.outputs.writer.wait()
 
     def _tell_pictures(self) -> None:
         """Prints the survey and keeps it in the run folder, unless it is there already."""
