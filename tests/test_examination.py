@@ -41,8 +41,8 @@ def findings(folder):
 
 
 def finding(folder):
-    [found] = findings(folder)
-    return found
+    """The first; notes on what comes after the newest good checkpoint may follow."""
+    return findings(folder)[0]
 
 
 def newest(folder):

@@ -117,7 +117,7 @@ def test_a_frozen_run_continues_exactly(tmp_path, picture_folder):
     first.begin()
     for _ in first.preparation.steps(first.state):
         if first.state.step == 3:
-            first.save(samples=False, checkpoint=True)
+            first.outputs.save(samples=False, checkpoint=True)
             break
     second = Driver(config, tmp_path / "resumed")
     second.train()

@@ -24,9 +24,17 @@ _SPARE = 1.5
 
 
 class CheckpointWriter:
-    """Writes checkpoints one after the other, beside training where a copy fits into memory."""
+    """Writes checkpoints one after the other, beside training where a copy fits into memory.
 
-    def __init__(self) -> None:
+    Args:
+        is_beside: Whether to; otherwise each is written at once.
+
+    Attributes:
+        is_beside: The same.
+    """
+
+    def __init__(self, *, is_beside: bool = True) -> None:
+        self.is_beside = is_beside
         self._writing: BackgroundWork | None = None
 
     def save(self, checkpoint: Checkpoint, write: Callable[[Checkpoint], object]) -> None:
@@ -43,7 +51,7 @@ class CheckpointWriter:
         """
         self.wait()
         size = sum(t.nbytes for named in checkpoint.parts.values() for t in named.values())
-        memory = memory_of(torch.device("cpu"))
+        memory = memory_of(torch.device("cpu")) if self.is_beside else None
         if memory is None or _SPARE * size > memory.available:
             write(checkpoint)
             return

@@ -61,18 +61,19 @@ class Outputs:
         self.evaluate = evaluate
         self._writes = preparation.ranks.is_first
         self.trackers = Trackers(self.run.folder, self.config)
-        self.writer = CheckpointWriter()
+        self.writer = CheckpointWriter(is_beside=False)
         self.pictures = PictureCheck(self.dataset)
         self._saved = -1  # step of the newest checkpoint
         require_best(self.config)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Waits at the end of what is within until all is written.
+        """Writes beside what is within, and waits at its end until all is written.
 
         Raises:
             SaganError: The newest checkpoint could not be written.
         """
+        self.writer.is_beside = True
         with closing(self.trackers), self.pictures.running(), self.writer.finished():
             yield
 
