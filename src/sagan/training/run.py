@@ -26,7 +26,7 @@ from sagan.training.footprint import footprint, require_memory
 from sagan.training.measuring import EvaluationSchedule, Outcome, measured_at, seconds_of_steps
 from sagan.training.origin import Beginning, recorded_origin
 from sagan.training.outputs import Outputs
-from sagan.training.preparation import prepare
+from sagan.training.preparation import device_of_rank, prepare
 from sagan.training.state import TrainingState, new_state
 from sagan.training.watch import PendingTerms, Progress
 
@@ -95,12 +95,13 @@ def open_run(
     """
 
     def evaluation() -> Evaluate | None:
-        if not (config.evaluation.samples and ranks.is_first):
+        if not config.evaluation.samples:
             return None
         from sagan.evaluation.periodic import PeriodicEvaluation, periodic_evaluation
 
         prepared = periodic_evaluation if config.evaluation.interval else PeriodicEvaluation
-        return prepared(config.evaluation, config.train.device)
+        device = device_of_rank(config.train.device, ranks)
+        return prepared(config.evaluation, str(device), ranks)
 
     evaluate = ranks.together(evaluation)
     return Driver(config, folder, evaluate, start_from, preset, ranks)
@@ -253,6 +254,8 @@ class Driver:
                 if any(outputs.values()):
                     progress.advance(self._read(pending))
                     self.ranks.together(partial(self.outputs.save, **outputs))
+                if measures:
+                    self.outputs.measure()
                 if stops and not is_last:
                     raise StoppedError(
                         f"stopped at step {self.state.step} and saved; the same command continues"
@@ -274,8 +277,8 @@ class Driver:
         Anybody may ask for the end; the clock is that of the first rank.
         """
         measures = self.outputs.evaluate is not None and self.schedule.is_due(self.state.step)
-        is_first = self.ranks.is_first
-        return self.ranks.any_of_all(asked.requested, is_first and pending.is_due, measures)
+        own = (pending.is_due, measures) if self.ranks.is_first else (False, False)
+        return self.ranks.any_of_all(asked.requested, *own)
 
     def _report(self, pending: PendingTerms, progress: Progress, *, reads: bool) -> None:
         """Reads the terms where the log or the bar wants them: reading waits for the device."""
