@@ -172,6 +172,7 @@ def _history(config: Config, folder: Path, evaluate: Evaluate) -> MetricsByStep:
         else:  # stopped between the last checkpoint and its evaluation
             driver.begin()
             driver.outputs.save(samples=False, checkpoint=False, evaluation=True)
+            driver.outputs.measure()
         history = _read_history(folder)
     if config.train.steps not in history:
         raise SaganError(

@@ -132,6 +132,8 @@ class Driver:
 
     def _interruptible(self, evaluate: Evaluate) -> Evaluate:
         """A measurement that ends at a signal; it is made again when the run goes on."""
+        if self.ranks.are_many:
+            return evaluate
 
         def measured(*arguments: Any) -> Evaluated:
             with self._asked.acting_at_once():
@@ -253,8 +255,8 @@ class Driver:
         Anybody may ask for the end; the clock is that of the first rank.
         """
         measures = self.outputs.evaluate is not None and self.schedule.is_due(self.state.step)
-        reads = self.ranks.is_first and pending.is_due
-        return self.ranks.any_of_all(self._asked.requested, reads, measures)
+        own = (pending.is_due, measures) if self.ranks.is_first else (False, False)
+        return self.ranks.any_of_all(self._asked.requested, *own)
 
     def _report(self, pending: PendingTerms, progress: Progress, *, reads: bool) -> None:
         """Reads the terms where the log or the bar wants them: reading waits for the device."""
@@ -279,11 +281,14 @@ class Driver:
         }
 
     def _save(self, outputs: dict[str, bool]) -> None:
+        self.ranks.together(partial(self.outputs.save, **outputs))
+        if not outputs["evaluation"]:
+            return
         try:
-            self.ranks.together(partial(self.outputs.save, **outputs))
-        except StoppedError:  # while it was measured, which comes last
+            self.outputs.measure()
+        except StoppedError:
             if not outputs["checkpoint"]:
-                self.ranks.together(partial(self.outputs.save, samples=False, checkpoint=True))
+                self.outputs.save(samples=False, checkpoint=True)
             raise self._stopped() from None
 
     def _stopped(self) -> StoppedError:

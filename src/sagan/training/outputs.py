@@ -93,22 +93,28 @@ class Outputs:
             self.trackers.record(record)
 
     def save(self, *, samples: bool, checkpoint: bool, evaluation: bool = False) -> None:
-        """Writes what is asked for with a fresh average: a sample grid, a checkpoint, numbers.
+        """Makes the average fit for use and writes a sample grid or a checkpoint.
+
+        Args:
+            samples: Write a sample grid.
+            checkpoint: Write a checkpoint.
+            evaluation: :meth:`measure` follows, for which every process needs the average.
 
         Raises:
             DivergedError: A tensor is no longer finite.
             SaganError: The disk refuses.
         """
-        if not self._writes:
+        if not (self._writes or evaluation):
             return
         refresh_average(self.state, self.label_frequencies, self.config.train.seed)
         if checkpoint:
             self.save_checkpoint()
-        generator = TrainedGenerator(self.state.generator_ema, self.dataset.class_names)
-        if samples:
-            self.save_samples(generator)
-        if evaluation and self.evaluate is not None:
-            self._measure(generator)
+        if samples and self._writes:
+            self.save_samples(self._average)
+
+    @property
+    def _average(self) -> TrainedGenerator:
+        return TrainedGenerator(self.state.generator_ema, self.dataset.class_names)
 
     def save_samples(self, generator: TrainedGenerator) -> None:
         """Writes the sample grid of this step, and logs how much its pictures differ."""
@@ -140,11 +146,12 @@ class Outputs:
         checkpoints.save(checkpoint, self.run.checkpoint_path(checkpoint.step))
         remove_old_checkpoints(self.run, checkpoint.step)
 
-    def _measure(self, generator: TrainedGenerator) -> None:
+    def measure(self) -> None:
+        """Measures the average as :meth:`save` left it, together with the other processes."""
         assert self.evaluate is not None
         step, train = self.state.step, self.config.train
         left = self.schedule.seconds_left()
-        measure = partial(self.evaluate, generator, self.dataset, left)
+        measure = partial(self.evaluate, self._average, self.dataset, left)
         command = f"sagan evaluate {self.run.folder}"
         if record := self.schedule.measured(step, measure, command):
             mark = best_mark(self.run, train.keep_best, step, record)

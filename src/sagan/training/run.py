@@ -12,6 +12,7 @@ from sagan.system.streams import outliving_readers
 from sagan.training.choice import settings_of_run
 from sagan.training.driver import Driver
 from sagan.training.measuring import Outcome
+from sagan.training.preparation import device_of_rank
 
 if TYPE_CHECKING:
     from sagan.evaluation.periodic import Evaluate
@@ -79,12 +80,13 @@ def open_run(
     """
 
     def evaluation() -> Evaluate | None:
-        if not (config.evaluation.samples and ranks.is_first):
+        if not config.evaluation.samples:
             return None
         from sagan.evaluation.periodic import PeriodicEvaluation, periodic_evaluation
 
         prepared = periodic_evaluation if config.evaluation.interval else PeriodicEvaluation
-        return prepared(config.evaluation, config.train.device)
+        device = device_of_rank(config.train.device, ranks)
+        return prepared(config.evaluation, str(device), ranks)
 
     evaluate = ranks.together(evaluation)
     return Driver(config, folder, evaluate, start_from, preset, ranks)
