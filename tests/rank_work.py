@@ -6,8 +6,10 @@ import os
 import socket
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from sagan.errors import SaganError
 from sagan.nn import averaging
 from sagan.nn.layers import ConditionalBatchNorm2d, statistics_over
 from sagan.system.ranks import ALONE, ranks_of_torchrun
+from sagan.training import draws
 from sagan.training.agreement import common_tensors, require_same_state
 from sagan.training.loop import train_steps
 from sagan.training.run import Driver
@@ -62,24 +65,24 @@ def _as_rank(rank, count, port, folder, work, arguments):
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "SAGAN_CACHE": str(folder / "cache")}
     torch.set_num_threads(1)
     averaging.STATISTICS_BATCHES = 1
-    with (folder / f"rank-{rank}.txt").open("w", buffering=1) as file:
-        os.dup2(file.fileno(), 2)  # what torch's own code says goes there too
-        sys.stdout = sys.stderr = file
-        work(*arguments)
+    file = (folder / f"rank-{rank}.txt").open("w", buffering=1)
+    os.dup2(file.fileno(), 2)  # what torch's own code says goes there too
+    sys.stdout = sys.stderr = file  # until the end
+    work(*arguments)
 
 
 def configured(case, *, alone=False):
     """The settings of a case; alone, those of one process that does the same.
 
-    Adam's eps is large, so that an update is proportional to its gradient: where a gradient is 0
-    but for rounding, it would otherwise move a weight as far as any other.
+    Adam's eps is large: where a gradient is 0 but for rounding, Adam would otherwise move a weight
+    as far as any other.
     """
     loss, train = CASES[case]
     config = tiny(**{"batch_size": 8, "steps": 2, "batch_statistics": "all", **train})
     if alone and config.train.batch_statistics == "process":
         accumulate = 2 * config.train.accumulate
         config = replace(config, train=replace(config.train, accumulate=accumulate))
-    rates = replace(config.optimizer, generator_lr=0.1, discriminator_lr=0.1, eps=1.0, beta1=0.5)
+    rates = replace(config.optimizer, generator_lr=2e-3, discriminator_lr=2e-3, eps=1e-3)
     data = replace(config.data, horizontal_flip=True)
     return replace(config, loss=loss, optimizer=rates, data=data)
 
@@ -90,10 +93,24 @@ def trained(config, ranks=ALONE):
     images = random.integers(0, 256, (24, 3, 32, 32), dtype=np.uint8)
     labels, names = np.arange(24) % 2, ("even", "odd")
     dataset = Dataset(images=images, labels=labels, class_names=names, fingerprint="noise")
-    state, frequencies = new_state(config, 2, CPU), torch.tensor([0.25, 0.75])
-    given = {"label_frequencies": frequencies, "device": CPU, "autocast": EXACT}
-    steps = train_steps(state, dataset, config, **given, ranks=ranks)
-    return state, [{name: term.item() for name, term in terms.items()} for terms in steps]
+    given = {"label_frequencies": torch.tensor([0.25, 0.75]), "device": CPU, "autocast": EXACT}
+    with in_double():
+        state = new_state(config, 2, CPU)
+        for optimizer in (state.generator_optimizer, state.discriminator_optimizer):
+            optimizer._adam.found_inf = torch.zeros((), dtype=torch.float32)  # it wants no other
+        steps = train_steps(state, dataset, config, **given, ranks=ranks)
+        return state, [{name: term.item() for name, term in terms.items()} for terms in steps]
+
+
+@contextmanager
+def in_double():
+    """Networks, pictures and latents in float64, in which rounding is far from every difference."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        with patch.object(draws, "to_float", lambda images: images.double() * (2 / 255) - 1):
+            yield
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def compared(config, ranks=ALONE):
@@ -103,14 +120,16 @@ def compared(config, ranks=ALONE):
     tensors = dict(common_tensors(state, shares_statistics=shared))
     found = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
     for step, of_step in enumerate(terms):
-        found |= {f"{step}.{name}": torch.tensor(value) for name, value in of_step.items()}
+        values = {name: torch.tensor(value).double() for name, value in of_step.items()}
+        found |= {f"{step}.{name}": value for name, value in values.items()}
     return found
 
 
 def normalized(dtype, ranks=ALONE):
     """Output, gradient and running statistics of batch norm of 12 pictures, or of a rank's part."""
     random = torch.Generator().manual_seed(0)
-    x, weight = (torch.randn(12, 4, 5, 3, generator=random) * 3 + 100 for _ in range(2))
+    x, weight = (torch.randn(12, 4, 5, 3, generator=random) for _ in range(2))
+    x = 3 * x + 100
     norm = ConditionalBatchNorm2d(4, momentum=0.5)
     own = (12 // ranks.count) * ranks.rank
     x, weight = (tensor[own : own + 12 // ranks.count].to(dtype) for tensor in (x, weight))

@@ -155,13 +155,13 @@ def test_two_ranks_train_as_one_process(every_case, case):
     two, one = load_file(every_case / f"{case}.safetensors"), compared(configured(case, alone=True))
     assert two.keys() == one.keys()
     far = {name: (two[name] - one[name]).abs().max().item() for name in one}
-    assert max(far.values()) < 2e-5, max(far, key=far.__getitem__)
-    # Where each portion has its own statistics, or there is but one, weights are others.
-    train = configured(case).train
-    other = replace(configured(case), train=replace(train, accumulate=4 // train.accumulate))
-    if not other.loss.lecam:
-        unlike = compared(other)
-        assert max((unlike[n] - one[n]).abs().max() for n in one if n in unlike) > 1e-3
+    assert max(far.values()) < 1e-8, max(far, key=far.__getitem__)
+    # Another division of the batch gives other weights: it is these that are compared.
+    config = configured(case)
+    if not config.loss.lecam:
+        other = replace(config.train, accumulate=3 - config.train.accumulate)
+        unlike = compared(replace(config, train=other))
+        assert max((unlike[n] - one[n]).abs().max() for n in one if n in unlike) > 1e-4
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -193,7 +193,8 @@ def test_disagreement_is_told_to_all_and_a_run_goes_on_with_one(tmp_path, pictur
         message, code, is_told, seconds = first[kind]
         assert message.startswith(start)
         assert "\n" not in message
-        assert (code, is_told) == (1 if kind in ("tensor", "disk") else 2, False)
+        assert not is_told
+        assert code == 1 if kind == "tensor" else code == 2 or kind == "disk"
         assert second[kind][1] == code
         assert seconds < 60
     assert second["pictures"][0] == first["pictures"][0].removeprefix("rank 1: ")
@@ -252,12 +253,13 @@ def test_a_stop_at_one_rank_saves_and_ends_all(tmp_path, training):
 
 def test_torchrun_starts_again_after_a_death(tmp_path, training):
     arguments, run = training
-    given = ["--nproc-per-node", "2", "--max-restarts", "1", "--master-port", "0", "-m", "--"]
+    given = ["--standalone", "--nproc-per-node", "2", "--max-restarts", "1", "-m", "--"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", *given]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "SAGAN_CACHE": str(tmp_path / "cache")}
     with (tmp_path / "output.txt").open("w") as output:
         process = subprocess.Popen(
             [*torchrun, "sagan", *arguments, "--train.steps", "12"],
+            stdout=output,
             stderr=output,
             env=environment,
         )
@@ -267,7 +269,8 @@ def test_torchrun_starts_again_after_a_death(tmp_path, training):
         os.kill(int(children[1]), signal.SIGKILL)
         assert process.wait(PATIENCE) == 0, (tmp_path / "output.txt").read_text()
     finally:
-        process.kill()
+        process.terminate()  # it ends its processes
+        process.wait()
     assert logged_steps(run) == list(range(1, 13))
     assert "continuing" in (tmp_path / "output.txt").read_text()
 
