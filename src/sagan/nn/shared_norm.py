@@ -41,11 +41,16 @@ def shared_batch_norm(
 
 
 def _statistics(x: Tensor, ranks: Ranks) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance over all ranks, float32 (C,), without differences of large sums."""
-    variance, mean = torch.var_mean(x.float(), dim=_OVER, correction=0)
+    """Mean and biased variance over all ranks, (C,), without differences of large sums."""
+    variance, mean = torch.var_mean(_precise(x), dim=_OVER, correction=0)
     means, variances = ranks.gathered(torch.stack([mean, variance])).unbind(1)
     mean = means.mean(0)
     return mean, (variances + (means - mean).square()).mean(0)
+
+
+def _precise(x: Tensor) -> Tensor:
+    """In float32, or in float64 as it is."""
+    return x if x.dtype is torch.float64 else x.float()
 
 
 class _NormalizedOverRanks(torch.autograd.Function):
@@ -69,8 +74,8 @@ class _NormalizedOverRanks(torch.autograd.Function):
         ctx: Any, gradient: Tensor
     ) -> tuple[Tensor | None, ...]:
         x, mean, variance = ctx.saved_tensors
-        y = F.batch_norm(x, mean, variance, training=False, eps=ctx.eps).float()
-        g = gradient.float()
+        y = _precise(F.batch_norm(x, mean, variance, training=False, eps=ctx.eps))
+        g = _precise(gradient)
         means = [g.mean(_OVER), (g * y).mean(_OVER)]
         ctx.ranks.average(means)
         of_gradient, of_product = (m[:, None, None] for m in means)

@@ -165,10 +165,13 @@ def device_of_rank(name: str, ranks: Ranks) -> torch.device:
     Raises:
         SaganError: As for :func:`pick_device`, or there are fewer GPUs than processes.
     """
-    device = pick_device(name)
-    if not ranks.are_many or device.type == "cpu":
+    if not ranks.are_many:
+        return pick_device(name)
+    has_gpus = name in ("auto", "cuda") and torch.cuda.is_available()
+    device = torch.device("cuda") if has_gpus else pick_device(name)
+    if device.type == "cpu":
         return device
-    if device.type != "cuda" or name not in ("auto", "cuda"):
+    if not has_gpus:
         raise SaganError(
             f"several processes cannot share {device}; give --train.device cuda, of which each has "
             "one, or cpu"
