@@ -8,7 +8,7 @@ import pytest
 
 from sagan.errors import FaultError
 from sagan.system import locks
-from sagan.system.locks import Holder, holder_of, holding, is_held
+from sagan.system.locks import Holder, holder_of, holding, is_locked
 
 HOLDING = """
 import sys, time
@@ -48,13 +48,13 @@ def left_by(lock, host, pid=2**22 + 1, age=0.0):
 def test_a_lock_names_its_holder_and_goes_with_its_folder(lock):
     with holding(lock):
         found = holder_of(lock)
-        assert (found.pid, found.host) == (os.getpid(), locks._host())
-        assert is_held(lock)
+        assert (found.pid, found.host) == (os.getpid(), locks._this_host())
+        assert is_locked(lock)
         with holding(lock):  # once more in the same process
             pass
-        assert is_held(lock)
+        assert is_locked(lock)
     assert not lock.parent.exists()
-    assert not is_held(lock)
+    assert not is_locked(lock)
 
 
 def test_a_folder_with_something_in_it_stays(lock):
@@ -64,7 +64,7 @@ def test_a_folder_with_something_in_it_stays(lock):
 
 
 def test_a_second_process_is_refused_until_the_first_ends_by_itself(lock, holder):
-    assert is_held(lock)
+    assert is_locked(lock)
     expected = rf"run is in use by process {holder.pid} on .* since 20.*\(kill {holder.pid}\)$"
     with pytest.raises(FaultError, match=expected), holding(lock):
         pass
@@ -77,7 +77,7 @@ def test_a_second_process_is_refused_until_the_first_ends_by_itself(lock, holder
 def test_the_lock_of_a_killed_process_is_free_at_once(lock, holder, capsys):
     holder.kill()
     holder.wait()
-    assert not is_held(lock)
+    assert not is_locked(lock)
     assert holder_of(lock).pid == holder.pid
     with holding(lock):
         assert holder_of(lock).pid == os.getpid()
@@ -111,16 +111,16 @@ def test_a_child_of_a_dead_holder_does_not_hold_on(lock):
 
 def test_of_another_host_a_silent_lock_is_taken_over(lock, capsys):
     left_by(lock, "elsewhere", age=locks.SILENCE + 60)
-    assert not is_held(lock)
+    assert not is_locked(lock)
     with holding(lock):
-        assert holder_of(lock).host == locks._host()
+        assert holder_of(lock).host == locks._this_host()
     assert "is taken over from process 4194305 on elsewhere since 2026" in capsys.readouterr().err
     assert "waiting" not in capsys.readouterr().err
 
 
 def test_of_another_host_a_holder_that_gives_a_sign_of_life_is_respected(lock, monkeypatch):
     left_by(lock, "elsewhere", age=100)
-    assert is_held(lock)
+    assert is_locked(lock)
     monkeypatch.setattr(locks.time, "sleep", lambda _: os.utime(lock))
     with pytest.raises(FaultError, match=r"process 4194305 on elsewhere since 2026-.* its end$"):
         holding(lock).__enter__()
@@ -139,7 +139,7 @@ def test_the_clock_of_this_host_does_not_matter(lock, monkeypatch):
     left_by(lock, "elsewhere", age=locks.SILENCE + 60)
     for jump in (-1e6, 1e6):
         monkeypatch.setattr(time, "time", lambda: jump)  # noqa: B023
-        assert not is_held(lock)
+        assert not is_locked(lock)
 
 
 def test_a_holder_gives_signs_of_life(lock, monkeypatch):
@@ -160,11 +160,11 @@ def test_without_locks_of_the_system_the_signs_decide(lock, monkeypatch):
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(fcntl, "flock", none)
-    left_by(lock, locks._host(), age=locks.SILENCE + 60)
+    left_by(lock, locks._this_host(), age=locks.SILENCE + 60)
     with holding(lock):
         assert holder_of(lock).pid == os.getpid()
-    left_by(lock, locks._host())
-    assert is_held(lock)
+    left_by(lock, locks._this_host())
+    assert is_locked(lock)
 
 
 def test_a_lock_that_is_removed_meanwhile_is_not_held_twice(lock, monkeypatch):

@@ -85,7 +85,7 @@ def holder_of(path: Path) -> Holder | None:
         return None
 
 
-def is_held(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     """Whether a living process holds a lock; one of another host, if it lived of late."""
     if Path(os.path.realpath(path)) in _held:
         return True
@@ -133,7 +133,7 @@ def _await_death(path: Path, before: Holder, *, knows: bool) -> None:
 
 def _may_live(path: Path, holder: Holder | None, *, knows: bool) -> bool:
     """Whether a holder gave a sign of life of late, unless the system knows that it is dead."""
-    if holder is None or (knows and holder.host == _host()):
+    if holder is None or (knows and holder.host == _this_host()):
         return False
     return _silence(path) < SILENCE
 
@@ -141,7 +141,7 @@ def _may_live(path: Path, holder: Holder | None, *, knows: bool) -> bool:
 def _in_use(path: Path) -> FaultError:
     holder = holder_of(path)
     who = str(holder or "another process")
-    stop = f" or stop it (kill {holder.pid})" if holder and holder.host == _host() else ""
+    stop = f" or stop it (kill {holder.pid})" if holder and holder.host == _this_host() else ""
     return FaultError(f"{path.parent} is in use by {who}; wait for its end{stop}")
 
 
@@ -190,11 +190,11 @@ def _beat(file: IO[bytes], over: threading.Event) -> None:
 
 def _this_process() -> bytes:
     since = datetime.now().astimezone().isoformat(" ", "seconds")
-    said: dict[str, Any] = {"pid": os.getpid(), "host": _host(), "since": since}
+    said: dict[str, Any] = {"pid": os.getpid(), "host": _this_host(), "since": since}
     return json.dumps(said).encode() + b"\n"
 
 
-def _host() -> str:
+def _this_host() -> str:
     return socket.gethostname()
 
 

@@ -54,7 +54,7 @@ class Interruption:
         if self._acts_at_once:
             raise self._stopped()
         again = "; Ctrl-C again stops at once" if self._by == "SIGINT" else ""
-        _say(f"\nfinishing this step, then saving{again}\n")
+        _say_anyway(f"\nfinishing this step, then saving{again}\n")
 
     def _stopped(self) -> StoppedError:
         return StoppedError(f"stopped by {self._by}; the same command continues")
@@ -118,7 +118,7 @@ def _handling(handler: _Handler, *names: str) -> Iterator[None]:
             signal.signal(number, was)
 
 
-def _say(text: str) -> None:
+def _say_anyway(text: str) -> None:
     # The signal may have come in the middle of another write, or there is nobody to read.
     with suppress(RuntimeError, OSError, ValueError, AttributeError):
         sys.stderr.write(text)
