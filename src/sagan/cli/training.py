@@ -77,7 +77,7 @@ def train(
     other_pictures
         Use a preset with other pictures than those that it is for.
     log
-        Short for --train.log: show the run in tensorboard, wandb or trackio too.
+        Show the run in tensorboard, wandb or trackio too: the setting train.log. Repeat the flag.
     """
     config = _settings_for(budget.total, preset, run, start_from, config, decided)
     if log:
