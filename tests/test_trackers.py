@@ -43,7 +43,7 @@ class Kept:
 
 
 class Broken(Kept):
-    def scalars(self, step, values):
+    def scalars(self, *_):
         raise OSError("no space\nleft")
 
     images = event = close = scalars

@@ -57,7 +57,7 @@ class Short:
     """When a loss or a gradient is NaN or infinite: end, or go on from the last good checkpoint with
     half the learning rates. Short for --train.on-divergence."""
     log: tuple[TrackerName, ...] = ()
-    """Short for --train.log: show the run in tensorboard, wandb or trackio too. Repeat the flag."""
+    """Show the run in tensorboard, wandb or trackio too. Repeat the flag. Short for --train.log."""
 
     def over(self, config: Config) -> Config:
         """The settings with those that were given."""
