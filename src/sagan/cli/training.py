@@ -54,8 +54,8 @@ class Short:
     """Settings that have a short flag too."""
 
     on_divergence: OnDivergence | None = None
-    """When a loss or a gradient is NaN or infinite: end, or go on from the last good checkpoint with
-    half the learning rates. Short for --train.on-divergence."""
+    """When a loss or a gradient is NaN or infinite: end, or go on from the last good checkpoint
+    with half the learning rates. Short for --train.on-divergence."""
     log: tuple[TrackerName, ...] = ()
     """Show the run in tensorboard, wandb or trackio too. Repeat the flag. Short for --train.log."""
 
