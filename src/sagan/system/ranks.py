@@ -6,6 +6,7 @@ started alone is the only rank; then nothing here communicates, and torch.distri
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -18,7 +19,8 @@ from sagan.errors import DivergedError, FaultError, SaganError, StoppedError
 if TYPE_CHECKING:
     from torch import Tensor
 
-_Result = TypeVar("_Result")
+_Value = TypeVar("_Value")
+_Told = TypeVar("_Told", SaganError, StoppedError)
 
 PATIENCE = timedelta(minutes=30)
 """How long a rank waits for another that lives: it may be packing pictures or measuring."""
@@ -79,7 +81,7 @@ class Ranks:
             distributed.all_gather_object(values, value)
         return values
 
-    def together(self, work: Callable[[], _Result]) -> _Result:
+    def together(self, work: Callable[[], _Value]) -> _Value:
         """Does something on every rank; where it fails on one, all end with what that one says.
 
         The ranks leave at the same time.
@@ -92,30 +94,30 @@ class Ranks:
         result, failure = None, None
         try:
             result = work()
-        except Exception as error:
+        except (Exception, StoppedError) as error:
             failure = error
         told_by_all = self.from_all(None if failure is None else _as_told(failure))
         if failure is not None:
-            if isinstance(failure, SaganError) and not self.is_first:
+            if isinstance(failure, (SaganError, StoppedError)) and not self.is_first:
                 failure.is_told = told_by_all[0] == told_by_all[self.rank]
             raise failure
         for rank, found in enumerate(told_by_all):
             if found is not None:
                 code, message = found
-                kind = next(k for k in _KINDS if k.exit_code == code)
+                kind = next(k for k in _ERROR_KINDS if k.exit_code == code)
                 raise self.of_all(kind(f"rank {rank}: {message}"))
-        return cast(_Result, result)
+        return cast(_Value, result)
 
-    def decided_by_first(self, decide: Callable[[], _Result]) -> _Result:
+    def decided_by_first(self, decide: Callable[[], _Value]) -> _Value:
         """What the first rank decides, on all.
 
         Raises:
             SaganError: It cannot.
         """
         decided = self.together(lambda: decide() if self.is_first else None)
-        return cast(_Result, self.from_first(decided))
+        return cast(_Value, self.from_first(decided))
 
-    def one_per_host_first(self, work: Callable[[], _Result]) -> _Result:
+    def one_per_host_first(self, work: Callable[[], _Value]) -> _Value:
         """The same, but the first rank of each machine before the others of it.
 
         The others find in the cache what it has put there.
@@ -126,11 +128,11 @@ class Ranks:
         leads = self.local_rank == 0
         first = self.together(lambda: work() if leads else None)
         if not self.are_many:
-            return cast(_Result, first)
+            return cast(_Value, first)
         second = self.together(lambda: None if leads else work())
-        return cast(_Result, first if leads else second)
+        return cast(_Value, first if leads else second)
 
-    def of_all(self, error: SaganError) -> SaganError:
+    def of_all(self, error: _Told) -> _Told:
         """An error that all ranks end with, and the first one says."""
         error.is_told = not self.is_first
         return error
@@ -168,12 +170,12 @@ ALONE = Ranks()
 """A process that was not started by torchrun."""
 
 
-_KINDS = (FaultError, DivergedError, SaganError)
+_ERROR_KINDS = (FaultError, DivergedError, SaganError, StoppedError)
 
 
-def _as_told(error: Exception) -> tuple[int, str]:
+def _as_told(error: BaseException) -> tuple[int, str]:
     """Exit code and message, for the other ranks."""
-    if isinstance(error, SaganError):
+    if isinstance(error, (SaganError, StoppedError)):
         return error.exit_code, str(error)
     return FaultError.exit_code, f"{type(error).__name__}: {error}".splitlines()[0]
 
@@ -187,9 +189,9 @@ def rank_of_torchrun() -> int | None:
 
 @contextmanager
 def ranks_of_torchrun() -> Iterator[Ranks]:
-    """Joins the other ranks, if torchrun has started some, and parts from them at the end.
+    """Joins the other ranks, if torchrun has started some; only the first one prints meanwhile.
 
-    Meanwhile only the first one prints.
+    They stay together until their processes end, so that a program may train twice.
 
     Raises:
         FaultError: They cannot be reached.
@@ -205,19 +207,16 @@ def ranks_of_torchrun() -> Iterator[Ranks]:
         count=int(os.environ["WORLD_SIZE"]),
         local_rank=int(os.environ.get("LOCAL_RANK", 0)),
     )
-    joins = not distributed.is_initialized()
-    if joins:
+    if not distributed.is_initialized():
         with told():
             distributed.init_process_group(_backend(), timeout=PATIENCE)
+        atexit.register(distributed.destroy_process_group)
     try:
         with _silent_unless(ranks.is_first):
             yield ranks
     except (DivergedError, StoppedError) as error:  # of which all ranks know
         error.is_told = not ranks.is_first
         raise
-    finally:
-        if joins:
-            distributed.destroy_process_group()
 
 
 def _backend() -> str:

@@ -14,7 +14,7 @@ from sagan.training.state import TrainingState
 
 CHECK_INTERVAL: Final = 100
 """Steps from one comparison of all tensors to the next; each reads them once."""
-_WORDS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+_WHOLE_NUMBERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 _MAY_DIFFER = ("data.source", "train.device")
 _RUNNING = ("running_mean", "running_var")
 
@@ -108,7 +108,7 @@ def common_tensors(
 
 def _digest(tensor: Tensor) -> Tensor:
     """The sum of a tensor's bits, read as whole numbers: int64, a scalar."""
-    return tensor.detach().view(_WORDS[tensor.element_size()]).sum(dtype=torch.int64)
+    return tensor.detach().view(_WHOLE_NUMBERS[tensor.element_size()]).sum(dtype=torch.int64)
 
 
 def _flat(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
