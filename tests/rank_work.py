@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from sagan.config import LossConfig
 from sagan.data import Dataset
-from sagan.errors import SaganError
+from sagan.errors import SaganError, StoppedError
 from sagan.nn import averaging
 from sagan.nn.layers import ConditionalBatchNorm2d, statistics_over
 from sagan.system.ranks import ALONE, ranks_of_torchrun
@@ -150,6 +150,9 @@ def train_every_case(folder):
                 save_file(found, folder / f"{case}.safetensors")
         for dtype in (torch.float32, torch.bfloat16):
             save_file(normalized(dtype, ranks), folder / f"{dtype}-{ranks.rank}.safetensors")
+    with ranks_of_torchrun() as ranks:  # a program may train twice
+        assert ranks.any_of_all(ranks.rank == 1, False) == (True, False)
+        assert ranks.from_all(ranks.rank) == [0, 1]
 
 
 def disagree(folder, source):
@@ -160,7 +163,7 @@ def disagree(folder, source):
         begin = time.monotonic()
         try:
             work()
-        except SaganError as error:
+        except (SaganError, StoppedError) as error:
             told[kind] = [str(error), error.exit_code, error.is_told, time.monotonic() - begin]
 
     config = tiny(steps=2, batch_size=8)
@@ -174,6 +177,7 @@ def disagree(folder, source):
         places = (source, str(folder / "absent"))
         lost = replace(config, data=replace(config.data, source=places[rank]))
         tell("pictures", lambda: Driver(lost, folder / "pictures", ranks=ranks))
+        tell("stop", lambda: ranks.together(stop if ranks.is_first else int))
         small = replace(config, train=replace(config.train, batch_size=6, accumulate=3))
         tell("share", lambda: Driver(small, folder / "share", ranks=ranks))
         driver = Driver(config, folder / "run", ranks=ranks)
@@ -194,6 +198,11 @@ def disagree(folder, source):
         if ranks.is_first:
             (folder / "run" / "samples").unlink()
     (folder / f"told-{rank}.json").write_text(json.dumps(told))
+
+
+def stop():
+    """What a signal does in the midst of something."""
+    raise StoppedError("stopped by SIGTERM")
 
 
 def command(*arguments):

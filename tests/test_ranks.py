@@ -181,25 +181,38 @@ def test_disagreement_is_told_to_all_and_a_run_goes_on_with_one(tmp_path, pictur
     ranks = started(tmp_path, rank_work.disagree, tmp_path, str(picture_folder))
     assert ended(ranks) == [0, 0], printed(tmp_path)
     first, second = (json.loads((tmp_path / f"told-{rank}.json").read_text()) for rank in range(2))
-    assert first.keys() == second.keys() == {"settings", "pictures", "share", "tensor", "disk"}
+    assert (
+        first.keys()
+        == second.keys()
+        == {
+            "settings",
+            "pictures",
+            "share",
+            "stop",
+            "tensor",
+            "disk",
+        }
+    )
     words = {
         "settings": "rank 1 would train otherwise: train.seed (1 there, 0 on rank 0); give",
         "pictures": "rank 1: there is no folder or file",
         "share": "train.batch_size 6 cannot be shared by 2 processes, each in 3 portions,",
         "tensor": "step 2: discriminator_optimizer.linear.weight.exp_avg_sq of rank 1 is not",
         "disk": "cannot write ",
+        "stop": "stopped by SIGTERM",
     }
+    codes = {"tensor": 1, "disk": first["disk"][1], "stop": 75}
     for kind, start in words.items():
         message, code, is_told, seconds = first[kind]
         assert message.startswith(start)
         assert "\n" not in message
         assert not is_told
-        assert code == 1 if kind == "tensor" else code == 2 or kind == "disk"
+        assert code == codes.get(kind, 2)
         assert second[kind][1] == code
         assert seconds < 60
     assert second["pictures"][0] == first["pictures"][0].removeprefix("rank 1: ")
     assert second["disk"][0] == f"rank 0: {first['disk'][0]}"
-    assert [second[kind][2] for kind in words] == [True, False, True, True, True]
+    assert [second[kind][2] for kind in words] == [True, False, True, True, True, True]
     assert not (tmp_path / "settings").exists()
 
     assert logged_steps(tmp_path / "run") == [1, 2]

@@ -6,6 +6,7 @@ started alone is the only rank; then nothing here communicates, and torch.distri
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -188,9 +189,9 @@ def rank_of_torchrun() -> int | None:
 
 @contextmanager
 def ranks_of_torchrun() -> Iterator[Ranks]:
-    """Joins the other ranks, if torchrun has started some, and parts from them at the end.
+    """Joins the other ranks, if torchrun has started some; only the first one prints meanwhile.
 
-    Meanwhile only the first one prints.
+    They stay together until their processes end, so that a program may train twice.
 
     Raises:
         FaultError: They cannot be reached.
@@ -206,19 +207,16 @@ def ranks_of_torchrun() -> Iterator[Ranks]:
         count=int(os.environ["WORLD_SIZE"]),
         local_rank=int(os.environ.get("LOCAL_RANK", 0)),
     )
-    joins = not distributed.is_initialized()
-    if joins:
+    if not distributed.is_initialized():
         with told():
             distributed.init_process_group(_backend(), timeout=PATIENCE)
+        atexit.register(distributed.destroy_process_group)
     try:
         with _silent_unless(ranks.is_first):
             yield ranks
     except (DivergedError, StoppedError) as error:  # of which all ranks know
         error.is_told = not ranks.is_first
         raise
-    finally:
-        if joins:
-            distributed.destroy_process_group()
 
 
 def _backend() -> str:
