@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -52,7 +53,6 @@ SIZES: Final = {
     ),
 }
 RANKS: Final = 2
-_READY: Final = "ready\n"
 
 
 def ranks(suite: Suite, options: Options) -> None:
@@ -66,7 +66,11 @@ def ranks(suite: Suite, options: Options) -> None:
         alone = Workers(size, 1, RANKS * threads)
         with closing(alone), closing(Workers(size, RANKS, threads)) as shared:
             sides = [
-                Side(name=workers.title, call=workers.steps, images=trained.steps * workers.batch)
+                Side(
+                    name=workers.title,
+                    call=partial(workers.step, trained.steps),
+                    images=trained.steps * workers.batch,
+                )
                 for workers in (alone, shared)
             ]
             suite.compare("ranks", f"{size}, batch {alone.batch}, {trained.steps} steps", sides)
@@ -104,11 +108,11 @@ class Workers:
         ]
         self.batch = int(self._answers()[0])
 
-    def steps(self) -> None:
-        """Lets all take their steps, and waits for the last."""
+    def step(self, count: int) -> None:
+        """Lets all take so many steps, and waits for the last."""
         for process in self._processes:
             assert process.stdin is not None
-            process.stdin.write(_READY)
+            process.stdin.write(f"{count}\n")
             process.stdin.flush()
         self._answers()
 
@@ -130,17 +134,17 @@ class Workers:
 
 
 def _work(size: str) -> None:
-    """One worker: says the size of the batch, then takes steps for every line on stdin."""
+    """One worker: says the size of the batch, then takes the steps that stdin asks for."""
     keep_freed_memory()
     answer = sys.stdout  # another process than the first one has none
     with ranks_of_torchrun() as together:
         batch, steps = _endless(size, together)
         answer.write(f"{batch}\n")
         answer.flush()
-        while sys.stdin.readline():
-            for _ in range(SIZES[size].steps):
+        while count := sys.stdin.readline():
+            for _ in range(int(count)):
                 next(steps)
-            answer.write(_READY)
+            answer.write(count)
             answer.flush()
 
 

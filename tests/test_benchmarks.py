@@ -21,6 +21,7 @@ from benchmarks.naive import Naive, channels_last
 from benchmarks.networks import noise, sampling, train
 from benchmarks.options import Options, Size
 from benchmarks.ours import Ours
+from benchmarks.ranks import RANKS, Workers
 from sagan.errors import SaganError
 from sagan.nn.convolution import ReorderedKernel
 
@@ -356,3 +357,14 @@ def test_the_commands_of_make_are_understood():
     for line in lines:
         given = command._parser().parse_args(shlex.split(line))
         command.chosen(given.only, tuple(command.SECTIONS), "--only")
+
+
+def test_ranks_share_a_step_and_end():
+    workers = Workers("demo, 32 px", RANKS, 1)
+    try:
+        assert workers.batch == 32
+        workers.step(1)
+    finally:
+        workers.close()
+    with pytest.raises((RuntimeError, ValueError)):
+        workers.step(1)
