@@ -307,11 +307,15 @@ class Driver:
             )
 
     def _outputs_due(self, *, stops: bool) -> dict[str, bool]:
-        """What :meth:`Outputs.save` has to write after a step."""
+        """What :meth:`Outputs.save` has to write after a step.
+
+        Whoever types Ctrl-C sees the newest samples; a scheduler does not wait for them.
+        """
         train, step = self.config.train, self.state.step
-        ends = stops or step == train.steps
+        is_last, is_typed = step == train.steps, self._asked.by == "SIGINT"
+        ends = stops or is_last
         return {
-            "samples": ends or train.samples_after(step),
+            "samples": is_last or (is_typed if stops else train.samples_after(step)),
             "checkpoint": ends or step % train.checkpoint_interval == 0,
             "evaluation": self.outputs.evaluate is not None and self.schedule.is_due(step),
         }
