@@ -289,9 +289,7 @@ class Driver:
     def still_due(self) -> dict[str, bool]:
         """What should have been written at the step to go on from and was not."""
         measures = self.outputs.evaluate is not None
-        return still_due(
-            self.run, self.config.train, self.schedule, self.state.step, measures=measures
-        )
+        return still_due(self.run, self.schedule, self.state.step, measures=measures)
 
     def _report(self, pending: PendingTerms, progress: Progress, *, is_first: bool) -> None:
         """Reads the terms where the log or the bar wants them: reading waits for the device."""
@@ -313,10 +311,9 @@ class Driver:
         """
         train, step = self.config.train, self.state.step
         is_last, is_typed = step == train.steps, self._asked.by == "SIGINT"
-        ends = stops or is_last
         return {
             "samples": is_last or (is_typed if stops else train.samples_after(step)),
-            "checkpoint": ends or step % train.checkpoint_interval == 0,
+            "checkpoint": is_last or stops or step % train.checkpoint_interval == 0,
             "evaluation": self.outputs.evaluate is not None and self.schedule.is_due(step),
         }
 
