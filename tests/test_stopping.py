@@ -204,8 +204,7 @@ def test_a_measurement_that_was_put_off_is_made_when_the_run_goes_on(tmp_path, c
     assert measured_steps(again)[0] == 3
 
 
-@pytest.mark.parametrize("lost", ["file", "record", "both"])
-@pytest.mark.parametrize("step", [3, 6])
+@pytest.mark.parametrize(("step", "lost"), [(3, "file"), (3, "record"), (6, "both")])
 def test_samples_that_are_missing_are_made_once(tmp_path, config, monkeypatch, step, lost):
     config = replace(config, evaluation=replace(config.evaluation, samples=0))
     driver = Driver(config, tmp_path / "run")
