@@ -7,7 +7,7 @@ from typing import TypeVar
 from sagan.errors import SaganError
 from sagan.system.ranks import ALONE, Ranks
 
-_Value = TypeVar("_Value")
+_Exchanged = TypeVar("_Exchanged")
 
 
 class Sharing:
@@ -21,7 +21,7 @@ class Sharing:
         self.ranks = ranks
         self._is_over = False
 
-    def exchange(self, value: _Value) -> list[_Value]:
+    def exchange(self, value: _Exchanged) -> list[_Exchanged]:
         """The values of all ranks, by rank.
 
         Raises:
@@ -35,7 +35,7 @@ class Sharing:
         if not self._is_over:
             self._exchange(None, str(error) or type(error).__name__, is_own=True)
 
-    def _exchange(self, value: _Value, fault: str, *, is_own: bool = False) -> list[_Value]:
+    def _exchange(self, value: _Exchanged, fault: str, *, is_own: bool = False) -> list[_Exchanged]:
         self._is_over = True
         found = self.ranks.from_all((value, fault))
         for rank, (_, other) in enumerate(found):

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sagan.runs.alarms import WATCHED, Alarm, Alarms, finite_numbers
+from sagan.runs.alarms import WATCHED, Alarm, Alarms
 from sagan.runs.events import ALARM, CLEARED
+from sagan.runs.log import finite_numbers
 from sagan.runs.run import log_records
 
 

@@ -5,7 +5,6 @@ Everything is a function of the log, so that training, ``sagan status`` and the 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sagan.runs.events import ALARM, CLEARED, event
+from sagan.runs.log import finite_number, finite_numbers
 
 WATCHED = "watched_"
 """What the numbers of a check are called in the log begins so."""
@@ -136,24 +136,6 @@ def collapsed_classes(varieties: Mapping[str, float]) -> list[str]:
     return [name for name, value in varieties.items() if value < COLLAPSED_VARIETY]
 
 
-def finite_numbers(given: object) -> dict[str, float]:
-    """The finite numbers of what a log holds by name."""
-    return {
-        name: float(value)
-        for name, value in (given.items() if isinstance(given, dict) else ())
-        if _finite(value) is not None
-    }
-
-
-def _finite(value: object) -> float | None:
-    """A finite number that a log holds; None for anything else."""
-    try:
-        number = float(value) if isinstance(value, int | float) else math.nan
-    except OverflowError:  # an integer of hundreds of digits
-        return None
-    return number if math.isfinite(number) else None
-
-
 def _collapsed(record: Mapping[str, Any]) -> str | None:
     if not (varieties := finite_numbers(record.get(VARIETY_BY_CLASS))):
         return None
@@ -172,7 +154,7 @@ def _beyond(signal: str, limit: float, words: str, *, below: bool = False) -> Ca
     """The ``finds`` of a rule about one number, which ``words`` take as their argument."""
 
     def finds(record: Mapping[str, Any]) -> str | None:
-        value = _finite(record.get(signal))
+        value = finite_number(record.get(signal))
         if value is None:
             return None
         return words.format(value) if (value < limit if below else value > limit) else ""

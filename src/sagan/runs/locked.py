@@ -10,7 +10,7 @@ from sagan.system.ranks import ALONE, Ranks
 
 ELSEWHERE = "choose another --run or free space"
 """What to do where a run folder cannot be written."""
-_LOCK = "run.lock"
+LOCK = "run.lock"
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def locked_run(folder: str | Path, ranks: Ranks = ALONE) -> Iterator[None]:
         def take() -> None:
             if ranks.is_first and may_become_a_run(folder):
                 with writing(f"to the run folder {folder}", ELSEWHERE):
-                    held.enter_context(holding(folder / _LOCK))
+                    held.enter_context(holding(folder / LOCK))
 
         ranks.together(take)
         yield
@@ -41,4 +41,4 @@ def may_become_a_run(folder: Path) -> bool:
     if not folder.is_dir():
         return not folder.exists()
     files = {path.name for path in folder.iterdir()}
-    return "config.toml" in files or all(name.startswith(_LOCK) for name in files)
+    return "config.toml" in files or all(name.startswith(LOCK) for name in files)

@@ -1,6 +1,7 @@
 """Reading the log of a run, ``log.jsonl``: an object per line, each with its ``step``."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,3 +64,18 @@ def record_in(line: bytes) -> dict[str, Any] | None:
         return None
     step = record.get("step") if isinstance(record, dict) else None
     return record if type(step) is int and 0 <= step < 2**53 else None
+
+
+def finite_number(value: object) -> float | None:
+    """A finite number that a log holds; None for anything else."""
+    try:
+        number = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:  # an integer of hundreds of digits
+        return None
+    return number if math.isfinite(number) else None
+
+
+def finite_numbers(given: object) -> dict[str, float]:
+    """The finite numbers of what a log holds by name."""
+    found = given.items() if isinstance(given, dict) else ()
+    return {name: float(value) for name, value in found if finite_number(value) is not None}

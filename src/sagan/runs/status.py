@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +13,8 @@ from sagan import config as settings
 from sagan.config import Config
 from sagan.errors import SaganError, printable
 from sagan.runs.events import ALARM, CLEARED, DIVERGED, FINISHED, STARTED, STOPPED
-from sagan.runs.log import LOG, LOSSES, newest_records
+from sagan.runs.locked import LOCK
+from sagan.runs.log import LOG, LOSSES, finite_number, finite_numbers, newest_records
 from sagan.runs.run import checkpoint_files
 from sagan.system.locks import holder_of, is_held
 
@@ -22,7 +22,6 @@ Condition = Literal["running", "stopped", "finished", "diverged", "died", "faile
 """died: its process was killed, or its machine went down; failed: it ended by an error, such as a
 full disk, which its output tells; new: not a step is logged."""
 
-LOCK = "run.lock"
 """What the process that trains in a run folder holds."""
 _ENDS: Final[dict[str, Condition]] = {
     STARTED: "failed",
@@ -101,7 +100,7 @@ def run_status(folder: Path) -> Status:
     records = newest_records(folder, "event", "evaluation")
     step = records[-1]["step"] if records else 0
     newest = records[-1:] and [record for record in records if "event" not in record][::-1]
-    speed = _newest_known(_finite(record.get("images_per_second")) for record in newest)
+    speed = _newest_known(finite_number(record.get("images_per_second")) for record in newest)
     state, detail = _state(folder, records, steps)
     measured = next((r for r in newest if isinstance(r.get("evaluation"), dict)), None)
     left = None
@@ -116,9 +115,9 @@ def run_status(folder: Path) -> Status:
         images_per_second=speed,
         seconds_left=left,
         losses=_losses(newest),
-        metrics=_finite_of(measured["evaluation"]) if measured else {},
+        metrics=_shown(measured["evaluation"]) if measured else {},
         metrics_step=measured["step"] if measured else None,
-        variety=_newest_known(_finite(record.get("variety")) for record in newest),
+        variety=_newest_known(finite_number(record.get("variety")) for record in newest),
         alarms=_standing(records),
         detail=detail,
         seconds_since=max(0.0, time.time() - log.stat().st_mtime) if log.is_file() else None,
@@ -188,20 +187,11 @@ def _standing(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 def _losses(newest: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     logged = next((record for record in newest if LOSSES[0] in record), {})
-    return _finite_of({name: logged.get(name) for name in LOSSES})
+    return _shown({name: logged.get(name) for name in LOSSES})
 
 
-def _finite_of(given: Mapping[str, Any]) -> dict[str, float]:
-    found = {printable(name): _finite(value) for name, value in given.items()}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _finite(value: object) -> float | None:
-    try:
-        number = float(value) if isinstance(value, int | float) else math.nan
-    except OverflowError:  # an integer of hundreds of digits
-        return None
-    return number if math.isfinite(number) else None
+def _shown(given: object) -> dict[str, float]:
+    return {printable(name): value for name, value in finite_numbers(given).items()}
 
 
 def _newest_known(values: Iterable[float | None]) -> float | None:

@@ -271,11 +271,15 @@ class Driver:
             self.outputs.log({"step": step, **terms[-1], **measured})
 
     def _outputs_due(self, *, stops: bool, measures: bool) -> dict[str, bool]:
-        """What :meth:`Outputs.save` has to write after a step."""
+        """What :meth:`Outputs.save` has to write after a step.
+
+        Whoever types Ctrl-C sees the newest samples; a scheduler does not wait for them.
+        """
         train, step = self.config.train, self.state.step
-        ends = stops or step == train.steps
+        is_last, is_typed = step == train.steps, self._asked.by == "SIGINT"
+        ends = stops or is_last
         return {
-            "samples": ends or train.samples_after(step),
+            "samples": is_last or (is_typed if stops else train.samples_after(step)),
             "checkpoint": ends or step % train.checkpoint_interval == 0,
             "evaluation": measures,
         }
@@ -317,9 +321,7 @@ class Driver:
 
     def _still_due(self) -> dict[str, bool]:
         measures = self.outputs.evaluate is not None
-        return still_due(
-            self.run, self.config.train, self.schedule, self.state.step, measures=measures
-        )
+        return still_due(self.run, self.schedule, self.state.step, measures=measures)
 
     @contextmanager
     def _ends_told(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from sagan import config as settings
-from sagan.config import Config, TrainConfig
+from sagan.config import Config
 from sagan.data import Dataset
 from sagan.data.looking import survey_of
 from sagan.data.survey_text import survey_as_json, text
@@ -131,13 +131,12 @@ def other_bits(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def still_due(
-    run: Run, train: TrainConfig, schedule: EvaluationSchedule, step: int, *, measures: bool
+    run: Run, schedule: EvaluationSchedule, step: int, *, measures: bool
 ) -> dict[str, bool]:
     """What should have been written at the step to go on from and was not, as the process died.
 
     Args:
         run: Its folder.
-        train: Its settings.
         schedule: Of its evaluations.
         step: To go on from.
         measures: Whether there is anything that evaluates.
@@ -145,7 +144,8 @@ def still_due(
     Returns:
         Whether samples and an evaluation are due, which may have been put off from an earlier step.
     """
-    records, is_last = run.records(), step == train.steps
+    train, records = run.config.train, run.records()
+    is_last = step == train.steps
     if step == 0 or (is_last and is_finished(step, records)):
         return {"samples": False, "evaluation": False}
     wants_samples = is_last or train.samples_after(step)
