@@ -6,12 +6,12 @@ import importlib.metadata
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sagan import config as settings
 from sagan.config import Config
@@ -31,7 +31,7 @@ from sagan.runs.run import (
     step_of,
 )
 from sagan.system.memory import readable
-from sagan.training.state import new_state
+from sagan.training.state import TrainingState, new_state
 
 Severity = Literal["mistake", "fault", "note"]
 _LINES = "images_per_second"
@@ -151,13 +151,18 @@ def _good_checkpoint(run: Run, file: Path, findings: list[Finding]) -> Checkpoin
         return None
     try:
         run.require_same(checkpoint.config)
-        with FakeTensorMode(allow_non_fake_inputs=True):
-            state = new_state(checkpoint.config, len(checkpoint.class_names), torch.device("cpu"))
-            state.require_fitting(checkpoint.parts, checkpoint.step)
+        state = _state_without_numbers(checkpoint.config, len(checkpoint.class_names))
+        state.require_fitting(checkpoint.parts, checkpoint.step)
     except SaganError as error:
         findings.append(Finding(kind="mistake", where=where, text=str(error)))
         return None
     return checkpoint
+
+
+@lru_cache(maxsize=1)
+def _state_without_numbers(config: Config, num_classes: int) -> TrainingState:
+    with torch.device("meta"):
+        return new_state(config, num_classes, torch.device("meta"))
 
 
 def _without(error: SaganError, file: Path) -> str:
