@@ -604,7 +604,7 @@ def test_the_game_is_learned(dataset):
         images=np.broadcast_to(levels[labels][:, None, None, None], (8, 3, 32, 32)).copy(),
         labels=labels,
     )
-    config = tiny(steps=150, batch_size=8, ema_decay=0.9)
+    config = tiny(steps=80, batch_size=8, ema_decay=0.9)
     state = new_state(config, 2, CPU)
 
     def distance():
