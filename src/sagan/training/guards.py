@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sagan.config import LossConfig
 from sagan.data import Dataset, load_dataset
+from sagan.errors import printable
 from sagan.images import to_float, to_uint8
 from sagan.images.variety import nearest_distance
 from sagan.losses import discriminator_terms
@@ -98,11 +99,11 @@ class Guards:
         for change in self._alarms.check(record):
             self._log(change)
             told = f": {change['detail']}" if change["event"] == ALARM else " is over"
-            sys.stderr.write(f"step {step}, alarm {change['alarm']}{told}\n")
+            sys.stderr.write(printable(f"step {step}, alarm {change['alarm']}{told}") + "\n")
 
     def remarks(self) -> list[str]:
         """A line about each alarm that stands."""
-        return [f"alarm {alarm}\n" for alarm in self._alarms.standing.values()]
+        return [printable(f"alarm {alarm}") + "\n" for alarm in self._alarms.standing.values()]
 
     @torch.no_grad()
     def signals(self) -> dict[str, Any]:
