@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from sagan import config as settings
 from sagan.config import Config
-from sagan.errors import SaganError
+from sagan.errors import FaultError, SaganError
 from sagan.system.files import replacing
 
 FORMAT = "sagan"
@@ -54,7 +54,7 @@ def save(
         notes: More metadata, for other readers; :func:`load` passes over them.
 
     Raises:
-        SaganError: It cannot be written; whatever stood at ``path`` is untouched.
+        FaultError: It cannot be written; whatever stood at ``path`` is untouched.
     """
     path = Path(path)
     header = {
@@ -74,7 +74,7 @@ def save(
         with replacing(path) as draft:
             save_file(tensors, draft, metadata={**notes, FORMAT: json.dumps(header)})
     except (OSError, SafetensorError) as error:
-        raise SaganError(
+        raise FaultError(
             f"cannot write the checkpoint {path}: {error}; free space or choose another folder"
             " (earlier checkpoints are untouched)"
         ) from error
