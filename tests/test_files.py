@@ -130,7 +130,7 @@ def test_printable_shows_escapes_and_leaves_words():
 )
 def test_a_full_disk_is_nobodys_mistake(number, kind):
     with (
-        pytest.raises(SaganError, match="cannot write it: .*; free space") as found,
+        pytest.raises(SaganError, match=r"cannot write it: .*; free space") as found,
         writing("it", "free space"),
     ):
         raise OSError(number, os.strerror(number))
