@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SEED = "2527"
-"""Deaths inside the settings of a new run, a checkpoint and an evaluation, two of them early again."""
+"""Deaths inside the settings of a new run, a checkpoint and an evaluation, and early starts."""
 ROOT = Path(__file__).parent.parent
 
 
