@@ -112,10 +112,10 @@ MODEL_COMMANDS = (
     "serve",
     "studio",
 )
-RUN_COMMANDS = ("timelapse", "report")
+RUN_COMMANDS = ("timelapse", "report", "check", "status")
 SOURCE_COMMANDS = ("data", "pack", "train", "ablate")
 WEIGHTS = {"ablate": 1, "demo": 1, "evaluate": 3, "report": 3, "presets": 2, "models": 2}
-LONG_COMMANDS = ("train", "ablate", "demo", "evaluate", "report", "data", "export")
+LONG_COMMANDS = ("train", "ablate", "demo", "evaluate", "report", "data", "export", "check")
 
 
 class HangError(BaseException):
@@ -295,7 +295,7 @@ class Runner:
             code, fault = self._called(words)
             seconds = time.perf_counter() - begin
         printed, told = (_text(stream) for stream in (out, err))
-        fault = fault or _judged(code, printed, told) or self._touched(words)
+        fault = fault or _judged(words[0], code, printed, told) or self._touched(words)
         growth = _most_memory() - most
         return Line(words, code, printed, told, fault, seconds, growth)
 
@@ -452,8 +452,10 @@ def _text(stream):
 _SHOWN_RAW = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\uddff]")
 
 
-def _judged(code, out, err):
+def _judged(command, code, out, err):
     """What is wrong with how a line ended."""
+    if command == "check" and out:  # what it finds is its result, with a code
+        err = f"sagan: {out}"
     if code not in (0, 1, 2, 3, 75, 130):
         return f"exit code {code!r}"
     if "Traceback" in err + out:

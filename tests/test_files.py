@@ -1,12 +1,13 @@
 """Files that appear complete or not at all, and the names under which they may."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from sagan.errors import SaganError, printable
-from sagan.system.files import file_names, replacing, require_output, write_text
+from sagan.errors import FaultError, SaganError, printable
+from sagan.system.files import file_names, replacing, require_output, write_text, writing
 
 
 def refusal(path, *suffixes, **options):
@@ -121,3 +122,16 @@ def test_printable_shows_escapes_and_leaves_words():
     for word in ("naïve 猫 كلب", "a\u3000b", "👨\u200d👩\u200d👧"):
         assert printable(word) == word
     assert str(SaganError("a\nb\x07")) == r"a\nb\x07"
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(errno.ENOSPC, FaultError), (errno.EROFS, FaultError), (errno.EACCES, SaganError)],
+)
+def test_a_full_disk_is_nobodys_mistake(number, kind):
+    with (
+        pytest.raises(SaganError, match=r"cannot write it: .*; free space") as found,
+        writing("it", "free space"),
+    ):
+        raise OSError(number, os.strerror(number))
+    assert type(found.value) is kind

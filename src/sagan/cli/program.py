@@ -19,6 +19,7 @@ from sagan.config import Config
 from sagan.config.presets import PRESETS, named_settings
 from sagan.errors import FaultError, SaganError, StoppedError, printable
 from sagan.runs.named import shipped_names
+from sagan.system.files import is_fault
 from sagan.system.ranks import rank_of_torchrun
 from sagan.system.streams import replace_closed_streams
 from sagan.system.threads import sleep_while_waiting
@@ -188,6 +189,7 @@ def main(arguments: list[str] | None = None) -> Any:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
     except OSError as error:
+        code = FaultError.exit_code if is_fault(error) else code
         message = f"{error.filename or 'the system'}: {error.strerror or error}; mend that first"
     except RecursionError:
         message = "something here is nested too deeply, as thousands of brackets are; give less"

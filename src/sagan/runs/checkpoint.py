@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from sagan import config as settings
 from sagan.config import Config
-from sagan.errors import SaganError
+from sagan.errors import FaultError, SaganError
 from sagan.runs.digests import digests_in, first_not_finite, read_tensors, with_digests
 from sagan.system.files import replacing
 
@@ -56,7 +56,7 @@ def save(
         notes: More metadata, for other readers; :func:`load` passes over them.
 
     Raises:
-        SaganError: It cannot be written; whatever stood at ``path`` is untouched.
+        FaultError: It cannot be written; whatever stood at ``path`` is untouched.
     """
     path = Path(path)
     header = {
@@ -77,7 +77,7 @@ def save(
             metadata = with_digests(tensors, {**notes, FORMAT: json.dumps(header)})
             save_file(tensors, draft, metadata=metadata)
     except (OSError, SafetensorError) as error:
-        raise SaganError(
+        raise FaultError(
             f"cannot write the checkpoint {path}: {error}; free space or choose another folder"
             " (earlier checkpoints are untouched)"
         ) from error

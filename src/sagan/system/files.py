@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sagan.errors import SaganError, printable
+from sagan.errors import FaultError, SaganError, printable
 
 _OF_A_RUN = ("checkpoints", "samples")
+_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # on Windows
 
 
@@ -104,11 +105,18 @@ def writing(what: object, remedy: str = "choose another place or free space") ->
 
     Raises:
         SaganError: As an OSError within; names what was written and the remedy.
+        FaultError: The same where the disk failed.
     """
     try:
         yield
     except OSError as error:
-        raise SaganError(f"cannot write {what}: {error.strerror or error}; {remedy}") from error
+        kind = FaultError if is_fault(error) else SaganError
+        raise kind(f"cannot write {what}: {error.strerror or error}; {remedy}") from error
+
+
+def is_fault(error: OSError) -> bool:
+    """Whether the disk failed, as one that is full does, and nobody named a wrong place."""
+    return error.errno in _FAULTS
 
 
 def write_text(path: Path, text: str) -> None:
