@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _Value = TypeVar("_Value")
-_Told = TypeVar("_Told", SaganError, StoppedError)
 
 PATIENCE = timedelta(minutes=30)
 """How long a rank waits for another that lives: it may be packing pictures or measuring."""
@@ -132,7 +131,7 @@ class Ranks:
         second = self.together(lambda: None if leads else work())
         return cast(_Value, first if leads else second)
 
-    def of_all(self, error: _Told) -> _Told:
+    def of_all(self, error: SaganError | StoppedError) -> SaganError | StoppedError:
         """An error that all ranks end with, and the first one says."""
         error.is_told = not self.is_first
         return error
