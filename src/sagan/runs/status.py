@@ -16,7 +16,7 @@ from sagan.runs.events import ALARM, CLEARED, DIVERGED, FINISHED, STARTED, STOPP
 from sagan.runs.locked import LOCK
 from sagan.runs.log import LOG, LOSSES, finite_number, finite_numbers, newest_records
 from sagan.runs.run import checkpoint_files
-from sagan.system.locks import holder_of, is_held
+from sagan.system.locks import holder_of, is_locked
 
 Condition = Literal["running", "stopped", "finished", "diverged", "died", "failed", "new"]
 """died: its process was killed, or its machine went down; failed: it ended by an error, such as a
@@ -160,7 +160,7 @@ def _settings_of(folder: Path) -> Config:
 def _state(folder: Path, records: Sequence[Mapping[str, Any]], steps: int) -> tuple[Condition, str]:
     """The state, and what there is to say of it."""
     lock = folder / LOCK
-    if is_held(lock):
+    if is_locked(lock):
         return "running", str(holder_of(lock) or "")
     if lock.exists():
         return "died", str(holder_of(lock) or "")

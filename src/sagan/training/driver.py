@@ -155,7 +155,6 @@ class Driver:
         self.run.begin()
         tell_pictures(self.dataset, self.config, self.run)
         rewind(self.run, self.state.step)
-        self.guards.continue_from(self.run.records())
         self.outputs.trackers.open(self.state.step)
         may_go_back = self.config.train.on_divergence == "rollback"
         if self.beginning or (may_go_back and not checkpoint_files(self.run.folder)):
@@ -197,6 +196,7 @@ class Driver:
             if any((due := self.still_due()).values()):
                 self._save({"checkpoint": False, **due})
             while self.state.step < train.steps:
+                self.guards.continue_from(self.run.records())
                 with going_back(self.preparation, self.outputs, progress):
                     self._take_steps(progress)
         self._finish()
