@@ -200,6 +200,8 @@ def ranks_of_torchrun() -> Iterator[Ranks]:
         yield ALONE
         return
     from torch import distributed
+    from torch._C._distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
 
     ranks = Ranks(
         rank=rank,
@@ -208,7 +210,16 @@ def ranks_of_torchrun() -> Iterator[Ranks]:
     )
     if not distributed.is_initialized():
         with told():
-            distributed.init_process_group(_backend(), timeout=PATIENCE)
+            store, *_ = next(rendezvous("env://", rank, ranks.count, timeout=PATIENCE))
+            attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+            distributed.init_process_group(
+                _backend(),
+                timeout=PATIENCE,
+                # A store that torchrun keeps has the addresses of ranks that have died, too.
+                store=PrefixStore(f"sagan-{attempt}", store),
+                rank=rank,
+                world_size=ranks.count,
+            )
         atexit.register(distributed.destroy_process_group)
     try:
         with _silent_unless(ranks.is_first):
