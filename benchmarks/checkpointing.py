@@ -19,7 +19,7 @@ from sagan.config.presets import PRESETS, named_settings
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.digests import first_not_finite
-from sagan.system.device import pick_device
+from sagan.system.device import keep_freed_memory, pick_device
 from sagan.training.keeping import CheckpointWriter
 from sagan.training.state import NetworkAdam, new_state
 
@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--folder", default=None, help="on the disk to write to")
     given = parser.parse_args()
+    keep_freed_memory()  # as in a run
     checkpoint = state_of(given.preset, given.device)
     size = sum(t.nbytes for part in checkpoint.parts.values() for t in part.values())
     print(f"{given.preset}: {size / 1e6:,.0f} MB on {given.device}")

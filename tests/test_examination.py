@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from conftest import tiny
@@ -166,7 +167,7 @@ def test_a_damaged_pack_is_a_fault(folder, made):
 
 def test_other_pictures_are_a_mistake(folder, made):
     extra = made / "pictures" / "dark" / "9.png"
-    save_png(torch.full((3, 32, 32), 9, dtype=torch.uint8), extra)
+    save_png(np.full((3, 32, 32), 9, np.uint8), extra)
     try:
         assert "are not packed as they are now" in finding(folder)
         load_dataset(DataConfig(source=str(made / "pictures"), resolution=32))
