@@ -20,7 +20,7 @@ from sagan.training.run import train
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="makes pipes and reads /dev")
 
 SEED = 16
-LINES = {"train": 26, "ablate": 6, "demo": 4, "evaluate": 10, "report": 4, "export": 14}
+LINES = {"train": 26, "ablate": 6, "demo": 4, "evaluate": 10, "report": 4, "export": 14, "check": 4}
 USUAL_NUMBER = 20
 
 
