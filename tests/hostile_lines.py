@@ -150,7 +150,6 @@ class Grammar:
         self._shelf = shelf
         self._suffixes = (*SUFFIXES, *TRACED) if traces else SUFFIXES
         self._rng = random.Random(seed)
-        self._made = 0
         names = sorted(name for name in app if not name.startswith("-"))
         self.flags = {name: _flags_of(name) for name in names}
         self._commands = [name for name in names for _ in range(WEIGHTS.get(name, 6))]
@@ -159,8 +158,7 @@ class Grammar:
         """One line: what is usual for a command, with some of it made bad."""
         rng = self._rng
         command = command or rng.choice(self._commands)
-        self._made += 1
-        new = str(self._shelf.out / f"made-{self._made}")
+        new = str(self._shelf.out / f"made-{next(self._shelf.numbers)}")
         flags = [flag.format(new=new) for flag in USUAL.get(command, ())]
         for _ in range(rng.choice((0, 1, 1, 1, 2, 2, 3))):
             if self.flags[command]:

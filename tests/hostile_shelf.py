@@ -1,6 +1,7 @@
 """A folder of what a command may be pointed at: good files, and those that mean harm."""
 
 import gzip
+import itertools
 import json
 import os
 import shutil
@@ -62,6 +63,7 @@ class Shelf:
     """
 
     def __init__(self, root, run, pictures):
+        self.numbers = itertools.count(1)  # of what is made
         self.root, self.inputs, self.out = root, root / "in", root / "out"
         for folder in (self.inputs, self.out, root / "home", root / "cache", root / "tmp"):
             folder.mkdir()

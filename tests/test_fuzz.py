@@ -5,6 +5,7 @@ outside of its places. ``python -m benchmarks.fuzz`` runs thousands more.
 """
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ from sagan.training.run import train
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="makes pipes and reads /dev")
 
 SEED = 16
-LINES = {"train": 26, "ablate": 6, "demo": 4, "evaluate": 10, "report": 4, "export": 14}
+LINES = {"train": 26, "ablate": 6, "demo": 4, "evaluate": 10, "report": 4, "export": 14, "check": 4}
 USUAL_NUMBER = 20
 
 
@@ -107,3 +108,13 @@ def test_what_records_say_is_cleaned(shelf, runner):
     line = runner.run(("evaluate", f"--compare={path}", f"--compare={path}"))
     assert (line.code, line.fault) == (0, "")
     assert "\\x1b[2J" in line.out
+
+
+@pytest.mark.parametrize("gamma", [[1], "x", None, {}, True, 10**400, float("nan")])
+def test_a_timeline_passes_over_what_is_no_number(shelf, runner, gamma):
+    run = shelf.out / f"timeline-{next(shelf.numbers)}"
+    shutil.copytree(shelf.inputs / "run", run)
+    with (run / "log.jsonl").open("a") as log:
+        log.write(json.dumps({"step": 2, "generator_gamma_16": gamma}) + "\n")
+    line = runner.run(("attention", str(run), "--timeline", f"--output={run}.png"))
+    assert (line.code, line.fault) == (0, "")

@@ -1,5 +1,6 @@
 """How the attention of a run grew: its numbers, and one query's map over its checkpoints."""
 
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sagan.config.checks import fits
 from sagan.errors import SaganError, printable
 from sagan.images import to_uint8
 from sagan.images.queries import query_index
@@ -195,7 +197,12 @@ def _gammas(
     records = log_records(folder)
     curves = []
     for key, name in gates.items():
-        if logged := [record for record in records if key in record]:
+        logged = [
+            record
+            for record in records
+            if fits(record.get(key), float) and abs(record[key]) <= sys.float_info.max
+        ]
+        if logged:
             steps, values = ([record[of] for record in logged] for of in ("step", key))
             curves.append(Curve(name=name, steps=steps, values=values))
     return curves
