@@ -9,7 +9,7 @@ from itertools import islice
 from benchmarks.harness import Side, Suite, median_ratio
 from benchmarks.options import Options
 from sagan.config.presets import preset
-from sagan.training.run import Driver
+from sagan.training.driver import Driver
 
 FEW_PICTURES = 3000
 CYCLE = 4

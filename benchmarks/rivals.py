@@ -43,7 +43,7 @@ from sagan.evaluation.pretrained import import_torchvision
 from sagan.evaluation.record import figure
 from sagan.system.device import keep_freed_memory
 from sagan.system.files import write_text
-from sagan.training.run import Driver
+from sagan.training.driver import Driver
 
 COUNT = 5000
 METRICS = ("fd", "kid", "pr", "dc")

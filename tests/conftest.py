@@ -82,7 +82,7 @@ def trained_run(tmp_path_factory, picture_folder):
     """The folder of a finished run of two steps."""
     from dataclasses import replace
 
-    from sagan.training.run import Driver
+    from sagan.training.driver import Driver
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     config = tiny(steps=2)

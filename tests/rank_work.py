@@ -24,8 +24,8 @@ from sagan.nn.layers import ConditionalBatchNorm2d, statistics_over
 from sagan.system.ranks import ALONE, ranks_of_torchrun
 from sagan.training import draws
 from sagan.training.agreement import common_tensors, require_same_state
+from sagan.training.driver import Driver
 from sagan.training.loop import train_steps
-from sagan.training.run import Driver
 from sagan.training.state import new_state
 
 CPU = torch.device("cpu")

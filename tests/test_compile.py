@@ -12,7 +12,7 @@ from sagan.config import LossConfig
 from sagan.errors import SaganError
 from sagan.system import device
 from sagan.system.device import require_compiler
-from sagan.training.run import Driver
+from sagan.training.driver import Driver
 from sagan.training.state import new_state
 
 

@@ -13,7 +13,7 @@ from sagan.data.intact import PictureCheck
 from sagan.data.packfile import header_size, is_small
 from sagan.errors import SaganError
 from sagan.runs.run import checkpoint_files
-from sagan.training.run import Driver
+from sagan.training.driver import Driver
 
 SHAPE = (3, 32, 32)
 SIZE = 3 * 32 * 32

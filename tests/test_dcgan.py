@@ -12,7 +12,7 @@ from sagan.config import DiscriminatorConfig, GeneratorConfig
 from sagan.nn import spectral
 from sagan.nn.folding import fold
 from sagan.nn.residual import make_discriminator, make_generator
-from sagan.training.run import Driver
+from sagan.training.driver import Driver
 
 
 def pair(resolution=32, **changes):

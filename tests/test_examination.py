@@ -17,8 +17,8 @@ from sagan.errors import SaganError
 from sagan.images import save_png
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.run import checkpoint_files
+from sagan.training.driver import Driver
 from sagan.training.examination import examine_run
-from sagan.training.run import Driver
 
 
 @pytest.fixture(scope="module")

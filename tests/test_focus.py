@@ -14,8 +14,8 @@ from sagan.nn.layers import SelfAttention2d
 from sagan.report.charts import draw_charts
 from sagan.report.history import read_history
 from sagan.runs.attention_log import LoggedLayer, attention_key, attention_keys
+from sagan.training.driver import Driver
 from sagan.training.focus import AttentionWatch
-from sagan.training.run import Driver
 
 ALIVE = Focus(gamma=0.3, entropy=0.5, peak=0.2, contribution=0.1)
 

@@ -14,9 +14,9 @@ from sagan.training import footprint as footprint_module
 from sagan.training import forecast as module
 from sagan.training import preparation
 from sagan.training import run as driver_module
+from sagan.training.driver import Driver
 from sagan.training.footprint import Footprint
 from sagan.training.forecast import forecast, in_words, table
-from sagan.training.run import Driver
 from sagan.training.scale import Scale
 
 NEED = Footprint(fixed=2**22, per_picture=2**18)

@@ -9,8 +9,8 @@ from conftest import tiny
 from sagan.config import DiscriminatorConfig, GeneratorConfig, LossConfig
 from sagan.errors import SaganError
 from sagan.runs import checkpoint as checkpoints
+from sagan.training.driver import Driver
 from sagan.training.loop import train_steps
-from sagan.training.run import Driver
 from sagan.training.state import new_state
 
 CPU = torch.device("cpu")

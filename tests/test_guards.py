@@ -15,13 +15,13 @@ from sagan.images.variety import nearest_distance
 from sagan.runs import alarms
 from sagan.runs.alarms import CHECKS, Alarms
 from sagan.sampling.generator import load_generator, rows_of_class
+from sagan.training.driver import Driver
 from sagan.training.guards import (
     Guards,
     fixed_batch,
     largest_singular_value,
     saturation,
 )
-from sagan.training.run import Driver
 
 
 def test_distance_to_the_nearest_other_picture():

@@ -30,7 +30,7 @@ from sagan.runs import checkpoint as checkpoints
 from sagan.runs.run import checkpoint_files
 from sagan.sampling.attention import explicit_rows
 from sagan.sampling.generator import TrainedDiscriminator, TrainedGenerator
-from sagan.training.run import Driver
+from sagan.training.driver import Driver
 
 NAMES = ("dark", "light")
 

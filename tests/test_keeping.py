@@ -17,8 +17,8 @@ from sagan.runs.digests import digests_in
 from sagan.runs.named import model_file
 from sagan.runs.run import Run, best_step, checkpoint_files, step_of
 from sagan.training import keeping
+from sagan.training.driver import Driver
 from sagan.training.keeping import CheckpointWriter, require_best
-from sagan.training.run import Driver
 
 
 def settings(source, *, evaluation=None, **train):

@@ -26,8 +26,8 @@ from sagan.runs import checkpoint as checkpoints
 from sagan.runs import named
 from sagan.runs.run import load_checkpoint
 from sagan.sampling.generator import generator_of
+from sagan.training.driver import Driver
 from sagan.training.origin import run_settings
-from sagan.training.run import Driver
 
 NAMES = ("avatars64", "fashion32")
 MOST = 12e6  # bytes of all files

@@ -20,9 +20,9 @@ from sagan.interop.conversion import convert_files
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.run import checkpoint_files, load_checkpoint
 from sagan.sampling.generator import for_inference
+from sagan.training.driver import Driver
 from sagan.training.forecast import forecast
 from sagan.training.origin import model_settings, run_settings, starting_settings
-from sagan.training.run import Driver
 from sagan.training.transfer import Transfer
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -23,8 +23,8 @@ from sagan.errors import SaganError
 from sagan.runs.run import checkpoint_files, log_records
 from sagan.system.ranks import ALONE, Ranks
 from sagan.training.draws import draw_reals, own_share, step_inputs
+from sagan.training.driver import Driver
 from sagan.training.preparation import device_of_rank, require_equal_shares
-from sagan.training.run import Driver
 
 PATIENCE = 120  # seconds for what takes a few, on a machine that has more to do
 

@@ -10,7 +10,7 @@ from test_training import CPU, EXACT, GRADIENT_PENALTY, ZERO_CENTRED, run_steps,
 from sagan.config import LossConfig, LossName
 from sagan.errors import SaganError
 from sagan.losses.regularization import Regularizers
-from sagan.training.run import Driver
+from sagan.training.driver import Driver
 from sagan.training.state import new_state
 
 LOSSES = [LossConfig(name=name) for name in get_args(LossName)]

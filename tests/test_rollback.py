@@ -14,7 +14,7 @@ from sagan.nn import spectral
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.run import checkpoint_files
 from sagan.training import steps as training_steps
-from sagan.training.run import Driver
+from sagan.training.driver import Driver
 from sagan.training.state import new_state
 
 CPU = torch.device("cpu")

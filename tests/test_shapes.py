@@ -36,9 +36,9 @@ from sagan.runs import checkpoint as checkpoints
 from sagan.runs.run import checkpoint_files
 from sagan.sampling.attention import captured_inputs
 from sagan.sampling.generator import load_discriminator, load_generator
+from sagan.training.driver import Driver
 from sagan.training.footprint import peak_bytes, upper_bound
 from sagan.training.forecast import parameters
-from sagan.training.run import Driver
 
 SHAPES = [(1, 24, 24), (3, 32, 48), (4, 48, 32)]
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}

@@ -22,7 +22,7 @@ from sagan.runs.events import ALARM, CLEARED, DIVERGED, FINISHED, STARTED, STOPP
 from sagan.runs.log import newest_records
 from sagan.runs.status import LOCK, Unreadable, run_status, statuses
 from sagan.system.locks import holding
-from sagan.training.run import Driver
+from sagan.training.driver import Driver
 
 LOSSES = {"discriminator_real": 0.5, "discriminator_fake": 0.25, "generator": -1.5}
 

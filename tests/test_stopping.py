@@ -23,7 +23,8 @@ from sagan.runs.locked import locked_run
 from sagan.runs.run import checkpoint_files, sample_files
 from sagan.training import outputs as outputs_module
 from sagan.training import starting
-from sagan.training.run import Driver, train
+from sagan.training.driver import Driver
+from sagan.training.run import train
 
 SIGNALS = [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1]
 NUMBERS = Evaluated(numbers={"FD": 1.0}, by_class={}, pictures=2)

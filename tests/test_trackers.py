@@ -14,7 +14,7 @@ from conftest import tiny
 from sagan.errors import SaganError
 from sagan.runs.events import ALARM, STARTED, event
 from sagan.training import trackers
-from sagan.training.run import Driver
+from sagan.training.driver import Driver
 from sagan.training.trackers import Trackers, event_in_words, numbers_of_record, require_trackers
 
 

@@ -26,8 +26,8 @@ from sagan.system.randomness import Purpose, draw_latents_and_labels, generator_
 from sagan.training import loop as training_loop
 from sagan.training import steps as training_steps
 from sagan.training.draws import Draws, draw_reals, step_inputs
+from sagan.training.driver import Driver
 from sagan.training.loop import average_decay, set_learning_rates, train_steps
-from sagan.training.run import Driver
 from sagan.training.state import apply_gradients, new_state, refresh_average
 from sagan.training.steps import TrainingStep
 from sagan.training.watch import PendingTerms

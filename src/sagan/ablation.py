@@ -28,7 +28,7 @@ from sagan.nn.residual import make_discriminator, make_generator
 from sagan.runs.locked import locked_run
 from sagan.runs.run import log_records
 from sagan.system.files import write_text
-from sagan.training.run import Driver
+from sagan.training.driver import Driver
 
 Axis = Literal["attention", "normalization"]
 MetricsByStep = dict[int, dict[str, float]]

@@ -22,10 +22,11 @@ from sagan.sampling.generator import load_generator
 from sagan.sampling.sets import SampleSet, named_grid
 from sagan.sampling.timelapse import growth_frames
 from sagan.system.files import write_text
+from sagan.training.driver import Driver
 from sagan.training.forecast import forecast, in_words
 from sagan.training.machine import busy
 from sagan.training.measuring import Outcome
-from sagan.training.run import Driver, open_run
+from sagan.training.run import open_run
 
 SHOWN_FIRST = "avatars64"
 ATTENTION_CLASS = "cat"

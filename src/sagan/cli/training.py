@@ -16,7 +16,7 @@ from sagan.cli.program import app, named_pictures
 from sagan.config import Config
 from sagan.config.training import OnDivergence, TrackerName
 from sagan.errors import SaganError
-from sagan.system.ranks import Ranks, ranks_of_torchrun
+from sagan.system.ranks import ALONE, Ranks, ranks_of_torchrun
 from sagan.system.signals import ending_at_once
 from sagan.system.streams import outliving_readers
 from sagan.training.budget import follow_from_time, require_minutes
@@ -280,6 +280,6 @@ def demo(*, run: Path = Path("runs/demo"), steps: int | None = None) -> None:
     """
     from sagan.demo import run_demo
 
-    with _sitting(), _alone_in(run):
+    with _sitting(), _alone_in(run, ALONE):
         summary = run_demo(run, steps)
     print(summary, end="")
