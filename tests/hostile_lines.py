@@ -258,8 +258,9 @@ def _flags_of(command):
         for flag, hint in flags.items()
         if not any(other.startswith(f"{flag}.") for other in flags)
     }
-    # A compiled network takes a minute, and has tests of its own.
-    return {flag: hint for flag, hint in leaves.items() if not flag.endswith("compile")}
+    # A compiled network takes a minute; to watch, and a demonstration of many steps, take longer.
+    slow = ("compile", "--watch", *["--steps"] * (command == "demo"))
+    return {flag: hint for flag, hint in leaves.items() if not flag.endswith(slow)}
 
 
 def _kinds(hint):
