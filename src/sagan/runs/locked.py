@@ -11,6 +11,8 @@ from sagan.system.ranks import ALONE, Ranks
 ELSEWHERE = "choose another --run or free space"
 """What to do where a run folder cannot be written."""
 LOCK = "run.lock"
+_BEFORE_SETTINGS = (LOCK, "config.toml.", "from.json")
+"""How the names begin of what a folder may hold before its settings are in place."""
 
 
 @contextmanager
@@ -37,8 +39,11 @@ def locked_run(folder: str | Path, ranks: Ranks = ALONE) -> Iterator[None]:
 
 
 def may_become_a_run(folder: Path) -> bool:
-    """Whether a folder is one of a run, or may become one: it is empty, or not there."""
+    """Whether a folder is one of a run, or may become one.
+
+    That is one that is not there, is empty, or was left by a run that died while it began.
+    """
     if not folder.is_dir():
         return not folder.exists()
     files = {path.name for path in folder.iterdir()}
-    return "config.toml" in files or all(name.startswith(LOCK) for name in files)
+    return "config.toml" in files or all(name.startswith(_BEFORE_SETTINGS) for name in files)

@@ -39,6 +39,8 @@ _KEEPING = ("keep_checkpoints", "keep_every", "keep_best")
 _MAY_CHANGE = ("steps", "device", "compile", "log", *_KEEPING, *_INTERVALS, *_GUARDS)
 _DRAFTS = ("*.toml", "*.json*", "samples/*.png", "checkpoints/*.safetensors")
 """What is written aside before it takes its place, by the run alone."""
+_UNNAMED = "checkpoints/.tmp??????"
+"""What safetensors writes, aside of what it was told to write."""
 _SAVED: tuple[EventKind, ...] = (STARTED, STOPPED, FINISHED)
 """What happens after the first step only where there is a checkpoint."""
 
@@ -287,7 +289,8 @@ def checkpoint_called(folder: Path, which: str) -> Path:
 
 def drafts_in(folder: Path) -> list[Path]:
     """What a run was writing when it was ended, half written."""
-    return sorted(path for name in _DRAFTS for path in folder.glob(f"{name}.*.tmp"))
+    names = (*(f"{name}.*.tmp" for name in _DRAFTS), _UNNAMED)
+    return sorted(path for name in names for path in folder.glob(name))
 
 
 def sample_files(folder: Path) -> dict[int, Path]:
