@@ -247,7 +247,7 @@ def test_a_stop_at_one_rank_saves_and_ends_all(tmp_path, training):
     said, silent = printed(tmp_path)
     assert silent == ""
     step = logged_steps(run)[-1]
-    assert f"stopped at step {step} and saved; the same command continues" in said
+    assert f"stopped at step {step} by SIGINT and saved; the same command continues" in said
     assert checkpoint_files(run)[-1].stem == f"step-{step:08d}"
 
     # The death of a rank, then of the run that goes on.
