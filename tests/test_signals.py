@@ -64,15 +64,17 @@ def test_after_what_may_be_cut_off_work_goes_on_again():
 
 def test_what_must_not_be_cut_off_ends_first():
     done = []
-    with interruption() as asked, pytest.raises(StoppedError, match="stopped by SIGTERM"):
+
+    def work(asked):
         with asked.acting_at_once():
-            with asked.acting_at_once():
-                pass
             with asked.acting_later():
                 send(signal.SIGTERM)
-                done.append(1)
-            done.append(2)
-    assert done == [1]
+                done.append("first")
+            done.append("next")
+
+    with interruption() as asked, pytest.raises(StoppedError, match="stopped by SIGTERM"):
+        work(asked)
+    assert done == ["first"]
     with interruption(asked):
         assert not asked.requested
 
