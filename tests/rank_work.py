@@ -3,30 +3,38 @@
 import json
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 import torch
-from conftest import tiny
+from conftest import pooled_extractor, tiny
 from safetensors.torch import save_file
 
 from sagan.config import LossConfig
 from sagan.data import Dataset
-from sagan.errors import SaganError, StoppedError
+from sagan.data.intact import PictureCheck
+from sagan.errors import FaultError, SaganError, StoppedError
+from sagan.evaluation import extraction, periodic
+from sagan.evaluation.periodic import PeriodicEvaluation
 from sagan.nn import averaging
 from sagan.nn.layers import ConditionalBatchNorm2d, statistics_over
 from sagan.system.ranks import ALONE, ranks_of_torchrun
-from sagan.training import draws
+from sagan.system.signals import Interruption
+from sagan.training import draws, outputs
+from sagan.training import steps as training_steps
 from sagan.training.agreement import common_tensors, require_same_state
 from sagan.training.driver import Driver
+from sagan.training.guards import Guards
 from sagan.training.loop import train_steps
 from sagan.training.state import new_state
+from sagan.training.trackers import Trackers
 
 CPU = torch.device("cpu")
 EXACT = torch.autocast("cpu", enabled=False)
@@ -210,3 +218,88 @@ def command(*arguments):
     from sagan.cli import main
 
     main(list(arguments))
+
+
+def falter(folder, source):
+    """Leaves what each rank was told about what only one has met, and what runs came to."""
+    told = {}
+    config = tiny(steps=3, batch_size=8, watch_interval=0)
+    config = replace(
+        config,
+        data=replace(config.data, source=source),
+        evaluation=replace(config.evaluation, samples=150, interval=2, time_share=1.0),
+    )
+    with ranks_of_torchrun() as ranks:
+        for kind, (place, name, work, at_rank) in FAULTS.items():
+            with patch.object(place, name, work) if ranks.rank == at_rank else nullcontext():
+                told[kind] = how_it_ends(folder / kind, config, ranks)
+        for kind, (place, name, at_rank) in STOPS.items():
+            stops = ranks.rank == at_rank
+            with patch.object(place, name, is_sent_a_signal) if stops else nullcontext():
+                told[kind] = how_it_ends(folder / kind, config, ranks)
+            told[f"{kind}, again"] = how_it_ends(folder / kind, config, ranks)
+        train = replace(
+            config.train,
+            on_divergence="rollback",
+            checkpoint_interval=2,
+            batch_statistics="all",
+            watch_interval=1,
+        )
+        with spoiled_once(3) if ranks.rank else nullcontext():
+            told["rollback"] = how_it_ends(folder / "rollback", replace(config, train=train), ranks)
+    (folder / f"told-{ranks.rank}.json").write_text(json.dumps(told))
+
+
+def how_it_ends(folder, config, ranks):
+    """What a training ends with: the message, the exit code, seconds."""
+    begin, asked = time.monotonic(), Interruption()
+    evaluation = PeriodicEvaluation(config.evaluation, "cpu", ranks, asked)
+    evaluation.__dict__["extractor"] = pooled_extractor()
+    try:
+        driver = Driver(config, folder, evaluation, ranks=ranks, asked=asked)
+        reached = driver.train().steps
+        require_same_state(driver.state, driver.preparation)
+        return [f"{reached} steps, {driver.state.rollbacks} rollbacks", 0, 0.0]
+    except (SaganError, StoppedError, RuntimeError) as error:
+        return [str(error), getattr(error, "exit_code", 1), time.monotonic() - begin]
+
+
+def breaks(*_, **__):
+    """What a disk or a library does at the wrong moment."""
+    raise FaultError("it is broken")
+
+
+def is_sent_a_signal(*_, **__):
+    """Long work in which a signal comes."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+
+
+FAULTS = {
+    "log": (Trackers, "record", breaks, 0),
+    "guards": (Guards, "after", breaks, 0),
+    "pictures": (PictureCheck, "raise_failed", breaks, 1),
+    "best": (outputs, "best_mark", breaks, 0),
+    "end": (Guards, "remarks", breaks, 0),
+}
+STOPS = {
+    "drawing": (extraction, "_rows", 1),
+    "computing": (periodic, "measurement_of", 0),
+}
+
+
+@contextmanager
+def spoiled_once(step):
+    """Spoils a gradient of this rank in a step, counted from 1, the first time."""
+    judge, spoiled = training_steps.apply_gradients, []
+
+    def spoil(state, optimizer, terms, ranks):
+        if state.step + 1 == step and not spoiled:
+            spoiled.append(step)
+            next(
+                p for p in state.discriminator.parameters() if p.grad is not None
+            ).grad += torch.inf
+        judge(state, optimizer, terms, ranks)
+
+    with patch.object(training_steps, "apply_gradients", spoil):
+        yield

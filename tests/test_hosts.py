@@ -16,7 +16,7 @@ import pytest
 from sagan.runs.run import load_checkpoint, log_records
 
 ROOT = Path(__file__).parent.parent
-STEPS = 80
+STEPS = 30
 PATIENCE = 120
 SETTINGS = {
     "data.resolution": 32,

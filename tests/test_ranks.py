@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from sagan import config as settings
 from sagan.data import Dataset
 from sagan.errors import SaganError
+from sagan.runs.events import ROLLED_BACK, events
 from sagan.runs.run import checkpoint_files, log_records
 from sagan.system.ranks import ALONE, Ranks
 from sagan.training.draws import draw_reals, own_share, step_inputs
@@ -177,7 +178,7 @@ def test_batch_norm_over_all_is_that_of_the_whole_batch(every_case, dtype):
         torch.testing.assert_close(both, whole[name], rtol=margin, atol=margin)
 
 
-def test_disagreement_is_told_to_all_and_a_run_goes_on_with_one(tmp_path, picture_folder):
+def test_disagreement_is_told_to_all_and_a_run_goes_on_with_one(tmp_path, picture_folder, capsys):
     ranks = started(tmp_path, rank_work.disagree, tmp_path, str(picture_folder))
     assert ended(ranks) == [0, 0], printed(tmp_path)
     first, second = (json.loads((tmp_path / f"told-{rank}.json").read_text()) for rank in range(2))
@@ -221,7 +222,39 @@ def test_disagreement_is_told_to_all_and_a_run_goes_on_with_one(tmp_path, pictur
     config = settings.load_toml(tmp_path / "run" / "config.toml")
     config = replace(config, train=replace(config.train, steps=3))
     assert Driver(config, tmp_path / "run").train().steps == 3
+    assert (
+        "bits may differ from an uninterrupted run: processes 2 -> 1\n" in capsys.readouterr().err
+    )
     assert logged_steps(tmp_path / "run") == [1, 2, 3]
+
+
+def test_what_only_one_rank_meets_ends_all_by_its_cause(tmp_path, picture_folder):
+    ranks = started(tmp_path, rank_work.falter, tmp_path, str(picture_folder))
+    assert ended(ranks) == [0, 0], printed(tmp_path)
+    first, second = (json.loads((tmp_path / f"told-{rank}.json").read_text()) for rank in range(2))
+    for kind, (*_, at_rank) in rank_work.FAULTS.items():
+        by_rank = [f"rank {at_rank}: it is broken"] * 2
+        by_rank[at_rank] = "it is broken"
+        assert [first[kind][0], second[kind][0]] == by_rank, kind
+        assert first[kind][1] == second[kind][1] == 1
+        assert max(first[kind][2], second[kind][2]) < 20
+    for kind in rank_work.STOPS:  # in the midst of a measurement
+        assert first[kind][:2] == [
+            "stopped at step 2 by SIGTERM and saved; the same command continues",
+            75,
+        ]
+        assert second[kind][:2] == first[kind][:2]
+        assert max(first[kind][2], second[kind][2]) < 20
+        assert first[f"{kind}, again"] == second[f"{kind}, again"] == ["3 steps, 0 rollbacks", 0, 0]
+        measured = [r["step"] for r in log_records(tmp_path / kind) if "evaluation" in r]
+        assert measured == [2, 3]
+
+    # Guards, with batch statistics of all, in a run that goes back.
+    assert first["rollback"] == second["rollback"] == ["3 steps, 1 rollbacks", 0, 0]
+    records = log_records(tmp_path / "rollback")
+    [back] = events(records, ROLLED_BACK)
+    assert (back["from"], back["to"]) == (3, 2)
+    assert [r["step"] for r in records if "watched_loss" in r] == [1, 2, 3]
 
 
 @pytest.fixture
@@ -247,7 +280,7 @@ def test_a_stop_at_one_rank_saves_and_ends_all(tmp_path, training):
     said, silent = printed(tmp_path)
     assert silent == ""
     step = logged_steps(run)[-1]
-    assert f"stopped at step {step} and saved; the same command continues" in said
+    assert f"stopped at step {step} by SIGINT and saved; the same command continues" in said
     assert checkpoint_files(run)[-1].stem == f"step-{step:08d}"
 
     # The death of a rank, then of the run that goes on.

@@ -62,6 +62,23 @@ def test_after_what_may_be_cut_off_work_goes_on_again():
         assert asked.requested
 
 
+def test_what_must_not_be_cut_off_ends_first():
+    done = []
+
+    def work(asked):
+        with asked.acting_at_once():
+            with asked.acting_later():
+                send(signal.SIGTERM)
+                done.append("first")
+            done.append("next")
+
+    with interruption() as asked, pytest.raises(StoppedError, match="stopped by SIGTERM"):
+        work(asked)
+    assert done == ["first"]
+    with interruption(asked):
+        assert not asked.requested
+
+
 def test_where_nothing_is_to_be_saved_the_end_comes_once():
     before = [signal.getsignal(number) for number in SIGNALS]
     with pytest.raises(StoppedError, match="stopped by SIGHUP"), ending_at_once():

@@ -21,6 +21,7 @@ from sagan.evaluation.periodic import Evaluated
 from sagan.runs.events import FINISHED, STARTED, STOPPED, event, events
 from sagan.runs.locked import locked_run
 from sagan.runs.run import checkpoint_files, sample_files
+from sagan.system.ranks import Ranks
 from sagan.training import outputs as outputs_module
 from sagan.training import starting
 from sagan.training.driver import Driver
@@ -270,6 +271,19 @@ def test_bits_are_told_by_the_starts_that_count():
     assert starting.other_bits(garbage) == ""
 
 
+def test_another_number_of_processes_is_told(tmp_path, config):
+    config = changed(config, batch_statistics="all")
+    driver = Driver(config, tmp_path / "run")
+    places = [
+        starting.where_it_computes(replace(driver.preparation, ranks=Ranks(count=count)))
+        for count in (1, 2)
+    ]
+    assert [place["batch_statistics"] for place in places] == ["all", "all"]
+    starts = [event(STARTED, step, where=where) for step, where in zip((0, 3), places, strict=True)]
+    line = "note: bits may differ from an uninterrupted run: processes 1 -> 2\n"
+    assert starting.other_bits(starts) == line
+
+
 def test_lines_that_are_written_again_are_kept_elsewhere(tmp_path, config, capsys):
     driver = Driver(config, tmp_path / "run")
     at_step(driver, 5, lambda: (_ for _ in ()).throw(SaganError("dies")))
@@ -385,7 +399,7 @@ def test_while_it_prepares_a_signal_ends_it_at_once(tmp_path, command, monkeypat
         send(number)()
         time.sleep(60)
 
-    monkeypatch.setattr("sagan.training.run.prepare", prepare)
+    monkeypatch.setattr("sagan.training.driver.prepare", prepare)
     with pytest.raises(SystemExit) as ended:
         main(command)
     assert ended.value.code == 75

@@ -19,11 +19,12 @@ from sagan.evaluation.measures import SUBSET_SIZE, SUBSETS, known_metrics, measu
 from sagan.evaluation.opening import labels_as_in
 from sagan.evaluation.picture_sets import PictureSet, generated, stored
 from sagan.evaluation.reference import OF_REALS, Reference, reference_of
-from sagan.evaluation.sharing import shared_among
+from sagan.evaluation.sharing import Sharing, shared_among
 from sagan.images import as_rgb
 from sagan.sampling.generator import TrainedGenerator
 from sagan.system.progress import duration
 from sagan.system.ranks import ALONE, Ranks
+from sagan.system.signals import Interruption
 
 FEWEST_PICTURES = 500
 """With fewer, a measurement that has to be short says too little; those between are multiples."""
@@ -61,14 +62,22 @@ class PeriodicEvaluation:
         config: What to measure, with how many pictures and which network.
         device: Where that network computes.
         ranks: Those that share the work; the first one has the files and computes the numbers.
+        asked: Whether a signal has asked this process for the end, which cuts the work off.
 
     Raises:
         SaganError: A metric is unknown.
     """
 
-    def __init__(self, config: EvaluationConfig, device: str, ranks: Ranks = ALONE) -> None:
+    def __init__(
+        self,
+        config: EvaluationConfig,
+        device: str,
+        ranks: Ranks = ALONE,
+        asked: Interruption | None = None,
+    ) -> None:
         self._config = config
         self._ranks = ranks
+        self._asked = asked or Interruption()
         self._device = device
         self._metrics = known_metrics(config.metrics)
         self._references: dict[tuple[str, int], Reference] = {}
@@ -93,28 +102,34 @@ class PeriodicEvaluation:
 
         Raises:
             SaganError: The feature network cannot be had, or even few pictures take longer.
+            StoppedError: A signal came to one of them.
         """
-        is_first = self._ranks.is_first
-        with shared_among(self._ranks) as sharing:
-            own_count = self._count(generator, dataset, seconds) if is_first else 0
-            [count, *_] = sharing.exchange(own_count)
-            labels, _ = labels_as_in(dataset, generator, count)
-            pictures = generated(generator, labels)
-            own = None
-            try:
-                extract(pictures, self.extractor, "features of generated pictures", sharing)
-                is_new = (dataset.fingerprint, count) not in self._references
-                [lacks_reals, *_] = sharing.exchange(is_new)
-                if lacks_reals:
-                    extract(stored(dataset, count), self.extractor, OF_REALS, sharing)
-                if is_first:
-                    own = self._measured(pictures, dataset, count)
-            finally:
-                if is_first:
-                    features_path(pictures, self.extractor).unlink(missing_ok=True)
+        with shared_among(self._ranks, self._asked) as sharing:
+            with self._asked.acting_at_once():
+                own = self._own(generator, dataset, seconds, sharing)
             [found, *_] = sharing.exchange(own)
         assert found is not None
         return found
+
+    def _own(
+        self, generator: TrainedGenerator, dataset: Dataset, seconds: float, sharing: Sharing
+    ) -> Evaluated | None:
+        """Does the share of this rank; the first one gets what was found."""
+        is_first = self._ranks.is_first
+        own_count = self._count(generator, dataset, seconds) if is_first else 0
+        [count, *_] = sharing.exchange(own_count)
+        labels, _ = labels_as_in(dataset, generator, count)
+        pictures = generated(generator, labels)
+        try:
+            extract(pictures, self.extractor, "features of generated pictures", sharing)
+            is_new = (dataset.fingerprint, count) not in self._references
+            [lacks_reals, *_] = sharing.exchange(is_new)
+            if lacks_reals:
+                extract(stored(dataset, count), self.extractor, OF_REALS, sharing)
+            return self._measured(pictures, dataset, count) if is_first else None
+        finally:
+            if is_first:
+                features_path(pictures, self.extractor).unlink(missing_ok=True)
 
     def _measured(self, pictures: PictureSet, dataset: Dataset, count: int) -> Evaluated:
         fake = features_of(pictures, self.extractor, "")
@@ -188,7 +203,10 @@ def _seconds_of(function: Callable[[], object]) -> float:
 
 
 def periodic_evaluation(
-    config: EvaluationConfig, device: str, ranks: Ranks = ALONE
+    config: EvaluationConfig,
+    device: str,
+    ranks: Ranks = ALONE,
+    asked: Interruption | None = None,
 ) -> PeriodicEvaluation:
     """Prepares what a training run calls from time to time.
 
@@ -198,6 +216,6 @@ def periodic_evaluation(
     Raises:
         SaganError: The feature network cannot be had, or a metric is unknown.
     """
-    evaluation = PeriodicEvaluation(config, device, ranks)
+    evaluation = PeriodicEvaluation(config, device, ranks, asked)
     _ = evaluation.extractor
     return evaluation

@@ -211,12 +211,10 @@ def ranks_of_torchrun() -> Iterator[Ranks]:
     if not distributed.is_initialized():
         with told():
             store, *_ = next(rendezvous("env://", rank, ranks.count, timeout=PATIENCE))
-            attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
             distributed.init_process_group(
                 _backend(),
                 timeout=PATIENCE,
-                # A store that torchrun keeps has the addresses of ranks that have died, too.
-                store=PrefixStore(f"sagan-{attempt}", store),
+                store=PrefixStore(f"sagan-{_attempt(ranks.count)}", store),
                 rank=rank,
                 world_size=ranks.count,
             )
@@ -227,6 +225,16 @@ def ranks_of_torchrun() -> Iterator[Ranks]:
     except (DivergedError, StoppedError) as error:  # of which all ranks know
         error.is_told = not ranks.is_first
         raise
+
+
+def _attempt(count: int) -> str:
+    """How often torchrun has started all ranks again, where one of it started all.
+
+    A store that it keeps has the addresses of those that died, too. Each host counts for itself;
+    where there are several, every start has a store of its own (docs/scale.md).
+    """
+    are_of_one_host = os.environ.get("LOCAL_WORLD_SIZE") == str(count)
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if are_of_one_host else "0"
 
 
 def _backend() -> str:

@@ -42,11 +42,30 @@ class Interruption:
         """
         if self.requested:
             raise self._stopped()
-        self._acts_at_once = True
+        before, self._acts_at_once = self._acts_at_once, True
         try:
             yield
         finally:
-            self._acts_at_once = False
+            self._acts_at_once = before
+
+    @contextmanager
+    def acting_later(self) -> Iterator[None]:
+        """Within :meth:`acting_at_once`, for what must not be cut off; a signal acts after it.
+
+        Raises:
+            StoppedError: One came meanwhile.
+        """
+        before, self._acts_at_once = self._acts_at_once, False
+        try:
+            yield
+        finally:
+            self._acts_at_once = before
+        if before and self.requested:
+            raise self._stopped()
+
+    def forget(self) -> None:
+        """Begins to listen anew."""
+        self._by = ""
 
     def hear(self, number: int) -> None:
         """Takes note of a signal."""
@@ -61,14 +80,18 @@ class Interruption:
 
 
 @contextmanager
-def interruption() -> Iterator[Interruption]:
+def interruption(asked: Interruption | None = None) -> Iterator[Interruption]:
     """Lets the first signal finish the step.
 
     A second Ctrl-C acts at once; others do nothing more, since schedulers repeat them. A signal
     that was ignored before stays so: ``nohup`` means it. Outside of the main thread nobody hears
     any.
+
+    Args:
+        asked: Takes note of them, instead of a new one.
     """
-    asked = Interruption()
+    asked = asked or Interruption()
+    asked.forget()
     usual = signal.getsignal(signal.SIGINT)
 
     def request(number: int, _: FrameType | None) -> None:

@@ -1,6 +1,7 @@
 """What the ranks of a training must have in common: at the start, and the tensors on the way."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from importlib.metadata import version
 from typing import Any, Final
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sagan.errors import FaultError, SaganError, enumerated
+from sagan.system.ranks import Ranks
 from sagan.training.preparation import Preparation
 from sagan.training.state import TrainingState
 
@@ -17,6 +19,45 @@ CHECK_INTERVAL: Final = 100
 _WHOLE_NUMBERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 _MAY_DIFFER = ("data.source", "train.device")
 _RUNNING = ("running_mean", "running_var")
+
+
+class OwnFaults:
+    """What goes wrong in that which a rank does by itself, until all ranks end with it together.
+
+    Alone, it ends the work where it happens.
+
+    Args:
+        ranks: Those that train together.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
+        self._first: Exception | None = None
+
+    @property
+    def are_there(self) -> bool:
+        """Whether one is kept."""
+        return self._first is not None
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keeps a fault of what is within, which it ends, for :meth:`raise_kept`."""
+        try:
+            yield
+        except Exception as error:
+            if not self._ranks.are_many:
+                raise
+            self._first = self._first or error
+
+    def raise_kept(self) -> None:
+        """Raises the first fault that was kept, if there is one; to be called by all together.
+
+        Raises:
+            Exception: What went wrong.
+        """
+        first, self._first = self._first, None
+        if first is not None:
+            raise first
 
 
 def require_same_start(preparation: Preparation, step: int) -> None:

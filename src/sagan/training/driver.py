@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from sagan.config import Config
-from sagan.errors import DivergedError, FaultError, SaganError, StoppedError
-from sagan.runs.events import DIVERGED, FINISHED, STARTED, STOPPED, event
+from sagan.errors import SaganError, StoppedError
+from sagan.runs.events import FINISHED, STARTED, event
 from sagan.runs.locked import locked_run
 from sagan.runs.run import checkpoint_files
 from sagan.system.memory import is_out_of_memory
@@ -24,9 +23,15 @@ from sagan.system.progress import duration
 from sagan.system.ranks import ALONE, Ranks
 from sagan.system.signals import Interruption, interruption
 from sagan.system.streams import outliving_readers
-from sagan.training.agreement import CHECK_INTERVAL, require_same_start, require_same_state
+from sagan.training.agreement import (
+    CHECK_INTERVAL,
+    OwnFaults,
+    require_same_start,
+    require_same_state,
+)
+from sagan.training.ending import ends_told, stopped
 from sagan.training.focus import AttentionWatch
-from sagan.training.footprint import out_of_memory, require_memory
+from sagan.training.footprint import require_memory
 from sagan.training.guards import Guards
 from sagan.training.measuring import EvaluationSchedule, Outcome, measured_at, seconds_of_steps
 from sagan.training.origin import Beginning
@@ -61,7 +66,9 @@ class Driver:
             training goes on.
         start_from: The model whose weights a new run begins with.
         preset: As for :func:`sagan.training.run.open_run`.
-        ranks: The processes that train together; each has a driver.
+        ranks: The processes that train together; each has a driver. ``evaluate`` is then called
+            on all, and has to end on all alike, also where ``asked`` says so.
+        asked: Takes note of signals while it trains.
 
     Attributes:
         beginning: What was taken of that model; None where nothing was.
@@ -79,6 +86,7 @@ class Driver:
         start_from: str | Path | None = None,
         preset: str | None = None,
         ranks: Ranks = ALONE,
+        asked: Interruption | None = None,
     ) -> None:
         self.ranks = ranks
         self.preparation = ranks.one_per_host_first(
@@ -89,7 +97,8 @@ class Driver:
         self.dataset = self.preparation.dataset
         self.state = ranks.together(self._first_state)
         self.schedule = EvaluationSchedule(config.evaluation, config.train.steps)
-        self._asked = Interruption()
+        self._asked = asked or Interruption()
+        self._faults = OwnFaults(ranks)
         evaluate = evaluate and self._interruptible(evaluate)
         self.outputs = Outputs(self.preparation, self.state, self.schedule, evaluate)
         self.attention = AttentionWatch(self.state, self.preparation)
@@ -131,7 +140,10 @@ class Driver:
             self.preparation = replace(self.preparation, origin=None)  # whose tensors are many
 
     def _interruptible(self, evaluate: Evaluate) -> Evaluate:
-        """A measurement that ends at a signal; it is made again when the run goes on."""
+        """A measurement that ends at a signal; it is made again when the run goes on.
+
+        Many ranks must end it together, which is its own affair.
+        """
         if self.ranks.are_many:
             return evaluate
 
@@ -182,7 +194,7 @@ class Driver:
             outliving_readers(),
             locked_run(self.run.folder, self.ranks),
             self.outputs.at_work(),
-            self._ends_told(),
+            ends_told(self.preparation, self.outputs),
         ):
             self.begin()
             require_same_state(self.state, self.preparation)
@@ -192,14 +204,15 @@ class Driver:
         train, begin = self.config.train, time.perf_counter()
         per_step = train.pictures_per_step
         self.schedule.count_in(seconds_of_steps(self.run.records(), per_step))
-        with interruption() as self._asked, Progress(train, self.state.step) as progress:
+        with interruption(self._asked), Progress(train, self.state.step) as progress:
             if any((due := self.still_due()).values()):
                 self._save({"checkpoint": False, **due})
             while self.state.step < train.steps:
-                self.guards.continue_from(self.run.records())
+                if self.ranks.is_first:
+                    self.guards.continue_from(self.run.records())
                 with going_back(self.preparation, self.outputs, progress):
                     self._take_steps(progress)
-        self._finish()
+        self.ranks.together(self._finish)
         seconds = time.perf_counter() - begin
         return Outcome(
             steps=self.state.step,
@@ -219,14 +232,16 @@ class Driver:
         begin, first, train = time.perf_counter(), self.state.step, self.config.train
         pending = PendingTerms(self.state)
         for terms in self._steps():
-            self.outputs.raise_failed()
+            with self._faults.kept():
+                self.outputs.raise_failed()
             pending.add(self.state.step, terms)
             is_first = self.state.step == first + 1
             stops, reads, measures = self._decided(pending)
             self._report(pending, progress, reads=is_first or reads)
             stops |= self._asked.requested and not self.ranks.are_many
             if self.ranks.is_first:
-                self.guards.after(terms)
+                with self._faults.kept():
+                    self.guards.after(terms)
             if is_first and train.compile:
                 warm_up = duration(time.perf_counter() - begin)
                 sys.stderr.write(f"note: compiling, and the first step, took {warm_up}\n")
@@ -237,7 +252,7 @@ class Driver:
                 progress.advance(pending.read())
                 self._save(outputs)
             if stops and self.state.step < train.steps:
-                raise self._stopped()
+                raise stopped(self.preparation, self.outputs, self._asked)
 
     def _steps(self) -> Iterator[dict[str, Tensor]]:
         """The steps; the first may be cut off (it may compile for minutes): all before is saved."""
@@ -252,11 +267,17 @@ class Driver:
     def _decided(self, pending: PendingTerms) -> tuple[bool, ...]:
         """Whether to stop after this step, to read the terms, to measure; all ranks decide alike.
 
-        Anybody may ask for the end; the clock is that of the first rank.
+        Anybody may ask for the end; the clock is that of the first rank. What a rank has met since
+        the last step, or one before, ends all of them here.
         """
         measures = self.outputs.evaluate is not None and self.schedule.is_due(self.state.step)
         own = (pending.is_due, measures) if self.ranks.is_first else (False, False)
-        return self.ranks.any_of_all(self._asked.requested, *own)
+        failed, *decided = self.ranks.any_of_all(
+            self._faults.are_there, self._asked.requested, *own
+        )
+        if failed:
+            self.ranks.together(self._faults.raise_kept)
+        return tuple(decided)
 
     def _report(self, pending: PendingTerms, progress: Progress, *, reads: bool) -> None:
         """Reads the terms where the log or the bar wants them: reading waits for the device."""
@@ -267,8 +288,9 @@ class Driver:
         terms = pending.read()
         progress.advance(terms)
         if logs and self.ranks.is_first:
-            measured = {**self.attention.terms(), **progress.rate(), **self.state.learning_rates()}
-            self.outputs.log({"step": step, **terms[-1], **measured})
+            with self._faults.kept():
+                rates = {**progress.rate(), **self.state.learning_rates()}
+                self.outputs.log({"step": step, **terms[-1], **self.attention.terms(), **rates})
 
     def _outputs_due(self, *, stops: bool, measures: bool) -> dict[str, bool]:
         """What :meth:`Outputs.save` has to write after a step.
@@ -285,22 +307,22 @@ class Driver:
         }
 
     def _save(self, outputs: dict[str, bool]) -> None:
-        self.ranks.together(partial(self.outputs.save, **outputs))
+        def save(**given: bool) -> None:
+            self._faults.raise_kept()
+            self.outputs.save(**given)
+
+        self.ranks.together(partial(save, **outputs))
         if not outputs["evaluation"]:
             return
         try:
             self.outputs.measure()
         except StoppedError:
             if not outputs["checkpoint"]:
-                self.outputs.save(samples=False, checkpoint=True)
-            raise self._stopped() from None
-
-    def _stopped(self) -> StoppedError:
-        step, by = self.state.step, self._asked.by or "another rank"
-        self.outputs.log(event(STOPPED, step, by=by))
-        return StoppedError(f"stopped at step {step} by {by} and saved; the same command continues")
+                self.ranks.together(partial(save, samples=False, checkpoint=True))
+            raise stopped(self.preparation, self.outputs, self._asked) from None
 
     def _finish(self) -> None:
+        self.outputs.writer.wait()
         if not self.ranks.is_first:
             return
         sys.stderr.writelines([*self.attention.remarks(), *self.guards.remarks()])
@@ -322,18 +344,3 @@ class Driver:
     def _still_due(self) -> dict[str, bool]:
         measures = self.outputs.evaluate is not None
         return still_due(self.run, self.schedule, self.state.step, measures=measures)
-
-    @contextmanager
-    def _ends_told(self) -> Iterator[None]:
-        """Logs a divergence, and says what to do where memory runs out."""
-        try:
-            yield
-        except DivergedError as error:
-            self.outputs.log(event(DIVERGED, self.state.step, detail=str(error)))
-            raise
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            reached, another = self.state.step, self.run.another
-            told = out_of_memory(self.preparation, reached, another, self.outputs.last_good())
-            raise FaultError(told) from error

@@ -59,6 +59,7 @@ class Outputs:
         self.state = state
         self.schedule = schedule
         self.evaluate = evaluate
+        self._ranks = preparation.ranks
         self._writes = preparation.ranks.is_first
         self.trackers = Trackers(self.run.folder, self.config)
         self.writer = CheckpointWriter(is_beside=False)
@@ -147,19 +148,32 @@ class Outputs:
         remove_old_checkpoints(self.run, checkpoint.step)
 
     def measure(self) -> None:
-        """Measures the average as :meth:`save` left it, together with the other processes."""
+        """Measures the average as :meth:`save` left it, together with the other processes.
+
+        Raises:
+            DivergedError: A tensor of the best checkpoint is not finite.
+            SaganError: The disk refuses.
+            StoppedError: A signal came to one of them.
+        """
         assert self.evaluate is not None
         step, train = self.state.step, self.config.train
         left = self.schedule.seconds_left()
         measure = partial(self.evaluate, self._average, self.dataset, left)
         command = f"sagan evaluate {self.run.folder}"
         if record := self.schedule.measured(step, measure, command):
-            mark = best_mark(self.run, train.keep_best, step, record)
-            if mark and self._saved != step:
-                self.save_checkpoint()
-            self.log(record | mark)
+            self._ranks.together(partial(self._keep, record))
         if record and self.config.data.held_out and step == train.steps:
             sys.stderr.write(f"note: {command} --split held-out takes those held out\n")
+
+    def _keep(self, record: dict[str, object]) -> None:
+        """Logs a measurement, and saves what is the best by it."""
+        if not self._writes:
+            return
+        step = self.state.step
+        mark = best_mark(self.run, self.config.train.keep_best, step, record)
+        if mark and self._saved != step:
+            self.save_checkpoint()
+        self.log(record | mark)
 
     def _checkpoint(self) -> Checkpoint:
         parts = self.state.parts()

@@ -11,6 +11,7 @@ from sagan.config.training import OnDivergence
 from sagan.errors import DivergedError, SaganError
 from sagan.runs.events import ROLLED_BACK, event
 from sagan.runs.run import Run
+from sagan.training.agreement import require_same_state
 from sagan.training.outputs import Outputs
 from sagan.training.preparation import Preparation
 from sagan.training.state import ROLLBACK_FACTOR, TrainingState
@@ -36,6 +37,7 @@ def roll_back(preparation: Preparation, outputs: Outputs, error: DivergedError) 
 
     The checkpoint is written again with the number of rollbacks, so that whoever continues the run
     continues with the same rates. The log is as after any resume, plus a record of what happened.
+    All ranks go back together, once the first has written what it was about to.
 
     Args:
         preparation: Of the run.
@@ -45,14 +47,16 @@ def roll_back(preparation: Preparation, outputs: Outputs, error: DivergedError) 
     Raises:
         DivergedError: The settings ask for a stop, there were ``train.most_rollbacks`` already, or
             there is no checkpoint to go back to; says what happened and the ways on.
+        FaultError: The ranks did not read the same.
     """
     state, run, train = outputs.state, preparation.run, preparation.config.train
     count, reached = state.rollbacks + 1, state.step
-    preparation.ranks.together(outputs.writer.join)
+    ranks = preparation.ranks
+    ranks.together(outputs.writer.join)
     if train.on_divergence == "stop" or count > train.most_rollbacks:
         raise DivergedError(_ending(error, run, state, train.on_divergence)) from error
     try:
-        checkpoint = preparation.checkpoint()
+        checkpoint = ranks.together(preparation.checkpoint)
     except SaganError as fault:
         raise DivergedError(f"{error}; the run cannot go back: {fault}") from error
     if checkpoint is None:
@@ -62,7 +66,7 @@ def roll_back(preparation: Preparation, outputs: Outputs, error: DivergedError) 
         ) from error
     state.restore(checkpoint.parts, checkpoint.step)
     state.rollbacks = count
-    ranks = preparation.ranks
+    require_same_state(state, preparation)
     rewind = partial(_rewind_folder, outputs, reached, error)
     ranks.together(rewind if ranks.is_first else lambda: None)
 

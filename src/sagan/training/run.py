@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sagan.config import Config
 from sagan.runs.locked import locked_run
 from sagan.system.ranks import ALONE, Ranks, ranks_of_torchrun
+from sagan.system.signals import Interruption
 from sagan.system.streams import outliving_readers
 from sagan.training.choice import settings_of_run
 from sagan.training.driver import Driver
@@ -86,7 +87,8 @@ def open_run(
 
         prepared = periodic_evaluation if config.evaluation.interval else PeriodicEvaluation
         device = device_of_rank(config.train.device, ranks)
-        return prepared(config.evaluation, str(device), ranks)
+        return prepared(config.evaluation, str(device), ranks, asked)
 
+    asked = Interruption()
     evaluate = ranks.together(evaluation)
-    return Driver(config, folder, evaluate, start_from, preset, ranks)
+    return Driver(config, folder, evaluate, start_from, preset, ranks, asked)
