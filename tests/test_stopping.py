@@ -22,6 +22,7 @@ from sagan.runs.events import FINISHED, STARTED, STOPPED, event, events
 from sagan.runs.locked import locked_run
 from sagan.runs.run import checkpoint_files, sample_files
 from sagan.runs.status import run_status
+from sagan.system.ranks import Ranks
 from sagan.system.signals import ending_at_once
 from sagan.training import outputs as outputs_module
 from sagan.training import starting
@@ -283,6 +284,14 @@ def test_every_start_is_in_the_log_with_what_decides_about_bits(tmp_path, config
         torch.set_num_threads(threads)
     told = f"note: bits may differ from an uninterrupted run: threads {threads} -> {threads + 1}\n"
     assert told in capsys.readouterr().err
+
+
+def test_the_number_of_processes_is_among_what_decides_about_bits(tmp_path, config):
+    there = Driver(config, tmp_path / "run").preparation
+    many = replace(there, ranks=Ranks(rank=1, count=2))
+    alone, shared = (starting.where_it_computes(one) for one in (there, many))
+    line = starting.other_bits([event(STARTED, 0, where=alone), event(STARTED, 3, where=shared)])
+    assert line == "note: bits may differ from an uninterrupted run: processes 1 -> 2\n"
 
 
 def test_bits_are_told_by_the_starts_that_count():

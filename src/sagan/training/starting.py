@@ -30,7 +30,6 @@ _OF_THE_BITS = {
     "torch": "PyTorch",
     "precision": "precision",
     "ranks": "processes",
-    "batch_statistics": "batch statistics",
 }
 """What decides about the last bits of a result, and its name for a reader."""
 
@@ -79,9 +78,9 @@ def rewind(run: Run, step: int) -> None:
         )
 
 
-def where_it_computes(preparation: Preparation, ranks: int = 1) -> dict[str, Any]:
+def where_it_computes(preparation: Preparation) -> dict[str, Any]:
     """The machine, and how it computes, for the log: equal ones give equal bits."""
-    device, train = preparation.device, preparation.config.train
+    device = preparation.device
     on_gpu = device.type == "cuda"
     return {
         "host": socket.gethostname(),
@@ -91,8 +90,7 @@ def where_it_computes(preparation: Preparation, ranks: int = 1) -> dict[str, Any
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
         "precision": "bfloat16" if preparation.bfloat16 else "float32",
-        "ranks": ranks,
-        "batch_statistics": getattr(train, "batch_statistics", "process"),
+        "ranks": preparation.ranks.count,
     }
 
 
