@@ -16,6 +16,7 @@ from sagan.data.packfile import header_size
 from sagan.errors import SaganError
 from sagan.images import save_png
 from sagan.runs import checkpoint as checkpoints
+from sagan.runs.locked import locked_run
 from sagan.runs.run import checkpoint_files
 from sagan.training.driver import Driver
 from sagan.training.examination import examine_run
@@ -151,6 +152,26 @@ def test_samples_evaluations_and_drafts(folder):
     draft.rename(folder / "checkpoints" / "step-00000005.safetensors.damaged")
     assert finding(folder).startswith("note: checkpoints/step-00000005.safetensors.damaged: set")
     assert examine_run(folder).exit_code == 0
+
+
+def test_a_lock_tells_who_trains_or_died(folder):
+    with locked_run(folder):
+        left = (folder / "run.lock").read_bytes()
+        assert "trains in this folder, so that" in finding(folder)
+    (folder / "run.lock").write_bytes(left)
+    assert finding(folder).endswith("died while it trained; the next start takes over")
+    assert examine_run(folder).exit_code == 0
+
+
+def test_what_is_due_and_missing_is_told(folder):
+    log = folder / "log.jsonl"
+    lines = [line for line in log.read_text().splitlines() if "finished" not in line]
+    log.write_text("".join(f"{line}\n" for line in lines))
+    assert findings(folder) == [
+        "note: evaluation: due at step 4 and missing; sagan train makes it first"
+    ]
+    (folder / "samples" / "step-00000004.png").unlink()
+    assert findings(folder)[0].startswith("note: samples: due at step 4 and missing")
 
 
 def test_a_damaged_pack_is_a_fault(folder, made):

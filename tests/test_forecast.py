@@ -10,10 +10,10 @@ from sagan.cli import main
 from sagan.errors import SaganError
 from sagan.images import save_png
 from sagan.system.memory import Memory
+from sagan.training import driver as driver_module
 from sagan.training import footprint as footprint_module
 from sagan.training import forecast as module
 from sagan.training import preparation
-from sagan.training import run as driver_module
 from sagan.training.driver import Driver
 from sagan.training.footprint import Footprint
 from sagan.training.forecast import forecast, in_words, table

@@ -128,6 +128,17 @@ def test_a_run_ends_with_the_error_of_the_disk(tmp_path, picture_folder, monkeyp
     assert sagan.train(None, tmp_path / "run").steps == 6
 
 
+def test_a_checkpoint_before_the_first_step_does_not_wait_for_pictures(
+    tmp_path, picture_folder, monkeypatch
+):
+    driver, waited = Driver(settings(picture_folder, steps=1), tmp_path / "run"), []
+    monkeypatch.setattr(driver.outputs.pictures, "wait", lambda: waited.append(driver.state.step))
+    driver.outputs.save_checkpoint()
+    assert (steps_kept(tmp_path / "run"), waited) == ([0], [])
+    driver.train()
+    assert waited == [1]
+
+
 def test_written_beside_training_or_at_once_the_files_are_the_same(
     tmp_path, picture_folder, monkeypatch
 ):

@@ -21,7 +21,9 @@ from sagan.evaluation.periodic import Evaluated
 from sagan.runs.events import FINISHED, STARTED, STOPPED, event, events
 from sagan.runs.locked import locked_run
 from sagan.runs.run import checkpoint_files, sample_files
+from sagan.runs.status import run_status
 from sagan.system.ranks import Ranks
+from sagan.system.signals import ending_at_once
 from sagan.training import outputs as outputs_module
 from sagan.training import starting
 from sagan.training.driver import Driver
@@ -92,6 +94,30 @@ def test_a_signal_finishes_the_step_saves_and_continues(tmp_path, config, straig
     assert same_weights(straight, again.state.parts())
 
 
+@pytest.mark.parametrize(("kind", "stop"), [(STOPPED, 2), (FINISHED, 6)])
+def test_the_end_is_told_when_its_checkpoint_is_in_place(tmp_path, config, monkeypatch, kind, stop):
+    driver, told = Driver(config, tmp_path / "run"), []
+    usual = outputs_module.checkpoints.save
+
+    def save(checkpoint, path):
+        if checkpoint.step == stop:
+            os.kill(os.getpid(), signal.SIGTERM)  # again, as schedulers do
+            time.sleep(0.3)
+            told.extend(events(driver.run.records(), kind))
+        return usual(checkpoint, path)
+
+    monkeypatch.setattr(outputs_module.checkpoints, "save", save)
+    if kind == STOPPED:
+        at_step(driver, stop, send(signal.SIGTERM))
+        with ending_at_once(), pytest.raises(StoppedError, match=f"at step {stop} .* and saved"):
+            driver.train()
+    else:
+        with ending_at_once():
+            driver.train()
+    assert told == []
+    assert [record["step"] for record in events(driver.run.records(), kind)] == [stop]
+
+
 def test_a_second_interruption_acts_at_once(tmp_path, config):
     driver = Driver(config, tmp_path / "run")
     at_step(driver, 2, send(signal.SIGINT, signal.SIGINT))
@@ -143,6 +169,7 @@ def test_before_the_first_step_there_is_nothing_to_save(tmp_path, config, straig
         with pytest.raises(StoppedError, match="stopped by SIGTERM; the same command continues"):
             driver.train()
     assert checkpoint_files(tmp_path / "run") == []
+    assert run_status(tmp_path / "run").state == "stopped"
     again = Driver(config, tmp_path / "run")
     again.train()
     assert same_weights(straight, again.state.parts())
@@ -257,6 +284,14 @@ def test_every_start_is_in_the_log_with_what_decides_about_bits(tmp_path, config
         torch.set_num_threads(threads)
     told = f"note: bits may differ from an uninterrupted run: threads {threads} -> {threads + 1}\n"
     assert told in capsys.readouterr().err
+
+
+def test_the_number_of_processes_is_among_what_decides_about_bits(tmp_path, config):
+    there = Driver(config, tmp_path / "run").preparation
+    many = replace(there, ranks=Ranks(rank=1, count=2))
+    alone, shared = (starting.where_it_computes(one) for one in (there, many))
+    line = starting.other_bits([event(STARTED, 0, where=alone), event(STARTED, 3, where=shared)])
+    assert line == "note: bits may differ from an uninterrupted run: processes 1 -> 2\n"
 
 
 def test_bits_are_told_by_the_starts_that_count():

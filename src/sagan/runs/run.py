@@ -53,8 +53,8 @@ class Run:
 
     Args:
         folder: The place.
-        config: Must agree with the one the folder was begun with, but for its length, its
-            intervals, the device, the evaluations, and where the pictures lie.
+        config: Must agree with the one the folder was begun with, but for what ``_MAY_CHANGE``
+            lists, the evaluations, and where the pictures lie.
 
     Attributes:
         config: The same; channels that are left as found are those the folder was begun with.
@@ -102,7 +102,7 @@ class Run:
         return f"another --run (--from {self.folder} begins it with these weights)"
 
     def begin(self) -> None:
-        """Makes the folder, writes the settings and removes what was left half written.
+        """Makes the folder and writes the settings.
 
         Raises:
             SaganError: It cannot be written.

@@ -22,7 +22,6 @@ Condition = Literal["running", "stopped", "finished", "diverged", "died", "faile
 """died: its process was killed, or its machine went down; failed: it ended by an error, such as a
 full disk, which its output tells; new: not a step is logged."""
 
-"""What the process that trains in a run folder holds."""
 _ENDS: Final[dict[str, Condition]] = {
     STARTED: "failed",
     STOPPED: "stopped",

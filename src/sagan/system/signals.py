@@ -40,10 +40,10 @@ class Interruption:
         Raises:
             StoppedError: A signal comes meanwhile, or came before.
         """
-        if self.requested:
-            raise self._stopped()
         before, self._acts_at_once = self._acts_at_once, True
         try:
+            if self.requested:
+                raise self._stopped()
             yield
         finally:
             self._acts_at_once = before

@@ -204,15 +204,16 @@ class Driver:
         train, begin = self.config.train, time.perf_counter()
         per_step = train.pictures_per_step
         self.schedule.count_in(seconds_of_steps(self.run.records(), per_step))
-        with interruption(self._asked), Progress(train, self.state.step) as progress:
-            if any((due := self.still_due()).values()):
-                self._save({"checkpoint": False, **due})
-            while self.state.step < train.steps:
-                if self.ranks.is_first:
-                    self.guards.continue_from(self.run.records())
-                with going_back(self.preparation, self.outputs, progress):
-                    self._take_steps(progress)
-        self.ranks.together(self._finish)
+        with interruption(self._asked):
+            with Progress(train, self.state.step) as progress:
+                if any((due := self.still_due()).values()):
+                    self._save({"checkpoint": False, **due})
+                while self.state.step < train.steps:
+                    if self.ranks.is_first:
+                        self.guards.continue_from(self.run.records())
+                    with going_back(self.preparation, self.outputs, progress):
+                        self._take_steps(progress)
+            self.ranks.together(self._finish)
         seconds = time.perf_counter() - begin
         return Outcome(
             steps=self.state.step,
@@ -260,8 +261,13 @@ class Driver:
         if self.ranks.are_many:  # the others would wait for it
             yield from steps
             return
-        with self._asked.acting_at_once():
-            first = list(islice(steps, 1))
+        saved = self.state.step
+        try:
+            with self._asked.acting_at_once():
+                first = list(islice(steps, 1))
+        except StoppedError:
+            self.outputs.log(event(STOPPED, saved, by=self._asked.by))
+            raise
         yield from chain(first, steps)
 
     def _decided(self, pending: PendingTerms) -> tuple[bool, ...]:
@@ -295,7 +301,8 @@ class Driver:
     def _outputs_due(self, *, stops: bool, measures: bool) -> dict[str, bool]:
         """What :meth:`Outputs.save` has to write after a step.
 
-        Whoever types Ctrl-C sees the newest samples; a scheduler does not wait for them.
+        Whoever types Ctrl-C sees the newest samples; a scheduler does not wait for them. Nobody
+        waits for a measurement, which is made when the run goes on.
         """
         train, step = self.config.train, self.state.step
         is_last, is_typed = step == train.steps, self._asked.by == "SIGINT"
@@ -303,7 +310,7 @@ class Driver:
         return {
             "samples": is_last or (is_typed if stops else train.samples_after(step)),
             "checkpoint": ends or step % train.checkpoint_interval == 0,
-            "evaluation": measures,
+            "evaluation": measures and (is_last or not stops),
         }
 
     def _save(self, outputs: dict[str, bool]) -> None:

@@ -21,6 +21,7 @@ from sagan.errors import FaultError, SaganError
 from sagan.evaluation.record import read_record
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint
+from sagan.runs.locked import LOCK
 from sagan.runs.run import (
     Run,
     checkpoint_files,
@@ -30,7 +31,10 @@ from sagan.runs.run import (
     sample_files,
     step_of,
 )
+from sagan.system.locks import holder_of, is_locked
 from sagan.system.memory import readable
+from sagan.training.measuring import EvaluationSchedule
+from sagan.training.starting import still_due
 from sagan.training.state import TrainingState, new_state
 
 Severity = Literal["mistake", "fault", "note"]
@@ -120,9 +124,11 @@ def examine_run(folder: str | Path) -> Examination:
         if checkpoint is not None:
             good.append(checkpoint)
     newest = good[-1] if good else None
+    findings += _of_lock(folder)
     findings += _set_aside(folder)
     findings += _of_log(run, newest)
     findings += _of_outputs(folder, newest)
+    findings += _of_what_is_due(run, newest)
     findings += _of_pictures(run.config, newest)
     findings += _of_versions(newest)
     return Examination(
@@ -166,7 +172,23 @@ def _state_without_numbers(config: Config, num_classes: int) -> TrainingState:
 
 
 def _without(error: SaganError, file: Path) -> str:
-    return str(error).removeprefix(str(file)).removeprefix(":").rpartition("; ")[0].strip()
+    told = str(error).removeprefix(str(file)).removeprefix(":").strip()
+    return told.rpartition("; ")[0] or told
+
+
+def _of_lock(folder: Path) -> Iterator[Finding]:
+    lock = folder / LOCK
+    if not lock.exists():
+        return
+    holder = holder_of(lock) or "a process"
+    if is_locked(lock):
+        text = (
+            f"{holder} trains in this folder, so that what is just being written looks unfinished"
+        )
+        yield Finding(kind="note", where=LOCK, text=text, remedy="check again when it has ended")
+    else:
+        text = f"{holder} died while it trained"
+        yield Finding(kind="note", where=LOCK, text=text, remedy="the next start takes over")
 
 
 def _set_aside(folder: Path) -> Iterator[Finding]:
@@ -190,7 +212,7 @@ def _of_log(run: Run, newest: Checkpoint | None) -> Iterator[Finding]:
     garbled = len(run.log_path.read_bytes().splitlines()) - len(records)
     if garbled:
         text = f"{garbled} lines cannot be read"
-        remedy = "they are passed over, and dropped when the run goes on"
+        remedy = "they are passed over, and set aside when the run goes on"
         yield Finding(kind="fault", where="log.jsonl", text=text, remedy=remedy)
     yield from _of_steps([record["step"] for record in records if _LINES in record], run.config)
     last = max((record["step"] for record in records), default=0)
@@ -233,6 +255,19 @@ def _of_outputs(folder: Path, newest: Checkpoint | None) -> Iterator[Finding]:
     if later:
         text = f"{len(later)} of steps after the newest good checkpoint"
         yield Finding(kind="note", where="samples", text=text)
+
+
+def _of_what_is_due(run: Run, newest: Checkpoint | None) -> Iterator[Finding]:
+    """What a process that died did not come to write at the step to go on from."""
+    if newest is None or is_locked(run.folder / LOCK):
+        return
+    config, step = run.config, newest.step
+    schedule = EvaluationSchedule(config.evaluation, config.train.steps)
+    due = still_due(run, schedule, step, measures=config.evaluation.samples > 0)
+    for name, is_due in due.items():
+        if is_due:
+            text = f"due at step {step} and missing"
+            yield Finding(kind="note", where=name, text=text, remedy="sagan train makes it first")
 
 
 def _fault_of(read: Callable[[], object]) -> str:

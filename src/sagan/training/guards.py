@@ -35,10 +35,8 @@ _OF_A_CLASS = (4, 64)  # fewest and most pictures
 _JUDGED_PICTURES = 64  # pictures of each side that the discriminator is shown, at most
 _NO_SLOPE = 0.01  # below this slope of the loss, of 1 for a logit that is all wrong
 _CERTAIN = 4.0  # so many standard errors make a gap that others can be compared with
-_SUBSPACE, _SUBSPACE_ITERATIONS = (
-    8,
-    20,
-)  # of the subspace in which a largest singular value is found
+_SUBSPACE = 8  # dimensions of that in which a largest singular value is found
+_SUBSPACE_ITERATIONS = 20
 
 
 class FixedBatch(NamedTuple):

@@ -143,7 +143,8 @@ class Outputs:
         return self.run.last_good
 
     def _write(self, checkpoint: Checkpoint) -> None:
-        self.pictures.wait()  # no checkpoint has learned from a damaged one
+        if checkpoint.step:
+            self.pictures.wait()  # no checkpoint has learned from a damaged one
         checkpoints.save(checkpoint, self.run.checkpoint_path(checkpoint.step))
         remove_old_checkpoints(self.run, checkpoint.step)
 

@@ -30,7 +30,6 @@ _OF_THE_BITS = {
     "torch": "PyTorch",
     "precision": "precision",
     "ranks": "processes",
-    "batch_statistics": "batch statistics",
 }
 """What decides about the last bits of a result, and its name for a reader."""
 
@@ -92,7 +91,6 @@ def where_it_computes(preparation: Preparation) -> dict[str, Any]:
         "torch": str(torch.__version__),
         "precision": "bfloat16" if preparation.bfloat16 else "float32",
         "ranks": preparation.ranks.count,
-        "batch_statistics": preparation.config.train.batch_statistics,
     }
 
 
