@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 
 from sagan import config as settings
 from sagan.data import Dataset
-from sagan.errors import SaganError
+from sagan.errors import FaultError, SaganError
 from sagan.runs.run import checkpoint_files, log_records
-from sagan.system.ranks import ALONE, Ranks
+from sagan.system.ranks import ALONE, Ranks, told
 from sagan.training.draws import draw_reals, own_share, step_inputs
 from sagan.training.driver import Driver
 from sagan.training.preparation import device_of_rank, require_equal_shares
@@ -177,7 +177,7 @@ def test_batch_norm_over_all_is_that_of_the_whole_batch(every_case, dtype):
         torch.testing.assert_close(both, whole[name], rtol=margin, atol=margin)
 
 
-def test_disagreement_is_told_to_all_and_a_run_goes_on_with_one(tmp_path, picture_folder):
+def test_disagreement_is_told_to_all_and_a_run_goes_on_with_one(tmp_path, picture_folder, capsys):
     ranks = started(tmp_path, rank_work.disagree, tmp_path, str(picture_folder))
     assert ended(ranks) == [0, 0], printed(tmp_path)
     first, second = (json.loads((tmp_path / f"told-{rank}.json").read_text()) for rank in range(2))
@@ -221,6 +221,7 @@ def test_disagreement_is_told_to_all_and_a_run_goes_on_with_one(tmp_path, pictur
     config = settings.load_toml(tmp_path / "run" / "config.toml")
     config = replace(config, train=replace(config.train, steps=3))
     assert Driver(config, tmp_path / "run").train().steps == 3
+    assert "processes 2 -> 1" in capsys.readouterr().err
     assert logged_steps(tmp_path / "run") == [1, 2, 3]
 
 
@@ -247,7 +248,7 @@ def test_a_stop_at_one_rank_saves_and_ends_all(tmp_path, training):
     said, silent = printed(tmp_path)
     assert silent == ""
     step = logged_steps(run)[-1]
-    assert f"stopped at step {step} and saved; the same command continues" in said
+    assert f"stopped at step {step} by another rank and saved; the same command continues" in said
     assert checkpoint_files(run)[-1].stem == f"step-{step:08d}"
 
     # The death of a rank, then of the run that goes on.
@@ -260,6 +261,7 @@ def test_a_stop_at_one_rank_saves_and_ends_all(tmp_path, training):
     said, _ = printed(tmp_path)
     assert "sagan: another process of this training has ended or cannot be reached" in said
     assert "Traceback" not in said
+    assert ".cc:" not in said
     last = logged_steps(run)[-1]
     assert logged_steps(run) == list(range(1, last + 1))
 
@@ -289,6 +291,19 @@ def test_torchrun_starts_again_after_a_death(tmp_path, training):
 
 
 # --- a process alone, and commands that are for one
+
+
+def test_the_loss_of_a_rank_is_told_in_short():
+    said = "[/w/gloo/tcp/pair.cc:537] Read error [::1]:22: Connection reset. This is GLHF!"
+    with (
+        pytest.raises(
+            FaultError, match=r"cause \(here: Read error \[::1\]:22: Connection reset\);"
+        ),
+        told(),
+    ):
+        raise RuntimeError(said)
+    with pytest.raises(FaultError, match=r"\(here: RuntimeError\)"), told():
+        raise RuntimeError
 
 
 def test_alone_nothing_is_exchanged():

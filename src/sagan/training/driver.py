@@ -161,7 +161,7 @@ class Driver:
             self.outputs.save_checkpoint()
             self.outputs.writer.wait()
         if not self._is_finished():
-            where = where_it_computes(self.preparation)
+            where = where_it_computes(self.preparation, self.ranks.count)
             self.outputs.log(event(STARTED, self.state.step, where=where))
             sys.stderr.write(other_bits(self.run.records()))
 

@@ -79,7 +79,7 @@ def rewind(run: Run, step: int) -> None:
         )
 
 
-def where_it_computes(preparation: Preparation, ranks: int = 1) -> dict[str, Any]:
+def where_it_computes(preparation: Preparation, ranks: int) -> dict[str, Any]:
     """The machine, and how it computes, for the log: equal ones give equal bits."""
     device, train = preparation.device, preparation.config.train
     on_gpu = device.type == "cuda"
@@ -92,7 +92,7 @@ def where_it_computes(preparation: Preparation, ranks: int = 1) -> dict[str, Any
         "torch": str(torch.__version__),
         "precision": "bfloat16" if preparation.bfloat16 else "float32",
         "ranks": ranks,
-        "batch_statistics": getattr(train, "batch_statistics", "process"),
+        "batch_statistics": train.batch_statistics,
     }
 
 
