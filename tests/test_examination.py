@@ -123,13 +123,15 @@ def test_lines_of_the_log(folder):
     lines = log.read_text().splitlines()
     losses = [line for line in lines if "images_per_second" in line]
     log.write_text("\n".join([*lines, "garbled"]))
-    assert finding(folder).startswith("fault: log.jsonl: 1 lines cannot be read; they")
+    assert finding(folder).startswith("fault: log.jsonl: 1 line cannot be read; they")
     log.write_text("\n".join([*lines, losses[-1]]))
     assert "1 steps come twice" in finding(folder)
     log.write_text("\n".join([losses[1], losses[0], *losses[2:]]))
     assert "not in the order of steps" in finding(folder)
     log.write_text("\n".join([*losses[:1], *losses[3:]]))
     assert finding(folder) == "note: log.jsonl: lines are missing before step 4"
+    log.write_text("\n".join(losses[:2]))
+    assert findings(folder) == ["note: log.jsonl: lines are missing at its end, up to step 4"]
     log.write_text("\n".join([*lines, '{"step": 5}']))
     assert "after the newest good checkpoint; the run makes steps 5 to 5 again" in finding(folder)
     log.unlink()
@@ -182,20 +184,25 @@ def test_a_damaged_pack_is_a_fault(folder, made):
         file.seek(header_size((3, 32, 32)) + 5000)
         file.write(b"damage")
     assert finding(folder).startswith("fault: pictures: of pictures 0 to 15 in ")
+    pack.path.write_bytes(bytes(len(content)))
+    assert finding(folder).startswith(f"fault: pictures: {pack.path} is damaged or no packed set")
+    assert finding(folder).endswith("; sagan train packs the pictures again")
     pack.path.write_bytes(content)
     assert findings(folder) == []
 
 
 def test_other_pictures_are_a_mistake(folder, made):
+    data = DataConfig(source=str(made / "pictures"), resolution=32)
     extra = made / "pictures" / "dark" / "9.png"
     save_png(np.full((3, 32, 32), 9, np.uint8), extra)
     try:
         assert "are not packed as they are now" in finding(folder)
-        load_dataset(DataConfig(source=str(made / "pictures"), resolution=32))
+        load_dataset(data)
         assert finding(folder).startswith("mistake: pictures: ")
         assert "holds others than those of the newest checkpoint" in finding(folder)
     finally:
         extra.unlink()
+        load_dataset(data)
     text = (folder / "config.toml").read_text()
     (folder / "config.toml").write_text(text.replace(str(made / "pictures"), "/nowhere"))
     assert finding(folder).startswith("mistake: pictures: there is no folder or file /nowhere")
@@ -206,9 +213,18 @@ def test_other_versions_are_told(folder):
     assert finding(folder).startswith("note: versions: the newest checkpoint is of torch 1.0")
 
 
-def test_a_folder_without_checkpoints_begins_anew(folder):
+def test_a_folder_without_checkpoints_says_what_training_does(folder):
+    for file in checkpoint_files(folder):
+        file.write_text("garbage")
+    assert "mistake: checkpoints: none of them is good; restore one, or" in "".join(
+        findings(folder)
+    )
     for file in checkpoint_files(folder):
         file.unlink()
+    assert "has no checkpoints any more; put them back" in finding(folder)
+    assert examine_run(folder).exit_code == SaganError.exit_code
+    (folder / "log.jsonl").unlink()
+    shutil.rmtree(folder / "samples")
     assert examine_run(folder).verdict.endswith("; it begins anew")
 
 

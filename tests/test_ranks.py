@@ -19,10 +19,10 @@ from safetensors.torch import load_file
 
 from sagan import config as settings
 from sagan.data import Dataset
-from sagan.errors import SaganError
+from sagan.errors import FaultError, SaganError
 from sagan.runs.events import ROLLED_BACK, events
 from sagan.runs.run import checkpoint_files, log_records
-from sagan.system.ranks import ALONE, Ranks
+from sagan.system.ranks import ALONE, Ranks, told
 from sagan.training.draws import draw_reals, own_share, step_inputs
 from sagan.training.driver import Driver
 from sagan.training.preparation import device_of_rank, require_equal_shares
@@ -293,6 +293,7 @@ def test_a_stop_at_one_rank_saves_and_ends_all(tmp_path, training):
     said, _ = printed(tmp_path)
     assert "sagan: another process of this training has ended or cannot be reached" in said
     assert "Traceback" not in said
+    assert ".cc:" not in said
     last = logged_steps(run)[-1]
     assert logged_steps(run) == list(range(1, last + 1))
 
@@ -322,6 +323,19 @@ def test_torchrun_starts_again_after_a_death(tmp_path, training):
 
 
 # --- a process alone, and commands that are for one
+
+
+def test_the_loss_of_a_rank_is_told_in_short():
+    said = "[/w/gloo/tcp/pair.cc:537] Read error [::1]:22: Connection reset. This is GLHF!"
+    with (
+        pytest.raises(
+            FaultError, match=r"cause \(here: Read error \[::1\]:22: Connection reset\);"
+        ),
+        told(),
+    ):
+        raise RuntimeError(said)
+    with pytest.raises(FaultError, match=r"\(here: RuntimeError\)"), told():
+        raise RuntimeError
 
 
 def test_alone_nothing_is_exchanged():

@@ -24,7 +24,7 @@ from sagan.data.rules import Rules, rules_of
 from sagan.data.sources import RECOGNISERS
 from sagan.data.survey import parts_of
 from sagan.data.workers import decode_one
-from sagan.errors import SaganError
+from sagan.errors import FaultError, SaganError
 
 BUILT_IN = ("avatars",)
 """Sources that need no files."""
@@ -164,7 +164,8 @@ def stored_pack(config: DataConfig) -> Pack | None:
         None where they are built in, not packed so far, or were changed since.
 
     Raises:
-        SaganError: The source or the pack cannot be read.
+        FaultError: The pack is damaged; it is made again when the run goes on.
+        SaganError: The source cannot be read.
     """
     if config.source in BUILT_IN:
         return None
@@ -176,7 +177,11 @@ def stored_pack(config: DataConfig) -> Pack | None:
     if not path.exists():
         return None
     images = catalog.images if stay_where_they_are(catalog, rules) else None
-    pack = open_pack(path, images)
+    try:
+        pack = open_pack(path, images)
+    except SaganError as error:
+        reason = str(error).rpartition("; ")[0]
+        raise FaultError(f"{reason}; sagan train packs the pictures again") from error
     return pack if pack.about.get("catalog") == mark_of(catalog) else None
 
 

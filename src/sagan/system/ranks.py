@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -268,8 +269,9 @@ def told() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        said = str(error).splitlines() or [type(error).__name__]
+        said = f"{error}\n".splitlines()[0] or type(error).__name__
+        said = re.sub(r"^\[\S+:\d+\] ", "", said).partition(". ")[0]  # the line in a source file
         raise FaultError(
             "another process of this training has ended or cannot be reached; what it said itself "
-            f"is the cause (here: {said[0]}); the same command goes on from the newest checkpoint"
+            f"is the cause (here: {said}); the same command goes on from the newest checkpoint"
         ) from error

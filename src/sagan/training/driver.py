@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sagan.config import Config
 from sagan.errors import SaganError, StoppedError
-from sagan.runs.events import FINISHED, STARTED, event
+from sagan.runs.events import FINISHED, STARTED, STOPPED, event
 from sagan.runs.locked import locked_run
 from sagan.runs.run import checkpoint_files
 from sagan.system.memory import is_out_of_memory

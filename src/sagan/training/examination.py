@@ -125,6 +125,8 @@ def examine_run(folder: str | Path) -> Examination:
             good.append(checkpoint)
     newest = good[-1] if good else None
     findings += _of_lock(folder)
+    if newest is None:
+        findings += _of_lost_checkpoints(run)
     findings += _set_aside(folder)
     findings += _of_log(run, newest)
     findings += _of_outputs(folder, newest)
@@ -191,6 +193,19 @@ def _of_lock(folder: Path) -> Iterator[Finding]:
         yield Finding(kind="note", where=LOCK, text=text, remedy="the next start takes over")
 
 
+def _of_lost_checkpoints(run: Run) -> Iterator[Finding]:
+    """Says that a run without a good checkpoint is refused, as when it is to go on."""
+    where = "checkpoints"
+    if checkpoint_files(run.folder):
+        remedy = "restore one, or begin another run"
+        yield Finding(kind="mistake", where=where, text="none of them is good", remedy=remedy)
+        return
+    try:
+        run.require_no_lost_checkpoints()
+    except SaganError as error:
+        yield Finding(kind="mistake", where=where, text=str(error))
+
+
 def _set_aside(folder: Path) -> Iterator[Finding]:
     drafts = drafts_in(folder)
     if drafts:
@@ -211,20 +226,21 @@ def _of_log(run: Run, newest: Checkpoint | None) -> Iterator[Finding]:
     records = log_records(run.folder)
     garbled = len(run.log_path.read_bytes().splitlines()) - len(records)
     if garbled:
-        text = f"{garbled} lines cannot be read"
+        text = f"{garbled} line{'s' * (garbled > 1)} cannot be read"
         remedy = "they are passed over, and set aside when the run goes on"
         yield Finding(kind="fault", where="log.jsonl", text=text, remedy=remedy)
-    yield from _of_steps([record["step"] for record in records if _LINES in record], run.config)
     last = max((record["step"] for record in records), default=0)
     step = newest.step if newest else 0
+    steps = [record["step"] for record in records if _LINES in record]
+    yield from _of_steps(steps, run.config, step)
     if last > step:
         text = f"it goes on to step {last}, after the newest good checkpoint"
         remedy = f"the run makes steps {step + 1} to {last} again when it goes on"
         yield Finding(kind="note", where="log.jsonl", text=text, remedy=remedy)
 
 
-def _of_steps(steps: Sequence[int], config: Config) -> Iterator[Finding]:
-    """Lines of losses that come twice, in another order, or are missing."""
+def _of_steps(steps: Sequence[int], config: Config, reached: int) -> Iterator[Finding]:
+    """Lines of losses that come twice, in another order, or are missing up to a step."""
     ways = [after - before for before, after in zip([0, *steps], steps, strict=False)]
     if repeated := len(steps) - len(set(steps)):
         text = f"{repeated} steps come twice, so that two processes wrote to it"
@@ -239,6 +255,9 @@ def _of_steps(steps: Sequence[int], config: Config) -> Iterator[Finding]:
     if gaps:
         text = f"lines are missing before step {gaps[0]}"
         text += f" and at {len(gaps) - 1} other places" * (len(gaps) > 1)
+        yield Finding(kind="note", where="log.jsonl", text=text)
+    if reached - max(steps, default=0) >= usual:
+        text = f"lines are missing at its end, up to step {reached}"
         yield Finding(kind="note", where="log.jsonl", text=text)
 
 
@@ -291,7 +310,8 @@ def _of_pictures(config: Config, newest: Checkpoint | None) -> Iterator[Finding]
     try:
         pack = stored_pack(replace(data, source=source))
     except SaganError as error:
-        yield Finding(kind="mistake", where="pictures", text=str(error))
+        kind = "fault" if isinstance(error, FaultError) else "mistake"
+        yield Finding(kind=kind, where="pictures", text=str(error))
         return
     if pack is None and source not in BUILT_IN:
         text = f"those of {source} are not packed as they are now, and were not compared"

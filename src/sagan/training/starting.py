@@ -73,8 +73,8 @@ def rewind(run: Run, step: int) -> None:
     run.set_aside_after(step)
     if dropped := run.rewind_log(step):
         sys.stderr.write(
-            f"note: {dropped} line{'s' * (dropped > 1)} of the log after step {step} will be "
-            f"written again; the old ones are in {run.dropped_path}\n"
+            f"note: {dropped} line{'s' * (dropped > 1)} of the log, after step {step} or not "
+            f"readable, moved to {run.dropped_path}; all steps after {step} are made again\n"
         )
 
 
