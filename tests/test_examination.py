@@ -131,7 +131,7 @@ def test_lines_of_the_log(folder):
     log.write_text("\n".join([*losses[:1], *losses[3:]]))
     assert finding(folder) == "note: log.jsonl: lines are missing before step 4"
     log.write_text("\n".join(losses[:2]))
-    assert findings(folder) == ["note: log.jsonl: lines are missing at its end, up to step 4"]
+    assert "note: log.jsonl: lines are missing at its end, up to step 4" in findings(folder)
     log.write_text("\n".join([*lines, '{"step": 5}']))
     assert "after the newest good checkpoint; the run makes steps 5 to 5 again" in finding(folder)
     log.unlink()

@@ -10,7 +10,6 @@ from sagan.cli import main
 from sagan.errors import SaganError
 from sagan.images import save_png
 from sagan.system.memory import Memory
-from sagan.training import driver as driver_module
 from sagan.training import footprint as footprint_module
 from sagan.training import forecast as module
 from sagan.training import preparation
@@ -35,7 +34,7 @@ def give_memory(driver, available):
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(module, "_SECONDS", 0.1)
-    for place in (module, driver_module, footprint_module):
+    for place in (module, footprint_module):
         monkeypatch.setattr(place, "footprint", lambda *_, **__: NEED)
 
 

@@ -87,7 +87,7 @@ def test_a_run_begins_with_the_models_weights_and_says_so(
     assert len(record["sha256"]) == 64
     assert record["transfer"]["new_classes"] == ["black"]
     driver.train()
-    assert [r["step"] for r in driver.run.records()] == [1, 1]
+    assert [r["step"] for r in driver.run.records() if "event" not in r] == [1, 1]
 
 
 def test_it_goes_on_exactly_and_without_the_model(tmp_path, trained_run, more_pictures):

@@ -527,7 +527,7 @@ def heading_of(attention):
             "sagan.sampling.attention.attention_figure",
             lambda picture, points, layers, **_: seen.extend(layers) or np.zeros((3, 1, 1)),
         )
-        attention._figure(0)
+        attention.drawn()
     return seen[0]
 
 

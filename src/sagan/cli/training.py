@@ -55,9 +55,10 @@ class Short:
 
     on_divergence: OnDivergence | None = None
     """When a loss or a gradient is NaN or infinite: end, or go on from the last good checkpoint
-    with half the learning rates. Short for --train.on-divergence."""
+    with half the learning rates. Short for the setting of that name."""
     log: tuple[TrackerName, ...] = ()
-    """Show the run in tensorboard, wandb or trackio too. Repeat the flag. Short for --train.log."""
+    """Show the run in tensorboard, wandb or trackio too. Repeat the flag. Short for the setting of
+    that name."""
 
     def over(self, config: Config) -> Config:
         """The settings with those that were given."""

@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -69,10 +69,10 @@ def extract(
         SaganError: A feature is not finite, or the file cannot be written.
     """
     ranks, count = sharing.ranks, len(pictures)
-    file = _RowFile(pictures, extractor) if ranks.is_first else None
-    [done, *_] = sharing.exchange(file.rows_there() if file else 0)
-    shown = progress(title, count - done) if file else nullcontext()
-    with shown as advance:
+    with ExitStack() as opened:
+        file = opened.enter_context(_RowFile(pictures, extractor)) if ranks.is_first else None
+        [done, *_] = sharing.exchange(file.rows_there() if file else 0)
+        advance = opened.enter_context(progress(title, count - done)) if file else None
         for first in range(done, count, ranks.count * EXTRACTION_BATCH_SIZE):
             start = min(first + ranks.rank * EXTRACTION_BATCH_SIZE, count)
             stop = min(start + EXTRACTION_BATCH_SIZE, count)
@@ -81,7 +81,7 @@ def extract(
             if file and advance:
                 file.write(first, rows)
                 advance(sum(map(len, rows)))
-    return file.close() if file else None
+        return file.mapped() if file else None
 
 
 class _RowFile:
@@ -110,9 +110,15 @@ class _RowFile:
             self._file.writelines(one.data for one in rows)
             self._file.flush()
 
-    def close(self) -> np.ndarray:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def mapped(self) -> np.ndarray:
         """All rows, of a file that may be gone from its folder."""
-        with self._told(), self._file:
+        with self._told():
             return np.memmap(self._file, np.float32, mode="r", shape=self._shape)
 
     @contextmanager

@@ -15,7 +15,6 @@ from sagan.errors import SaganError
 from sagan.nn.attention import attend, attention_weights
 from sagan.nn.convolution import Conv2d
 from sagan.nn.initialization import first_weight
-from sagan.nn.shared_norm import shared_batch_norm
 from sagan.nn.spectral import SpectralLayer
 from sagan.system.ranks import ALONE, Ranks
 
@@ -152,6 +151,8 @@ class ConditionalBatchNorm2d(nn.Module):
 
     def _normalized(self, x: Tensor) -> Tensor:
         if self.training and self.ranks.are_many:
+            from sagan.nn.shared_norm import shared_batch_norm  # which loads the compiler
+
             running = (self.running_mean, self.running_var)
             return shared_batch_norm(x, running, self.ranks, momentum=self.momentum, eps=self.eps)
         return F.batch_norm(

@@ -114,7 +114,7 @@ def run_status(folder: Path) -> Status:
         images_per_second=speed,
         seconds_left=left,
         losses=_losses(newest),
-        metrics=_shown(measured["evaluation"]) if measured else {},
+        metrics=_printable_numbers(measured["evaluation"]) if measured else {},
         metrics_step=measured["step"] if measured else None,
         variety=_newest_known(finite_number(record.get("variety")) for record in newest),
         alarms=_standing(records),
@@ -186,10 +186,10 @@ def _standing(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 def _losses(newest: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     logged = next((record for record in newest if LOSSES[0] in record), {})
-    return _shown({name: logged.get(name) for name in LOSSES})
+    return _printable_numbers({name: logged.get(name) for name in LOSSES})
 
 
-def _shown(given: object) -> dict[str, float]:
+def _printable_numbers(given: object) -> dict[str, float]:
     return {printable(name): value for name, value in finite_numbers(given).items()}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from sagan.errors import FaultError, SaganError, printable
 
 _OF_A_RUN = ("checkpoints", "samples")
-_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
+_NOBODYS_MISTAKES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # on Windows
 
 
@@ -116,7 +116,7 @@ def writing(what: object, remedy: str = "choose another place or free space") ->
 
 def is_fault(error: OSError) -> bool:
     """Whether the disk failed, as one that is full does, and nobody named a wrong place."""
-    return error.errno in _FAULTS
+    return error.errno in _NOBODYS_MISTAKES
 
 
 def write_text(path: Path, text: str) -> None:

@@ -235,14 +235,13 @@ class Driver:
         for terms in self._steps():
             with self._faults.kept():
                 self.outputs.raise_failed()
+                if self.ranks.is_first:
+                    self.guards.after(terms)
             pending.add(self.state.step, terms)
             is_first = self.state.step == first + 1
             stops, reads, measures = self._decided(pending)
             self._report(pending, progress, reads=is_first or reads)
             stops |= self._asked.requested and not self.ranks.are_many
-            if self.ranks.is_first:
-                with self._faults.kept():
-                    self.guards.after(terms)
             if is_first and train.compile:
                 warm_up = duration(time.perf_counter() - begin)
                 sys.stderr.write(f"note: compiling, and the first step, took {warm_up}\n")
