@@ -18,7 +18,6 @@ from sagan.errors import SaganError, StoppedError
 from sagan.runs.events import FINISHED, STARTED, STOPPED, event
 from sagan.runs.locked import locked_run
 from sagan.runs.run import checkpoint_files
-from sagan.system.memory import is_out_of_memory
 from sagan.system.progress import duration
 from sagan.system.ranks import ALONE, Ranks
 from sagan.system.signals import Interruption, interruption
@@ -31,7 +30,6 @@ from sagan.training.agreement import (
 )
 from sagan.training.ending import ends_told, stopped
 from sagan.training.focus import AttentionWatch
-from sagan.training.footprint import require_memory
 from sagan.training.guards import Guards
 from sagan.training.measuring import EvaluationSchedule, Outcome, measured_at, seconds_of_steps
 from sagan.training.origin import Beginning
@@ -39,6 +37,7 @@ from sagan.training.outputs import Outputs
 from sagan.training.preparation import prepare
 from sagan.training.rollback import going_back
 from sagan.training.starting import (
+    first_state,
     is_finished,
     other_bits,
     rewind,
@@ -47,7 +46,6 @@ from sagan.training.starting import (
     tell_settings,
     where_it_computes,
 )
-from sagan.training.state import TrainingState, new_state
 from sagan.training.watch import PendingTerms, Progress
 
 if TYPE_CHECKING:
@@ -95,7 +93,7 @@ class Driver:
         self.config = self.preparation.config
         self.run = self.preparation.run
         self.dataset = self.preparation.dataset
-        self.state = ranks.together(self._first_state)
+        self.state = ranks.together(partial(first_state, self.preparation))
         self.schedule = EvaluationSchedule(config.evaluation, config.train.steps)
         self._asked = asked or Interruption()
         self._faults = OwnFaults(ranks)
@@ -113,23 +111,6 @@ class Driver:
                     f"give more than --train.steps {config.train.steps}"
                 )
             )
-
-    def _first_state(self) -> TrainingState:
-        there = self.preparation
-        try:
-            state = new_state(self.config, there.num_classes, there.device)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise SaganError(
-                "memory ran out while the networks were made; choose smaller channels, or free "
-                "memory and give the same command again"
-            ) from error
-        parts = state.parts().values()
-        size = sum(tensor.nbytes for tensors in parts for tensor in tensors.values())
-        given = {"bfloat16": there.bfloat16, "ranks": self.ranks.count}
-        require_memory(self.config, there.num_classes, size, there.memory, **given)
-        return state
 
     def _restore(self) -> None:
         """Takes over the run's newest checkpoint, or the model that it begins from."""

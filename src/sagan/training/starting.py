@@ -17,11 +17,15 @@ from sagan.config import Config
 from sagan.data import Dataset
 from sagan.data.looking import survey_of
 from sagan.data.survey_text import survey_as_json, text
+from sagan.errors import FaultError
 from sagan.runs.events import FINISHED, STARTED, events
 from sagan.runs.run import Run
+from sagan.system.memory import is_out_of_memory
+from sagan.training.footprint import require_memory
 from sagan.training.measuring import EvaluationSchedule
 from sagan.training.origin import Beginning, recorded_origin
 from sagan.training.preparation import Preparation
+from sagan.training.state import TrainingState, new_state
 
 _OF_THE_BITS = {
     "device": "device",
@@ -32,6 +36,29 @@ _OF_THE_BITS = {
     "ranks": "processes",
 }
 """What decides about the last bits of a result, and its name for a reader."""
+
+
+def first_state(preparation: Preparation) -> TrainingState:
+    """Builds the state of step 0, if no batch too large for the memory is asked for.
+
+    Raises:
+        SaganError: There is too little memory for it, or for any batch of this size.
+    """
+    config, classes = preparation.config, preparation.num_classes
+    try:
+        state = new_state(config, classes, preparation.device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise FaultError(
+            "memory ran out while the networks were made; choose smaller channels, or free "
+            "memory and give the same command again"
+        ) from error
+    parts = state.parts().values()
+    size = sum(tensor.nbytes for tensors in parts for tensor in tensors.values())
+    given = {"bfloat16": preparation.bfloat16, "ranks": preparation.ranks.count}
+    require_memory(config, classes, size, preparation.memory, **given)
+    return state
 
 
 def tell_settings(config: Config, run: Run, beginning: Beginning | None) -> None:
