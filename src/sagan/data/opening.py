@@ -81,7 +81,7 @@ def held_out_of(dataset: Dataset, config: DataConfig) -> Dataset:
     pack = origin.pack
     rows = np.setdiff1d(np.arange(len(pack)), origin.rows)
     labels = origin.catalog.labels[pack.entry[rows]]
-    return _of_rows(replace(origin, rows=rows), labels, dataset.class_names)
+    return _dataset_of(replace(origin, rows=rows), labels, dataset.class_names)
 
 
 def open_dataset(
@@ -223,10 +223,10 @@ def _opened(
     class_names = catalog.class_names
     rows = _rows_of(pack, labels, config, part)
     origin = Origin(catalog=catalog, pack=pack, rows=rows, parts=parts_of(whole))
-    return _of_rows(origin, labels[rows], class_names)
+    return _dataset_of(origin, labels[rows], class_names)
 
 
-def _of_rows(origin: Origin, labels: np.ndarray, class_names: tuple[str, ...]) -> Dataset:
+def _dataset_of(origin: Origin, labels: np.ndarray, class_names: tuple[str, ...]) -> Dataset:
     """The rows of a pack, whose labels are given."""
     pack, rows = origin.pack, origin.rows
     images, digests = pack.images, pack.digests
