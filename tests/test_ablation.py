@@ -12,6 +12,7 @@ from sagan.config import differences, presets
 from sagan.errors import SaganError
 from sagan.evaluation.measures import METRICS
 from sagan.evaluation.periodic import periodic_evaluation
+from sagan.runs.status import run_status
 
 
 def test_the_attention_axis_is_the_papers_table():
@@ -83,6 +84,10 @@ def test_an_interrupted_ablation_goes_on_and_gives_the_same_table(setting, tmp_p
     assert len(kept) == len(lines) - 1  # as if stopped before the last evaluation, in mid-line
     log.write_text("".join(kept) + '{"step": 2, "eval')
     assert run_ablation(setting, "normalization", tmp_path / "parts", **options) == whole
+    monkeypatch.setattr(ablation.Driver, "train", stops)
+    log.write_text("".join(line for line in kept if "finished" not in line))
+    assert run_ablation(setting, "normalization", tmp_path / "parts", **options) == whole
+    assert run_status(log.parent).state == "finished"
     with (tmp_path / "whole" / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["variant"] for row in rows] == ["discriminator", "both"]

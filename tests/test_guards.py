@@ -10,7 +10,8 @@ from conftest import tiny
 
 from sagan import images
 from sagan.config import LossConfig
-from sagan.data import Dataset
+from sagan.data import Dataset, load_dataset, opening
+from sagan.data.opening import held_out_of
 from sagan.images.variety import nearest_distance
 from sagan.runs import alarms
 from sagan.runs.alarms import CHECKS, Alarms
@@ -210,6 +211,16 @@ def test_without_pictures_held_out_or_a_gap_memory_is_not_measured(driver, monke
     monkeypatch.setattr(Guards, "_passed", lambda self, network, given, labels: torch.zeros(16))
     one = driver("no gap", held_out=0.3)
     assert alarms.MEMORY not in one.guards._of_logits(torch.zeros(16))
+
+
+def test_what_is_held_out_is_found_without_the_source(driver, monkeypatch):
+    one = driver(held_out=0.3)
+    expected = load_dataset(one.config.data, "held-out")
+    monkeypatch.setattr(opening, "load_dataset", None)
+    found = held_out_of(one.dataset, one.config.data)
+    assert (found.fingerprint, len(found)) == (expected.fingerprint, len(expected))
+    assert np.array_equal(found.images[:], expected.images[:])
+    assert alarms.MEMORY not in driver("none held out", held_out=1e-9).guards.signals()
 
 
 def test_a_run_that_goes_on_keeps_its_alarms(driver):

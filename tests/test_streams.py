@@ -1,4 +1,5 @@
 import os
+import subprocess
 import sys
 
 import pytest
@@ -58,3 +59,10 @@ def test_for_a_while_the_streams_of_the_program_last(monkeypatch, pipe):
         sys.stderr.flush()
         assert isinstance(sys.stdout, Lasting)
     assert (sys.stdout, sys.stderr) == (stdout, stream)
+
+
+def test_the_exit_code_is_the_same_when_nobody_reads_why(pipe, tmp_path):
+    stream, read = pipe
+    os.close(read)
+    command = [sys.executable, "-m", "sagan", "check", str(tmp_path / "none")]
+    assert subprocess.run(command, stderr=stream, check=False).returncode == 2

@@ -167,12 +167,12 @@ def _history(config: Config, folder: Path, evaluate: Evaluate) -> MetricsByStep:
     driver = Driver(config, folder, evaluate)
     history = _read_history(folder)
     if config.train.steps not in history:
-        if driver.state.step < config.train.steps:
-            driver.train()
-        else:  # stopped between the last checkpoint and its evaluation
+        if driver.is_finished:  # its last evaluation failed
             driver.begin()
             driver.outputs.save(samples=False, checkpoint=False, evaluation=True)
             driver.outputs.measure()
+        else:
+            driver.train()
         history = _read_history(folder)
     if config.train.steps not in history:
         raise SaganError(

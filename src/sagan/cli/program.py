@@ -21,7 +21,7 @@ from sagan.errors import FaultError, SaganError, StoppedError, printable
 from sagan.runs.named import shipped_names
 from sagan.system.files import is_fault
 from sagan.system.ranks import rank_of_torchrun
-from sagan.system.streams import replace_closed_streams
+from sagan.system.streams import outliving_readers, replace_closed_streams
 from sagan.system.threads import sleep_while_waiting
 
 DEFAULT_PRESET = "avatars32"
@@ -199,7 +199,7 @@ def main(arguments: list[str] | None = None) -> Any:
     except KeyboardInterrupt as interruption:
         is_saved = isinstance(interruption, StoppedError)
         if not (is_saved and interruption.is_told):
-            print(str(interruption) or "stopped", file=sys.stderr)
+            _print_last(str(interruption) or "stopped")
         raise SystemExit(interruption.exit_code if is_saved else _INTERRUPTED) from None
     _say(message)
     raise SystemExit(code)
@@ -209,4 +209,10 @@ def _say(message: str) -> None:
     rank = rank_of_torchrun()
     who = f"rank {rank}: " if rank else ""
     message = _ENDLESS.sub(r"\1...\2", printable(message))
-    print(f"{who}sagan: {message}", file=sys.stderr)
+    _print_last(f"{who}sagan: {message}")
+
+
+def _print_last(line: str) -> None:
+    """Prints to standard error; the exit code is the same where nobody is left to read it."""
+    with outliving_readers():
+        print(line, file=sys.stderr)

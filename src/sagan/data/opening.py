@@ -66,6 +66,24 @@ def load_dataset(
     return _opened(config, config.size, part, catalog)
 
 
+def held_out_of(dataset: Dataset, config: DataConfig) -> Dataset:
+    """What ``data.held_out`` keeps from training; the source is not looked at again.
+
+    Args:
+        dataset: That of training.
+        config: Its settings, with a share that is held out.
+
+    Returns:
+        Perhaps no pictures, where the share is small.
+    """
+    if (origin := dataset.origin) is None:
+        return load_dataset(config, "held-out")
+    pack = origin.pack
+    rows = np.setdiff1d(np.arange(len(pack)), origin.rows)
+    labels = origin.catalog.labels[pack.entry[rows]]
+    return _dataset_of(replace(origin, rows=rows), labels, dataset.class_names)
+
+
 def open_dataset(
     source: str | os.PathLike[str],
     resolution: int | None = None,
@@ -209,15 +227,22 @@ def _opened(
             pack = replace(pack, facts=facts)
     class_names = catalog.class_names
     rows = _rows_of(pack, labels, config, part)
+    origin = Origin(catalog=catalog, pack=pack, rows=rows, parts=parts_of(whole))
+    return _dataset_of(origin, labels[rows], class_names)
+
+
+def _dataset_of(origin: Origin, labels: np.ndarray, class_names: tuple[str, ...]) -> Dataset:
+    """The rows of a pack, whose labels are given."""
+    pack, rows = origin.pack, origin.rows
     images, digests = pack.images, pack.digests
     if len(rows) < len(pack):
-        images, digests, labels = Rows(images, rows), digests[rows], labels[rows]
+        images, digests = Rows(images, rows), digests[rows]
     return Dataset(
         images=images,
         labels=labels,
         class_names=class_names,
         fingerprint=fingerprint(images.shape, digests, labels, class_names),
-        origin=Origin(catalog=catalog, pack=pack, rows=rows, parts=parts_of(whole)),
+        origin=origin,
     )
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from sagan.config import LossConfig
-from sagan.data import Dataset, load_dataset
+from sagan.data import Dataset
+from sagan.data.opening import held_out_of
 from sagan.errors import printable
 from sagan.images import to_float, to_uint8
 from sagan.images.variety import nearest_distance
@@ -117,7 +118,7 @@ class Guards:
         """Pictures that training never shows, and labels as those of the judged ones."""
         if not self._config.data.held_out:
             return None
-        kept = load_dataset(self._config.data, "held-out")
+        kept = held_out_of(self._dataset, self._config.data)
         labels, counts = self._batch.labels[:_JUDGED_PICTURES].unique(return_counts=True)
         chosen = [
             rows_of_class(kept, label, count)
