@@ -98,6 +98,10 @@ def report(trained_run, tmp_path_factory):
     write_record(record(1), folder / "evaluations" / "one.json")
     write_record(record(2, truncation=0.5), folder / "evaluations" / "two.json")
     (folder / "evaluations" / "broken.json").write_text("{")
+    told = "a sentence about what is wrong, and what helps against it; " * 5
+    alarm = {"step": 1, "event": "alarm", "alarm": "saturated-discriminator", "detail": told}
+    with (folder / "log.jsonl").open("a") as log:
+        log.write(json.dumps(alarm) + "\n")
     return write_report(folder)
 
 

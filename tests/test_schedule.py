@@ -132,3 +132,13 @@ def test_a_failed_evaluation_counts_too(clock):
         fail()
     assert not schedule.is_due(2)
     assert schedule.last_duration == 10
+
+
+def test_a_note_is_told_once_in_a_run(capsys):
+    found = Evaluated(numbers={"FD": 5.0}, by_class={}, pictures=100, notes=["biased", "few"])
+    schedule = EvaluationSchedule(EvaluationConfig(interval=10), 30)
+    for step in (10, 20):
+        schedule.measured(step, lambda: found, "sagan evaluate run")
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if line.startswith("note")] == ["note: biased", "note: few"]
+    assert len(said) == 4

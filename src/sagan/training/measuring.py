@@ -59,6 +59,7 @@ class EvaluationSchedule:
         self.spent = 0.0
         self.last_duration = 0.0
         self._is_waiting = False
+        self._told: set[str] = set()  # notes, which a run tells once
 
     def count_in(self, seconds: float) -> None:
         """Adds what earlier sittings of the run took."""
@@ -116,7 +117,9 @@ class EvaluationSchedule:
         seconds = self.last_duration
         words = numbers_in_words(found.numbers)
         sys.stderr.write(f"step {step}, against training pictures: {words} ({seconds:.0f} s)\n")
-        sys.stderr.writelines(f"note: {note}\n" for note in found.notes)
+        new = [note for note in found.notes if note not in self._told]
+        sys.stderr.writelines(f"note: {note}\n" for note in new)
+        self._told.update(new)
         record = {"step": step, "evaluation": dict(found.numbers)}
         if found.by_class:
             record["evaluation_by_class"] = {name: dict(of) for name, of in found.by_class.items()}
