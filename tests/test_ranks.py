@@ -22,6 +22,7 @@ from sagan.data import Dataset
 from sagan.errors import FaultError, SaganError
 from sagan.runs.events import ROLLED_BACK, events
 from sagan.runs.run import checkpoint_files, log_records
+from sagan.system import ranks as ranks_module
 from sagan.system.ranks import ALONE, Ranks, told
 from sagan.training.draws import draw_reals, own_share, step_inputs
 from sagan.training.driver import Driver
@@ -361,3 +362,14 @@ def test_commands_for_one_process_say_so(name, monkeypatch, capsys, tmp_path):
         f"rank 1: sagan: sagan {name} runs in one process; start it without torchrun\n"
     )
     assert not (tmp_path / "run").exists()
+
+
+def test_gpus_without_nccl_are_refused(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.distributed.is_nccl_available", lambda: False)
+    with pytest.raises(SaganError, match="has no NCCL"):
+        ranks_module._backend()
+    monkeypatch.setattr("torch.distributed.is_nccl_available", lambda: True)
+    assert ranks_module._backend() == "cpu:gloo,cuda:nccl"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert ranks_module._backend() == "gloo"

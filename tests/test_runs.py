@@ -111,6 +111,10 @@ def test_newest_undamaged_checkpoint_is_taken_and_the_damaged_one_set_aside(tmp_
     assert run.checkpoint_path(200).exists()  # whoever only reads changes nothing
     run.set_aside_after(100)
     assert run.checkpoint_path(200).with_suffix(".safetensors.damaged").exists()
+    run.checkpoint_path(200).write_bytes(b"cut again")
+    run.set_aside_after(100)
+    aside = sorted((tmp_path / "checkpoints").glob("*.damaged"))
+    assert [file.read_bytes() for file in aside] == [b"cut again", b"cut"]  # nothing is lost
     assert checkpoint_files(tmp_path)[-1] == run.checkpoint_path(10)
     assert load_checkpoint(run.checkpoint_path(9))[0].step == 9
 

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -214,10 +215,15 @@ class Run:
         return log_records(self.folder)
 
     def set_aside_after(self, step: int) -> None:
-        """Renames checkpoints after a step, which are damaged if the run continues there."""
+        """Renames checkpoints after a step, which are damaged if the run continues there.
+
+        What was set aside before stays.
+        """
         for file in checkpoint_files(self.folder):
             if file > self.checkpoint_path(step):
-                file.replace(file.with_name(file.name + ".damaged"))
+                names = (f"{file.name}{'' if n == 1 else f'.{n}'}.damaged" for n in count(1))
+                places = (file.with_name(name) for name in names)
+                file.replace(next(place for place in places if not place.exists()))
 
     @property
     def last_good(self) -> str:

@@ -242,8 +242,14 @@ def _backend() -> str:
     import torch
     from torch import distributed
 
-    has_nccl = torch.cuda.is_available() and distributed.is_nccl_available()
-    return "cpu:gloo,cuda:nccl" if has_nccl else "gloo"
+    if not torch.cuda.is_available():
+        return "gloo"
+    if not distributed.is_nccl_available():
+        raise SaganError(
+            "PyTorch sees GPUs here, but has no NCCL, by which several processes average on them; "
+            "install a PyTorch with NCCL, or train on CPUs (CUDA_VISIBLE_DEVICES= hides the GPUs)"
+        )
+    return "cpu:gloo,cuda:nccl"
 
 
 @contextmanager

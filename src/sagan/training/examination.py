@@ -323,7 +323,11 @@ def _of_pictures(config: Config, newest: Checkpoint | None) -> Iterator[Finding]
         yield Finding(kind="fault", where="pictures", text=text, remedy=remedy)
         return
     if newest is not None:
-        dataset = load_dataset(config.data)
+        try:
+            dataset = load_dataset(config.data)
+        except SaganError as error:
+            yield Finding(kind="mistake", where="pictures", text=str(error))
+            return
         if not dataset.has_fingerprint(newest.dataset_fingerprint):
             text = f"{source} holds others than those of the newest checkpoint"
             remedy = "restore them, or begin another run with --from"
