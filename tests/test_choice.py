@@ -296,3 +296,10 @@ def test_wide_networks_are_not_chosen_where_they_are_too_slow(monkeypatch):
     config, _ = fitted(PICTURES, TWO_CORES, 6000, {}, CPU)
     assert config.generator.base_channels == 16
     assert operations(config) < operations(recipe(PICTURES, TWO_CORES, 6000))
+
+
+def test_a_folder_of_something_else_is_refused_before_the_machine_is_measured(tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(SaganError, match="is no run folder and not empty; choose another --run"):
+        sagan.train(None, tmp_path, source="avatars", minutes=5)
+    assert capsys.readouterr().err == ""

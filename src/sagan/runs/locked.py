@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from sagan.errors import SaganError
 from sagan.system.files import writing
 from sagan.system.locks import holding
 from sagan.system.ranks import ALONE, Ranks
@@ -47,3 +48,13 @@ def may_become_a_run(folder: Path) -> bool:
         return not folder.exists()
     files = {path.name for path in folder.iterdir()}
     return "config.toml" in files or all(name.startswith(_BEFORE_SETTINGS) for name in files)
+
+
+def require_place_for_a_run(folder: Path) -> None:
+    """Refuses a folder of something else.
+
+    Raises:
+        SaganError: It is no run folder and not empty.
+    """
+    if not may_become_a_run(folder):
+        raise SaganError(f"{folder} is no run folder and not empty; choose another --run")

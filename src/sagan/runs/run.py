@@ -25,7 +25,7 @@ from sagan import config as settings
 from sagan.config import Config
 from sagan.errors import SaganError, enumerated
 from sagan.runs.events import FINISHED, STARTED, STOPPED, EventKind, events
-from sagan.runs.locked import ELSEWHERE, may_become_a_run
+from sagan.runs.locked import ELSEWHERE, require_place_for_a_run
 from sagan.runs.log import LOG, record_in
 from sagan.runs.log import log_records as log_records
 from sagan.runs.named import model_file
@@ -72,8 +72,8 @@ class Run:
             if not config.data.channels:
                 self.config = config.with_channels(begun.data.shape[0])
             self.require_same(begun)
-        elif not may_become_a_run(self.folder):
-            raise SaganError(f"{folder} is no run folder and not empty; choose another --run")
+        else:
+            require_place_for_a_run(self.folder)
 
     def require_same(self, begun: Config) -> None:
         """Compares the settings with those that the run, or its checkpoint, was begun with.

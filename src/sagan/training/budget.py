@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from sagan.errors import SaganError
+from sagan.runs.locked import require_place_for_a_run
 from sagan.system.ranks import ALONE, Ranks
 
 _MOST_MINUTES: Final = 366 * 24 * 60
@@ -44,7 +45,7 @@ def follow_from_time(
         ranks: Are all given the same.
 
     Raises:
-        SaganError: They are not.
+        SaganError: They are not, or the folder is one of something else.
     """
     is_new = not Path(folder, "config.toml").exists()
     follow = is_new and (minutes is not None or (names_pictures and not has_settings))
@@ -55,6 +56,8 @@ def follow_from_time(
                 "the same command, and a run folder that all see"
             )
         )
+    if follow:  # measuring the machine takes a while
+        ranks.together(lambda: require_place_for_a_run(Path(folder)))
     if not is_new and minutes is not None:
         sys.stderr.write(
             f"note: {folder} keeps the settings and the steps that it was begun with; a time is "
