@@ -454,7 +454,7 @@ _SHOWN_RAW = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud
 def _judged(command, code, out, err):
     """What is wrong with how a line ended."""
     if command == "check" and out:  # what it finds is its result, with a code
-        err = f"sagan: {out}"
+        err = f"sagan: {' '.join(out.split())}"
     if code not in (0, 1, 2, 3, 75, 130):
         return f"exit code {code!r}"
     if "Traceback" in err + out:

@@ -306,19 +306,6 @@ def test_bits_are_told_by_the_starts_that_count():
     assert starting.other_bits(garbage) == ""
 
 
-def test_another_number_of_processes_is_told(tmp_path, config):
-    config = changed(config, batch_statistics="all")
-    driver = Driver(config, tmp_path / "run")
-    places = [
-        starting.where_it_computes(replace(driver.preparation, ranks=Ranks(count=count)))
-        for count in (1, 2)
-    ]
-    assert [place["batch_statistics"] for place in places] == ["all", "all"]
-    starts = [event(STARTED, step, where=where) for step, where in zip((0, 3), places, strict=True)]
-    line = "note: bits may differ from an uninterrupted run: processes 1 -> 2\n"
-    assert starting.other_bits(starts) == line
-
-
 def test_lines_that_are_written_again_are_kept_elsewhere(tmp_path, config, capsys):
     driver = Driver(config, tmp_path / "run")
     at_step(driver, 5, lambda: (_ for _ in ()).throw(SaganError("dies")))
