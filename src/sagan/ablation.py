@@ -16,7 +16,9 @@ from sagan.config import (
     AttentionForm,
     Config,
     DataConfig,
+    LossConfig,
     NormalizedLayers,
+    OptimizerConfig,
     map_sizes,
     network_shape,
 )
@@ -30,7 +32,7 @@ from sagan.runs.run import log_records
 from sagan.system.files import write_text
 from sagan.training.driver import Driver
 
-Axis = Literal["attention", "normalization"]
+Axis = Literal["attention", "normalization", "models"]
 MetricsByStep = dict[int, dict[str, float]]
 """Step -> numbers by name."""
 
@@ -55,14 +57,19 @@ def variants(config: Config, axis: Axis) -> tuple[Variant, ...]:
     2, the maps after as many doublings. ``normalization``: spectral norm in
     the discriminator only, in both networks, and in both with two learning rates (Figure 3); one
     rate is the generator's, two are the settings' own or, where those are equal, half and twice
-    as much, the paper's 1 to 4.
+    as much, the paper's 1 to 4. ``models``: AC-GAN, SNGAN with projection and SAGAN (Table 2).
 
     Raises:
         SaganError: The architecture leaves no choice.
     """
     if "dcgan" in (config.generator.architecture, config.discriminator.architecture):
         raise SaganError("an ablation needs residual networks; choose another preset than dcgan's")
-    return _attention_axis(config) if axis == "attention" else _normalization_axis(config)
+    made = {
+        "attention": _attention_axis,
+        "normalization": _normalization_axis,
+        "models": _models_axis,
+    }
+    return made[axis](config)
 
 
 def _attention_axis(config: Config) -> tuple[Variant, ...]:
@@ -86,8 +93,8 @@ def _attention_axis(config: Config) -> tuple[Variant, ...]:
 
 
 def _normalization_axis(config: Config) -> tuple[Variant, ...]:
-    rate, other = config.optimizer.generator_lr, config.optimizer.discriminator_lr
-    two = (rate, other) if rate != other else (rate / 2, 2 * rate)
+    rate, rates = config.optimizer.generator_lr, _two_rates(config)
+    two = (rates.generator_lr, rates.discriminator_lr)
 
     def variant(
         name: str, generator: NormalizedLayers, words: str, rates: tuple[float, float]
@@ -107,6 +114,55 @@ def _normalization_axis(config: Config) -> tuple[Variant, ...]:
         variant("both", "all", one, (rate, rate)),
         variant("both-two-rates", "all", f"learning rates {two[0]:g} and {two[1]:g}", two),
     )
+
+
+def _models_axis(config: Config) -> tuple[Variant, ...]:
+    """As their papers have them, on the networks, batches and pictures of the settings.
+
+    AC-GAN has the logarithmic loss, a second head and no spectral norm; SNGAN the hinge loss,
+    projection, and spectral norm in the discriminator alone. Neither has attention or two rates.
+    """
+    rate = config.optimizer.generator_lr
+    alike = replace(config.optimizer, discriminator_lr=rate)
+    plain_generator = replace(config.generator, attention=(), spectral_norm="none")
+    plain = replace(config.discriminator, attention=(), attention_blocks=())
+    acgan = replace(
+        config,
+        loss=LossConfig(name="non-saturating"),
+        generator=plain_generator,
+        discriminator=replace(plain, spectral_norm="none", conditioning="auxiliary"),
+        optimizer=alike,
+    )
+    hinge = LossConfig(name="hinge")
+    sngan = replace(
+        config,
+        loss=hinge,
+        generator=plain_generator,
+        discriminator=replace(plain, spectral_norm="all"),
+        optimizer=alike,
+    )
+    both = {"spectral_norm": "all"}
+    sagan = replace(
+        config,
+        loss=hinge,
+        generator=replace(config.generator, **both),
+        discriminator=replace(config.discriminator, **both),
+        optimizer=_two_rates(config),
+    )
+    return (
+        Variant("acgan", f"AC-GAN, one learning rate {rate:g}", acgan),
+        Variant("sngan-projection", f"SNGAN with projection, one learning rate {rate:g}", sngan),
+        Variant("sagan", "SAGAN: attention, spectral norm in both networks, two rates", sagan),
+    )
+
+
+def _two_rates(config: Config) -> OptimizerConfig:
+    """Those of the settings; where they are equal, half and twice as much, the paper's 1 to 4."""
+    rates = config.optimizer
+    if rates.generator_lr != rates.discriminator_lr:
+        return rates
+    rate = rates.generator_lr
+    return replace(rates, generator_lr=rate / 2, discriminator_lr=2 * rate)
 
 
 def run_ablation(

@@ -220,7 +220,7 @@ def ablate(
     preset: str | None = None,
     /,
     *,
-    axis: Literal["attention", "normalization"],
+    axis: Literal["attention", "normalization", "models"],
     run: Path,
     seeds: str = "0",
     points: int = 6,
@@ -240,6 +240,7 @@ def ablate(
         attention: none, at 8, 16, 32 and 64 pixels as far as the networks have them, and residual
         blocks of equal size at the same places (the paper's Table 1). normalization: spectral norm
         in the discriminator only, in both networks, in both with two learning rates (Figure 3).
+        models: AC-GAN, SNGAN with projection, SAGAN (Table 2).
     run
         The folder; every variant and seed gets a run folder in it.
     seeds

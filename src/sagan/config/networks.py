@@ -14,6 +14,7 @@ AttentionProduct = Literal["plain", "cosine"]
 AttentionForm = Literal["attention", "residual"]
 ClassTables = Literal["plain", "drawn", "spectral"]
 NormalizedLayers = Literal["all", "attention", "none"]
+Conditioning = Literal["projection", "auxiliary"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +102,10 @@ class DiscriminatorConfig:
     """What the softmax sees: the products of query and key as they are, as in the paper (plain), or
     the cosines between them times the logarithm of the number of keys, so that none can be large
     and a query cannot put everything on one key (cosine)."""
+    conditioning: Conditioning = "projection"
+    """How the discriminator learns of classes: the label's embedding is projected on the features
+    (projection), or a second head names the class of a picture, and both networks learn from how
+    well it does (auxiliary: AC-GAN)."""
     hidden_channels: HiddenChannels = "out"
     """Channels between a block's two convolutions: as many as come out, or go in (mimicry)."""
     shortcut_input: ShortcutInput = "raw"
@@ -130,6 +135,7 @@ RESIDUAL_ONLY = (
     "attention_product",
     "upsampling",
     "class_tables",
+    "conditioning",
     "hidden_channels",
     "shortcut_input",
 )

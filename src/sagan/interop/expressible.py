@@ -115,6 +115,7 @@ def _discriminator_checks(
     layout: Layout, config: DiscriminatorConfig, resolution: int, attention: set[int]
 ) -> Iterator[tuple[bool, str]]:
     """What must hold of a discriminator, and what its repository has not where it does not."""
+    yield config.conditioning == "projection", "discriminator that names classes"
     yield config.hidden_channels == "out", "blocks as thin inside as before them"
     seen = "output of the ReLU" if config.shortcut_input == "relu" else "input before the ReLU"
     yield (

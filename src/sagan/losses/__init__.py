@@ -1,6 +1,7 @@
 """What the two networks minimise: pure functions of logits and pictures."""
 
 from sagan.losses.adversarial import (
+    class_terms,
     discriminator_terms,
     generator_term,
     hinge_discriminator,
@@ -22,6 +23,7 @@ from sagan.losses.regularization import (
 
 __all__ = [
     "augment",
+    "class_terms",
     "consistency",
     "discriminator_terms",
     "generator_term",

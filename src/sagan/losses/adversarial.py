@@ -226,3 +226,28 @@ def generator_term(config: LossConfig, real_logits: Tensor | None, fake_logits: 
         assert real_logits is not None
         return relativistic(discriminator, fake_logits, real_logits)
     return generator(fake_logits)
+
+
+def class_terms(class_logits: Tensor | None, labels: Tensor) -> dict[str, Tensor]:
+    """What an auxiliary classifier adds to the discriminator's loss, by name.
+
+    Args:
+        class_logits: Of real pictures and as many generated ones, (2N, classes); None where the
+            discriminator names no classes.
+        labels: The true classes, and those that the generator was asked for, (2N,).
+
+    Returns:
+        The cross-entropies ``class_real`` and ``class_fake``, scalars; nothing without logits.
+
+    Source: Odena et al. 2017, equation 3.
+
+    Example:
+        >>> terms = sagan.losses.class_terms(torch.zeros(4, 2), torch.tensor([0, 1, 0, 1]))
+        >>> {name: round(term.item(), 4) for name, term in terms.items()}
+        {'class_real': 0.6931, 'class_fake': 0.6931}
+    """
+    if class_logits is None:
+        return {}
+    sides = zip(class_logits.chunk(2), labels.chunk(2), strict=True)
+    names = ("class_real", "class_fake")
+    return {n: F.cross_entropy(*side) for n, side in zip(names, sides, strict=True)}

@@ -118,16 +118,17 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Judges pictures: images in [-1, 1] and labels -> logits, high for real.
 
-    The features are summed over all positions; the label enters by projection.
+    The features are summed over all positions. The label enters by projection; or it does not, and
+    a second head names the class of a picture (AC-GAN).
 
     Args:
         config: Widths, places of attention, normalisation.
         resolution: As for :class:`Generator`.
-        num_classes: 0 for a network without classes, which has no projection.
+        num_classes: 0 for a network without classes, which has neither.
         channels: Of the pictures: 1, 3 or 4.
 
-    Source: SAGAN paper, section 4; Miyato and Koyama 2018 for the projection; released code
-    ``discriminator.py``.
+    Source: SAGAN paper, section 4; Miyato and Koyama 2018 for the projection; Odena et al. 2017 for
+    the second head; released code ``discriminator.py``.
 
     Example:
         >>> config = sagan.config.DiscriminatorConfig(base_channels=8, attention=(16,))
@@ -165,7 +166,10 @@ class Discriminator(nn.Module):
             )
             self.attention = AttentionLayers(stages, _attention(config))
             self.linear = Linear(widths[-1], 1)
-            self.embedding = Embedding(num_classes, widths[-1]) if num_classes else None
+            projects = config.conditioning == "projection" and num_classes
+            names = config.conditioning == "auxiliary" and num_classes
+            self.embedding = Embedding(num_classes, widths[-1]) if projects else None
+            self.classifier = Linear(widths[-1], num_classes) if names else None
         attach_chosen(config, self, self.attention)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -190,11 +194,30 @@ class Discriminator(nn.Module):
         return logits
 
     def logits_by_class(self, images: Tensor) -> Tensor:
-        """Judges every picture as one of each class, in one pass: (N, classes), or (N, 1)."""
+        """Judges every picture as one of each class, in one pass: (N, classes), or (N, 1).
+
+        Where a second head names the class, the logarithm of its probability is added.
+        """
         features = self._features(images)
         with torch.autocast(features.device.type, enabled=False):
             logits = self.linear(features)
+            if self.classifier is not None:
+                return logits + F.log_softmax(self.classifier(features), dim=1)
             return logits if self.embedding is None else logits + features @ self.embedding.kernel.T
+
+    def judged_and_named(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Judges every picture and names its class, where a second head does.
+
+        Args:
+            images: (N, C, H, W) in [-1, 1].
+
+        Returns:
+            Logits (N,), high for real, and one per class (N, classes).
+        """
+        assert self.classifier is not None
+        features = self._features(images)
+        with torch.autocast(features.device.type, enabled=False):
+            return self.linear(features).squeeze(1), self.classifier(features)
 
     def _features(self, images: Tensor) -> Tensor:
         x = images.contiguous(memory_format=torch.channels_last)

@@ -15,9 +15,10 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from sagan.config import Config, PowerIteration
-from sagan.losses import discriminator_terms, generator_term
+from sagan.losses import class_terms, discriminator_terms, generator_term
 from sagan.losses.augmentation import augment
 from sagan.losses.regularization import Regularizers
 from sagan.nn import spectral
@@ -91,10 +92,10 @@ class TrainingStep:
                 fake_images = self._augmented(fake[0], update, Purpose.AUGMENTATION_FAKE, portion)
                 images = torch.cat([real[0], fake_images.detach()])
                 labels = torch.cat([real[1], fake[1]])
-                with self.autocast:
-                    logits = discriminator(images, labels)
+                logits, named = self._judged(images, labels)
                 real_term, fake_term = discriminator_terms(self.config.loss, *logits.chunk(2))
                 terms = {"discriminator_real": real_term, "discriminator_fake": fake_term}
+                terms |= class_terms(named, labels)
                 terms |= self._regularizers.terms(
                     update, portion, discriminator, images, labels, logits
                 )
@@ -119,13 +120,25 @@ class TrainingStep:
                     images = self._augmented(fake[0], step, purpose, portion)
                     with self.autocast:
                         real_logits = None if real is None else discriminator(*real)
-                        fake_logits = discriminator(images, fake[1])
-                    term = generator_term(self.config.loss, real_logits, fake_logits)
-                    self._add_gradients(totals, {"generator": term})
+                    fake_logits, named = self._judged(images, fake[1])
+                    terms = {
+                        "generator": generator_term(self.config.loss, real_logits, fake_logits)
+                    }
+                    if named is not None:
+                        terms["generator_class"] = F.cross_entropy(named, fake[1])
+                    self._add_gradients(totals, terms)
         finally:
             for parameter in learning:
                 parameter.requires_grad_(True)
         return totals
+
+    def _judged(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits of the pictures; and of their classes, where the discriminator names them."""
+        discriminator = self.state.discriminator
+        with self.autocast:
+            if discriminator.classifier is not None:
+                return discriminator.judged_and_named(images)
+            return discriminator(images, labels), None
 
     def draw_fakes(self, draws: Draws) -> list[Labelled]:
         """Generates a batch for the discriminator alone, without graph."""
