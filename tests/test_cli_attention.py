@@ -60,6 +60,22 @@ def test_several_pictures_are_drawn_one_below_the_other(tmp_path, trained_run, p
     np.testing.assert_array_equal(both, np.concatenate([first, second]))
 
 
+def test_several_seeds_are_drawn_one_below_the_other(capsys, tmp_path, trained_run):
+    figure = tmp_path / "attention.png"
+    heights = {}
+    for seeds in ("2", "0-3"):
+        assert run("attention", trained_run, "--seeds", seeds, "-o", figure) == 0
+        heights[seeds] = pixels(figure).shape[0]
+    assert heights["0-3"] == 4 * heights["2"]
+    assert run("attention", trained_run, "--seed", 2, "-o", figure) == 0
+    assert pixels(figure).shape[0] == heights["2"]
+    capsys.readouterr()
+    assert "--seeds and --seed exclude" in mistake(
+        capsys, "attention", trained_run, "--seeds", "0-3", "--seed", 1
+    )
+    assert "--seeds: how many 65" in mistake(capsys, "attention", trained_run, "--seeds", "0-64")
+
+
 def test_raw_rows(capsys, tmp_path, trained_run):
     figure, raw = tmp_path / "attention.png", tmp_path / "rows.npy"
     assert run("attention", trained_run, "--grid", 2, "--raw", raw, "-o", figure) == 0

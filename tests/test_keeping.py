@@ -248,3 +248,9 @@ def test_half_written_files_are_swept_when_a_run_begins(tmp_path, picture_folder
     Driver(settings(picture_folder, steps=2), folder).train()
     assert not any(path.exists() for path in drafts)
     assert another.exists()
+
+
+def test_without_a_number_all_checkpoints_are_kept(tmp_path, picture_folder):
+    config = settings(picture_folder, steps=5, checkpoint_interval=1, keep_checkpoints=0)
+    Driver(config, tmp_path / "run").train()
+    assert [step_of(file) for file in checkpoint_files(tmp_path / "run")] == [1, 2, 3, 4, 5]

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from sagan.cli.parsing import FLAGS, MOST_PICTURES, OUTPUT, SWITCH, parse_point, require_range
+from sagan.cli.parsing import (
+    FLAGS,
+    MOST_PICTURES,
+    OUTPUT,
+    SWITCH,
+    parse_point,
+    parse_seeds,
+    require_range,
+)
 from sagan.cli.program import app
 from sagan.errors import SaganError, printable
 from sagan.system.files import replacing, require_output, write_text
@@ -19,10 +27,15 @@ if TYPE_CHECKING:
 
 _EXCLUDE = {
     "--at": ("--grid",),
+    "--seeds": ("--seed", "--picture", "--statistics", "--timeline", "--raw"),
     "--picture": ("--seed", "--truncation"),
     "--statistics": ("--picture", "--seed", "--truncation", "--at", "--grid", "--raw"),
     "--timeline": ("--statistics", "--picture", "--truncation", "--grid", "--raw"),
 }
+
+
+_MOST_DRAWN = 64
+"""Pictures in one figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +46,8 @@ class Question:
     """Which class to draw; the first by default. With --statistics all by default."""
     seed: int | None = None
     """Which picture; 0 by default."""
+    seeds: str | None = None
+    """Several pictures, such as 0-7, drawn one below the other."""
     truncation: float | None = None
     """As for sample."""
     picture: Annotated[tuple[Path, ...], SWITCH] = ()
@@ -162,8 +177,10 @@ def _observed(model: Path, question: Question) -> Attention:
     label, layer = question.class_name, question.resolution
     if not question.picture:
         generator = load_generator(model)
-        at, seed = question.points(generator), question.seed or 0
-        return generator.attention(seed, label, at=at, layer=layer, truncation=question.truncation)
+        seeds = parse_seeds(question.seeds) if question.seeds else [question.seed or 0]
+        require_range("--seeds: how many", len(seeds), 1, _MOST_DRAWN)
+        at, truncation = question.points(generator), question.truncation
+        return generator.attention(seeds, label, at=at, layer=layer, truncation=truncation)
     judge = load_discriminator(model)
     rules = Rules(size=judge.size, channels=judge.channels)
     pictures = np.stack([read_pixels(path, rules) for path in question.picture])

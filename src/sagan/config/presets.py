@@ -146,7 +146,12 @@ def _heykeetae(pictures: Intended, **data: Any) -> Preset:
                 },
                 "discriminator": {"attention": (8, 4)},
                 "optimizer": {"beta2": 0.9},
-                "train": {"batch_size": 64, "ema_decay": 0.0},
+                "train": {
+                    "batch_size": 64,
+                    "ema_decay": 0.0,
+                    "sample_interval": 100,
+                    "keep_checkpoints": 0,
+                },
             },
         ),
     )

@@ -168,7 +168,7 @@ class TrainConfig:
     checkpoint_interval: int = 1000
     """Steps from one checkpoint to the next."""
     keep_checkpoints: int = 3
-    """How many of the newest checkpoints to keep."""
+    """How many of the newest checkpoints to keep; 0: all."""
     on_divergence: OnDivergence = "stop"
     """When a loss or a gradient is NaN or infinite: end (stop), or go on from the last good
     checkpoint with half the learning rates (rollback)."""
@@ -183,7 +183,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check = checking("train", self)
         intervals = ("log_interval", "sample_interval", "checkpoint_interval")
-        for name in ("steps", "discriminator_steps", "accumulate", "keep_checkpoints", *intervals):
+        for name in ("steps", "discriminator_steps", "accumulate", *intervals):
             check(name, getattr(self, name) >= 1, "at least 1")
         check("watch_interval", self.watch_interval >= 0, "at least 0")
         pictures = self.batch_size
@@ -195,6 +195,7 @@ class TrainConfig:
         )
         allowed = f"from 1 to {MOST_ROLLBACKS}"
         check("most_rollbacks", 1 <= self.most_rollbacks <= MOST_ROLLBACKS, allowed)
+        check("keep_checkpoints", self.keep_checkpoints >= 0, "at least 0")
         check("keep_every", self.keep_every >= 0, "at least 0")
         check("log", len(set(self.log)) == len(self.log), "each tracker once")
         check("freeze_discriminator", self.freeze_discriminator >= 0, "at least 0")
