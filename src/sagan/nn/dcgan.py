@@ -150,9 +150,6 @@ class DCGANDiscriminator(nn.Module):
         torch.Size([4])
     """
 
-    classifier = None
-    """It has no classes to name."""
-
     def __init__(
         self,
         config: DiscriminatorConfig,

@@ -22,6 +22,7 @@ from sagan.losses import class_terms, discriminator_terms, generator_term
 from sagan.losses.augmentation import augment
 from sagan.losses.regularization import Regularizers
 from sagan.nn import spectral
+from sagan.nn.residual import Discriminator
 from sagan.nn.layers import statistics_over
 from sagan.system.randomness import Purpose, generator_at
 from sagan.system.ranks import ALONE, Ranks
@@ -136,7 +137,7 @@ class TrainingStep:
         """Logits of the pictures; and of their classes, where the discriminator names them."""
         discriminator = self.state.discriminator
         with self.autocast:
-            if discriminator.classifier is not None:
+            if isinstance(discriminator, Discriminator) and discriminator.classifier is not None:
                 return discriminator.judged_and_named(images)
             return discriminator(images, labels), None
 
