@@ -266,6 +266,7 @@ def test_damaged_checkpoint_is_passed_over(tmp_path, config, monkeypatch):
     def is_now(state):
         if hit(state):
             newest = driver.run.checkpoint_path(4)
+            driver.outputs.writer.join()  # it is written beside training
             newest.write_bytes(newest.read_bytes()[:-100])
             return True
         return False
