@@ -337,7 +337,7 @@ def faulty(workshop: Workshop, number: int, seed: int) -> Story:
         name,
         story,
         log="log cut" not in kinds,
-        evaluations="raising evaluation" not in kinds,
+        evaluations=not {"raising evaluation", "full disk", "small disk"} & set(kinds),
     )
     return story
 
