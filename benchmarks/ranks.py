@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
@@ -73,6 +74,8 @@ def ranks(suite: Suite, options: Options) -> None:
                 )
                 for workers in (alone, shared)
             ]
+            averages = partial(shared.average, trained.steps)
+            sides.append(Side(name="the averages of these steps alone", call=averages))
             suite.compare("ranks", f"{size}, batch {alone.batch}, {trained.steps} steps", sides)
 
 
@@ -110,9 +113,16 @@ class Workers:
 
     def step(self, count: int) -> None:
         """Lets all take so many steps, and waits for the last."""
+        self._tell(f"steps {count}")
+
+    def average(self, count: int) -> None:
+        """Lets all average the gradients of so many steps, and do nothing else."""
+        self._tell(f"averages {count}")
+
+    def _tell(self, line: str) -> None:
         for process in self._processes:
             assert process.stdin is not None
-            process.stdin.write(f"{count}\n")
+            process.stdin.write(f"{line}\n")
             process.stdin.flush()
         self._answers()
 
@@ -134,22 +144,26 @@ class Workers:
 
 
 def _work(size: str) -> None:
-    """One worker: says the size of the batch, then takes the steps that stdin asks for."""
+    """One worker: says the size of the batch, then does what stdin asks for."""
     keep_freed_memory()
     answer = sys.stdout  # another process than the first one has none
     with ranks_of_torchrun() as together:
-        batch, steps = _endless(size, together)
+        batch, steps, averages = _endless(size, together)
         answer.write(f"{batch}\n")
         answer.flush()
-        while count := sys.stdin.readline():
+        while line := sys.stdin.readline():
+            kind, count = line.split()
             for _ in range(int(count)):
-                next(steps)
-            answer.write(count)
+                next({"steps": steps, "averages": averages}[kind])
+            answer.write(line)
             answer.flush()
 
 
-def _endless(size: str, together: Ranks) -> tuple[int, Iterator[object]]:
-    """The pictures in a batch, and steps on noise with what the driver makes ranks agree on."""
+def _endless(size: str, together: Ranks) -> tuple[int, Iterator[object], Iterator[object]]:
+    """The pictures in a batch; steps on noise with what the driver makes ranks agree on; averages.
+
+    An average is that of both networks' gradients, as a step has it.
+    """
     endless = joined(SIZES[size].settings, {"train": {"steps": 1_000_000}})
     config = from_dict(joined(to_dict(preset("avatars32")), endless))
     batch, classes = config.train.batch_size, 14
@@ -161,8 +175,9 @@ def _endless(size: str, together: Ranks) -> tuple[int, Iterator[object]]:
         fingerprint="",
     )
     device = torch.device("cpu")
+    state = new_state(config, classes, device)
     steps = train_steps(
-        new_state(config, classes, device),
+        state,
         dataset,
         config,
         label_frequencies=torch.full((classes,), 1 / classes, dtype=torch.float64),
@@ -170,7 +185,13 @@ def _endless(size: str, together: Ranks) -> tuple[int, Iterator[object]]:
         autocast=autocast(config.train.precision, device),
         ranks=together,
     )
-    return batch, (together.any_of_all(False, False, False) for _ in steps)
+    networks = (state.generator, state.discriminator)
+    gradients = [[torch.zeros_like(p) for p in network.parameters()] for network in networks]
+    return (
+        batch,
+        (together.any_of_all(False, False, False, False) for _ in steps),
+        ([together.average(of) for of in gradients] for _ in repeat(None)),
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ byte, an evaluation that raises, a checkpoint with a flipped bit.
 """
 
 import argparse
-import json
 import os
 import random
 import shutil
@@ -20,13 +19,14 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.soak_child import DEATHS, FAULTS, Blow, strike
+from benchmarks.soak_differences import differences
 
 STEPS = 8
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
@@ -165,30 +165,6 @@ class Workshop:
                 os.kill(child, signal.SIGKILL)
             time.sleep(0.005)
 
-    def differences(
-        self, name: str, *, log: bool = True, evaluations: bool = True
-    ) -> Iterator[str]:
-        """What is not as in the undisturbed run.
-
-        Args:
-            name: Of the run.
-            log: Whether every line must be there, not only none twice.
-            evaluations: Whether those that were due must be there.
-        """
-        run, reference = self.run(name), self.run("reference")
-        found, wanted = (_files(place, "checkpoints/*.safetensors") for place in (run, reference))
-        if len(found) != len(wanted):  # one that was stopped has that of another step
-            yield f"checkpoints {sorted(found)} in place of {sorted(wanted)}"
-        if different := _different_tensors(run, reference):
-            yield f"{len(different)} tensors differ, such as {different[0]}"
-        yield from _different_lines(run, reference, log=log, evaluations=evaluations)
-        found, wanted = (_files(place, "samples/*.png") for place in (run, reference))
-        missing = sorted(name for name in wanted if found.get(name) != wanted[name])
-        if missing:
-            yield f"samples {missing} are missing or differ"
-        if drafts := [path.name for path in run.rglob("*.tmp*")]:
-            yield f"drafts {drafts} are left"
-
 
 def _work_and_exit(work: Callable[[], object], output: int | None) -> None:
     code = 70
@@ -232,59 +208,6 @@ def _write_settings(path: Path, pictures: Path) -> None:
 
     values = {**SETTINGS, "data": {**SETTINGS["data"], "source": str(pictures)}}
     path.write_text(settings.to_toml(settings.from_dict(values)), encoding="utf-8")
-
-
-def _files(run: Path, pattern: str) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in run.glob(pattern)}
-
-
-def _different_tensors(run: Path, reference: Path) -> list[str]:
-    from safetensors.numpy import load_file
-
-    name = f"checkpoints/step-{STEPS:08d}.safetensors"
-    if not (run / name).is_file():
-        return [name]
-    found, wanted = load_file(run / name), load_file(reference / name)
-    return [
-        key
-        for key in sorted(found.keys() | wanted.keys())
-        if key not in found
-        or key not in wanted
-        or found[key].tobytes() != wanted[key].tobytes()
-        or found[key].dtype != wanted[key].dtype
-    ]
-
-
-def _lines(run: Path) -> dict[tuple[int, tuple[str, ...]], list[dict[str, Any]]]:
-    """The log's records that are no events, by step and kind; garbled lines have the step -1."""
-    found = defaultdict(list)
-    for line in (run / "log.jsonl").read_bytes().splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = {"step": -1}
-        if "event" in record:
-            continue
-        record = {key: record[key] for key in record if "second" not in key}
-        found[record["step"], tuple(sorted(record.keys() - {"evaluation_error"}))].append(record)
-    return found
-
-
-def _different_lines(run: Path, reference: Path, *, log: bool, evaluations: bool) -> Iterator[str]:
-    found, wanted = _lines(run), _lines(reference)
-    for (step, keys), records in found.items():
-        if len(records) > 1:
-            yield f"step {step} is {len(records)} times in the log"
-        elif step < 0:
-            yield "a line of the log is garbled"
-        elif (step, keys) in wanted and records != wanted[step, keys]:
-            yield f"step {step} has other numbers in the log"
-    for step, keys in sorted(wanted.keys() - found.keys()):
-        if "evaluation" in keys:
-            if log and evaluations:
-                yield f"the evaluation of step {step} is missing"
-        elif log:
-            yield f"step {step} ({keys[0]}...) is missing in the log"
 
 
 def killed(workshop: Workshop, number: int, seed: int) -> Story:
@@ -332,13 +255,7 @@ def faulty(workshop: Workshop, number: int, seed: int) -> Story:
         story.blows.append((kind, code))
         if code not in _CODES.get(kind, (0,)):
             story.wrong.append(f"{kind} ended with {code}")
-    _finish(
-        workshop,
-        name,
-        story,
-        log="log cut" not in kinds,
-        evaluations=not {"raising evaluation", "full disk", "small disk"} & set(kinds),
-    )
+    _finish(workshop, name, story, log="log cut" not in kinds)
     return story
 
 
@@ -357,14 +274,14 @@ def _spoil(kind: str, run: Path, cache: Path, rng: random.Random) -> None:
             files[-1].write_bytes(content)
 
 
-def _finish(workshop: Workshop, name: str, story: Story, **what: bool) -> None:
+def _finish(workshop: Workshop, name: str, story: Story, *, log: bool = True) -> None:
     """Lets the run come to its end, and judges it."""
     code = workshop.start(name, Blow(kind=""))
     story.blows.append(("undisturbed", code))
     if code:
         story.wrong.append(f"the last start ended with {code}")
     else:
-        story.wrong += workshop.differences(name, **what)
+        story.wrong += differences(workshop.run(name), workshop.run("reference"), STEPS, log=log)
     if "Traceback" in workshop.output(name):
         story.wrong.append("a traceback is printed")
     if story.wrong:

@@ -33,6 +33,15 @@ def tiny(**train):
     )
 
 
+def state_of(driver):
+    """Copies of all tensors of a run's state, by part and name."""
+    return {
+        f"{part}.{name}": tensor.clone()
+        for part, tensors in driver.state.parts().items()
+        for name, tensor in tensors.items()
+    }
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)

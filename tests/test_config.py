@@ -118,6 +118,10 @@ def test_bad_files(tmp_path, content, word):
         ),
         ({"data": {"order": "balanced"}}, []),
         (
+            {"train": {"compile": True}, "discriminator": {"conditioning": "auxiliary"}},
+            ["only the generator is compiled"],
+        ),
+        (
             {"loss": {"name": "wasserstein"}, "discriminator": {"spectral_norm": "none"}},
             ["bound on the discriminator's slope"],
         ),

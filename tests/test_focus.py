@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import tiny
+from conftest import state_of, tiny
 
 from sagan.nn.attention import row_entropy
 from sagan.nn.focus import Focus, focus_of, mean_focus
@@ -116,14 +116,6 @@ def driver(tmp_path, picture_folder):
         return Driver(config, tmp_path / name)
 
     return build
-
-
-def state_of(driver):
-    return {
-        f"{part}.{name}": tensor.clone()
-        for part, tensors in driver.state.parts().items()
-        for name, tensor in tensors.items()
-    }
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

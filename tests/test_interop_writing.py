@@ -230,3 +230,35 @@ def test_a_full_disk_is_an_error_that_can_be_told(tmp_path, monkeypatch):
     monkeypatch.setattr("sagan.interop.writing.replacing", lambda _: nullcontext(Path("/dev/full")))
     with pytest.raises(OSError, match="No space left"):
         write(ours(), "mmgen", tmp_path)
+
+
+def random_64(final_resolution):
+    """Networks of mmgeneration's widths at 64 pixels; its discriminator halves at every block."""
+    config = settings.from_dict(
+        {
+            "data": {"resolution": 64},
+            "generator": {"base_channels": 8, "latent_dim": 16},
+            "discriminator": {"base_channels": 8, "final_resolution": final_resolution},
+        }
+    )
+    shape = {"resolution": 64, "num_classes": 3}
+    networks = {
+        "generator": make_generator(config.generator, **shape),
+        "discriminator": make_discriminator(config.discriminator, **shape),
+    }
+    parts = {part: network.state_dict() for part, network in networks.items()}
+    names = ("ant", "bee", "cat")
+    return checkpoints.Checkpoint(config=config, class_names=names, step=0, parts=parts), networks
+
+
+def test_at_64_pixels_mmgenerations_discriminator_ends_at_2_by_2(tmp_path):
+    checkpoint, networks = random_64(2)
+    again = reopened(checkpoint, "mmgen", tmp_path)
+    assert again.config.discriminator.final_resolution == 2
+    images, labels = torch.rand(4, 3, 64, 64) * 2 - 1, torch.tensor([0, 1, 2, 0])
+    checkpoints.save(again, tmp_path / "again.safetensors")
+    ours = networks["discriminator"].eval()(images, labels)
+    theirs = sagan.load_discriminator(tmp_path / "again.safetensors")(images, labels)
+    torch.testing.assert_close(theirs, ours)
+    _, reasons = write(random_64(4)[0], "mmgen", tmp_path)  # keys would not show it
+    assert any("goes down to 4" in reason for reason in reasons)

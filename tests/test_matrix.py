@@ -78,6 +78,9 @@ CONFIGS = {" = ".join(names): config for config, names in PRESETS_OF.items()} | 
     ),
     "attention in the generator only": altered({}, {"attention": ()}),
     "attention in the discriminator only": altered({"attention": ()}, {}),
+    "classes that are named, down to 2 x 2": altered(
+        {}, {"conditioning": "auxiliary", "final_resolution": 2}
+    ),
     "attention by cosines": altered(
         {"attention_product": "cosine"}, {"attention_product": "cosine"}
     ),

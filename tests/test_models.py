@@ -2,7 +2,8 @@ import pytest
 import reference
 import torch
 
-from sagan.config import DiscriminatorConfig, GeneratorConfig
+from sagan.config import DiscriminatorConfig, GeneratorConfig, plan
+from sagan.errors import SaganError
 from sagan.nn import spectral
 from sagan.nn.folding import fold
 from sagan.nn.residual import Discriminator, Generator, make_discriminator, make_generator
@@ -262,3 +263,14 @@ def test_spectral_norm_on_attention_alone(architecture):
             if ".16." in name and hasattr(layer, "spectral_norm")
         }
         assert normalized == attention
+
+
+def test_a_discriminator_may_halve_the_first_map_once_more_if_it_is_even():
+    def maps(resolution):
+        stages = plan(DiscriminatorConfig(attention=(), final_resolution=2), resolution)
+        return [(stage.height, stage.width) for stage in stages]
+
+    assert maps(64) == [(32, 32), (16, 16), (8, 8), (4, 4), (2, 2)]
+    assert maps(48) == [(24, 24), (12, 12), (6, 6), (3, 3)]
+    with pytest.raises(SaganError, match="or 2, if the map of 4 has even sides"):
+        maps(40)

@@ -139,6 +139,7 @@ WRONG = {
     "another shape": ({"shape": [3]}, r"of shape \(3,\) has 4 bytes"),
     "a huge shape": ({"shape": [2**50]}, "a dimension is"),
     "huge in all": ({"shape": [2**39, 2**39]}, "of shape"),
+    "axes by the thousand": ({"shape": [2**39] * 5000}, "more than 254 axes"),
     "a negative size": ({"shape": [2**64 - 1]}, "a dimension is"),
     "another checksum": ({"checksum": 1}, "its checksum differs"),
     "a shard that is none": ({"shard": 3}, "beyond its 1"),

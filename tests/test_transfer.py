@@ -86,6 +86,21 @@ def test_rows_of_classes_go_by_name_and_new_ones_are_the_mean():
     assert transfer.share == 1
 
 
+def test_a_head_that_names_classes_keeps_to_their_names():
+    config = tiny(seed=7)
+    names = replace(config.discriminator, conditioning="auxiliary")
+    config = replace(config, discriminator=names)
+    given = model("ant", "cat", config=config)
+    for order, rows in (("cat", "ant"), [1, 0]), (("ant", "bee"), [0, None]):
+        state, transfer = begun(given, *order, config=replace(config, train=tiny().train))
+        assert transfer.share == 1
+        for name in ("classifier.weight", "classifier.bias"):
+            theirs = given.parts["discriminator"][name]
+            ours = state.discriminator.state_dict()[name]
+            expected = [theirs.mean(0) if row is None else theirs[row] for row in rows]
+            assert ours.equal(torch.stack(expected)), (order, name)
+
+
 def test_one_name_is_one_class_however_it_was_typed():
     given = model("cafe\N{COMBINING ACUTE ACCENT}", "tea")
     state, transfer = begun(given, "tea", "caf\N{LATIN SMALL LETTER E WITH ACUTE}")

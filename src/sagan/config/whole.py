@@ -88,4 +88,9 @@ class Config:
                 "loss.name wasserstein needs a bound on the discriminator's slope; "
                 "set loss.gradient_penalty or discriminator.spectral_norm"
             )
+        if self.train.compile and discriminator.conditioning == "auxiliary":
+            found.append(
+                "train.compile leaves a discriminator with discriminator.conditioning auxiliary as "
+                "it is; only the generator is compiled"
+            )
         return found

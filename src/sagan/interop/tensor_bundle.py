@@ -13,6 +13,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import google_crc32c
@@ -28,6 +29,8 @@ _FOOTER = 48
 _TRAILER = 5
 _LARGEST_INDEX = 2**26
 _MASK = 0xA282EAD8
+_MOST_AXES = 254
+"""As many as TensorFlow's shapes have."""
 _DTYPES: Mapping[int, torch.dtype] = {
     1: torch.float32,
     2: torch.float64,
@@ -240,7 +243,11 @@ def _entry_of(message: bytes) -> _Entry:
     numbers, shape, is_partitioned = dict.fromkeys((1, 3, 4, 5, 6), 0), (), False
     for number, value in _fields(message):
         if number == 2 and isinstance(value, bytes):
-            shape = tuple(_dimension(dimension) for n, dimension in _fields(value) if n == 2)
+            shape = tuple(
+                _dimension(axis) for n, axis in islice(_fields(value), _MOST_AXES + 1) if n == 2
+            )
+            if len(shape) > _MOST_AXES:
+                raise _IndexError(f"a variable has more than {_MOST_AXES} axes")
         elif number in numbers and isinstance(value, int):
             numbers[number] = value
         is_partitioned |= number == 7

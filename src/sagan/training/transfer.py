@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sagan.errors import SaganError, enumerated
 from sagan.nn.layers import ConditionalBatchNorm2d, Embedding
+from sagan.nn.residual import Discriminator
 from sagan.nn.spectral import SpectralLayer
 from sagan.runs.checkpoint import Checkpoint
 from sagan.training.state import TrainingState
@@ -167,6 +168,8 @@ def _class_tables(network: nn.Module) -> list[str]:
             found.append(f"{name}.weight")
         elif isinstance(module, ConditionalBatchNorm2d):
             found += [f"{name}.gain", f"{name}.bias"]
+    if isinstance(network, Discriminator) and network.classifier is not None:
+        found += ["classifier.weight", "classifier.bias"]
     return found
 
 
