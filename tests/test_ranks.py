@@ -24,6 +24,7 @@ from sagan.runs.events import ROLLED_BACK, events
 from sagan.runs.run import checkpoint_files, log_records
 from sagan.system import ranks as ranks_module
 from sagan.system.ranks import ALONE, Ranks, told
+from sagan.training import agreement
 from sagan.training.draws import draw_reals, own_share, step_inputs
 from sagan.training.driver import Driver
 from sagan.training.preparation import device_of_rank, require_equal_shares
@@ -373,3 +374,14 @@ def test_gpus_without_nccl_are_refused(monkeypatch):
     assert ranks_module._backend() == "cpu:gloo,cuda:nccl"
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert ranks_module._backend() == "gloo"
+
+
+def test_a_digest_sees_one_bit_and_rows_that_have_changed_places():
+    tensor = torch.randn(3, 4, 2, 2).to(memory_format=torch.channels_last)
+    digest = agreement._digest(tensor)
+    assert torch.equal(digest, agreement._digest(tensor.clone().contiguous()))
+    assert not torch.equal(digest, agreement._digest(tensor.flip(0)))
+    changed = tensor.clone()
+    changed.view(torch.int32)[2, 3, 1, 1] ^= 1
+    assert not torch.equal(digest, agreement._digest(changed))
+    assert agreement._digest(torch.tensor(3)).shape == ()

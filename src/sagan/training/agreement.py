@@ -148,8 +148,13 @@ def common_tensors(
 
 
 def _digest(tensor: Tensor) -> Tensor:
-    """The sum of a tensor's bits, read as whole numbers: int64, a scalar."""
-    return tensor.detach().view(_WHOLE_NUMBERS[tensor.element_size()]).sum(dtype=torch.int64)
+    """The sum of a tensor's bits, read as whole numbers and weighed by place: int64, a scalar.
+
+    Without the weights, rows that have changed places would be the same.
+    """
+    bits = tensor.detach().view(_WHOLE_NUMBERS[tensor.element_size()]).flatten().long()
+    weights = torch.arange(1, 2 * len(bits), 2, device=bits.device)  # odd: each bit counts
+    return (bits * weights).sum()
 
 
 def _flat(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
