@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +27,14 @@ class Ours:
     """
 
     def __init__(
-        self, resolution: int, num_classes: int, width: int, *, compile: bool = False
+        self,
+        resolution: int,
+        num_classes: int,
+        width: int,
+        *,
+        compile: bool = False,
+        generator: Mapping[str, Any] = MappingProxyType({}),
+        discriminator: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.device, self.autocast = surroundings()
         self.num_classes = num_classes
@@ -33,8 +42,8 @@ class Ours:
         self.config = settings.from_dict(
             {
                 "data": {"resolution": resolution},
-                "generator": network,
-                "discriminator": network,
+                "generator": {**network, **generator},
+                "discriminator": {**network, **discriminator},
                 "train": {"compile": compile},
             }
         )

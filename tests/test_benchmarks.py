@@ -6,6 +6,7 @@ import shlex
 import sys
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks import __main__ as command
-from benchmarks import harness, machine
+from benchmarks import harness, machine, peers
 from benchmarks.adapters import attention_resolution, load_factory, surroundings
 from benchmarks.attention import kernels_of
 from benchmarks.harness import Row, Side, Suite
@@ -368,3 +369,20 @@ def test_ranks_share_a_step_and_end():
         workers.close()
     with pytest.raises((RuntimeError, ValueError)):
         workers.step(1)
+
+
+def test_a_peer_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("PEERS", str(tmp_path))
+    with pytest.raises(SaganError, match=r"there is no \S+biggan; clone the project there"):
+        load_factory("benchmarks.peers:biggan")(64, 10, 8)
+
+
+def test_code_of_a_peer_leaves_no_modules_behind(tmp_path, monkeypatch):
+    (tmp_path / "biggan").mkdir()
+    (tmp_path / "biggan" / "animal_names.py").write_text("import torchvision, animal_hash\n")
+    monkeypatch.setenv("PEERS", str(tmp_path))
+    with peers.code_of("biggan"):
+        import animal_names  # pyright: ignore[reportMissingImports]
+    assert isinstance(animal_names.animal_hash, mock.MagicMock)
+    assert not {"animal_names", "animal_hash"} & sys.modules.keys()
+    assert str(tmp_path / "biggan") not in sys.path
