@@ -55,9 +55,10 @@ def variants(config: Config, axis: Axis) -> tuple[Variant, ...]:
     ``attention``: none; attention at each of 8, 16, 32 and 64 pixels that both networks have; a
     residual block of equal size at the same places (Table 1); of pictures whose side is no power of
     2, the maps after as many doublings. ``normalization``: spectral norm in
-    the discriminator only, in both networks, and in both with two learning rates (Figure 3); one
-    rate is the generator's, two are the settings' own or, where those are equal, half and twice
-    as much, the paper's 1 to 4. ``models``: AC-GAN, SNGAN with projection and SAGAN (Table 2).
+    the discriminator only and in both networks, each with one learning rate and with two (Figure
+    3); one rate is the generator's, two are the settings' own or, where those are equal, half and
+    twice as much, the paper's 1 to 4. ``models``: AC-GAN, SNGAN with projection and SAGAN (Table
+    2).
 
     Raises:
         SaganError: The architecture leaves no choice.
@@ -93,26 +94,29 @@ def _attention_axis(config: Config) -> tuple[Variant, ...]:
 
 
 def _normalization_axis(config: Config) -> tuple[Variant, ...]:
-    rate, rates = config.optimizer.generator_lr, _two_rates(config)
-    two = (rates.generator_lr, rates.discriminator_lr)
-
-    def variant(
-        name: str, generator: NormalizedLayers, words: str, rates: tuple[float, float]
-    ) -> Variant:
-        changed = replace(
-            config,
-            generator=replace(config.generator, spectral_norm=generator),
-            discriminator=replace(config.discriminator, spectral_norm="all"),
-            optimizer=replace(config.optimizer, generator_lr=rates[0], discriminator_lr=rates[1]),
+    rate, two = config.optimizer.generator_lr, _two_rates(config)
+    one = replace(config.optimizer, discriminator_lr=rate)
+    rates: dict[str, tuple[str, OptimizerConfig]] = {
+        "": (f"one learning rate {rate:g}", one),
+        "-two-rates": (f"learning rates {two.generator_lr:g} and {two.discriminator_lr:g}", two),
+    }
+    networks: dict[str, tuple[str, NormalizedLayers]] = {
+        "discriminator": ("the discriminator", "none"),
+        "both": ("both networks", "all"),
+    }
+    return tuple(
+        Variant(
+            name + ending,
+            f"spectral norm in {where}, {words}",
+            replace(
+                config,
+                generator=replace(config.generator, spectral_norm=layers),
+                discriminator=replace(config.discriminator, spectral_norm="all"),
+                optimizer=optimizer,
+            ),
         )
-        networks = "both networks" if generator == "all" else "the discriminator"
-        return Variant(name, f"spectral norm in {networks}, {words}", changed)
-
-    one = f"one learning rate {rate:g}"
-    return (
-        variant("discriminator", "none", one, (rate, rate)),
-        variant("both", "all", one, (rate, rate)),
-        variant("both-two-rates", "all", f"learning rates {two[0]:g} and {two[1]:g}", two),
+        for name, (where, layers) in networks.items()
+        for ending, (words, optimizer) in rates.items()
     )
 
 

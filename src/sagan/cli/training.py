@@ -239,7 +239,8 @@ def ablate(
     axis
         attention: none, at 8, 16, 32 and 64 pixels as far as the networks have them, and residual
         blocks of equal size at the same places (the paper's Table 1). normalization: spectral norm
-        in the discriminator only, in both networks, in both with two learning rates (Figure 3).
+        in the discriminator only and in both networks, each with one learning rate and with two
+        (Figure 3).
         models: AC-GAN, SNGAN with projection, SAGAN (Table 2).
     run
         The folder; every variant and seed gets a run folder in it.
