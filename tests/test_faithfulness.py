@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sagan.config import RESIDUAL_ONLY, Config
+from sagan.config import Config, unread
 from sagan.config.presets import PRESETS, preset
 
 HERE = Path(__file__).parent
@@ -42,11 +42,12 @@ def written(found):
 
 
 def value_cell(config, names):
-    """The values of one preset, or that its architecture has no choice there."""
-    if config.generator.architecture == "dcgan":
-        ends = [name.partition(".")[2] for name in names]
-        if set(ends) <= set(RESIDUAL_ONLY):
-            return "fixed by `dcgan`"
+    """The values of one preset, or that its networks have no choice there."""
+    parts = [name.split(".") for name in names]
+    networks = {"generator", "discriminator"}
+    if all(s in networks and end in unread(getattr(config, s)) for s, end in parts):
+        is_dcgan = config.generator.architecture == "dcgan"
+        return "fixed by `dcgan`" if is_dcgan else "does not arise"
     return written(values(config, names))
 
 

@@ -5,6 +5,7 @@ import tomllib
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -120,6 +121,69 @@ def test_what_no_setting_expresses_is_said(capsys):
     assert len(PRESETS["celeba64"].differs) > 2
     for text in PRESETS["celeba64"].differs:
         assert f"differs {text}" in words
+
+
+SHRUNK = {64: 16, 32: 16, 16: 8, 8: 8, 4: 4}
+"""Where attention stands in networks for 32 pixels instead."""
+ELSEWHERE = ("attention_blocks", "hidden_channels")
+"""Settings that need others to change too, or other widths than those of CIFAR-10's presets."""
+
+
+def other_values(kind, name, value):
+    """What a setting of a network might be instead."""
+    hint = get_type_hints(kind)[name]
+    if hint == tuple[int, ...]:
+        return [()] if value else [(1,) * n for n in (3, 4)] + [(8,)]
+    if hint is bool:
+        return [not value]
+    if hint is int:
+        return [2 * value, value // 2]
+    if hint is float:
+        return [2 * value, 1e3]
+    return [other for other in get_args(hint) if other != value]
+
+
+def drawn_and_judged(network, labels):
+    """All tensors of a network and what it makes of a batch, from one seed."""
+    import torch
+
+    from sagan.nn import advance
+    from sagan.nn.layers import SelfAttention2d
+    from sagan.nn.residual import make_discriminator, make_generator
+
+    is_generator = isinstance(network, settings.GeneratorConfig)
+    make = make_generator if is_generator else make_discriminator
+    shape = (4, network.latent_dim) if is_generator else (4, 3, 32, 32)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        built = make(network, resolution=32, num_classes=labels)
+        for layer in built.modules():
+            if isinstance(layer, SelfAttention2d):
+                layer.gamma.data.fill_(0.5)
+        advance(built)
+        seen = built.train()(torch.randn(shape), torch.arange(4) % 3 if labels else None)
+    return [seen, *built.state_dict().values()]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("section", ["generator", "discriminator"])
+def test_every_setting_of_a_network_that_is_shown_changes_it(name, section, capsys):
+    import torch
+
+    config = preset(name)
+    network = getattr(config, section)
+    places = tuple({SHRUNK[height] for height in network.attention})
+    network = replace(network, base_channels=8, attention=places)
+    labels = 3 if config.data.conditional else 0
+    usual = drawn_and_judged(network, labels)
+    shown_there = shown(capsys, name).split(f"[{section}]")[1].split("\n[")[0]
+    for item in re.findall(r"^[ *] (\w+) = ", shown_there, re.MULTILINE):
+        found = []
+        for value in other_values(type(network), item, getattr(network, item)):
+            with suppress(SaganError):
+                other = drawn_and_judged(replace(network, **{item: value}), labels)
+                found.append(len(other) != len(usual) or not all(map(torch.equal, other, usual)))
+        assert any(found) or item in (*ELSEWHERE, "architecture"), item
 
 
 def test_unknown_preset_names_the_nearest():
