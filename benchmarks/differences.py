@@ -1,34 +1,33 @@
-"""How far choices of other implementations that have no setting here move pictures and gradients.
+"""How far choices of other implementations move pictures, logits and gradients.
 
     python -m benchmarks.differences runs/differences
 
 Trains ``avatars32-sagan`` there for 300 steps, unless that is done, and changes one thing at a time
 in that state, or in the one before the first step. The table says how far everything moves for
-one batch of 64: pictures by the root of the mean square, in levels of 255; logits by that of their
-standard deviation; gradients by the length of their difference over their length. In float64, so
+one batch of 64: pictures by the root of the mean square, in levels of 255; logits by that over
+their standard deviation; gradients by the length of the difference over their own. In float64, so
 that only what is different moves. The first row is the size of chance: another batch.
 """
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator
-from copy import deepcopy
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 import sagan
+from benchmarks.choices import FIRST, HERE, UNIFORM, advanced
 from sagan.config import Config
 from sagan.config.presets import preset
 from sagan.data.avatars import load_avatars
+from sagan.evaluation.metrics import inception_score
 from sagan.nn import spectral
-from sagan.nn.averaging import measure_batch_statistics, update_average
-from sagan.nn.layers import ConditionalBatchNorm2d, SelfAttention2d
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.run import checkpoint_called, load_checkpoint
 from sagan.system.device import autocast
@@ -36,12 +35,8 @@ from sagan.training.draws import StepInputs, step_inputs
 from sagan.training.state import new_state
 from sagan.training.steps import TrainingStep
 
-Choice = Callable[[TrainingStep], TrainingStep]
-"""Changes a step and its state; what it gets is a copy."""
-
 CPU = torch.device("cpu")
-STEPS, BATCH, FURTHER = 300, 64, 100
-UNIFORM = torch.full((14,), 1 / 14)
+STEPS, BATCH = 300, 64
 
 
 @dataclass(frozen=True)
@@ -83,205 +78,69 @@ def distances(found: Seen, usual: Seen) -> Iterator[float]:
         yield ((other - gradient).norm() / gradient.norm()).item()
 
 
-def unchanged(step: TrainingStep) -> TrainingStep:
-    """As it is here."""
-    return step
-
-
-def configured(step: TrainingStep, **train: object) -> TrainingStep:
-    """Other settings."""
-    changed = replace(step.config.train, **train)  # pyright: ignore[reportArgumentType]
-    return replace(step, config=replace(step.config, train=changed))
-
-
-def advanced(step: TrainingStep, iterations: int = 1, eps: float | None = None) -> TrainingStep:
-    """Singular vectors further on."""
-    for network in (step.state.generator, step.state.discriminator):
-        for norm, weight in spectral.spectral_norms(network):
-            norm.eps = eps or norm.eps
-            norm.advance(weight, iterations)
-    return step
-
-
-def normalised_by(step: TrainingStep, divide: Callable[..., Tensor]) -> TrainingStep:
-    """Another formula for what a layer's weight becomes; it gets whether this is attention's."""
-    for network in (step.state.generator, step.state.discriminator):
-        layers = [m for m in network.modules() if isinstance(m, SelfAttention2d)]
-        inside = {part for layer in layers for part in layer.modules()}
-        for norm, _ in spectral.spectral_norms(network):
-            norm.forward = partial(divide, norm, norm in inside)
-    return step
-
-
-def through_the_iteration(norm: spectral.SpectralNorm, _: bool, weight: Tensor) -> Tensor:
-    """The vectors of one further iteration, with their gradients."""
-    matrix = weight.flatten(1)
-    v = F.normalize(matrix.mT @ norm.u, dim=0)
-    return weight / (F.normalize(matrix @ v, dim=0) @ matrix @ v)
-
-
-def at_least_one(norm: spectral.SpectralNorm, in_attention: bool, weight: Tensor) -> Tensor:
-    """Weights whose sigma is below 1 stay as they are, but for attention's."""
-    sigma = norm.u @ weight.flatten(1) @ norm.v
-    return weight / (sigma if in_attention else sigma.clamp(min=1))
-
-
-def over_the_queries(step: TrainingStep) -> TrainingStep:
-    """Attention whose softmax runs over the other axis."""
-
-    def forward(layer: SelfAttention2d, x: Tensor) -> Tensor:
-        query, key, value = layer.projected(x)
-        return layer.added(x, (query @ key.mT).softmax(1) @ value, layer.gamma)
-
-    for network in (step.state.generator, step.state.discriminator):
-        for layer in network.modules():
-            if isinstance(layer, SelfAttention2d):
-                layer.forward = partial(forward, layer)
-    return step
-
-
-def drawing(step: TrainingStep, *, afresh: bool) -> TrainingStep:
-    """Evaluation mode, with the running statistics or those that are measured."""
-    if afresh:
-        measure_batch_statistics(step.state.generator, UNIFORM, torch.Generator().manual_seed(0))
-    step.state.generator.eval()
-    return step
-
-
-@torch.no_grad()
-def unconverged(step: TrainingStep) -> TrainingStep:
-    """Singular vectors drawn at random, then one iteration."""
-    for network in (step.state.generator, step.state.discriminator):
-        for norm, _ in spectral.spectral_norms(network):
-            norm.u.copy_(F.normalize(torch.randn_like(norm.u), dim=0))
-    return advanced(step)
-
-
-@torch.no_grad()
-def redrawn(step: TrainingStep, what: str) -> TrainingStep:
-    """Other first values: all biases, gains of the class tables, or lengths of kernels."""
-    for network in (step.state.generator, step.state.discriminator):
-        for name, layer in network.named_modules():
-            if isinstance(layer, spectral.SpectralLayer):
-                bias, weight = getattr(layer, "bias", None), layer.weight
-                if what == "biases" and bias is not None:
-                    bias.uniform_(-1, 1).mul_(weight[0].numel() ** -0.5)
-                if what == "lengths" and name.endswith(("conv1", "conv2")):
-                    weight.mul_(2**0.5)
-            elif what == "gains" and isinstance(layer, ConditionalBatchNorm2d):
-                layer.gain.weight.add_(torch.randn_like(layer.gain.weight), alpha=0.02)
-    return advanced(step)
-
-
-def averaged(step: TrainingStep, *, buffers: str) -> TrainingStep:
-    """The averaged generator of further steps, with buffers as others have them."""
-    live = step.state.generator
-    average = deepcopy(live)
-    images = load_avatars(32, 5000, split="train")
-    config = configured(step, steps=FURTHER, batch_size=16).config
-    for inputs in step_inputs(images, config, UNIFORM, first=0, pinned=False):
-        replace(step, config=config)(inputs)
-        update_average(average, live, 0.99)
-        for ours, theirs in zip(average.buffers(), live.buffers(), strict=True):
-            if ours.is_floating_point():
-                ours.lerp_(theirs, 0.01 if buffers == "averaged" else 1.0)
-    step.state.generator = average
-    if buffers == "afresh":
-        advanced(step, 20)
-    return drawing(advanced(step) if buffers == "averaged" else step, afresh=buffers == "afresh")
-
-
-HERE = (
-    ("another batch of 64 pictures", unchanged, None),
-    (
-        "the judge's vectors an iteration further in the generator's update (a setting)",
-        unchanged,
-        partial(configured, discriminator_power_iteration="pass"),
-    ),
-    ("all vectors an iteration further", unchanged, advanced),
-    ("all vectors two iterations further", unchanged, partial(advanced, iterations=2)),
-    (
-        "gradients through the power iteration",
-        advanced,
-        partial(normalised_by, divide=through_the_iteration),
-    ),
-    (
-        "divided by max(1, sigma), but in attention",
-        unchanged,
-        partial(normalised_by, divide=at_least_one),
-    ),
-    ("spectral norm's eps 1e-6 in place of 1e-12", advanced, partial(advanced, eps=1e-6)),
-    (
-        "batch statistics of 4 times 16 pictures (a setting)",
-        unchanged,
-        partial(configured, accumulate=4),
-    ),
-    ("softmax over the queries", unchanged, over_the_queries),
-    (
-        "pictures with the running statistics (0.1) in place of fresh ones",
-        partial(drawing, afresh=True),
-        partial(drawing, afresh=False),
-    ),
-    (
-        "averaged pictures, buffers averaged too",
-        partial(averaged, buffers="afresh"),
-        partial(averaged, buffers="averaged"),
-    ),
-    (
-        "averaged pictures, buffers of the live network",
-        partial(averaged, buffers="afresh"),
-        partial(averaged, buffers="copied"),
-    ),
-)
-BEFORE = (
-    ("one iteration from random vectors in place of 15", advanced, unconverged),
-    ("biases within 1 / sqrt(fan-in)", advanced, partial(redrawn, what="biases")),
-    ("gains drawn from N(1, 0.02)", advanced, partial(redrawn, what="gains")),
-    ("3x3 kernels longer by sqrt 2", advanced, partial(redrawn, what="lengths")),
-)
-
-
-def settings() -> Config:
-    """Of the run: running statistics have to follow within 300 steps."""
+def settings(**networks: object) -> Config:
+    """Of the run; its running statistics have to follow within 300 steps."""
     config = preset("avatars32-sagan").with_channels(3)
     norm = {"batch_norm_momentum": 0.1, "last_batch_norm_momentum": 0.1}
     return replace(
         config,
         data=replace(config.data, generated_images=5000),
-        generator=replace(config.generator, **norm),  # pyright: ignore[reportArgumentType]
+        generator=replace(config.generator, **norm, **networks),  # pyright: ignore[reportArgumentType]
+        discriminator=replace(config.discriminator, **networks),  # pyright: ignore[reportArgumentType]
         train=replace(config.train, steps=STEPS, watch_interval=0, precision="float32"),
         evaluation=replace(config.evaluation, samples=0),
     )
 
 
 def step_from(checkpoint: Checkpoint | None) -> TrainingStep:
-    """A step in the state of a checkpoint, or in the first one."""
-    state = new_state(settings(), len(UNIFORM), CPU)
+    """A step in the state of a checkpoint, or in the authors' first one."""
+    config = settings() if checkpoint else settings(initialization="xavier")
+    state = new_state(config, len(UNIFORM), CPU)
     if checkpoint:
         state.restore(checkpoint.parts, checkpoint.step)
     state.generator.train()
     state.discriminator.train()
-    step = TrainingStep(state, settings(), CPU, autocast("float32", CPU))
+    step = TrainingStep(state, config, CPU, autocast("float32", CPU))
     return advanced(step) if checkpoint else step
 
 
-def batches() -> tuple[StepInputs, StepInputs]:
-    """Two batches that are not trained on here."""
-    config, images = settings(), load_avatars(32, 5000, seed=1)
+def batches() -> list[StepInputs]:
+    """Two batches of pictures that were not trained on."""
+    config, images = settings(), load_avatars(32, 5000, split="held-out")
     train = replace(config.train, batch_size=BATCH, discriminator_steps=1, steps=2)
-    first, second = step_inputs(
-        images, replace(config, train=train), UNIFORM, first=0, pinned=False
-    )
-    return first, second
+    config = replace(config, train=train)
+    return list(step_inputs(images, config, UNIFORM, first=0, pinned=False))
 
 
-def adams(first: Seen) -> Iterator[str]:
-    """How far uncorrected eps moves the first update of each network."""
+def smallest_sigma(step: TrainingStep) -> float:
+    """Of all weights that are divided by theirs."""
+    networks = (step.state.generator, step.state.discriminator)
+    norms = (pair for network in networks for pair in spectral.spectral_norms(network))
+    return min((norm.u @ weight.flatten(1) @ norm.v).item() for norm, weight in norms)
+
+
+def further_figures(here: TrainingStep, first: TrainingStep, inputs: StepInputs) -> Iterator[str]:
+    """What is no row: sigma, Adam's first update, the inception score, smaller pictures."""
+    yield f"smallest sigma after {STEPS} steps: {smallest_sigma(here):.3g}"
+    yield f"smallest sigma at first: {smallest_sigma(first):.3g}"
+    found = seen(first, inputs)
     for name in ("generator", "discriminator"):
-        size = getattr(first, name).abs()
+        size = getattr(found, name).abs()
         usual, other = (size / (size + eps) for eps in (1e-8, 1e-8 / (1 - 0.999) ** 0.5))
-        share = (other - usual).norm() / usual.norm()
-        yield f"{name}: {share:.2g}"
+        moved = ((other - usual).norm() / usual.norm()).item()
+        yield f"first update of the {name} with optimizer.eps_form = uncorrected: {moved:.2g}"
+    random = np.random.default_rng(0)
+    logits = 2 * random.standard_normal((50_000, 1008), dtype=np.float32)
+    logits[np.arange(50_000), random.integers(0, 1008, 50_000)] += 7
+    one, ten = (inception_score(logits, splits=splits).mean for splits in (1, 10))
+    yield f"inception score of 50,000 drawn logits: {one:.2f} in one part, {ten:.2f} in ten"
+    large = [Image.fromarray(p) for p in load_avatars(256, 50).images.transpose(0, 2, 3, 1)]
+    small = [
+        np.stack([np.asarray(p.resize((64, 64), how), np.float32) for p in large])
+        for how in (Image.Resampling.BILINEAR, Image.Resampling.LANCZOS)
+    ]
+    moved = np.sqrt(np.mean((small[0] - small[1]) ** 2))
+    yield f"avatars of 256 pixels made 64 by bilinear filtering: {moved:.1f} levels"
 
 
 def main() -> None:
@@ -292,19 +151,16 @@ def main() -> None:
     sagan.train(settings(), folder)
     here, _ = load_checkpoint(checkpoint_called(folder, str(STEPS)))
     batch, other = batches()
-    print("| choice | pictures | logits | discriminator's gradient | generator's gradient |")
-    print("|---|---|---|---|---|")
-    for checkpoint, rows in ((here, HERE), (None, BEFORE)):
+    print("| choice | pictures | logits | D's gradient | G's gradient |\n|---|---|---|---|---|")
+    for checkpoint, rows in ((here, HERE), (None, FIRST)):
         for title, usual, choice in rows:
             torch.manual_seed(0)
             ours = seen(usual(step_from(checkpoint)), batch)
             theirs = seen((choice or usual)(step_from(checkpoint)), batch if choice else other)
-            when = "" if checkpoint else "at first: "
-            print(
-                f"| {when}{title} |", " | ".join(f"{d:.2g}" for d in distances(theirs, ours)), "|"
-            )
-    first = seen(advanced(step_from(None)), batch)
-    print("first update with eps before the bias correction (a setting):", *adams(first))
+            moved = " | ".join(f"{moved:.2g}" for moved in distances(theirs, ours))
+            print(f"| {'' if checkpoint else 'at first: '}{title} | {moved} |", flush=True)
+    for line in further_figures(step_from(here), advanced(step_from(None)), batch):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -165,8 +166,18 @@ def drawn_and_judged(network, labels):
     return [seen, *built.state_dict().values()]
 
 
-@pytest.mark.parametrize("name", PRESETS)
-@pytest.mark.parametrize("section", ["generator", "discriminator"])
+def kinds_of_networks():
+    """A preset for each kind: architecture, what it has no choice of, what is normalised."""
+    found = {}
+    for name in PRESETS:
+        for section in ("generator", "discriminator"):
+            network = getattr(preset(name), section)
+            kind = (section, network.architecture, settings.unread(network), network.spectral_norm)
+            found.setdefault(kind, (name, section))
+    return found.values()
+
+
+@pytest.mark.parametrize(("name", "section"), kinds_of_networks())
 def test_every_setting_of_a_network_that_is_shown_changes_it(name, section, capsys):
     import torch
 
@@ -196,6 +207,18 @@ def test_the_page_shows_every_preset():
     assert rows == [
         (name, entry.title, "; ".join(entry.published)) for name, entry in PRESETS.items()
     ]
+
+
+@pytest.mark.parametrize(
+    "command", re.findall(r"^\| .* \| `sagan (train .*PICTURES.*)` \|$", PAGE.read_text(), re.M)
+)
+def test_configs_without_a_name_are_commands(command, capsys):
+    with suppress(SystemExit):
+        cli.main([*shlex.split(command), "--print-config"])
+    config = settings.from_dict(tomllib.loads(capsys.readouterr().out))
+    name, flags = command.split()[1], re.findall(r"--(\w+\.[\w-]+)", command)
+    changed = {d.partition(" ")[0] for d in settings.differences(preset(name), config)}
+    assert changed == {flag.replace("-", "_") for flag in flags}
 
 
 def test_the_list_names_source_and_numbers_and_cost(capsys, monkeypatch):
