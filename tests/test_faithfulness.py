@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sagan.config import RESIDUAL_ONLY, Config
+from sagan.config import Config, unread
 from sagan.config.presets import PRESETS, preset
 
 HERE = Path(__file__).parent
@@ -22,7 +22,7 @@ OURS = (
 
 
 def rows():
-    """The cells of the table's rows: choice, authors, others, settings, presets, tests."""
+    """The cells: choice, authors, others, settings, presets, tests, how it was compared."""
     table = PAGE.read_text().split("| choice |")[1].split("\n\n")[0].splitlines()
     return [line.removeprefix("| ").removesuffix(" |").split(" | ") for line in table[2:]]
 
@@ -42,11 +42,12 @@ def written(found):
 
 
 def value_cell(config, names):
-    """The values of one preset, or that its architecture has no choice there."""
-    if config.generator.architecture == "dcgan":
-        ends = [name.partition(".")[2] for name in names]
-        if set(ends) <= set(RESIDUAL_ONLY):
-            return "fixed by `dcgan`"
+    """The values of one preset, or that its networks have no choice there."""
+    parts = [name.split(".") for name in names]
+    networks = {"generator", "discriminator"}
+    if all(s in networks and end in unread(getattr(config, s)) for s, end in parts):
+        is_dcgan = config.generator.architecture == "dcgan"
+        return "fixed by `dcgan`" if is_dcgan else "does not arise"
     return written(values(config, names))
 
 
@@ -67,7 +68,9 @@ def presets_cell(settings):
 
 def test_every_row_has_all_cells():
     assert len(rows()) > 35
-    assert {len(row) for row in rows()} == {6}
+    assert {len(row) for row in rows()} == {7}
+    names = [row[0] for row in rows()]
+    assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
@@ -82,6 +85,14 @@ def test_every_choice_is_pinned_by_a_test_that_exists(row):
     for file, function in names:
         tree = ast.parse((HERE / file).read_text())
         assert function in {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
+def test_every_choice_says_how_it_was_compared_with_the_original(row):
+    measured = row[6]
+    assert re.match("forward|training|reading|does not arise|differs|by TensorFlow's", measured)
+    for difference in re.split(r"\bdiffers?\b", measured)[1:]:
+        assert re.search(r"\d", difference), "how large is the difference?"
 
 
 def test_whatever_a_preset_sets_is_on_the_page():
@@ -99,7 +110,7 @@ def test_whatever_a_preset_sets_is_on_the_page():
 def main():
     text = PAGE.read_text()
     for row in rows():
-        row_now = [*row[:4], presets_cell(row[3]), row[5]]
+        row_now = [*row[:4], presets_cell(row[3]), *row[5:]]
         text = text.replace(f"| {' | '.join(row)} |", f"| {' | '.join(row_now)} |")
     PAGE.write_text(text)
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from sagan.config import OptimizerConfig
 from sagan.interop.conversion import convert_files
 from sagan.system.device import autocast
 from sagan.training.draws import Draws, Reals, Update
-from sagan.training.state import new_state
+from sagan.training.state import NetworkAdam, new_state
 from sagan.training.steps import TrainingStep
 
 HERE = Path(__file__).parent / "golden" / "tensorflow"
@@ -39,13 +40,12 @@ def networks(recorded, tmp_path_factory):
     return convert_files([path])
 
 
-@pytest.fixture
-def step(networks):
+def step_from(networks, **settings):
     """Ours, in the state of the original."""
     checkpoint, both = networks
     config = replace(
         checkpoint.config,
-        train=replace(checkpoint.config.train, batch_size=4, precision="float32"),
+        train=replace(checkpoint.config.train, batch_size=4, precision="float32", **settings),
     )
     state = new_state(config, len(checkpoint.class_names), CPU)
     for network in both:
@@ -53,6 +53,11 @@ def step(networks):
     state.generator.train()
     state.discriminator.train()
     return TrainingStep(state, config, CPU, autocast("float32", CPU))
+
+
+@pytest.fixture
+def step(networks):
+    return step_from(networks)
 
 
 @pytest.fixture
@@ -84,6 +89,17 @@ def require_gradients(network, origin, recorded, *, skipped=()):
             assert difference <= 1e-4 * norm + 1e-8, name
             compared += 1
     assert compared > 20
+
+
+def their_u(origin):
+    """The name of a singular vector of the original."""
+    return f"{origin.removeprefix('u of ').rpartition('/')[0]}/u"
+
+
+def as_ours(u):
+    """(1, N) -> (N,); the first layer's numbers the cells of its 4 x 4 map before the channels."""
+    u = u[0]
+    return u.unflatten(0, (4, 4, -1)).movedim(2, 0).flatten() if len(u) == 2048 else u
 
 
 def by_role(networks):
@@ -118,8 +134,69 @@ def test_the_generators_pass_is_the_originals(step, update, networks, recorded):
             theirs = recorded[after + origin[name]].flatten()
             assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max(), name
         elif name.endswith("spectral_norm.u"):
-            key = origin[name].removeprefix("u of ").rpartition("/")[0]
-            theirs = recorded[f"{after}{key}/u"][0]
-            if name.startswith("linear"):
-                theirs = theirs.unflatten(0, (4, 4, -1)).movedim(2, 0).flatten()
-            assert (ours - theirs).abs().max() < 1e-4, name
+            theirs = recorded[after + their_u(origin[name])]
+            assert (ours - as_ours(theirs)).abs().max() < 1e-4, name
+
+
+@pytest.mark.parametrize(("power_iteration", "is_theirs"), [("pass", True), ("update", False)])
+def test_the_generator_learns_from_a_judge_whose_vectors_are_an_iteration_further(
+    recorded, update, power_iteration, is_theirs
+):
+    """From vectors that have not converged, so that an iteration is seen, and is not kept."""
+    networks = convert_files([HERE / "test_variables.npz"])
+    step = step_from(networks, discriminator_power_iteration=power_iteration)
+    with np.load(HERE / "test_variables.npz") as variables:
+        for role, network in by_role(networks).items():
+            for name, ours in getattr(step.state, role).named_buffers():
+                if name.endswith("spectral_norm.u"):  # the conversion has moved them once already
+                    theirs = variables[f"model/{their_u(network.origin[name])}"]
+                    ours.copy_(as_ours(torch.from_numpy(theirs)))
+    before = {name: ours.clone() for name, ours in step.state.discriminator.named_buffers()}
+    with step._generator_advanced("pass"):
+        fakes = list(step.generate(update.draws))
+        terms = step.generator_gradients(0, fakes, None)
+    drawn = fakes[0][0][0].permute(1, 2, 0)[::4, ::4]
+    assert (drawn - recorded["raw/fake_image_0"]).abs().max() < 1e-5
+    theirs = recorded["raw/g_loss"].item()
+    assert (terms["generator"].item() == pytest.approx(theirs, rel=2e-6)) is is_theirs
+    for name, ours in step.state.discriminator.named_buffers():
+        assert torch.equal(ours, before[name]), name
+
+
+def adam(weights, **settings):
+    """An optimiser of one parameter, at the originals' rate for the generator."""
+    network = torch.nn.Module()
+    network.weight = torch.nn.Parameter(weights.clone())
+    config = OptimizerConfig(**settings)
+    diverged = weights.new_zeros((), dtype=torch.float32)
+    return network.weight, NetworkAdam(network, config.generator_lr, config, diverged)
+
+
+@pytest.mark.parametrize(("eps_form", "moved"), [("uncorrected", 3.1e-6), ("corrected", 5.0e-5)])
+def test_how_far_adam_goes_at_first_for_a_small_gradient(eps_form, moved):
+    weight, optimizer = adam(torch.zeros(1, dtype=torch.float64), eps_form=eps_form)
+    weight.grad = torch.full_like(weight, 1e-8)
+    optimizer.step()
+    assert -weight.item() == pytest.approx(moved, rel=0.02)
+
+
+@pytest.mark.parametrize("betas", [(0.0, 0.999), (0.5, 0.9)])
+def test_uncorrected_adam_is_tensorflows(betas):
+    """lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps), and so after a restart."""
+    beta1, beta2 = betas
+    gradients = 1e-8 * torch.randn(8, 20, dtype=torch.float64)
+    expected = torch.randn(20, dtype=torch.float64)
+    settings = {"beta1": beta1, "beta2": beta2, "eps_form": "uncorrected"}
+    weight, optimizer = adam(expected, **settings)
+    m = v = torch.zeros_like(expected)
+    for t, gradient in enumerate(gradients, start=1):
+        m, v = beta1 * m + (1 - beta1) * gradient, beta2 * v + (1 - beta2) * gradient**2
+        rate = 1e-4 * (1 - beta2**t) ** 0.5 / (1 - beta1**t)
+        expected = expected - rate * m / (v.sqrt() + 1e-8)
+        if t == 4:
+            kept = optimizer.tensors()
+            weight, optimizer = adam(weight.detach(), **settings)
+            optimizer.restore(kept, "generator_optimizer")
+        weight.grad = gradient.clone()
+        optimizer.step()
+        torch.testing.assert_close(weight.detach(), expected, rtol=1e-12, atol=1e-13)

@@ -1,10 +1,12 @@
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -122,6 +124,79 @@ def test_what_no_setting_expresses_is_said(capsys):
         assert f"differs {text}" in words
 
 
+SHRUNK = {64: 16, 32: 16, 16: 8, 8: 8, 4: 4}
+"""Where attention stands in networks for 32 pixels instead."""
+ELSEWHERE = ("attention_blocks", "hidden_channels")
+"""Settings that need others to change too, or other widths than those of CIFAR-10's presets."""
+
+
+def other_values(kind, name, value):
+    """What a setting of a network might be instead."""
+    hint = get_type_hints(kind)[name]
+    if hint == tuple[int, ...]:
+        return [()] if value else [(1,) * n for n in (3, 4)] + [(8,)]
+    if hint is bool:
+        return [not value]
+    if hint is int:
+        return [2 * value, value // 2]
+    if hint is float:
+        return [2 * value, 1e3]
+    return [other for other in get_args(hint) if other != value]
+
+
+def drawn_and_judged(network, labels):
+    """All tensors of a network and what it makes of a batch, from one seed."""
+    import torch
+
+    from sagan.nn import advance
+    from sagan.nn.layers import SelfAttention2d
+    from sagan.nn.residual import make_discriminator, make_generator
+
+    is_generator = isinstance(network, settings.GeneratorConfig)
+    make = make_generator if is_generator else make_discriminator
+    shape = (4, network.latent_dim) if is_generator else (4, 3, 32, 32)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        built = make(network, resolution=32, num_classes=labels)
+        for layer in built.modules():
+            if isinstance(layer, SelfAttention2d):
+                layer.gamma.data.fill_(0.5)
+        advance(built)
+        seen = built.train()(torch.randn(shape), torch.arange(4) % 3 if labels else None)
+    return [seen, *built.state_dict().values()]
+
+
+def kinds_of_networks():
+    """A preset for each kind: architecture, what it has no choice of, what is normalised."""
+    found = {}
+    for name in PRESETS:
+        for section in ("generator", "discriminator"):
+            network = getattr(preset(name), section)
+            kind = (section, network.architecture, settings.unread(network), network.spectral_norm)
+            found.setdefault(kind, (name, section))
+    return found.values()
+
+
+@pytest.mark.parametrize(("name", "section"), kinds_of_networks())
+def test_every_setting_of_a_network_that_is_shown_changes_it(name, section, capsys):
+    import torch
+
+    config = preset(name)
+    network = getattr(config, section)
+    places = tuple({SHRUNK[height] for height in network.attention})
+    network = replace(network, base_channels=8, attention=places)
+    labels = 3 if config.data.conditional else 0
+    usual = drawn_and_judged(network, labels)
+    shown_there = shown(capsys, name).split(f"[{section}]")[1].split("\n[")[0]
+    for item in re.findall(r"^[ *] (\w+) = ", shown_there, re.MULTILINE):
+        found = []
+        for value in other_values(type(network), item, getattr(network, item)):
+            with suppress(SaganError):
+                other = drawn_and_judged(replace(network, **{item: value}), labels)
+                found.append(len(other) != len(usual) or not all(map(torch.equal, other, usual)))
+        assert any(found) or item in (*ELSEWHERE, "architecture"), item
+
+
 def test_unknown_preset_names_the_nearest():
     with pytest.raises(SaganError, match="did you mean avatars32"):
         preset("avatar32")
@@ -132,6 +207,18 @@ def test_the_page_shows_every_preset():
     assert rows == [
         (name, entry.title, "; ".join(entry.published)) for name, entry in PRESETS.items()
     ]
+
+
+@pytest.mark.parametrize(
+    "command", re.findall(r"^\| .* \| `sagan (train .*PICTURES.*)` \|$", PAGE.read_text(), re.M)
+)
+def test_configs_without_a_name_are_commands(command, capsys):
+    with suppress(SystemExit):
+        cli.main([*shlex.split(command), "--print-config"])
+    config = settings.from_dict(tomllib.loads(capsys.readouterr().out))
+    name, flags = command.split()[1], re.findall(r"--(\w+\.[\w-]+)", command)
+    changed = {d.partition(" ")[0] for d in settings.differences(preset(name), config)}
+    assert changed == {flag.replace("-", "_") for flag in flags}
 
 
 def test_the_list_names_source_and_numbers_and_cost(capsys, monkeypatch):

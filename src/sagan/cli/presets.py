@@ -10,7 +10,7 @@ from dataclasses import fields
 from itertools import pairwise
 
 from sagan.cli.program import app
-from sagan.config import RESIDUAL_ONLY, Config
+from sagan.config import Config, DiscriminatorConfig, GeneratorConfig, unread
 from sagan.config.effort import operations
 from sagan.config.presets import PRESETS
 from sagan.config.presets import preset as named_preset
@@ -41,7 +41,8 @@ def presets(name: str | None = None, /) -> None:
         "",
         *_wrapped(
             "Defaults are the authors' values, but for the averaged weights, which they do not"
-            " have. A star marks what differs."
+            " have, optimizer.eps_form and train.discriminator_power_iteration. A star marks what"
+            " differs."
         ),
         *_settings(config),
     ]
@@ -90,9 +91,10 @@ def _settings(config: Config) -> Iterator[str]:
         yield ""
         yield f"[{section.name}]  {inspect.getdoc(values)}"
         docstrings = field_docstrings(type(values))
-        is_dcgan = getattr(values, "architecture", None) == "dcgan"
+        networks = (GeneratorConfig, DiscriminatorConfig)
+        hidden = unread(values) if isinstance(values, networks) else ()
         for item in fields(values):
-            if is_dcgan and item.name in RESIDUAL_ONLY:
+            if item.name in hidden:
                 continue
             value = getattr(values, item.name)
             differs = value != item.default

@@ -1,7 +1,9 @@
 """The settings of a run: frozen dataclasses, TOML in and out.
 
 Each component receives its own section. Defaults are the authors' values, but for the averaged
-weights, which they do not have; a preset holds only what differs. Nothing here imports torch.
+weights, which they do not have, and for Adam's eps and the discriminator's vectors in the
+generator's update, which are PyTorch's; a preset holds only what differs. Nothing here imports
+torch.
 """
 
 from sagan.config.checks import nearest, require_class_names
@@ -14,7 +16,6 @@ from sagan.config.data import (
     Part,
 )
 from sagan.config.networks import (
-    RESIDUAL_ONLY,
     Architecture,
     AttentionForm,
     AttentionProduct,
@@ -26,6 +27,7 @@ from sagan.config.networks import (
     NormalizedLayers,
     ShortcutInput,
     Upsampling,
+    unread,
 )
 from sagan.config.plain import differences, from_dict, load_toml, to_dict, to_toml
 from sagan.config.plan import (
@@ -54,7 +56,6 @@ from sagan.config.whole import Config
 
 __all__ = [
     "HUB",
-    "RESIDUAL_ONLY",
     "Architecture",
     "AttentionForm",
     "AttentionProduct",
@@ -97,4 +98,5 @@ __all__ = [
     "require_class_names",
     "to_dict",
     "to_toml",
+    "unread",
 ]

@@ -138,7 +138,23 @@ RESIDUAL_ONLY = (
     "conditioning",
     "hidden_channels",
     "shortcut_input",
+    "final_resolution",
 )
+
+_OF_ATTENTION = (
+    "attention_form",
+    "attention_value_divisor",
+    "attention_pooling",
+    "attention_product",
+)
+
+
+def unread(network: GeneratorConfig | DiscriminatorConfig) -> tuple[str, ...]:
+    """The settings of a network that change nothing there: it has no choice, or no such layer."""
+    if network.architecture == "dcgan":
+        return RESIDUAL_ONLY
+    has_attention = network.attention or getattr(network, "attention_blocks", ())
+    return () if has_attention else _OF_ATTENTION
 
 
 def _require_network(name: str, config: GeneratorConfig | DiscriminatorConfig) -> None:

@@ -228,7 +228,6 @@ def _discriminator_plan(config: DiscriminatorConfig, resolution: Size) -> tuple[
     )
     halved = maps[kept:-1][::-1]
     if config.architecture == "dcgan":
-        check("final_resolution", final == 4, "4 with dcgan")
         check(
             "channels",
             len(config.channels) in (0, len(halved)),

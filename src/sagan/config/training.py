@@ -1,5 +1,6 @@
 """Settings of the optimisation: losses, Adam, the loop, and measuring on the way."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,8 @@ LossName = Literal["hinge", "non-saturating", "kl", "least-squares", "wasserstei
 Precision = Literal["auto", "float32", "bfloat16"]
 FakeLabels = Literal["uniform", "data"]
 PowerIteration = Literal["pass", "step"]
+JudgesPowerIteration = Literal["update", "pass"]
+EpsForm = Literal["corrected", "uncorrected"]
 BatchStatistics = Literal["process", "all"]
 OnDivergence = Literal["stop", "rollback"]
 TrackerName = Literal["tensorboard", "wandb", "trackio"]
@@ -101,6 +104,10 @@ class OptimizerConfig:
     """Decay of Adam's second moment (the released code: 0.999, the paper's text: 0.9)."""
     eps: float = 1e-8
     """Added to Adam's denominator."""
+    eps_form: EpsForm = "corrected"
+    """Which denominator: the root of the second moment after its bias correction (corrected, as in
+    PyTorch) or before it (uncorrected, as in TensorFlow, hence in the released code: in the first
+    steps eps weighs up to 1 / sqrt(1 - beta2) times more)."""
     decay_start: float = 1.0
     """Part of the run (0 to 1) after which both learning rates fall linearly to 0; 1: never."""
 
@@ -111,6 +118,18 @@ class OptimizerConfig:
         for name in ("beta1", "beta2"):
             check(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         check("decay_start", 0 <= self.decay_start <= 1, "between 0 and 1")
+
+    def eps_after_correction(self, update: int) -> float:
+        """What an Adam that corrects the second moment first has to add in an update, from 1.
+
+        Uncorrected, the denominator is sqrt(v) + eps and the rate carries sqrt(1 - beta2^t).
+        Divided by that it is sqrt(v / (1 - beta2^t)) + eps / sqrt(1 - beta2^t).
+
+        Source: Kingma and Ba 2015, end of section 2.
+        """
+        if self.eps_form == "corrected":
+            return self.eps
+        return self.eps / math.sqrt(1 - self.beta2**update)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +153,10 @@ class TrainConfig:
     generator_power_iteration: PowerIteration = "pass"
     """When the generator's spectral norm takes a power iteration: before each pass (pass, as in the
     released code) or once per step (step: faster)."""
+    discriminator_power_iteration: JudgesPowerIteration = "update"
+    """When the discriminator's spectral norm takes a power iteration: before each of its updates
+    (update), or before the generator's as well (pass, as in the released code, which forgets this
+    one when the pass is over)."""
     fake_labels: FakeLabels = "uniform"
     """Classes of generated pictures: all equally often (uniform), or as often as those of the real
     pictures that the discriminator sees (data)."""

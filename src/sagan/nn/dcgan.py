@@ -72,11 +72,12 @@ class GeneratorLayer(nn.Module):
         config: GeneratorConfig,
         *,
         first: tuple[int, int] | None,
+        momentum: float,
     ) -> None:
         super().__init__()
         self.conv = TransposedConv2d(in_channels, out_channels, first=first)
         self.norm = ConditionalBatchNorm2d(
-            out_channels, 0, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum
+            out_channels, 0, eps=config.batch_norm_eps, momentum=momentum
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -116,10 +117,12 @@ class DCGANGenerator(nn.Module):
         stages = plan(config, resolution)
         first_map = (stages[0].height, stages[0].width)
         widths = [config.latent_dim, *(stage.channels for stage in stages)]
+        momenta = [config.batch_norm_momentum] * len(stages)
+        momenta[-1] = config.last_batch_norm_momentum
         with initialized_by(config.initialization):
             self.layers = nn.ModuleList(
-                GeneratorLayer(before, after, config, first=first_map if i == 0 else None)
-                for i, (before, after) in enumerate(pairwise(widths))
+                GeneratorLayer(*pair, config, first=None if i else first_map, momentum=momenta[i])
+                for i, pair in enumerate(pairwise(widths))
             )
             self.attention = AttentionLayers(stages, _unpooled_attention)
             self.out = TransposedConv2d(widths[-1], channels)

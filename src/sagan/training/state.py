@@ -24,7 +24,6 @@ from sagan.system.ranks import ALONE, Ranks
 
 _Network = TypeVar("_Network", bound=nn.Module)
 
-
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 ROLLBACK_FACTOR = 0.5
@@ -47,7 +46,7 @@ class NetworkAdam:
         network: Its parameters, but for frozen ones, which need no gradient; they must stay where
             they are.
         learning_rate: To begin with.
-        config: The decays and eps.
+        config: The decays, eps and where it is added.
         diverged: Holds 1 as soon as no weight may change any more, else 0; read on the device.
 
     Attributes:
@@ -71,6 +70,7 @@ class NetworkAdam:
             fused=True,
         )
         self._adam.found_inf = diverged
+        self._config, self._steps = config, 0
         self._none = torch.zeros_like(diverged)
         self._lengths = diverged.new_zeros(len(self._named))
 
@@ -116,6 +116,8 @@ class NetworkAdam:
             gradient, parameter.grad = parameter.grad, None
             if gradient is not None:
                 self._views[name].grad = gradient.permute(self._orders[name])
+        self._steps += 1
+        self._adam.param_groups[0]["eps"] = self._config.eps_after_correction(self._steps)
         self._adam.step()
         self._adam.zero_grad()
 
@@ -130,6 +132,7 @@ class NetworkAdam:
     def forget(self) -> None:
         """Drops all moments, as before the first step."""
         self._adam.state.clear()
+        self._steps = 0
 
     def expected(self) -> dict[str, Tensor]:
         """What :meth:`tensors` gives after the first step, but for the values."""
@@ -153,6 +156,7 @@ class NetworkAdam:
             }
         for key, tensor in self.tensors().items():
             tensor.detach().copy_(tensors[key])
+        self._steps = max(0, *(int(tensors[f"{name}.step"]) for name in self._named))
 
     def _as_parameter(self, name: str, value: Tensor) -> Tensor:
         if not value.ndim:

@@ -115,7 +115,7 @@ class TrainingStep:
         learning = [p for p in discriminator.parameters() if p.requires_grad]
         discriminator.requires_grad_(False)  # before its kernels are kept, which take that over
         try:
-            with spectral.kept_kernels(discriminator):
+            with self._judge_advanced(), spectral.kept_kernels(discriminator):
                 for portion, (fake, real) in self._numbered(zip(fakes, pairs)):  # noqa: B905 (None has no end)
                     purpose = Purpose.AUGMENTATION_GENERATOR
                     images = self._augmented(fake[0], step, purpose, portion)
@@ -173,6 +173,21 @@ class TrainingStep:
         spectral.advance(self.state.generator)
         with spectral.kept_kernels(self.state.generator):
             yield
+
+    @contextmanager
+    def _judge_advanced(self) -> Iterator[None]:
+        """Moves the discriminator's singular vectors within the block, if the setting says so."""
+        if self.config.train.discriminator_power_iteration == "update":
+            yield
+            return
+        norms = [norm for norm, _ in spectral.spectral_norms(self.state.discriminator)]
+        before = [(vector, vector.clone()) for norm in norms for vector in norm.buffers()]
+        spectral.advance(self.state.discriminator)
+        try:
+            yield
+        finally:
+            for vector, kept in before:
+                vector.copy_(kept)
 
     @contextmanager
     def _statistics_shared(self) -> Iterator[None]:
