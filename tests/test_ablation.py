@@ -6,12 +6,20 @@ from conftest import tiny
 from PIL import Image
 from test_cli import TINY, mistake, run
 
-from sagan import ablation
-from sagan.ablation import run_ablation, variants
+from sagan.ablation import (
+    USUAL_METRICS,
+    finished_histories,
+    measured_as_usual,
+    run_ablation,
+    running,
+    summaries,
+    variants,
+)
 from sagan.config import differences, presets
 from sagan.errors import SaganError
 from sagan.evaluation.measures import METRICS
 from sagan.evaluation.periodic import periodic_evaluation
+from sagan.runs.run import log_records
 from sagan.runs.status import run_status
 
 
@@ -69,9 +77,9 @@ def setting(picture_folder, extractor, monkeypatch):
 def test_an_interrupted_ablation_goes_on_and_gives_the_same_table(setting, tmp_path, monkeypatch):
     evaluate = periodic_evaluation(setting.evaluation, "cpu")
     options = {"evaluate": evaluate, "seeds": (0, 1), "points": 2}
-    monkeypatch.setattr(ablation, "variants", lambda *asked: variants(*asked)[::2])
+    options["names"] = ("both", "discriminator")
     whole = run_ablation(setting, "normalization", tmp_path / "whole", **options)
-    stops = ablation.Driver.train
+    stops = running.Driver.train
     calls = []
 
     def train(driver):
@@ -81,18 +89,18 @@ def test_an_interrupted_ablation_goes_on_and_gives_the_same_table(setting, tmp_p
         return stops(driver)
 
     with monkeypatch.context() as interrupted:
-        interrupted.setattr(ablation.Driver, "train", train)
+        interrupted.setattr(running.Driver, "train", train)
         with pytest.raises(KeyboardInterrupt):
             run_ablation(setting, "normalization", tmp_path / "parts", **options)
     assert run_ablation(setting, "normalization", tmp_path / "parts", **options) == whole
-    monkeypatch.setattr(ablation.Driver, "train", None)  # nothing is left to train
+    monkeypatch.setattr(running.Driver, "train", None)  # nothing is left to train
     log = tmp_path / "parts" / "both-seed1" / "log.jsonl"
     lines = log.read_text().splitlines(keepends=True)
     kept = [line for line in lines if not ('"evaluation"' in line and '"step": 2' in line)]
     assert len(kept) == len(lines) - 1  # as if stopped before the last evaluation, in mid-line
     log.write_text("".join(kept) + '{"step": 2, "eval')
     assert run_ablation(setting, "normalization", tmp_path / "parts", **options) == whole
-    monkeypatch.setattr(ablation.Driver, "train", stops)
+    monkeypatch.setattr(running.Driver, "train", stops)
     log.write_text("".join(line for line in kept if "finished" not in line))
     assert run_ablation(setting, "normalization", tmp_path / "parts", **options) == whole
     assert run_status(log.parent).state == "finished"
@@ -105,20 +113,105 @@ def test_an_interrupted_ablation_goes_on_and_gives_the_same_table(setting, tmp_p
         assert picture.width > 1000
 
 
-def test_the_best_on_the_way_is_the_lowest_or_the_highest_as_the_table_says(setting, monkeypatch):
+def test_the_best_on_the_way_is_the_lowest_or_the_highest_as_the_table_says(monkeypatch):
     brightness = replace(
         METRICS["fd"], key="brightness", titles=("ISness{network}",), better="lower"
     )
     monkeypatch.setitem(METRICS, "brightness", brightness)  # begins like another
     names = ("FD (Pooled)", "recall", "ISness (Pooled)", "nearest-neighbour ratio", "unheard of")
     history = {step: dict.fromkeys(names, float(step)) for step in (2, 3, 1)}
-    row = ablation._summary_row(variants(setting, "normalization")[0], setting.data, [history])
-    best = {name: value for name, value in row.items() if name.endswith(", best of all")}
-    assert best == {
-        "FD (Pooled), best of all": 1,
-        "recall, best of all": 3,
-        "ISness (Pooled), best of all": 1,
+    found = summaries([history])
+    assert {name: summary.best for name, summary in found.items()} == {
+        "FD (Pooled)": 1,
+        "recall": 3,
+        "ISness (Pooled)": 1,
+        "nearest-neighbour ratio": None,
+        "unheard of": None,
     }
+    assert str(found["ISness (Pooled)"]) == "3 (best 1)"
+    assert str(found["recall"]) == "3 (best 3)"
+
+
+def test_variants_can_be_chosen_and_the_work_divided(setting, tmp_path, capsys):
+    setting = replace(setting, train=replace(setting.train, steps=1))
+    options = {"evaluate": periodic_evaluation(setting.evaluation, "cpu"), "points": 1}
+    options["seeds"] = (0, 1)
+    folder = tmp_path / "run"
+    for name in ("both", "discriminator-two-rates"):
+        table = run_ablation(setting, "normalization", folder, names=[name], **options)
+        assert [line.split(" | ")[0] for line in table.splitlines()[2:]] == [f"| {name}"]
+    logs = {path: path.read_bytes() for path in folder.glob("*/log.jsonl")}
+    assert len(logs) == 4
+    table = run_ablation(setting, "normalization", folder, names=(), **options)
+    order = ["discriminator", "discriminator-two-rates", "both", "both-two-rates"]
+    assert [line.split(" | ")[0][2:] for line in table.splitlines()[2:]] == order
+    assert {path: path.read_bytes() for path in logs} == logs
+    assert finished_histories(folder).keys() == set(order)
+    assert all(len(seeds) == 2 for seeds in finished_histories(folder).values())
+    with pytest.raises(
+        SaganError, match=r"no variant 'bth' \(did you mean both\?\); known are disc"
+    ):
+        variants(setting, "normalization", ["both", "bth"])
+
+
+def test_the_time_left_is_that_of_all_runs(setting, tmp_path, capsys, monkeypatch):
+    clock = iter(range(0, 10**6, 30))
+    monkeypatch.setattr(running.time, "monotonic", lambda: next(clock))
+    timed = running._Timed(lambda *_: None, 4)
+    for _ in range(4):
+        timed()
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.rpartition("about ")[2] for line in lines] == [
+        "1:30 left",
+        "1:00 left",
+        "0:30 left",
+        "0:00 left",
+    ]
+    config = running._seeded(replace(setting, train=replace(setting.train, steps=10)), 0, 3)
+    log = tmp_path / "log.jsonl"
+    log.write_text(
+        '{"step": 3, "evaluation": {"FD": 1}}\n{"step": 4}\n{"step": 6, "evaluation": {"FD": 1}}\n'
+    )
+    assert running._still_to_measure(config, tmp_path) == 2  # at 9 and 10
+    assert running._still_to_measure(config, tmp_path / "new") == 4
+
+
+def test_each_comparison_has_its_usual_metrics():
+    plain = presets.preset("avatars32-sagan")
+    for axis, keys in USUAL_METRICS.items():
+        assert set(keys) <= set(METRICS)
+        assert measured_as_usual(plain, axis).evaluation.metrics == keys
+    chosen = replace(plain, evaluation=replace(plain.evaluation, metrics=("pr",)))
+    assert measured_as_usual(chosen, "models") is chosen
+
+
+def test_numbers_that_one_seed_lacks_are_left_out():
+    whole, part = {2: {"IS": 1.0, "FD": 3.0}}, {1: {"FD": 9.0}, 2: {"FD": 5.0}}
+    found = summaries([whole, part])
+    assert list(found) == ["FD"]
+    assert found["FD"] == (4.0, pytest.approx(2**0.5), 3.0)
+    assert str(found["FD"]) == "4 ± 1.4 (best 3)"
+
+
+def test_table_2_tells_how_well_classes_are_hit(setting, tmp_path, capsys, picture_folder):
+    folder = tmp_path / "models"
+    command = ["ablate", "avatars32", "--axis", "models", "--run", folder, *TINY]
+    command += ["--data.source", picture_folder, "--train.steps=1", "--evaluation.samples=8"]
+    assert run(*command, "--points", 1) == 0
+    with (folder / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["variant"] for row in rows] == ["acgan", "sngan-projection", "sagan"]
+    measured = [name for name in list(rows[0])[4:] if not name.endswith("best of all")]
+    assert measured == ["FD (Pooled)", "IS (Pooled)", "intra-class FD (Pooled)", "class accuracy"]
+    assert all(0 <= float(row["class accuracy"]) <= 1 for row in rows)
+    logged = log_records(folder / "acgan-seed0")
+    [numbers] = [line["evaluation"] for line in logged if "evaluation" in line]
+    assert numbers["class accuracy"] == float(rows[0]["class accuracy"])
+    capsys.readouterr()
+    usual = ("fd", "kid", "pr", "dc", "intra")
+    named = [part for key in usual for part in ("--evaluation.metrics", key)]
+    assert run(*command, "--points", 1, *named) == 2
+    assert "measured differently: evaluation.metrics" in capsys.readouterr().err
 
 
 def test_what_was_measured_or_learned_differently_is_refused(setting, tmp_path, picture_folder):
@@ -153,6 +246,8 @@ def test_mistakes_are_one_line(setting, tmp_path, capsys):
     assert "there is no preset" in mistake(capsys, "ablate", "avatar", *common[1:], "attention")
     assert "no metric" in mistake(capsys, *common, "attention", "--evaluation.metrics", "fid")
     assert "at least 1" in mistake(capsys, *common, "attention", "--train.steps", 0)
+    unknown = mistake(capsys, *common, "attention", "--variants", "none,attention-15")
+    assert "no variant 'attention-15'" in unknown
     assert not (tmp_path / "x").exists()
     with pytest.raises(SaganError, match="a seed and a measurement"):
         run_ablation(setting, "attention", tmp_path, evaluate=lambda *_: {}, points=0)

@@ -134,8 +134,7 @@ def _read_settings(app: App, commands: tuple[str, ...], arguments: ArgumentColle
     if chosen in PRESETS:
         _note_pictures(chosen, base.data.source, given)
     values: dict[str, Any] = settings.to_dict(base)
-    if commands == ("train",):
-        values["decided"] = [_field(flag) for flag, typed in given.items() if typed and "." in flag]
+    values["decided"] = [_field(flag) for flag, typed in given.items() if typed and "." in flag]
     # What cyclopts' own config sources do, which would take the section "train" for the command.
     update_argument_collection(
         values,

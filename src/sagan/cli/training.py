@@ -215,16 +215,39 @@ def _settings_for(
     return ranks.decided_by_first(lambda: settings_within(minutes, given, model))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Which runs to compare."""
+
+    axis: Literal["attention", "normalization", "models"]
+    """attention: none, at 8, 16, 32 and 64 pixels as far as the networks have them, and residual
+    blocks of equal size at the same places (the paper's Table 1). normalization: spectral norm in
+    the discriminator only and in both networks, each with one learning rate and with two (Figure
+    3). models: AC-GAN, SNGAN with projection, SAGAN (Table 2)."""
+    variants: str = ""
+    """Only these, such as none,attention-16; all by default. So several processes can share the
+    work; the whole command then makes the whole table."""
+    seeds: str = "0"
+    """Seeds such as 0 or 0-2; every variant is trained once with each."""
+    points: int = 6
+    """How often each run is measured. evaluation.metrics names what is measured: fd, kid and is by
+    default, for models fd, is, intra and accuracy."""
+
+    @property
+    def names(self) -> list[str]:
+        """Of the variants that were chosen."""
+        return [name.strip() for name in self.variants.split(",") if name.strip()]
+
+
 @app.command
 def ablate(
     preset: str | None = None,
     /,
     *,
-    axis: Literal["attention", "normalization", "models"],
+    comparison: Annotated[Comparison, FLAGS],
     run: Path,
-    seeds: str = "0",
-    points: int = 6,
     other_pictures: Annotated[bool, SWITCH] = False,
+    decided: Annotated[tuple[str, ...], Parameter(show=False)] = (),
     config: Annotated[Config, FLAGS] = Config(),
 ) -> None:
     """Repeat the paper's comparisons: train variants of a preset, measure them alike, tabulate.
@@ -236,33 +259,28 @@ def ablate(
     ----------
     preset
         What the variants have in common: a preset or a .toml file; flags go on top.
-    axis
-        attention: none, at 8, 16, 32 and 64 pixels as far as the networks have them, and residual
-        blocks of equal size at the same places (the paper's Table 1). normalization: spectral norm
-        in the discriminator only and in both networks, each with one learning rate and with two
-        (Figure 3).
-        models: AC-GAN, SNGAN with projection, SAGAN (Table 2).
     run
         The folder; every variant and seed gets a run folder in it.
-    seeds
-        Seeds such as 0 or 0-2; every variant is trained once with each.
-    points
-        How often each run is measured; evaluation.metrics names what is measured.
     other_pictures
         Use a preset with other pictures than those that it is for.
     """
-    from sagan.ablation import run_ablation, variants
+    from sagan.ablation import measured_as_usual, run_ablation, variants
     from sagan.evaluation.periodic import periodic_evaluation
     from sagan.training.preparation import require_intended
 
+    axis, points, names = comparison.axis, comparison.points, comparison.names
     require_range("--points", points, 1, config.train.steps)
-    variants(config, axis)
+    variants(config, axis, names)
     if preset is not None and not other_pictures and not any(run.glob("*/config.toml")):
         require_intended(preset, config.data)
-    chosen = parse_seeds(seeds)
+    if "evaluation.metrics" not in decided:
+        config = measured_as_usual(config, axis)
+    seeds = parse_seeds(comparison.seeds)
     with _sitting():
         evaluate = periodic_evaluation(config.evaluation, config.train.device)
-        table = run_ablation(config, axis, run, evaluate=evaluate, seeds=chosen, points=points)
+        table = run_ablation(
+            config, axis, run, evaluate=evaluate, seeds=seeds, points=points, names=names
+        )
     print(table, end="")
     for name in ("table.csv", "table.md", "curves.png"):
         print(run / name)
