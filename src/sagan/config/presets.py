@@ -100,17 +100,15 @@ _CIFAR: _Settings = {
 def _differing(values: Mapping[str, Mapping[str, Any]]) -> _Settings:
     """What differs from the defaults, and the source, which says what the name means."""
     usual = to_dict(Config())
-    return {
-        section: found
+    found = {
+        section: {
+            name: value
+            for name, value in fields.items()
+            if value != usual[section][name] or (section, name) == ("data", "source")
+        }
         for section, fields in values.items()
-        if (
-            found := {
-                name: value
-                for name, value in fields.items()
-                if value != usual[section][name] or (section, name) == ("data", "source")
-            }
-        )
     }
+    return {section: fields for section, fields in found.items() if fields}
 
 
 _DEMO = to_dict(recipe(AVATARS, TWO_CORES, DEMO_SECONDS))
@@ -334,8 +332,8 @@ def preset(name: str) -> Config:
     if name not in PRESETS:
         raise SaganError(
             f"there is no preset{' or path' * (not Path(name).exists())} {name!r}"
-            f"{nearest(name, PRESETS)}; "
-            f"known are {', '.join(PRESETS)}; or give a .toml file or, as --data.source, pictures"
+            f"{nearest(name, PRESETS)}; known are {', '.join(PRESETS)}; "
+            "or give a .toml file or, as --data.source, pictures"
         )
     return from_dict(PRESETS[name].settings)
 
