@@ -141,7 +141,7 @@ RESIDUAL_ONLY = (
     "final_resolution",
 )
 
-_OF_ATTENTION = (
+_READ_BY_ATTENTION = (
     "attention_form",
     "attention_value_divisor",
     "attention_pooling",
@@ -154,7 +154,7 @@ def unread(network: GeneratorConfig | DiscriminatorConfig) -> tuple[str, ...]:
     if network.architecture == "dcgan":
         return RESIDUAL_ONLY
     has_attention = network.attention or getattr(network, "attention_blocks", ())
-    return () if has_attention else _OF_ATTENTION
+    return () if has_attention else _READ_BY_ATTENTION
 
 
 def _require_network(name: str, config: GeneratorConfig | DiscriminatorConfig) -> None:

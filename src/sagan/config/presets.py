@@ -64,13 +64,10 @@ def _both(**settings: Any) -> _Settings:
 
 
 _NO_AVERAGE: _Settings = {"train": {"ema_decay": 0.0}}
-_RELEASED: _Settings = joined(
-    _NO_AVERAGE,
-    {
-        "optimizer": {"eps_form": "uncorrected"},
-        "train": {"discriminator_power_iteration": "pass"},
-    },
-)
+_RELEASED: _Settings = {
+    "optimizer": {"eps_form": "uncorrected"},
+    "train": {"ema_decay": 0.0, "discriminator_power_iteration": "pass"},
+}
 _NORMALISED_TABLES: _Settings = joined(
     _both(initialization="orthogonal"),
     {
@@ -165,8 +162,8 @@ def _heykeetae(pictures: Intended, **data: Any) -> Preset:
 
 
 _RELEASED_DIFFERS = (
-    "batch statistics are those of each GPU's 64 pictures, here of all 256 unless there are four"
-    " processes, or --train.accumulate 4",
+    "batch statistics are those of each GPU's 64 pictures; here of all 256, unless in four processes"
+    " or with --train.accumulate 4",
     "gradients go through the power iteration as well; here through the weight alone",
     "pictures use running batch statistics; here statistics measured on the weights that draw",
     "train_imagenet.py stops at 2,000,000 steps; here at the 1,000,000 that its README names",
