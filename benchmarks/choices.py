@@ -164,7 +164,9 @@ HERE: tuple[Row, ...] = (
     ("average: the newest buffers", _AFRESH, partial(averaged, buffers="copied")),
 )
 FIRST: tuple[Row, ...] = (
+    ("another batch of 64 pictures", advanced, None),
     ("vectors of one iteration", advanced, unconverged),
+    ("max(1, sigma)", unchanged, partial(normalised_by, divide=at_least_one)),
     ("biases within 1 / sqrt(fan-in)", advanced, partial(redrawn, what="biases")),
     ("gains drawn from N(1, 0.02)", advanced, partial(redrawn, what="gains")),
     ("kernels longer by sqrt 2", advanced, partial(redrawn, what="lengths")),

@@ -134,7 +134,10 @@ def further_figures(here: TrainingStep, first: TrainingStep, inputs: StepInputs)
     logits[np.arange(50_000), random.integers(0, 1008, 50_000)] += 7
     one, ten = (inception_score(logits, splits=splits).mean for splits in (1, 10))
     yield f"inception score of 50,000 drawn logits: {one:.2f} in one part, {ten:.2f} in ten"
-    large = [Image.fromarray(p) for p in load_avatars(256, 50).images.transpose(0, 2, 3, 1)]
+    large = [
+        Image.fromarray(p)
+        for p in load_avatars(256, 50).images[np.arange(50)].transpose(0, 2, 3, 1)
+    ]
     small = [
         np.stack([np.asarray(p.resize((64, 64), how), np.float32) for p in large])
         for how in (Image.Resampling.BILINEAR, Image.Resampling.LANCZOS)

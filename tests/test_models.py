@@ -247,6 +247,25 @@ def test_first_biases_are_zero():
 
 
 @pytest.mark.parametrize("architecture", ["residual", "dcgan"])
+def test_first_weights_and_biases_as_pytorch_draws_them(architecture):
+    """Uniform within 1 / sqrt(fan-in), where torch counts a transposed kernel's second side."""
+    torch.manual_seed(0)
+    settings = {"base_channels": 8, "attention": (8,), "architecture": architecture}
+    drawn = {"initialization": "pytorch", "first_biases": "drawn"}
+    for network in (
+        make_generator(GeneratorConfig(**settings, **drawn), resolution=32),
+        make_discriminator(DiscriminatorConfig(**settings, **drawn), resolution=32),
+    ):
+        for layer in network.modules():
+            if isinstance(layer, spectral.SpectralLayer):
+                bound = layer.weight[0].numel() ** -0.5
+                values = [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
+                for value in values:
+                    assert value.abs().max() <= bound
+                    assert value.numel() < 100 or value.std() > 0.5 * bound
+
+
+@pytest.mark.parametrize("architecture", ["residual", "dcgan"])
 def test_spectral_norm_on_attention_alone(architecture):
     size = {"resolution": 32, "num_classes": 0}
     common = {"architecture": architecture, "base_channels": 8, "spectral_norm": "attention"}

@@ -9,6 +9,7 @@ import torch
 
 from sagan.config import OptimizerConfig
 from sagan.interop.conversion import convert_files
+from sagan.nn.spectral import advance
 from sagan.system.device import autocast
 from sagan.training.draws import Draws, Reals, Update
 from sagan.training.state import NetworkAdam, new_state
@@ -69,6 +70,26 @@ def update(recorded):
     return Update(number=0, reals=reals, draws=draws)
 
 
+def unconverged(**settings):
+    """The networks and a step with the vectors as stored, before the iteration of a conversion."""
+    networks = convert_files([HERE / "test_variables.npz"])
+    step = step_from(networks, **settings)
+    with np.load(HERE / "test_variables.npz") as variables:
+        for role, network in by_role(networks).items():
+            for name, ours in getattr(step.state, role).named_buffers():
+                if name.endswith("spectral_norm.u"):
+                    theirs = variables[f"model/{their_u(network.origin[name])}"]
+                    ours.copy_(as_ours(torch.from_numpy(theirs)))
+    return networks, step
+
+
+def as_stored(theirs, name):
+    """A recorded gradient in the order of ours: kernels (out, in, H, W), matrices (out, in)."""
+    if theirs.ndim == 4:
+        return theirs.permute(3, 2, 0, 1)
+    return theirs.T if name.endswith("Matrix") else theirs
+
+
 def require_gradients(network, origin, recorded, *, skipped=()):
     """Each within 1e-4 of the recorded one, by their norms, and whole where it is recorded."""
     compared = 0
@@ -79,10 +100,7 @@ def require_gradients(network, origin, recorded, *, skipped=()):
             continue
         assert gradient.norm().item() == pytest.approx(norm, rel=1e-4, abs=1e-8), name
         if (theirs := recorded.get(f"converged/gradient/{key}")) is not None:
-            if theirs.ndim == 4:
-                theirs = theirs.permute(3, 2, 0, 1)
-            elif key.endswith("Matrix"):
-                theirs = theirs.T
+            theirs = as_stored(theirs, key)
             if name == "linear.bias" and len(theirs) > 1:
                 theirs = theirs.unflatten(0, (4, 4, -1)).movedim(2, 0).flatten()
             difference = (gradient - theirs.view_as(gradient)).norm()
@@ -143,14 +161,7 @@ def test_the_generator_learns_from_a_judge_whose_vectors_are_an_iteration_furthe
     recorded, update, power_iteration, is_theirs
 ):
     """From vectors that have not converged, so that an iteration is seen, and is not kept."""
-    networks = convert_files([HERE / "test_variables.npz"])
-    step = step_from(networks, discriminator_power_iteration=power_iteration)
-    with np.load(HERE / "test_variables.npz") as variables:
-        for role, network in by_role(networks).items():
-            for name, ours in getattr(step.state, role).named_buffers():
-                if name.endswith("spectral_norm.u"):  # the conversion has moved them once already
-                    theirs = variables[f"model/{their_u(network.origin[name])}"]
-                    ours.copy_(as_ours(torch.from_numpy(theirs)))
+    _, step = unconverged(discriminator_power_iteration=power_iteration)
     before = {name: ours.clone() for name, ours in step.state.discriminator.named_buffers()}
     with step._generator_advanced("pass"):
         fakes = list(step.generate(update.draws))
@@ -161,6 +172,23 @@ def test_the_generator_learns_from_a_judge_whose_vectors_are_an_iteration_furthe
     assert (terms["generator"].item() == pytest.approx(theirs, rel=2e-6)) is is_theirs
     for name, ours in step.state.discriminator.named_buffers():
         assert torch.equal(ours, before[name]), name
+
+
+def test_vectors_that_have_not_converged_leave_the_loss_and_change_the_gradient(recorded, update):
+    """The original's gradient goes through the power iteration, ours through the weight alone."""
+    networks, step = unconverged()
+    fakes = step.draw_fakes(update.draws)
+    advance(step.state.discriminator)
+    terms = step.discriminator_gradients(0, step.reals(update), fakes)
+    loss = (terms["discriminator_real"] + terms["discriminator_fake"]).item()
+    assert loss == pytest.approx(recorded["raw/d_loss"].item(), rel=1e-6)
+    origin, pairs = by_role(networks)["discriminator"].origin, []
+    for name, parameter in step.state.discriminator.named_parameters():
+        key = f"model/{origin[name]}"
+        if (theirs := recorded.get(f"raw/gradient/{key}")) is not None:
+            pairs.append((parameter.grad.flatten(), as_stored(theirs, key).flatten()))
+    ours, theirs = (torch.cat(side) for side in zip(*pairs, strict=True))
+    assert ((ours - theirs).norm() / theirs.norm()).item() == pytest.approx(0.012, abs=0.001)
 
 
 def adam(weights, **settings):

@@ -5,7 +5,8 @@ from typing import Literal
 
 from sagan.config.checks import checking
 
-Initialization = Literal["xavier", "orthogonal"]
+Initialization = Literal["xavier", "orthogonal", "pytorch"]
+FirstBiases = Literal["zero", "drawn"]
 Architecture = Literal["residual", "dcgan"]
 Upsampling = Literal["nearest", "bilinear"]
 HiddenChannels = Literal["out", "in"]
@@ -46,7 +47,11 @@ class GeneratorConfig:
     upsampling: Upsampling = "nearest"
     """How a residual block doubles the map (mimicry: bilinear)."""
     initialization: Initialization = "xavier"
-    """Distribution of the first weights (released code: Xavier uniform, biases 0)."""
+    """Distribution of the first weights: Xavier's uniform one (released code), orthogonal, or
+    PyTorch's default, uniform within 1 / sqrt(fan-in)."""
+    first_biases: FirstBiases = "zero"
+    """First biases of convolutions and linear layers: 0 (released code), or drawn, uniform within
+    1 / sqrt(fan-in) (BigGAN-PyTorch and others, by PyTorch's default)."""
     spectral_norm: NormalizedLayers = "all"
     """Which weights to divide by their largest singular value: all (but batch norm's), those of
     attention alone, which has nothing else that bounds query and key, or none."""
@@ -112,7 +117,11 @@ class DiscriminatorConfig:
     """Input of a block's shortcut: raw, or after the first ReLU (relu), as in code whose ReLU
     overwrites its input (PyTorch-StudioGAN, mimicry)."""
     initialization: Initialization = "xavier"
-    """Distribution of the first weights (released code: Xavier uniform, biases 0)."""
+    """Distribution of the first weights: Xavier's uniform one (released code), orthogonal, or
+    PyTorch's default, uniform within 1 / sqrt(fan-in)."""
+    first_biases: FirstBiases = "zero"
+    """First biases of convolutions and linear layers: 0 (released code), or drawn, uniform within
+    1 / sqrt(fan-in) (BigGAN-PyTorch and others, by PyTorch's default)."""
     spectral_norm: NormalizedLayers = "all"
     """Which weights to divide by their largest singular value: all, attention's alone, or none."""
     spectral_norm_eps: float = 1e-12

@@ -64,13 +64,10 @@ def _both(**settings: Any) -> _Settings:
 
 
 _NO_AVERAGE: _Settings = {"train": {"ema_decay": 0.0}}
-_RELEASED: _Settings = joined(
-    _NO_AVERAGE,
-    {
-        "optimizer": {"eps_form": "uncorrected"},
-        "train": {"discriminator_power_iteration": "pass"},
-    },
-)
+_RELEASED: _Settings = {
+    "optimizer": {"eps_form": "uncorrected"},
+    "train": {"ema_decay": 0.0, "discriminator_power_iteration": "pass"},
+}
 _NORMALISED_TABLES: _Settings = joined(
     _both(initialization="orthogonal"),
     {
@@ -134,14 +131,13 @@ def _heykeetae(pictures: Intended, **data: Any) -> Preset:
         " parameter.py, sagan_models.py, trainer.py, data_loader.py",
         data=pictures,
         differs=(
-            "weights and biases are drawn from PyTorch's defaults of each layer; here Xavier and 0",
             _VECTORS,
             "its parameter.py falls back to WGAN-GP, of which its README says: without spectral"
             " norm; add --loss.name wasserstein --loss.gradient-penalty 10"
             " --generator.spectral-norm none --discriminator.spectral-norm none",
         ),
         settings=joined(
-            _both(architecture="dcgan"),
+            _both(architecture="dcgan", initialization="pytorch", first_biases="drawn"),
             {
                 "data": {"resolution": 64, "labels": "none", **data},
                 "generator": {
@@ -163,8 +159,8 @@ def _heykeetae(pictures: Intended, **data: Any) -> Preset:
 
 
 _RELEASED_DIFFERS = (
-    "batch statistics are those of each GPU's 64 pictures, here of all 256 unless there are four"
-    " processes, or --train.accumulate 4",
+    "batch statistics are those of each GPU's 64 pictures; here of all 256, unless in four"
+    " processes or with --train.accumulate 4",
     "gradients go through the power iteration as well; here through the weight alone",
     "pictures use running batch statistics; here statistics measured on the weights that draw",
     "train_imagenet.py stops at 2,000,000 steps; here at the 1,000,000 that its README names",
@@ -239,14 +235,14 @@ PRESETS: dict[str, Preset] = {
         ),
         data=_IMAGENET,
         differs=(
-            "batch statistics are those of each GPU's 32 pictures, here of all 256",
-            "biases begin at PyTorch's defaults, uniform within 1/sqrt(fan-in); here at 0",
+            "batch statistics are those of each GPU's 32 pictures; here of all 256, unless in eight"
+            " processes or with --train.accumulate 8",
             "spectral_norm_eps is 1e-12 in the first, last and projection layers and 1e-6 in"
             " attention; here 1e-8 everywhere",
             _VECTORS,
         ),
         settings=joined(
-            _both(attention=(64,), spectral_norm_eps=1e-8),
+            _both(attention=(64,), spectral_norm_eps=1e-8, first_biases="drawn"),
             {
                 "generator": {
                     "class_tables": "drawn",

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sagan.nn.initialization import first_bias
 from sagan.nn.spectral import SpectralLayer
 from sagan.nn.tracing import is_traced
 
@@ -158,7 +159,7 @@ class Conv2d(SpectralLayer):
         super().__init__(
             out_channels, in_channels, kernel_size, kernel_size, memory_order=CHANNELS_LAST
         )
-        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.bias = nn.Parameter(first_bias(out_channels, self.weight)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, H, W)."""
@@ -196,7 +197,7 @@ class UpsampleConv2d(SpectralLayer):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(out_channels, in_channels, 3, 3, memory_order=(1, 2, 3, 0))
-        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.bias = nn.Parameter(first_bias(out_channels, self.weight))
 
     def fold(self, weight: Tensor) -> Tensor:
         """(out, in, 3, 3) -> the kernel, (in, out, 4, 4)."""
@@ -236,7 +237,7 @@ class DownsampleConv2d(SpectralLayer):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(out_channels, in_channels, 3, 3, memory_order=CHANNELS_LAST)
-        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.bias = nn.Parameter(first_bias(out_channels, self.weight))
 
     def fold(self, weight: Tensor) -> Tensor:
         """(out, in, 3, 3) -> the kernel, (out, in, 4, 4)."""

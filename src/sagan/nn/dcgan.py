@@ -18,7 +18,7 @@ from sagan.config import DiscriminatorConfig, GeneratorConfig, Size, both_sides,
 from sagan.errors import SaganError
 from sagan.nn.blocks import AttentionLayers
 from sagan.nn.convolution import CHANNELS_LAST
-from sagan.nn.initialization import initialized_by
+from sagan.nn.initialization import first_bias, initialized_by
 from sagan.nn.layers import ConditionalBatchNorm2d, SelfAttention2d
 from sagan.nn.spectral import SpectralLayer, attach_chosen
 
@@ -37,7 +37,7 @@ class TransposedConv2d(SpectralLayer):
         self, in_channels: int, out_channels: int, *, first: tuple[int, int] | None = None
     ) -> None:
         super().__init__(in_channels, out_channels, *(first or (4, 4)), memory_order=CHANNELS_LAST)
-        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.bias = nn.Parameter(first_bias(out_channels, self.weight))
         self.stride, self.padding = (1, 0) if first else (2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ class StridedConv2d(SpectralLayer):
         self, in_channels: int, out_channels: int, *, last: tuple[int, int] | None = None
     ) -> None:
         super().__init__(out_channels, in_channels, *(last or (4, 4)), memory_order=CHANNELS_LAST)
-        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.bias = nn.Parameter(first_bias(out_channels, self.weight))
         self.stride, self.padding = (1, 0) if last else (2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ class DCGANGenerator(nn.Module):
         widths = [config.latent_dim, *(stage.channels for stage in stages)]
         momenta = [config.batch_norm_momentum] * len(stages)
         momenta[-1] = config.last_batch_norm_momentum
-        with initialized_by(config.initialization):
+        with initialized_by(config.initialization, config.first_biases):
             self.layers = nn.ModuleList(
                 GeneratorLayer(*pair, config, first=None if i else first_map, momentum=momenta[i])
                 for i, pair in enumerate(pairwise(widths))
@@ -169,7 +169,7 @@ class DCGANDiscriminator(nn.Module):
         stages = plan(config, resolution)
         last_map = (stages[-1].height, stages[-1].width)
         widths = [channels, *(stage.channels for stage in stages)]
-        with initialized_by(config.initialization):
+        with initialized_by(config.initialization, config.first_biases):
             self.layers = nn.ModuleList(
                 StridedConv2d(before, after) for before, after in pairwise(widths)
             )

@@ -3,30 +3,34 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
-from sagan.config import Initialization
+from sagan.config import FirstBiases, Initialization
 from sagan.errors import SaganError
 
 _DRAW: Final[dict[Initialization, Callable[[Tensor], Tensor]]] = {
     "xavier": nn.init.xavier_uniform_,
     "orthogonal": nn.init.orthogonal_,
+    "pytorch": partial(nn.init.kaiming_uniform_, a=5**0.5),
 }
 _CHOSEN: ContextVar[Initialization] = ContextVar("initialization", default="xavier")
+_BIASES: ContextVar[FirstBiases] = ContextVar("first_biases", default="zero")
 
 
 @contextmanager
-def initialized_by(how: Initialization) -> Iterator[None]:
-    """Layers built within the block draw their weights this way; elsewhere they use Xavier.
+def initialized_by(how: Initialization, biases: FirstBiases = "zero") -> Iterator[None]:
+    """Layers built within the block begin this way; elsewhere they use Xavier, and biases are 0.
 
     Args:
-        how: "xavier" (uniform) or "orthogonal".
+        how: "xavier" (uniform), "orthogonal", or "pytorch", the default of its layers.
+        biases: "zero", or "drawn" as PyTorch's layers draw them.
 
     Raises:
-        SaganError: It is neither.
+        SaganError: ``how`` is none of these.
 
     Example:
         >>> with sagan.nn.initialized_by("orthogonal"):
@@ -38,13 +42,27 @@ def initialized_by(how: Initialization) -> Iterator[None]:
     """
     if how not in _DRAW:
         raise SaganError(f"there is no initialization {how!r}; known are {', '.join(_DRAW)}")
-    token = _CHOSEN.set(how)
+    chosen, drawn = _CHOSEN.set(how), _BIASES.set(biases)
     try:
         yield
     finally:
-        _CHOSEN.reset(token)
+        _CHOSEN.reset(chosen)
+        _BIASES.reset(drawn)
 
 
 def first_weight(*shape: int) -> Tensor:
     """Draws a weight of two dimensions or more, (out, in, ...)."""
     return _DRAW[_CHOSEN.get()](torch.empty(shape))
+
+
+def first_bias(count: int, weight: Tensor) -> Tensor:
+    """Zeros, or draws from within 1 / sqrt(fan-in), (count,).
+
+    Args:
+        count: Channels that come out.
+        weight: Of the layer; its rows have as many numbers as PyTorch counts inputs.
+    """
+    if _BIASES.get() == "zero":
+        return torch.zeros(count)
+    bound = weight[0].numel() ** -0.5
+    return torch.empty(count).uniform_(-bound, bound)

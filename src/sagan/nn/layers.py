@@ -14,7 +14,7 @@ from sagan.config.plan import LEAST_CHANNELS
 from sagan.errors import SaganError
 from sagan.nn.attention import attend, attention_weights
 from sagan.nn.convolution import Conv2d
-from sagan.nn.initialization import first_weight
+from sagan.nn.initialization import first_bias, first_weight
 from sagan.nn.spectral import SpectralLayer
 from sagan.system.ranks import ALONE, Ranks
 
@@ -29,7 +29,7 @@ class Linear(SpectralLayer):
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(out_features, in_features)
-        self.bias = nn.Parameter(torch.zeros(out_features))
+        self.bias = nn.Parameter(first_bias(out_features, self.weight))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in) -> (N, out)."""

@@ -72,7 +72,7 @@ class Generator(nn.Module):
         stages = plan(config, resolution)
         self.first_map = (stages[0].height, stages[0].width)
         widths = [stage.channels for stage in stages]
-        with initialized_by(config.initialization):
+        with initialized_by(config.initialization, config.first_biases):
             self.linear = Linear(config.latent_dim, widths[0] * math.prod(self.first_map))
             self.blocks = nn.ModuleList(
                 GeneratorBlock(
@@ -152,7 +152,7 @@ class Discriminator(nn.Module):
         stages = plan(config, resolution)
         widths = [channels, *(stage.channels for stage in stages)]
         heights = [self.size[0], *(stage.height for stage in stages)]
-        with initialized_by(config.initialization):
+        with initialized_by(config.initialization, config.first_biases):
             self.blocks = nn.ModuleList(
                 DiscriminatorBlock(
                     before,
