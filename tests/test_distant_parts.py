@@ -25,7 +25,7 @@ def drawn(first, second, size=32):
     for colour, at in ((first, part), (second, 5 * part)):
         if colour:
             draw.ellipse((at, at, at + 2 * part, at + 2 * part), fill=colour)
-    return np.asarray(picture)[None]
+    return np.array(picture)[None]
 
 
 @SIZES
