@@ -172,13 +172,32 @@ def test_timeline(capsys, tmp_path, trained_run):
     assert pixels(figure).shape[1] > 600
 
 
+def test_the_long_range_share_over_training(capsys, tmp_path, trained_run):
+    figure = tmp_path / "reach.png"
+    look = ["attention", trained_run, "--statistics", "--timeline", "--samples", 2]
+    assert run(*look, "--class", "light", "-o", figure) == 0
+    *lines, first, second = capsys.readouterr().out.splitlines()
+    assert (first, second) == (str(figure), str(tmp_path / "reach.csv"))
+    assert [line.split()[0] for line in lines if line.startswith(("mean ", "light ", "dark "))] == [
+        "mean",
+        "light",
+    ] * 2
+    assert pixels(figure).shape[1] > 600
+    table = (tmp_path / "reach.csv").read_text().splitlines()
+    assert table[0].startswith("variant,network,place,pictures,class,step,run,outside,uniform")
+    assert len(table) == 1 + 2 * 2
+    wrong = mistake(capsys, *look, "-o", tmp_path / "reach.csv")
+    assert "reach.csv" in wrong
+    assert "no run folder" in mistake(capsys, "attention", tmp_path / "x", *look[2:])
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
         (["--at", "3,4", "--grid", "2"], ["--at", "--grid", "leave one"]),
         (["--seed", "0", "--picture", "a.png"], ["--seed", "--picture"]),
         (["--truncation", "0.5", "--picture", "a.png"], ["--truncation", "--picture"]),
-        (["--statistics", "--timeline"], ["--statistics", "--timeline"]),
+        (["--statistics", "--timeline", "--at", "3,4"], ["--statistics", "--at"]),
         (["--statistics", "--raw", "a.npy"], ["--statistics", "--raw"]),
         (["--timeline", "--picture", "a.png"], ["--timeline", "--picture"]),
         (["--timeline", "--at", "3,4", "--at", "5,6"], ["--timeline", "one point"]),

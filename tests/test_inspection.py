@@ -17,8 +17,13 @@ from sagan.images.figure import attention_figure
 from sagan.images.maps import attended_regions, median_overlap
 from sagan.images.queries import query_index
 from sagan.inspection import (
+    LayerReach,
+    attention_reach,
     attention_statistics,
     attention_timeline,
+    reach_csv,
+    reach_figure,
+    reach_table,
     statistics_json,
     statistics_table,
 )
@@ -459,6 +464,81 @@ def run_of_three(trained_run, tmp_path):
         path = folder / "checkpoints" / f"step-{step:08d}.safetensors"
         checkpoints.save(replace(newest, step=step), path)
     return folder
+
+
+def test_the_long_range_share_over_training_is_that_of_each_checkpoint(run_of_three):
+    layers = attention_reach(run_of_three, count=3)
+    last = attention_statistics(run_of_three, count=3)
+    assert [(layer.network, layer.place) for layer in layers] == [
+        ("generator", "16 x 16"),
+        ("discriminator", "16 x 16"),
+    ]
+    for layer, alone in zip(layers, last, strict=True):
+        assert layer.uniform == alone.uniform.outside
+        assert list(layer.shares) == ["mean", "dark", "light"]
+        assert list(layer.shares["mean"]) == [1, 2, 3]
+        assert layer.shares["mean"][3] == [alone.mean.outside]
+        assert layer.shares["light"][3] == [alone.classes["light"].outside]
+        expected = alone.classes["dark"].outside / alone.uniform.outside
+        assert layer.over_uniform("dark")[3] == (pytest.approx(expected),)
+    table = reach_table(layers)
+    assert f"run, generator, attention at 16 x 16, {layers[0].pictures} pictures;" in table
+    assert "step 3" in table
+    lines = reach_csv(layers).splitlines()
+    assert len(lines) == 1 + 2 * 3 * 3
+    assert float(lines[1].split(",")[-1]) == layers[0].over_uniform("mean")[1][0]
+
+
+def test_the_long_range_share_over_seeds(run_of_three, trained_run, tmp_path):
+    folder = tmp_path / "ablation"
+    for place, source in (
+        ("looks-seed0", run_of_three),
+        ("looks-seed11", trained_run),  # which has a checkpoint of step 2 alone
+        ("residual-seed0", trained_run),
+    ):
+        shutil.copytree(source, folder / place)
+    newest = checkpoints.load(checkpoint_files(trained_run)[-1])
+    config = replace(
+        newest.config,
+        generator=replace(newest.config.generator, attention=()),
+        discriminator=replace(newest.config.discriminator, attention=()),
+    )
+    kept = {
+        part: {k: v for k, v in tensors.items() if not k.startswith("attention")}
+        for part, tensors in newest.parts.items()
+        if "optimizer" not in part
+    }
+    checkpoints.save(
+        replace(newest, config=config, parts=kept),
+        checkpoint_files(folder / "residual-seed0")[-1],
+    )
+    (folder / "looks-seed5").mkdir()  # no run
+    generator, discriminator = attention_reach(folder, count=2, label="dark")
+    assert generator.variant == discriminator.variant == "looks"
+    alone = attention_statistics(trained_run, count=2, label="dark")
+    for layer, one in zip((generator, discriminator), alone, strict=True):
+        [(step, shares)] = layer.shares["dark"].items()
+        assert step == 2
+        assert shares == [one.mean.outside] * 2
+    assert "2 seeds" in reach_table([generator])
+    assert "± 0.000" in reach_table([generator])
+    assert reach_figure([generator, discriminator]).shape[0] == 3
+    with pytest.raises(SaganError, match=r"no run in .* has attention"):
+        attention_reach(folder, layer=8)
+
+
+def test_a_map_without_a_place_outside_has_no_ratio():
+    layer = LayerReach(
+        variant="a",
+        network="discriminator",
+        place="4 x 4",
+        pictures="training",
+        uniform=0.0,
+        shares={"mean": {1: [0.0]}},
+    )
+    [[number]] = layer.over_uniform("mean").values()
+    assert np.isnan(number)
+    assert "nan" in reach_table([layer])
 
 
 def test_the_timeline_of_a_run(run_of_three):

@@ -30,7 +30,7 @@ _EXCLUDE = {
     "--seeds": ("--seed", "--picture", "--statistics", "--timeline", "--raw"),
     "--picture": ("--seed", "--truncation"),
     "--statistics": ("--picture", "--seed", "--truncation", "--at", "--grid", "--raw"),
-    "--timeline": ("--statistics", "--picture", "--truncation", "--grid", "--raw"),
+    "--timeline": ("--picture", "--truncation", "--grid", "--raw"),
 }
 
 
@@ -68,7 +68,9 @@ class Question:
     """Pictures of each class that --statistics measures; 16 by default."""
     timeline: Annotated[bool, SWITCH] = False
     """Draw gamma, entropy, largest weight and one point's map over the checkpoints of a run folder,
-    of which train.keep_checkpoints are kept."""
+    of which train.keep_checkpoints are kept. With --statistics: the long-range share against that
+    of uniform attention, as a table, a figure and a CSV; of all runs in a folder of sagan
+    ablate."""
     raw: Path | None = None
     """Write the attention weights too, as float32 .npy (points, keys); of several layers each
     into a file of its own. The points are printed in the order of the rows."""
@@ -115,8 +117,12 @@ def attention(
     model
         A run folder, a checkpoint, an exported file, or the name of a model (sagan models).
     output
-        The PNG file to write, attention.png by default; with --statistics a JSON file.
+        The PNG file to write, attention.png by default; with --statistics a JSON file; with
+        --statistics --timeline a PNG file, beside which a CSV file comes.
     """
+    if question.statistics and question.timeline:
+        _print_reach(model, question, output or Path("attention.png"))
+        return
     if question.statistics:
         _print_statistics(model, question, output)
         return
@@ -142,6 +148,33 @@ def _print_statistics(model: Path, question: Question, output: Path | None) -> N
     if output is not None:
         write_text(output, statistics_json(layers))
         print(output)
+
+
+def _print_reach(folder: Path, question: Question, output: Path) -> None:
+    require_output(output, ".png")
+    table = output.with_suffix(".csv")
+    require_output(table, ".csv")
+    from sagan import images
+    from sagan.inspection import (
+        PICTURES,
+        attention_reach,
+        reach_csv,
+        reach_figure,
+        reach_table,
+    )
+    from sagan.inspection.timeline_figure import require_matplotlib
+
+    require_matplotlib()
+    layers = attention_reach(
+        folder,
+        count=question.samples or PICTURES,
+        label=question.class_name,
+        layer=question.resolution,
+    )
+    print(reach_table(layers))
+    print(images.save_png(reach_figure(layers), output))
+    write_text(table, reach_csv(layers))
+    print(table)
 
 
 def _draw_timeline(folder: Path, question: Question, output: Path) -> None:

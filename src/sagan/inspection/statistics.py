@@ -84,14 +84,24 @@ def attention_statistics(
         SaganError: There is no attention (there), it is not finite, the class is unknown, or the
             count below 1.
     """
-    if count < 1:
-        raise SaganError(f"{count} pictures of each class are too few; take at least 1")
     checkpoint, _ = load_checkpoint(path)
-    numbers = range(max(1, len(checkpoint.class_names)))
-    labels = list(numbers) if label is None else [label_number(label, checkpoint.class_names)]
+    labels = labels_to_measure(checkpoint, label, count)
     networks = networks_of(checkpoint, layer)
     shown = shown_images(checkpoint, labels, count)
     return tuple(measure_all(networks, labels, count, shown, layer))
+
+
+def labels_to_measure(checkpoint: Checkpoint, label: str | int | None, count: int) -> list[int]:
+    """The numbers of all classes, or of one by name or number; 0 without classes.
+
+    Raises:
+        SaganError: The class is unknown, or ``count`` pictures of it are too few.
+    """
+    if count < 1:
+        raise SaganError(f"{count} pictures of each class are too few; take at least 1")
+    if label is not None:
+        return [label_number(label, checkpoint.class_names)]
+    return list(range(max(1, len(checkpoint.class_names))))
 
 
 def networks_of(checkpoint: Checkpoint, layer: int | str | None) -> list[TrainedNetwork]:

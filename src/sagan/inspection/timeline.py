@@ -138,7 +138,7 @@ def _over_checkpoints(
     points = {name: [point or attention.points[0][0]] for name, attention in observed.items()}
     snapshots: list[Snapshot] = []
     measured: list[list[LayerStatistics]] = []
-    for checkpoint in _evenly_read(checkpoint_files(folder), MOST_CHECKPOINTS):
+    for checkpoint in evenly_read(checkpoint_files(folder), MOST_CHECKPOINTS):
         networks = networks_of(checkpoint, layer)
         observed = _observations(networks, seed, number, shown, layer, points)
         snapshots.append(Snapshot(step=checkpoint.step, attention=observed))
@@ -176,7 +176,7 @@ def _observations(
     return found
 
 
-def _evenly_read(files: list[Path], count: int) -> Iterator[Checkpoint]:
+def evenly_read(files: list[Path], count: int) -> Iterator[Checkpoint]:
     """At most ``count`` of the files, the first and the last among them; not the damaged ones."""
     for place in with_both_ends(len(files), count):
         try:
