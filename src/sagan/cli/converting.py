@@ -27,8 +27,17 @@ class Unnamed:
     """Gains of class tables are used as they stand, not added to 1; so in mimicry, the authors'
     code, and mmgeneration with its init types SAGAN and SNGAN."""
     batch_norm_eps: float | None = None
-    """Added to the variance; 1e-4 for PyTorch-StudioGAN and mmgeneration with normalised class
-    tables, otherwise 1e-5."""
+    """Added to the variance; 1e-4 for PyTorch-StudioGAN and mmgeneration (1e-5 where all its
+    weights but the class tables are normalised), otherwise 1e-5."""
+    generator_attention: str | None = None
+    """Where the only attention layer of mimicry or the authors' code stands: the height of the map,
+    such as 64; as released, it is 32, and 16 for pictures of 32 pixels."""
+    discriminator_attention: str | None = None
+    """The same of the discriminator; as released, after its second block. 8-2 is the second map of
+    8 x 8."""
+    final_resolution: int | None = None
+    """Down to how many pixels the discriminator goes; as released, 8 for pictures of 32 pixels, 2
+    for those of 64 in mmgeneration, which can be told otherwise there, and 4."""
     class_names: Path | None = None
     """A text file with the name of a class per line; by default classes are called 0, 1, 2..."""
 
@@ -74,6 +83,9 @@ def convert(
         shortcut_input=None if relu is None else ("relu" if relu else "raw"),
         gain_offset=None if absolute is None else float(not absolute),
         batch_norm_eps=unnamed.batch_norm_eps,
+        generator_attention=unnamed.generator_attention,
+        discriminator_attention=unnamed.discriminator_attention,
+        final_resolution=unnamed.final_resolution,
     )
     names = _lines(unnamed.class_names) if unnamed.class_names else ()
     checkpoint, networks = convert_files(files, choices, names)

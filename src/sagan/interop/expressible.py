@@ -13,7 +13,8 @@ from sagan.interop.recognition import final_resolution
 UNIT = 1e-5
 """How far from 1 the largest singular value of a class table may be."""
 
-# Channels in multiples of a width, from 4 x 4 pixels on or after each block; mmgeneration has any.
+# Channels in multiples of a width, from 4 x 4 pixels on or after each block; mmgeneration has
+# any multiples of those next to the picture.
 _WIDEST_FIRST = {128: (16, 16, 8, 4, 2, 1), 256: (16, 16, 8, 8, 4, 2, 1)}
 _DEEPEST = {64: (1, 2, 4, 8, 16), 128: (1, 2, 4, 8, 16, 16), 256: (1, 2, 4, 8, 8, 16, 16)}
 _PLANS: Mapping[tuple[str, Role], Mapping[int, tuple[int, ...]]] = {
@@ -76,7 +77,7 @@ def require_expressible(
         "attention but the released code's",
     )
     require(
-        config.spectral_norm != "attention" or not attention,
+        config.spectral_norm != "attention" or not attention or layout.name == "mmgen",
         "spectral norm on attention alone; it has it everywhere or nowhere",
     )
     original = layout.name == "tensorflow"
@@ -96,12 +97,18 @@ def _require_plan(
     layout: Layout, role: Role, resolution: int, tensors: Mapping[str, Tensor]
 ) -> None:
     """Checks that a repository has networks of these pictures and these widths."""
-    plans = _PLANS.get((layout.name, role))
+    plans, widths = _PLANS.get((layout.name, role)), _output_widths(tensors, role)
     if plans is None:
+        unit = widths[-1 if role == "generator" else 0]
+        if any(width % unit for width in widths):
+            raise SaganError(
+                f"{layout.repository} has no {role} with {', '.join(map(str, widths))} channels; "
+                f"its own are multiples of those next to the picture, here {unit}"
+            )
         return
     if resolution not in plans:
         raise SaganError(f"{layout.repository} has no networks for {resolution} pixels")
-    plan, widths = plans[resolution], _output_widths(tensors, role)
+    plan = plans[resolution]
     multiples = {width / multiple for width, multiple in zip(widths, plan, strict=False)}
     if len(widths) != len(plan) or len(multiples) != 1:
         raise SaganError(
@@ -117,6 +124,9 @@ def _discriminator_checks(
     """What must hold of a discriminator, and what its repository has not where it does not."""
     yield config.conditioning == "projection", "discriminator that names classes"
     yield config.hidden_channels == "out", "blocks as thin inside as before them"
+    # Without it PyTorch-StudioGAN's has batch norms, and BigGAN-PyTorch's cannot be built.
+    normalised = config.spectral_norm == "all" or layout.name == "mmgen"
+    yield normalised, "discriminator without spectral norm"
     seen = "output of the ReLU" if config.shortcut_input == "relu" else "input before the ReLU"
     yield (
         config.shortcut_input == layout.shortcut_input or layout.name == "mmgen",

@@ -60,7 +60,9 @@ def _configure(
         "spectral_norm_eps": reader.layout.spectral_norm_eps,
     }
     if role == "discriminator":
-        return DiscriminatorConfig(**shared)
+        return DiscriminatorConfig(
+            final_resolution=reader.layout.final_resolution or sides[-1], **shared
+        )
     return GeneratorConfig(
         latent_dim=reader.state["layers.0.conv.weight"].shape[:1].numel(),
         batch_norm_eps=reader.layout.batch_norm_eps,

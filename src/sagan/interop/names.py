@@ -102,8 +102,8 @@ class Layout:
     tables_transposed: bool = False
     """Class tables are (channels, classes)."""
     batch_norm_eps: float = 1e-5
-    batch_norm_eps_with_normalised_tables: float | None = None
-    """Where the class tables are spectrally normalised; None for the same."""
+    batch_norm_eps_with_plain_tables: float | None = None
+    """Where all weights but the class tables are spectrally normalised; None for the same."""
     last_batch_norm_eps: float | None = None
     """Of the last batch norm, whatever the others have."""
     batch_norm_momentum: float = 0.1
@@ -112,6 +112,12 @@ class Layout:
     spectral_norm_eps: float = 1e-12
     shortcut_input: ShortcutInput = "raw"
     upsampling: Upsampling = "nearest"
+    generator_attention: str = ""
+    """Name of the only attention layer, where keys do not show its place; empty: as released."""
+    discriminator_attention: str = ""
+    """The same."""
+    final_resolution: int = 0
+    """Down to how many pixels a discriminator goes; 0: as released."""
     bgr: bool = False
     """Pictures have their colours in the order blue, green, red."""
     keys_tell_all: bool = True
@@ -121,6 +127,23 @@ class Layout:
     def repository(self) -> str:
         """The title without the version, which a discriminator's names do not show."""
         return self.title.partition(" from v")[0].partition(" up to ")[0]
+
+    def batch_norm_eps_of(self, *, normalised: bool, plain_tables: bool) -> float:
+        """Of a generator, by whether its weights are spectrally normalised.
+
+        ``plain_tables``: it has class tables, and they are not.
+        """
+        special = self.batch_norm_eps_with_plain_tables
+        return special if special and normalised and plain_tables else self.batch_norm_eps
+
+    @property
+    def shows_places(self) -> bool:
+        """Whether keys show after which block an attention layer stands."""
+        return "{n}" in self.generator.attention
+
+    def attention_of(self, role: Role) -> str:
+        """Name of the only attention layer of one of the two networks; empty: as released."""
+        return self.generator_attention if role == "generator" else self.discriminator_attention
 
     def names(self, role: Role) -> NetworkNames:
         """Those of one of the two networks."""
@@ -136,8 +159,8 @@ class Layout:
             return (TENSORFLOW_FORMS[kind],)
         if kind == "bare":
             return (PLAIN,)
-        if kind == "table":
-            return tuple(form for form in self.forms if form is not AJBROCK)
+        if kind == "table" and self.forms[0] is AJBROCK:  # which leaves its class tables alone
+            return (PLAIN,)
         return self.forms
 
 
@@ -249,7 +272,8 @@ LAYOUTS = (
         discriminator=NetworkNames(
             linear="decision", embedding="proj_y", first_block="from_rgb", offset=-1, **_MMGEN_NAMES
         ),
-        batch_norm_eps_with_normalised_tables=1e-4,
+        batch_norm_eps=1e-4,
+        batch_norm_eps_with_plain_tables=1e-5,
         bgr=True,
         keys_tell_all=False,
     ),

@@ -98,18 +98,17 @@ class TensorReader:
 
     def _form(self, theirs: str, kind: Kind) -> WeightForm:
         """The form in which a weight is stored, or should be."""
-        forms = self.layout.forms_of(kind)
-        if kind != "table":
-            forms = [form for form in forms if bool(form.u) == self.has_vectors] or forms
-        for form in forms:
-            parts = filter(None, (form.weight, form.u, form.v))
-            if any(self.layout.join(theirs, part) in self.network.tensors for part in parts):
-                return form
-        return forms[0]
+
+        def fitting(form: WeightForm) -> tuple[bool, int, bool]:
+            parts = [part for part in (form.weight, form.u, form.v) if part]
+            found = sum(self.layout.join(theirs, part) in self.network.tensors for part in parts)
+            return found == len(parts), found, bool(form.u) == self._has_vectors
+
+        return max(self.layout.forms_of(kind), key=fitting)
 
     @cached_property
-    def has_vectors(self) -> bool:
-        """Whether any weight is spectrally normalised; then all are, but for the class tables."""
+    def _has_vectors(self) -> bool:
+        """Whether any weight is spectrally normalised."""
         ends = tuple(form.u for form in self.layout.forms if form.u)
         return any(key.endswith(ends) for key in self.network.tensors)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sagan.config import DiscriminatorConfig, GeneratorConfig, ShortcutInput
+from sagan.config import DiscriminatorConfig, GeneratorConfig, NormalizedLayers, ShortcutInput
 from sagan.errors import SaganError
 from sagan.interop.foreign_files import ForeignNetwork
 from sagan.interop.heykeetae import read_dcgan
@@ -32,6 +32,10 @@ class Choices:
     shortcut_input: ShortcutInput | None = None
     gain_offset: float | None = None
     batch_norm_eps: float | None = None
+    generator_attention: str | None = None
+    """Name of the only attention layer, such as 32."""
+    discriminator_attention: str | None = None
+    final_resolution: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +75,11 @@ def convert_network(
     """
     layout = replace(layout, **{k: v for k, v in vars(choices).items() if v is not None})
     if choices.batch_norm_eps is not None:
-        layout = replace(layout, batch_norm_eps_with_normalised_tables=None)
+        layout = replace(layout, batch_norm_eps_with_plain_tables=None)
+    if layout.shows_places and layout.attention_of(role):
+        raise SaganError(
+            f"{network.source}: its keys show where attention stands; leave --{role}-attention out"
+        )
     reader = TensorReader(layout, network)
     read = read_dcgan if layout.architecture == "dcgan" else _read_residual
     config, resolution = read(reader, role)
@@ -147,9 +155,10 @@ def _read_generator(reader: TensorReader, found: Structure) -> GeneratorConfig:
     reader.plain_norm("norm", names.last_norm.format(last=found.last), names.last_norm_parts)
     reader.weight("out", names.out.format(last=found.last), "convolution")
     _finish(reader)
-    eps = layout.batch_norm_eps
-    if reader.tables_normalised and layout.batch_norm_eps_with_normalised_tables is not None:
-        eps = layout.batch_norm_eps_with_normalised_tables
+    eps = layout.batch_norm_eps_of(
+        normalised="linear.spectral_norm.u" in state,
+        plain_tables=bool(reader.num_classes) and not reader.tables_normalised,
+    )
     if layout.last_batch_norm_eps is not None:
         state["norm.running_var"] = state["norm.running_var"] + (layout.last_batch_norm_eps - eps)
     first = state["linear.bias"].numel() // 16
@@ -204,7 +213,7 @@ def _channels_first(state: dict[str, Tensor]) -> None:
 
 
 def _fit(reader: TensorReader, config: NetworkConfig, resolution: int) -> NetworkConfig:
-    """Compares names and shapes with our network's; without singular vectors, no spectral norm."""
+    """Compares names and shapes with our network's, and finds which weights have vectors."""
     state = reader.state
     bare = replace(config, spectral_norm="none")
     make = make_generator if isinstance(config, GeneratorConfig) else make_discriminator
@@ -212,6 +221,7 @@ def _fit(reader: TensorReader, config: NetworkConfig, resolution: int) -> Networ
         network = make(bare, resolution=resolution, num_classes=reader.num_classes)  # type: ignore[arg-type]
     vectors = {name for name in state if ".spectral_norm." in name}
     expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    weights = {name.removesuffix(".weight") for name in expected if name.endswith(".weight")}
     for name in vectors:
         layer, _, end = name.rpartition(".spectral_norm.")
         weight = expected.get(f"{layer}.weight", torch.Size([0, 0]))
@@ -225,7 +235,25 @@ def _fit(reader: TensorReader, config: NetworkConfig, resolution: int) -> Networ
     wrong += [f"{reader.origin.get(name, name)} has no counterpart" for name in alone]
     if wrong:
         raise SaganError(f"{reader.network.source} does not fit together: {'; '.join(wrong)}")
-    return config if vectors else bare
+    if config.architecture == "dcgan":
+        return config if vectors else bare
+    normalised = {name.partition(".spectral_norm.")[0] for name in vectors}
+    return replace(config, spectral_norm=_normalised_layers(reader, weights, normalised))
+
+
+def _normalised_layers(
+    reader: TensorReader, weights: set[str], normalised: set[str]
+) -> NormalizedLayers:
+    """Which of the weights are spectrally normalised, by the names of their layers."""
+    if normalised in (weights, set()):
+        return "all" if normalised else "none"
+    if normalised == {layer for layer in weights if layer.startswith("attention.")}:
+        return "attention"
+    lacking = ", ".join(reader.origin[f"{layer}.weight"] for layer in sorted(weights - normalised))
+    raise SaganError(
+        f"{reader.network.source} does not fit together: without singular vectors, which other "
+        f"weights have, are {lacking}"
+    )
 
 
 def reverse_colours(state: dict[str, Tensor], role: Role) -> None:
@@ -244,11 +272,16 @@ def reverse_colours(state: dict[str, Tensor], role: Role) -> None:
 def _assumptions(layout: Layout, config: NetworkConfig) -> tuple[str, ...]:
     """What the keys did not show and what was taken instead."""
     found = []
+    if not layout.shows_places:
+        found += [f"attention at {side} x {side}" for side in config.attention]
+        if isinstance(config, DiscriminatorConfig):
+            found += [f"attention after block {number}" for number in config.attention_blocks]
     if isinstance(config, GeneratorConfig):
         found.append(f"batch norm eps {config.batch_norm_eps:g}")
         if not layout.keys_tell_all:
             found.append("gains of class tables " + ("1 + w" if layout.gain_offset else "w"))
     elif not layout.keys_tell_all:
+        found.append(f"a last map of {config.final_resolution} x {config.final_resolution}")
         how, end = ("", "output") if config.shortcut_input == "relu" else ("not ", "input")
         found.append(f"ReLU {how}in place, so that the shortcut sees its {end}")
     if not layout.keys_tell_all:

@@ -57,8 +57,8 @@ def structure(layout: Layout, role: Role, network: ForeignNetwork) -> Structure:
     """Reads the order of blocks and attention layers from the keys.
 
     Raises:
-        SaganError: There are more or fewer blocks than any resolution has, or nothing shows where
-            the attention stands.
+        SaganError: There are more or fewer blocks than any resolution has, nothing shows where the
+            attention stands, or it cannot stand where it is said to.
     """
     names, keys = layout.names(role), network.tensors
     inside = [*names.convolutions, *filter(None, [names.norm])]
@@ -69,14 +69,16 @@ def structure(layout: Layout, role: Role, network: ForeignNetwork) -> Structure:
     else:
         count = max(blocks, default=-1) + 1 - names.offset
         places = sorted(n - names.offset for n in attention)
-        if attention and "{n}" not in names.attention:
-            places = [_place_by_width(layout, role, count, network)]
     smallest = 3 if role == "generator" else 4
     if not smallest <= count <= smallest + 3:
         raise SaganError(
             f"{network.source} has {count} residual blocks; a {layout.title} {role} has "
             f"{smallest} to {smallest + 3}, for 32 to 256 pixels"
         )
+    if attention and not layout.shows_places:
+        places = [_only_place(layout, role, count, network)]
+    elif layout.attention_of(role):
+        raise SaganError(f"{network.source} has no attention layer; leave --{role}-attention out")
     return structure_of(names, count, places)
 
 
@@ -107,8 +109,8 @@ def _counted_together(
     return count, places
 
 
-def _place_by_width(layout: Layout, role: Role, count: int, network: ForeignNetwork) -> int:
-    """Where the only attention layer stands: as released, as far as its width allows."""
+def _only_place(layout: Layout, role: Role, count: int, network: ForeignNetwork) -> int:
+    """Where the only attention layer stands: as wished or released, as far as its width allows."""
     names = layout.names(role)
     out = layout.join(names.attention, names.projections[3])
     width = _channels(layout, out, network.tensors)
@@ -117,15 +119,20 @@ def _place_by_width(layout: Layout, role: Role, count: int, network: ForeignNetw
         path = layout.join(block, names.convolutions[1])
         if 0 in (width, channels := _channels(layout, path, network.tensors)) or width == channels:
             fitting.append(number)
-    usual = 1 if role == "discriminator" or count == 3 else 2
-    if usual in fitting:
-        return usual
-    if len(fitting) != 1:
+    sides = [str(8 << block) for block in range(count)]
+    if role == "discriminator":
+        sides = place_names(layout, 2 << count, range(count))[1]
+    possible = {sides[block]: block for block in fitting}
+    usual = sides[1 if role == "discriminator" or count == 3 else 2]
+    wanted = layout.attention_of(role) or (usual if usual in possible else "")
+    if wanted not in possible and (wanted or len(possible) != 1):
         raise SaganError(
-            f"{network.source}: nothing shows after which block {names.attention} stands; "
-            f"{width} channels come after {len(fitting)} blocks"
+            f"{network.source}: after which block {names.attention} stands is not shown by its "
+            f"keys, and {f'{wanted} does not fit' if wanted else 'not by its width'}; choose "
+            f"--{role}-attention among {', '.join(possible) or 'none'}, whose maps have its "
+            f"{width} channels"
         )
-    return fitting[0]
+    return possible.get(wanted, fitting[0])
 
 
 def _channels(layout: Layout, path: str, tensors: Mapping[str, Tensor]) -> int:
@@ -158,6 +165,8 @@ def final_resolution(layout: Layout, resolution: int) -> int:
 
     mmgeneration's halves at each of its blocks at 64 pixels, and at all but the last at 128.
     """
+    if layout.final_resolution:
+        return layout.final_resolution
     if layout.name == "mmgen" and resolution == 64:
         return 2
     return 8 if resolution == 32 else 4

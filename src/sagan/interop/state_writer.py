@@ -53,8 +53,10 @@ class StateWriter:
 
     def table(self, path: str, table: Tensor) -> None:
         """One row per class."""
-        if self.layout.name == "studiogan":
-            self.hooked(path, table.T, *require_unit_tables(table.T, path))
+        if self.layout.tables_transposed:
+            table = table.T
+        if self.layout.name == "studiogan" and "linear.spectral_norm.u" in self.tensors:
+            self.hooked(path, table, *require_unit_tables(table, path))
         else:
             self.put(path, "weight", table)
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -92,6 +93,10 @@ def foreign_state(checkpoint: Checkpoint, layout: Layout, role: Role) -> dict[st
     require_expressible(layout, role, config, resolution, classes, set(attention), tensors)
     if layout.bgr:
         reverse_colours(tensors, role)
+    eps = layout.batch_norm_eps_of(
+        normalised="linear.spectral_norm.u" in tensors, plain_tables=classes > 0
+    )
+    layout = replace(layout, batch_norm_eps=eps)
     writer = (VariableWriter if layout.name == "tensorflow" else StateWriter)(layout, tensors)
     structure = structure_of(layout.names(role), len(stages), attention)
     _write_network(writer, structure, role, [attention[block] for block, _ in structure.attention])
