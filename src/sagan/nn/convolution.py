@@ -181,6 +181,14 @@ def _folded_kernel(weight: Tensor, matrix: Tensor) -> Tensor:
         return torch.bmm(matrices, weight.flatten(1, 2)).unflatten(1, (4, 4)).permute(0, 3, 1, 2)
 
 
+def _folded_kernel_gradient(gradient: Tensor, matrix: Tensor) -> Tensor:
+    """(N, M, 4, 4) -> (N, 3, 3, M): the transpose of the above."""
+    with torch.autocast(gradient.device.type, enabled=False):
+        matrices = matrix.to(gradient).mT.expand(gradient.shape[0], -1, -1)
+        rows = gradient.permute(0, 2, 3, 1).flatten(1, 2)
+        return torch.bmm(matrices, rows).unflatten(1, (3, 3))
+
+
 class UpsampleConv2d(SpectralLayer):
     """Nearest-neighbour upsampling by 2, then a 3x3 convolution.
 
@@ -201,6 +209,10 @@ class UpsampleConv2d(SpectralLayer):
     def fold(self, weight: Tensor) -> Tensor:
         """(out, in, 3, 3) -> the kernel, (in, out, 4, 4)."""
         return _folded_kernel(weight.permute(1, 2, 3, 0), _UPSAMPLE)
+
+    def fold_gradient(self, gradient: Tensor) -> Tensor:
+        """(in, out, 4, 4) -> (out, in, 3, 3)."""
+        return _folded_kernel_gradient(gradient, _UPSAMPLE).permute(3, 0, 1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, 2H, 2W)."""
@@ -241,6 +253,10 @@ class DownsampleConv2d(SpectralLayer):
     def fold(self, weight: Tensor) -> Tensor:
         """(out, in, 3, 3) -> the kernel, (out, in, 4, 4)."""
         return _folded_kernel(weight.permute(0, 2, 3, 1), _DOWNSAMPLE)
+
+    def fold_gradient(self, gradient: Tensor) -> Tensor:
+        """(out, in, 4, 4) -> (out, in, 3, 3)."""
+        return _folded_kernel_gradient(gradient, _DOWNSAMPLE).permute(0, 3, 1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, H/2, W/2)."""
