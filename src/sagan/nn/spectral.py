@@ -7,6 +7,8 @@ once a step (:func:`advance`).
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -74,7 +76,7 @@ def _iterate(pairs: Sequence[tuple[SpectralNorm, Tensor]], iterations: int) -> N
     matrices, stored = list[Tensor](), list[Tensor]()
     for norm, weight in pairs:
         weight = norm.out_first(weight)
-        matrix, order = _matrix(weight)
+        matrix, order, _ = _matrix(weight)
         matrices.append(matrix)
         stored.append(norm.v.view(weight.shape[1:]).permute(order))
     bounds = [norm.eps for norm, _ in pairs]
@@ -96,8 +98,12 @@ def _normalize(vectors: list[Tensor], bounds: list[float]) -> None:
     torch._foreach_div_(vectors, norms)  # pyright: ignore[reportPrivateImportUsage]
 
 
-def divided_by_sigma(weight: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Divides a weight by sigma = u^T W v.
+Divisor = tuple[Tensor, Tensor, Tensor]
+"""sigma; u, (out,); and v, shaped as ``weight[0]`` and in its order of memory."""
+
+
+def divided_by_sigma(weight: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Divisor]:
+    """Divides a weight by sigma = u^T W v, in its precision also under autocast.
 
     Args:
         weight: W, (out, ...).
@@ -105,30 +111,27 @@ def divided_by_sigma(weight: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tens
         v: As many values as ``weight[0]`` has, in its usual order.
 
     Returns:
-        W / sigma; sigma; and v, shaped as ``weight[0]`` and in its order of memory.
+        W / sigma, and what :func:`gradient_of_division` needs.
     """
-    matrix, order = _matrix(weight)
+    matrix, order, usual = _matrix(weight)
     v = v.view(weight.shape[1:]).permute(order).contiguous()
-    with torch.autocast(weight.device.type, enabled=False):
+    with no_autocast(weight):
         sigma = u.dot(matrix.mv(v.flatten()))
-    return weight / sigma, sigma, v.permute([order.index(dim) for dim in range(v.ndim)])
+    return weight / sigma, (sigma, u, v.permute(usual))
 
 
-def gradient_of_division(
-    gradient: Tensor, weight: Tensor, sigma: Tensor, u: Tensor, v: Tensor
-) -> Tensor:
+def gradient_of_division(gradient: Tensor, weight: Tensor, divisor: Divisor) -> Tensor:
     """The gradient of W from G, that of W / sigma: (G - <G, W / sigma> u v^T) / sigma.
 
     Args:
         gradient: G, in the weight's order of memory. It is overwritten.
         weight: W.
-        sigma: As :func:`divided_by_sigma` gives it.
-        u: (out,).
-        v: As :func:`divided_by_sigma` gives it.
+        divisor: As :func:`divided_by_sigma` gives it.
 
     Returns:
         G's memory, with the new values.
     """
+    sigma, u, v = divisor
     overlap = _line(gradient).dot(_line(weight)) / sigma
     column = (u * overlap).view(-1, *(1,) * v.ndim)
     return gradient.addcmul_(column, v, value=-1).div_(sigma)
@@ -143,8 +146,8 @@ class _DivideBySigma(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        normalized, sigma, v = divided_by_sigma(weight, u, v)
-        ctx.save_for_backward(weight, sigma, u, v)
+        normalized, divisor = divided_by_sigma(weight, u, v)
+        ctx.save_for_backward(weight, *divisor)
         return normalized
 
     @staticmethod
@@ -152,29 +155,44 @@ class _DivideBySigma(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, gradient: Tensor
     ) -> tuple[Tensor, None, None]:
-        weight, sigma, u, v = ctx.saved_tensors
+        weight, *divisor = ctx.saved_tensors
         own = torch.empty_like(weight).copy_(gradient)
-        return gradient_of_division(own, weight, sigma, u, v), None, None
+        return gradient_of_division(own, weight, divisor), None, None
+
+
+def no_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
+    """Switches autocast off where a tensor lies; where it is off, that costs nothing."""
+    kind = tensor.device.type
+    is_on = torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if is_on else nullcontext()
 
 
 def memory_order(tensor: Tensor) -> list[int]:
     """The dimensions of a tensor, from the outermost in memory to the innermost."""
-    return sorted(range(tensor.ndim), key=tensor.stride, reverse=True)
+    return list(_orders(tensor.stride())[0])
+
+
+@cache
+def _orders(strides: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The order in memory of dimensions with these strides, and the order that undoes it."""
+    order = sorted(range(len(strides)), key=strides.__getitem__, reverse=True)
+    return tuple(order), tuple(order.index(dim) for dim in range(len(order)))
 
 
 def _line(tensor: Tensor) -> Tensor:
     """All values in the order of memory, a view."""
-    return tensor.permute(memory_order(tensor)).flatten()
+    return tensor.permute(_orders(tensor.stride())[0]).flatten()
 
 
-def _matrix(weight: Tensor) -> tuple[Tensor, list[int]]:
+def _matrix(weight: Tensor) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
     """Views the weight as (out, everything else), in the order of memory.
 
     Returns:
-        The matrix, and the order in which it lists the dimensions of ``weight[0]``.
+        The matrix, the order in which it lists the dimensions of ``weight[0]``, and the order that
+        undoes it.
     """
-    order = memory_order(weight[0])
-    return weight.permute(0, *(dim + 1 for dim in order)).flatten(1), order
+    order, usual = _orders(weight.stride()[1:])
+    return weight.permute(0, *(dim + 1 for dim in order)).flatten(1), order, usual
 
 
 class SpectralLayer(nn.Module):

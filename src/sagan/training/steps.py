@@ -73,6 +73,7 @@ class TrainingStep:
                     terms = _merged(terms, self.update_discriminator(last, fakes))
                 reals = self.reals(last) if self.config.loss.relativistic else None
                 terms |= self.generator_gradients(inputs.step, fakes, reals)
+        # Kept kernels hand their gradients on to the weights when their block ends.
         apply_gradients(self.state, self.state.generator_optimizer, terms, self.ranks)
         return terms
 
