@@ -64,31 +64,6 @@ def test_gradient_is_that_of_finite_differences():
     assert torch.autograd.gradcheck(layer.spectral_norm, layer.weight, check_undefined_grad=False)
 
 
-def test_kept_kernels_lie_in_the_same_place_every_time_once_it_is_reserved():
-    layer = Conv2d(4, 6, 3)
-    torch.nn.init.normal_(layer.weight)
-    spectral.attach(layer, 1e-12)
-    x = torch.randn(1, 4, 5, 5)
-
-    def kept():
-        layer.weight.grad = None
-        with spectral.kept_kernels(layer):
-            layer(x).square().sum().backward()
-            return layer.kernel.data_ptr(), layer.kernel.detach().clone()
-
-    _, plain = kept()
-    expected = layer.weight.grad
-    spectral.reserve_kernels(layer)
-    places = set()
-    for _ in range(2):
-        place, kernel = kept()
-        places.add(place)
-        assert torch.equal(kernel, plain)
-        assert torch.equal(layer.weight.grad, expected)
-    assert places == {layer.kernel_place.data_ptr()}
-    assert not layer.kernel_place.requires_grad
-
-
 def test_scale_of_the_weight_does_not_matter(layer):
     before = layer.normalized_weight.detach().clone()
     layer.weight.data *= 5

@@ -166,22 +166,6 @@ class Conv2d(SpectralLayer):
         return conv2d(x, self.kernel, self.bias)
 
 
-def _fold_matrix(factor: list[list[float]]) -> Tensor:
-    matrix = torch.tensor(factor)
-    return torch.kron(matrix, matrix)  # (16, 9): flat 3x3 kernel -> flat 4x4 kernel
-
-
-_UPSAMPLE = _fold_matrix([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
-_DOWNSAMPLE = _fold_matrix([[0.5, 0, 0], [0.5, 0.5, 0], [0, 0.5, 0.5], [0, 0, 0.5]])
-
-
-def _folded_kernel(weight: Tensor, matrix: Tensor) -> Tensor:
-    """(N, 3, 3, M) -> (N, M, 4, 4) in channels_last, in float32 also under autocast."""
-    with torch.autocast(weight.device.type, enabled=False):
-        matrices = matrix.to(weight).expand(weight.shape[0], -1, -1)
-        return torch.bmm(matrices, weight.flatten(1, 2)).unflatten(1, (4, 4)).permute(0, 3, 1, 2)
-
-
 class UpsampleConv2d(SpectralLayer):
     """Nearest-neighbour upsampling by 2, then a 3x3 convolution.
 
@@ -200,8 +184,14 @@ class UpsampleConv2d(SpectralLayer):
         self.bias = nn.Parameter(first_bias(out_channels, self.weight))
 
     def fold(self, weight: Tensor) -> Tensor:
-        """(out, in, 3, 3) -> the kernel, (in, out, 4, 4)."""
-        return _folded_kernel(weight.permute(1, 2, 3, 0), _UPSAMPLE)
+        """(out, in, 3, 3) -> the kernel, (in, out, 4, 4): sums of 2x2 neighbours, turned round."""
+        turned = weight.transpose(0, 1).flip(2, 3)
+        return F.avg_pool2d(turned, 2, stride=1, padding=1, divisor_override=1)
+
+    def fold_gradient(self, gradient: Tensor) -> Tensor:
+        """(in, out, 4, 4) -> (out, in, 3, 3)."""
+        sums = F.avg_pool2d(gradient, 2, stride=1, divisor_override=1)
+        return sums.flip(2, 3).transpose(0, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, 2H, 2W)."""
@@ -240,8 +230,12 @@ class DownsampleConv2d(SpectralLayer):
         self.bias = nn.Parameter(first_bias(out_channels, self.weight))
 
     def fold(self, weight: Tensor) -> Tensor:
-        """(out, in, 3, 3) -> the kernel, (out, in, 4, 4)."""
-        return _folded_kernel(weight.permute(0, 2, 3, 1), _DOWNSAMPLE)
+        """(out, in, 3, 3) -> the kernel, (out, in, 4, 4): means of 2x2 neighbours."""
+        return F.avg_pool2d(weight, 2, stride=1, padding=1)
+
+    def fold_gradient(self, gradient: Tensor) -> Tensor:
+        """(out, in, 4, 4) -> (out, in, 3, 3)."""
+        return F.avg_pool2d(gradient, 2, stride=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, H/2, W/2)."""

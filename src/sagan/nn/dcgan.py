@@ -175,6 +175,7 @@ class DCGANDiscriminator(nn.Module):
             )
             self.attention = AttentionLayers(stages, _unpooled_attention)
             self.out = StridedConv2d(widths[-1], 1, last=last_map)
+            self.out.in_full_precision = True
         attach_chosen(config, self.layers, self.attention)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:

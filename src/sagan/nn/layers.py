@@ -27,6 +27,8 @@ class Linear(SpectralLayer):
         torch.Size([4, 10])
     """
 
+    in_full_precision = True
+
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(out_features, in_features)
         self.bias = nn.Parameter(first_bias(out_features, self.weight))
@@ -59,6 +61,8 @@ class Embedding(SpectralLayer):
         >>> table(torch.tensor([3, 3, 9])).shape
         torch.Size([3, 64])
     """
+
+    in_full_precision = True
 
     def __init__(self, num_classes: int, dim: int) -> None:
         super().__init__(num_classes, dim)

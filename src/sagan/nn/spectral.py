@@ -7,7 +7,8 @@ once a step (:func:`advance`).
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -47,47 +48,97 @@ class SpectralNorm(nn.Module):
         super().__init__()
         self.eps = eps
         self.transposed = transposed
-        rows, columns = self._out_first(weight).flatten(1).shape
+        rows, columns = self.out_first(weight).flatten(1).shape
         for name, size in (("u", rows), ("v", columns)):
             vector = torch.randn(size, dtype=weight.dtype, device=weight.device)
             self.register_buffer(name, F.normalize(vector, dim=0, eps=eps))
         self.advance(weight, iterations=15)
 
-    @torch.no_grad()
     def advance(self, weight: Tensor, iterations: int = 1) -> None:
         """Moves u and v towards the leading singular vectors of ``weight``, in place."""
-        weight = self._out_first(weight)
-        matrix, order = _matrix(weight)
-        stored = self.v.view(weight.shape[1:]).permute(order)
-        v = stored.flatten().clone()
-        for _ in range(iterations):
-            F.normalize(matrix.mT.mv(self.u), dim=0, eps=self.eps, out=v)
-            F.normalize(matrix.mv(v), dim=0, eps=self.eps, out=self.u)
-        stored.copy_(v.view_as(stored))
+        _iterate([(self, weight)], iterations)
 
     def forward(self, weight: Tensor) -> Tensor:
         """Returns ``weight`` / sigma, of the same shape, in float32 also under autocast."""
-        weight = self._out_first(weight)
+        weight = self.out_first(weight)
         if is_traced():  # a graph cannot hold a function that has its own gradient
-            return self._out_first(_divided_by_sigma(weight, self.u, self.v)[0])
-        return self._out_first(_DivideBySigma.apply(weight, self.u, self.v))
+            return self.out_first(divided_by_sigma(weight, self.u, self.v)[0])
+        return self.out_first(_DivideBySigma.apply(weight, self.u, self.v))
 
-    def _out_first(self, weight: Tensor) -> Tensor:
+    def out_first(self, weight: Tensor) -> Tensor:
         """Swaps (in, out, ...) and (out, in, ...) where the weight is transposed."""
         return weight.transpose(0, 1) if self.transposed else weight
 
 
-def _divided_by_sigma(weight: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """W / sigma, sigma, and v in the weight's order of memory."""
-    matrix, order = _matrix(weight)
-    v = v.view(weight.shape[1:]).permute(order).flatten()
-    with torch.autocast(weight.device.type, enabled=False):
-        sigma = u.dot(matrix.mv(v))
-    return weight / sigma, sigma, v
+@torch.no_grad()
+def _iterate(pairs: Sequence[tuple[SpectralNorm, Tensor]], iterations: int) -> None:
+    """Power iterations of several norms together, each of its weight."""
+    matrices, stored = list[Tensor](), list[Tensor]()
+    for norm, weight in pairs:
+        weight = norm.out_first(weight)
+        matrix, order, _ = _matrix(weight)
+        matrices.append(matrix)
+        stored.append(norm.v.view(weight.shape[1:]).permute(order))
+    bounds = [norm.eps for norm, _ in pairs]
+    lefts, rights = [norm.u for norm, _ in pairs], list[Tensor]()
+    for _ in range(iterations):
+        rights = [matrix.mT.mv(u) for matrix, u in zip(matrices, lefts, strict=True)]
+        _normalize(rights, bounds)
+        lefts = [matrix.mv(v) for matrix, v in zip(matrices, rights, strict=True)]
+        _normalize(lefts, bounds)
+    for (norm, _), place, u, v in zip(pairs, stored, lefts, rights, strict=True):
+        norm.u.copy_(u)
+        place.copy_(v.view_as(place))
+
+
+def _normalize(vectors: list[Tensor], bounds: list[float]) -> None:
+    """Divides every vector by its norm, or by its bound if that is larger, in place."""
+    norms = list(torch._foreach_norm(vectors))  # pyright: ignore[reportPrivateImportUsage]
+    torch._foreach_clamp_min_(norms, bounds)  # pyright: ignore[reportPrivateImportUsage]
+    torch._foreach_div_(vectors, norms)  # pyright: ignore[reportPrivateImportUsage]
+
+
+Divisor = tuple[Tensor, Tensor, Tensor]
+"""sigma; u, (out,); and v, shaped as ``weight[0]`` and in its order of memory."""
+
+
+def divided_by_sigma(weight: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Divisor]:
+    """Divides a weight by sigma = u^T W v, in its precision also under autocast.
+
+    Args:
+        weight: W, (out, ...).
+        u: (out,).
+        v: As many values as ``weight[0]`` has, in its usual order.
+
+    Returns:
+        W / sigma, and what :func:`gradient_of_division` needs.
+    """
+    matrix, order, usual = _matrix(weight)
+    v = v.view(weight.shape[1:]).permute(order).contiguous()
+    with no_autocast(weight):
+        sigma = u.dot(matrix.mv(v.flatten()))
+    return weight / sigma, (sigma, u, v.permute(usual))
+
+
+def gradient_of_division(gradient: Tensor, weight: Tensor, divisor: Divisor) -> Tensor:
+    """The gradient of W from G, that of W / sigma: (G - <G, W / sigma> u v^T) / sigma.
+
+    Args:
+        gradient: G, in the weight's order of memory. It is overwritten.
+        weight: W.
+        divisor: As :func:`divided_by_sigma` gives it.
+
+    Returns:
+        G's memory, with the new values.
+    """
+    sigma, u, v = divisor
+    overlap = _line(gradient).dot(_line(weight)) / sigma
+    column = (u * overlap).view(-1, *(1,) * v.ndim)
+    return gradient.addcmul_(column, v, value=-1).div_(sigma)
 
 
 class _DivideBySigma(torch.autograd.Function):
-    """W / sigma with its gradient written out: (G - <G, W / sigma> u v^T) / sigma.
+    """W / sigma with its gradient written out.
 
     The same as automatic differentiation finds, in a third of its time. The gradient cannot itself
     be differentiated by W; penalties on gradients differentiate by pictures first.
@@ -95,8 +146,8 @@ class _DivideBySigma(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        normalized, sigma, v = _divided_by_sigma(weight, u, v)
-        ctx.save_for_backward(normalized, sigma, u, v)
+        normalized, divisor = divided_by_sigma(weight, u, v)
+        ctx.save_for_backward(weight, *divisor)
         return normalized
 
     @staticmethod
@@ -104,35 +155,44 @@ class _DivideBySigma(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, gradient: Tensor
     ) -> tuple[Tensor, None, None]:
-        normalized, sigma, u, v = ctx.saved_tensors
-        if gradient.stride() != normalized.stride():
-            gradient = torch.empty_like(normalized).copy_(gradient)
-        matrix, order = _matrix(gradient)
-        overlap = _line(gradient).dot(_line(normalized))
-        correction = torch.addr(matrix, u * overlap, v, alpha=-1).div_(sigma)
-        back = [(0, *(dim + 1 for dim in order)).index(dim) for dim in range(gradient.ndim)]
-        sizes = [gradient.shape[dim + 1] for dim in order]
-        return correction.unflatten(1, sizes).permute(back), None, None
+        weight, *divisor = ctx.saved_tensors
+        own = torch.empty_like(weight).copy_(gradient)
+        return gradient_of_division(own, weight, divisor), None, None
+
+
+def no_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
+    """Switches autocast off where a tensor lies; where it is off, that costs nothing."""
+    kind = tensor.device.type
+    is_on = torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if is_on else nullcontext()
 
 
 def memory_order(tensor: Tensor) -> list[int]:
     """The dimensions of a tensor, from the outermost in memory to the innermost."""
-    return sorted(range(tensor.ndim), key=tensor.stride, reverse=True)
+    return list(_orders(tensor.stride())[0])
+
+
+@cache
+def _orders(strides: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The order in memory of dimensions with these strides, and the order that undoes it."""
+    order = sorted(range(len(strides)), key=strides.__getitem__, reverse=True)
+    return tuple(order), tuple(order.index(dim) for dim in range(len(order)))
 
 
 def _line(tensor: Tensor) -> Tensor:
     """All values in the order of memory, a view."""
-    return tensor.permute(memory_order(tensor)).flatten()
+    return tensor.permute(_orders(tensor.stride())[0]).flatten()
 
 
-def _matrix(weight: Tensor) -> tuple[Tensor, list[int]]:
+def _matrix(weight: Tensor) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
     """Views the weight as (out, everything else), in the order of memory.
 
     Returns:
-        The matrix, and the order in which it lists the dimensions of ``weight[0]``.
+        The matrix, the order in which it lists the dimensions of ``weight[0]``, and the order that
+        undoes it.
     """
-    order = memory_order(weight[0])
-    return weight.permute(0, *(dim + 1 for dim in order)).flatten(1), order
+    order, usual = _orders(weight.stride()[1:])
+    return weight.permute(0, *(dim + 1 for dim in order)).flatten(1), order, usual
 
 
 class SpectralLayer(nn.Module):
@@ -146,12 +206,14 @@ class SpectralLayer(nn.Module):
     Attributes:
         weight: The parameter, (out, ...).
         spectral_norm: None until :func:`attach` puts one there.
-        kept_kernel: The kernel, computed once, within :func:`kept_kernels`; else None.
-        kernel_place: Memory that :func:`reserve_kernels` has set aside for it; else None.
+        in_full_precision: Under autocast the layer's product stays in the weight's precision.
+        kept_kernel: The kernel, within :func:`sagan.nn.kernels.kept_kernels`; else None.
+        kernel_place: Memory set aside for it, as CUDA graphs want; else None.
     """
 
     weight: nn.Parameter
     spectral_norm: SpectralNorm | None
+    in_full_precision = False
     kept_kernel: Tensor | None
     kernel_place: Tensor | None
 
@@ -174,10 +236,19 @@ class SpectralLayer(nn.Module):
         """Turns a normalised weight into the kernel of the layer's product; by default itself."""
         return weight
 
+    def fold_gradient(self, gradient: Tensor) -> Tensor:
+        """Turns the gradient of :meth:`fold`'s result into that of what it was given."""
+        return gradient
+
     @property
     def kernel(self) -> Tensor:
-        """What the layer multiplies with: the weight, normalised and folded."""
-        return self.fold(self.normalized_weight) if self.kept_kernel is None else self.kept_kernel
+        """What the layer multiplies with: the weight, normalised and folded.
+
+        A kept one is in the precision of autocast; without autocast its values stay rounded.
+        """
+        if (kept := self.kept_kernel) is None:
+            return self.fold(self.normalized_weight)
+        return kept if torch.is_autocast_enabled(kept.device.type) else kept.to(self.weight.dtype)
 
 
 def spectral_norms(network: nn.Module) -> Iterator[tuple[SpectralNorm, Tensor]]:
@@ -302,49 +373,4 @@ def advance(network: nn.Module, iterations: int = 1) -> None:
         >>> critic = sagan.nn.spectral_norm(torch.nn.Linear(128, 1))
         >>> sagan.nn.advance(critic)  # then a forward pass, a backward pass and an update
     """
-    for norm, weight in spectral_norms(network):
-        norm.advance(weight, iterations)
-
-
-def reserve_kernels(network: nn.Module) -> None:
-    """Has :func:`kept_kernels` put kernels into the same memory every time, as CUDA graphs want."""
-    for layer in network.modules():
-        if isinstance(layer, SpectralLayer):
-            layer.kernel_place = torch.empty_like(layer.kernel.detach())
-
-
-@contextmanager
-def kept_kernels(network: nn.Module) -> Iterator[None]:
-    """Computes the kernels of a network once for all of its passes within the block.
-
-    Gradients of the passes gather at the kernels, and reach the weights when the block ends. The
-    weights must not change within it. Blocks may be nested; the outermost counts.
-    """
-    layers = [layer for layer in network.modules() if isinstance(layer, SpectralLayer)]
-    if any(layer.kept_kernel is not None for layer in layers):
-        yield
-        return
-    kernels = [layer.kernel for layer in layers]
-    leaves = [
-        _leaf(kernel, layer.kernel_place) for kernel, layer in zip(kernels, layers, strict=True)
-    ]
-    for layer, leaf in zip(layers, leaves, strict=True):
-        layer.kept_kernel = leaf
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.kept_kernel = None
-    reached = [
-        (k, leaf.grad) for k, leaf in zip(kernels, leaves, strict=True) if leaf.grad is not None
-    ]
-    if reached:
-        torch.autograd.backward([kernel for kernel, _ in reached], [grad for _, grad in reached])
-
-
-def _leaf(kernel: Tensor, place: Tensor | None) -> Tensor:
-    """The kernel as a tensor at which gradients gather, in a place if there is one."""
-    values = kernel.detach()
-    if place is not None:
-        values = place.copy_(values).detach()
-    return values.requires_grad_(kernel.requires_grad)
+    _iterate(list(spectral_norms(network)), iterations)

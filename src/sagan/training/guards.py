@@ -18,6 +18,7 @@ from sagan.images import to_float, to_uint8
 from sagan.images.variety import nearest_distance
 from sagan.losses import discriminator_terms
 from sagan.nn import spectral
+from sagan.nn.kernels import kept_kernels
 from sagan.runs import alarms
 from sagan.runs.alarms import Alarms
 from sagan.runs.events import ALARM
@@ -182,7 +183,7 @@ class Guards:
         """What a network makes of a batch, in portions as large as those of a step; on the CPU."""
         train = self._config.train
         portions = -(-len(given) // (train.batch_size // train.accumulate))
-        with kept_buffers(network), spectral.kept_kernels(network), self._autocast:
+        with kept_buffers(network), kept_kernels(network, self._autocast), self._autocast:
             # Not compiled, which would be for batches of this size.
             found = [
                 network.forward(send(some, self._device), send(of, self._device)).float()

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from sagan.config import Config, OptimizerConfig, TrainConfig
 from sagan.data import Dataset
-from sagan.nn import spectral
 from sagan.nn.averaging import update_average
+from sagan.nn.kernels import reserve_kernels
 from sagan.system.device import require_compiler
 from sagan.system.ranks import ALONE, Ranks
 from sagan.training.draws import step_inputs
@@ -43,7 +43,7 @@ def train_steps(
     state.discriminator.train()
     step = TrainingStep(state, config, device, autocast, ranks)
     if config.train.compile:
-        compile_networks(state, device)
+        compile_networks(state, device, autocast)
     pinned = device.type == "cuda"
     where = {"first": state.step, "pinned": pinned, "ranks": ranks}
     for inputs in step_inputs(dataset, config, label_frequencies, **where):
@@ -86,7 +86,7 @@ def trial_steps(
     return steps()
 
 
-def compile_networks(state: TrainingState, device: torch.device) -> None:
+def compile_networks(state: TrainingState, device: torch.device, autocast: torch.autocast) -> None:
     """Compiles the passes of both networks, forwards and backwards, at their first call.
 
     Raises:
@@ -100,7 +100,7 @@ def compile_networks(state: TrainingState, device: torch.device) -> None:
         if network._compiled_call_impl is not None:  # before the run went back to a checkpoint
             continue
         if device.type == "cuda":
-            spectral.reserve_kernels(network)
+            reserve_kernels(network, autocast)
         network.compile(mode=mode, dynamic=False)
 
 

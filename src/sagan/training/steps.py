@@ -22,6 +22,7 @@ from sagan.losses import class_terms, discriminator_terms, generator_term
 from sagan.losses.augmentation import augment
 from sagan.losses.regularization import Regularizers
 from sagan.nn import spectral
+from sagan.nn.kernels import kept_kernels
 from sagan.nn.layers import statistics_over
 from sagan.nn.residual import Discriminator
 from sagan.system.randomness import Purpose, generator_at
@@ -88,7 +89,7 @@ class TrainingStep:
     ) -> Terms:
         """Adds the gradients of the discriminator's loss; real and fake pictures pass together."""
         discriminator, totals = self.state.discriminator, Terms()
-        with spectral.kept_kernels(discriminator):
+        with kept_kernels(discriminator, self.autocast):
             for portion, (real, fake) in self._numbered(zip(reals, fakes, strict=True)):
                 fake_images = self._augmented(fake[0], update, Purpose.AUGMENTATION_FAKE, portion)
                 images = torch.cat([real[0], fake_images.detach()])
@@ -115,7 +116,7 @@ class TrainingStep:
         learning = [p for p in discriminator.parameters() if p.requires_grad]
         discriminator.requires_grad_(False)  # before its kernels are kept, which take that over
         try:
-            with self._judge_advanced(), spectral.kept_kernels(discriminator):
+            with self._judge_advanced(), kept_kernels(discriminator, self.autocast):
                 for portion, (fake, real) in self._numbered(zip(fakes, pairs)):  # noqa: B905 (None has no end)
                     purpose = Purpose.AUGMENTATION_GENERATOR
                     images = self._augmented(fake[0], step, purpose, portion)
@@ -171,7 +172,7 @@ class TrainingStep:
             yield
             return
         spectral.advance(self.state.generator)
-        with spectral.kept_kernels(self.state.generator):
+        with kept_kernels(self.state.generator, self.autocast):
             yield
 
     @contextmanager
