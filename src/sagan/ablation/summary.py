@@ -26,10 +26,13 @@ class Summary(NamedTuple):
     best: float | None
     """Of all measurements of all seeds; None where neither more nor less is better."""
 
+    @property
+    def over_seeds(self) -> str:
+        """Mean ± spread."""
+        return f"{self.mean:.4g}" + ("" if self.spread is None else f" ± {self.spread:.2g}")
+
     def __str__(self) -> str:
-        spread = "" if self.spread is None else f" ± {self.spread:.2g}"
-        best = "" if self.best is None else f" (best {self.best:.4g})"
-        return f"{self.mean:.4g}{spread}{best}"
+        return self.over_seeds + ("" if self.best is None else f" (best {self.best:.4g})")
 
 
 VariantRow = Mapping[str, str | int | Summary]
