@@ -62,7 +62,7 @@ def finished_histories(folder: Path) -> dict[str, list[MetricsByStep]]:
 def names_in(histories: Sequence[MetricsByStep]) -> list[str]:
     """The numbers that were measured at the end of all runs."""
     ends = [history[max(history)] for history in histories]
-    return [name for name in ends[0] if all(name in end for end in ends)]
+    return [name for name in (ends[0] if ends else {}) if all(name in end for end in ends)]
 
 
 def summaries(histories: Sequence[MetricsByStep]) -> dict[str, Summary]:
