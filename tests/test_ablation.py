@@ -16,7 +16,7 @@ from sagan.ablation import (
     variants,
 )
 from sagan.config import differences, presets
-from sagan.errors import SaganError
+from sagan.errors import DivergedError, SaganError
 from sagan.evaluation.measures import METRICS
 from sagan.evaluation.periodic import periodic_evaluation
 from sagan.runs.run import log_records
@@ -152,6 +152,33 @@ def test_variants_can_be_chosen_and_the_work_divided(setting, tmp_path, capsys):
         SaganError, match=r"no variant 'bth' \(did you mean both\?\); known are disc"
     ):
         variants(setting, "normalization", ["both", "bth"])
+
+
+def test_a_run_that_diverges_is_told_and_the_others_go_on(setting, tmp_path, monkeypatch, capsys):
+    setting = replace(setting, train=replace(setting.train, steps=1))
+    options = {"evaluate": periodic_evaluation(setting.evaluation, "cpu"), "points": 1}
+    options |= {"names": ["discriminator", "both"], "seeds": (0, 1)}
+    train = running.Driver.train
+    lost = {"discriminator-seed0", "discriminator-seed1", "both-seed1"}
+
+    def diverging(driver):
+        if driver.run.folder.name in lost:
+            driver.begin()
+            raise DivergedError("step 1: generator is nan")
+        return train(driver)
+
+    monkeypatch.setattr(running.Driver, "train", diverging)
+    table = run_ablation(setting, "normalization", tmp_path / "run", **options)
+    first, second = table.splitlines()[2:]
+    assert "2 of 2 runs diverged" in first
+    assert first.endswith("|  |  |")
+    assert "1 of 2 runs diverged" in second
+    assert "(best " in second
+    told = "this run has diverged, the others go on: step 1: generator is nan"
+    assert capsys.readouterr().err.count(told) == 3
+    lost.add("both-seed0")
+    with pytest.raises(DivergedError, match="every run has diverged"):
+        run_ablation(setting, "normalization", tmp_path / "other", **options)
 
 
 def test_the_time_left_is_that_of_all_runs(setting, tmp_path, capsys, monkeypatch):

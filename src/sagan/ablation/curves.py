@@ -20,6 +20,8 @@ def draw_curves(histories: dict[str, list[MetricsByStep]], path: Path) -> None:
     panels = figure.subplots(rows, min(2, len(names)), squeeze=False).flat
     for name, axes in zip(names, panels, strict=False):
         for variant, seeds in histories.items():
+            if not seeds:  # all of them have diverged
+                continue
             # Runs of one length are measured at the same steps.
             steps = sorted(set.intersection(*(set(history) for history in seeds)))
             values = np.array([[history[step][name] for step in steps] for history in seeds])

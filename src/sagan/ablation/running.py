@@ -19,7 +19,7 @@ from sagan.ablation.summary import (
 )
 from sagan.ablation.variants import Axis, Variant, variants
 from sagan.config import Config, DataConfig, differences, load_toml
-from sagan.errors import SaganError
+from sagan.errors import DivergedError, SaganError
 from sagan.evaluation.periodic import Evaluate, Evaluated
 from sagan.inspection.timeline_figure import require_matplotlib
 from sagan.runs.locked import locked_run
@@ -44,7 +44,8 @@ def run_ablation(
     Finished runs are kept and unfinished ones continued, so that the same call goes on after an
     interruption. Writes ``table.csv``, ``table.md`` and ``curves.png`` into the folder.
     ``evaluate`` measures an averaged generator, ``points`` times in a run, evenly spaced.
-    ``names`` chooses variants, of which alone the table then tells.
+    ``names`` chooses variants, of which alone the table then tells. A run that diverges is a
+    result too: the others go on, and the table says so.
 
     Returns:
         The table in Markdown.
@@ -52,6 +53,7 @@ def run_ablation(
     Raises:
         SaganError: As for training, a number is out of range, there is no variant of a name,
             matplotlib is not installed, or a run was begun or measured with other settings.
+        DivergedError: Every run has diverged.
     """
     require_matplotlib()
     if points < 1 or not seeds:
@@ -65,20 +67,33 @@ def run_ablation(
         for seed in seeds
     ]
     timed = _Timed(evaluate, sum(_still_to_measure(settings, at) for settings, at, _ in plan))
-    histories: dict[str, list[MetricsByStep]] = {}
-    for number, (settings, place, variant) in enumerate(plan, 1):
-        told = f"{variant.explanation}, seed {settings.train.seed}"
-        sys.stderr.write(f"{number} of {len(plan)}: {told}\n")
-        with locked_run(place):
-            history = _history(settings, place, timed)
-        histories.setdefault(variant.name, []).append(history)
+    histories = _histories(plan, timed)
     begun = load_toml(plan[0][1] / "config.toml").data
-    rows = [_row_of(variant, begun, histories[variant.name]) for variant in chosen]
+    rows = [_row_of(variant, begun, histories[variant.name], len(seeds)) for variant in chosen]
     table = markdown_table(rows)
     write_text(folder / "table.csv", summary_csv(rows))
     write_text(folder / "table.md", table)
     draw_curves(histories, folder / "curves.png")
     return table
+
+
+def _histories(
+    plan: Sequence[tuple[Config, Path, Variant]], evaluate: Evaluate
+) -> dict[str, list[MetricsByStep]]:
+    """What was measured of each run, by variant; of those that diverge nothing."""
+    histories: dict[str, list[MetricsByStep]] = {}
+    for number, (settings, place, variant) in enumerate(plan, 1):
+        told = f"{variant.explanation}, seed {settings.train.seed}"
+        sys.stderr.write(f"{number} of {len(plan)}: {told}\n")
+        found = histories.setdefault(variant.name, [])
+        try:
+            with locked_run(place):
+                found.append(_history(settings, place, evaluate))
+        except DivergedError as error:
+            sys.stderr.write(f"this run has diverged, the others go on: {error}\n")
+    if not any(histories.values()):
+        raise DivergedError("every run has diverged; lower the learning rates")
+    return histories
 
 
 def _seeded(config: Config, seed: int, interval: int) -> Config:
@@ -136,11 +151,14 @@ def _history(config: Config, folder: Path, evaluate: Evaluate) -> MetricsByStep:
     return history
 
 
-def _row_of(variant: Variant, data: DataConfig, histories: Sequence[MetricsByStep]) -> VariantRow:
+def _row_of(
+    variant: Variant, data: DataConfig, histories: Sequence[MetricsByStep], runs: int
+) -> VariantRow:
     sizes = parameters_of(replace(variant.config, data=data)).items()
+    lost = runs - len(histories)
     return {
         "variant": variant.name,
-        "what": variant.explanation,
+        "what": variant.explanation + (f"; {lost} of {runs} runs diverged" if lost else ""),
         **{f"parameters of {name}, class tables aside": count for name, count in sizes},
         **summaries(histories),
     }

@@ -26,10 +26,13 @@ class Summary(NamedTuple):
     best: float | None
     """Of all measurements of all seeds; None where neither more nor less is better."""
 
+    @property
+    def over_seeds(self) -> str:
+        """Mean ± spread."""
+        return f"{self.mean:.4g}" + ("" if self.spread is None else f" ± {self.spread:.2g}")
+
     def __str__(self) -> str:
-        spread = "" if self.spread is None else f" ± {self.spread:.2g}"
-        best = "" if self.best is None else f" (best {self.best:.4g})"
-        return f"{self.mean:.4g}{spread}{best}"
+        return self.over_seeds + ("" if self.best is None else f" (best {self.best:.4g})")
 
 
 VariantRow = Mapping[str, str | int | Summary]
@@ -59,7 +62,7 @@ def finished_histories(folder: Path) -> dict[str, list[MetricsByStep]]:
 def names_in(histories: Sequence[MetricsByStep]) -> list[str]:
     """The numbers that were measured at the end of all runs."""
     ends = [history[max(history)] for history in histories]
-    return [name for name in ends[0] if all(name in end for end in ends)]
+    return [name for name in (ends[0] if ends else {}) if all(name in end for end in ends)]
 
 
 def summaries(histories: Sequence[MetricsByStep]) -> dict[str, Summary]:

@@ -1,0 +1,83 @@
+"""The tables of docs/lab/results.md: several folders of ``sagan ablate`` side by side.
+
+    python benchmarks/comparisons.py avatars=runs/avatars-attention fashion=runs/fashion-attention
+
+Every folder is named after its pictures. Folders of one comparison become one table, with the mean
+and the standard deviation over the seeds at the end of the runs; runs that are not finished are
+left out, and a cell says how many seeds it has where others have more.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import get_args
+
+from sagan.ablation import Axis, finished_histories, summaries, variants
+from sagan.ablation.summary import MetricsByStep, markdown_table
+from sagan.config import load_toml
+from sagan.errors import SaganError
+from sagan.evaluation.measures import known_metrics, numbers_of
+from sagan.runs.seeds import runs_of_seeds
+
+Histories = Mapping[str, list[MetricsByStep]]
+"""Of finished runs, by variant."""
+
+
+def order_of(folder: Path) -> tuple[Axis, list[str]]:
+    """The comparison in a folder, and its variants as that has them in order.
+
+    Raises:
+        SaganError: There is no run of a comparison.
+    """
+    found = runs_of_seeds(folder)
+    for axis in get_args(Axis):
+        for seeds in found.values():
+            config = load_toml(next(iter(seeds.values())) / "config.toml")
+            names = [variant.name for variant in variants(config, axis)]
+            if found.keys() <= set(names):
+                return axis, names
+    raise SaganError(f"{folder} holds no runs of sagan ablate; give one that does")
+
+
+def table_of(names: list[str], folders: Mapping[str, Histories], metrics: tuple[str, ...]) -> str:
+    """One comparison as Markdown: a row for each variant, the columns of each folder in turn."""
+    most = max(len(seeds) for found in folders.values() for seeds in found.values())
+    rows = []
+    for name in names:
+        row = {"variant": name}
+        for pictures, found in folders.items():
+            if name not in found:
+                continue
+            numbers = summaries(found[name])
+            fewer = f" ({len(found[name])})" if len(found[name]) < most else ""
+            for key in metrics:
+                for title in numbers_of(key, {title: title for title in numbers}):
+                    short = title.partition(" (")[0]
+                    row[f"{pictures} {short}"] = numbers[title].over_seeds + fewer
+        if len(row) > 1:
+            rows.append(row)
+    return f"seeds: {most}\n\n{markdown_table(rows)}"
+
+
+def main() -> None:
+    """Prints a table for each comparison among the folders."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folders", nargs="+", metavar="PICTURES=FOLDER")
+    parser.add_argument("--metrics", default="fd,kid,is,pr,intra,accuracy", help="comma-separated")
+    arguments = parser.parse_args()
+    tables: dict[Axis, dict[str, Histories]] = {}
+    orders: dict[Axis, list[str]] = {}
+    for text in arguments.folders:
+        pictures, _, path = text.rpartition("=")
+        axis, order = order_of(Path(path))
+        orders[axis] = list(dict.fromkeys([*orders.get(axis, []), *order]))
+        if found := finished_histories(Path(path)):
+            tables.setdefault(axis, {})[pictures or Path(path).name] = found
+    for axis, folders in tables.items():
+        print(f"{axis}, {table_of(orders[axis], folders, known_metrics(arguments.metrics))}")
+
+
+if __name__ == "__main__":
+    main()
