@@ -16,6 +16,7 @@ from benchmarks import __main__ as command
 from benchmarks import harness, machine
 from benchmarks.adapters import attention_resolution, load_factory, surroundings
 from benchmarks.attention import kernels_of
+from benchmarks.choices import at_least_one, through_the_iteration
 from benchmarks.harness import Row, Side, Suite
 from benchmarks.naive import Naive, channels_last
 from benchmarks.networks import noise, sampling, train
@@ -24,6 +25,7 @@ from benchmarks.ours import Ours
 from benchmarks.ranks import RANKS, Workers
 from sagan.errors import SaganError
 from sagan.nn.convolution import ReorderedKernel
+from sagan.nn.spectral import SpectralNorm
 
 ROOT = Path(__file__).parent.parent
 CPU = torch.device("cpu")
@@ -368,3 +370,15 @@ def test_ranks_share_a_step_and_end():
         workers.close()
     with pytest.raises((RuntimeError, ValueError)):
         workers.step(1)
+
+
+def test_other_formulas_of_spectral_norm_divide_as_they_say():
+    norm = SpectralNorm(weight := torch.randn(6, 4))
+    norm.advance(weight, 500)
+    sigma = torch.linalg.matrix_norm(weight, 2)
+    for divided in (through_the_iteration(norm, False, weight), at_least_one(norm, True, weight)):
+        torch.testing.assert_close(divided, weight / sigma)
+    small, large = weight / sigma / 2, weight / sigma * 2
+    torch.testing.assert_close(at_least_one(norm, False, small), small)
+    torch.testing.assert_close(at_least_one(norm, False, large), large / 2)
+    torch.testing.assert_close(at_least_one(norm, True, small), small * 2)
