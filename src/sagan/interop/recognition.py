@@ -175,7 +175,7 @@ def final_resolution(layout: Layout, resolution: int) -> int:
 def numbers(layout: Layout, path: str, inside: Iterable[str], keys: Iterable[str]) -> set[int]:
     """The numbers {n} that occur in a path, before one of the parts; 0 where it has none."""
     parts = "|".join(_regex(part) for part in inside)
-    start = _regex(path).replace(r"\d+", r"(\d+)", 1)
+    start = _regex(path).replace(r"\d+", r"(\d{1,3})", 1)
     pattern = re.compile(f"{start}{re.escape(layout.separator)}({parts})(?!\\w).*")
     matches = [match for key in keys if (match := pattern.fullmatch(key))]
     return {int(match[1]) if "{n}" in path else 0 for match in matches}
