@@ -154,6 +154,10 @@ def test_a_place_that_keys_show_or_forbid_is_no_choice(given, tmp_path):
     save_file(tensors, tmp_path / "none.safetensors")
     none = refusal([tmp_path / "none.safetensors"], generator_attention="32")
     assert "has no attention layer" in none
+    for choice in ({"final_resolution": 4}, {"discriminator_attention": "32"}):
+        assert "there is no discriminator" in refusal([generator], **choice)
+    assert "does not fit" in refusal([generator], generator_attention="")
+    assert "final_resolution" in refusal([discriminator], final_resolution=0)
 
 
 def test_spectral_norm_on_some_layers_is_refused(given, tmp_path):
