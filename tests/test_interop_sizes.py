@@ -59,7 +59,8 @@ def require_recorded(name, paths, io, folder, **choices):
         computed[letter] = network(inputs, labels)
         for number, (layer, x) in enumerate(zip(layers, seen, strict=True)):
             rows = layer.attention_rows(x, expected[f"attn_{letter}_{number}_rows"])[0]
-            assert (rows - expected[f"attn_{letter}_{number}"]).abs().max() <= 2e-6
+            # Many rows are almost even: 1e-3 each, some 1e-5 apart.
+            assert (rows - expected[f"attn_{letter}_{number}"]).abs().max() <= 2e-7
     assert (computed["G"][:, :, 1::3, 2::5] - io["images"]).abs().max() <= 1e-5
     assert (computed["D"] - io["logits"]).abs().max() <= 2e-6 * io["logits"].abs().max()
 
