@@ -7,7 +7,11 @@ import pytest
 import torch
 from test_interop import opened, run
 
+from sagan import config as settings
+from sagan.errors import SaganError
 from sagan.interop.conversion import convert_files
+from sagan.interop.writing import write
+from sagan.nn.residual import make_discriminator, make_generator
 from sagan.runs import checkpoint as checkpoints
 
 HERE = Path(__file__).parent / "golden" / "tensorflow"
@@ -98,3 +102,23 @@ def test_what_is_written_as_variables_reads_back_to_the_bit(name, tmp_path):
         for key in expected.files:
             if not key.endswith(("/u", "_step", "power", "power_1")) and "/Adam" not in key:
                 np.testing.assert_array_equal(ours[key], expected[key])
+
+
+def test_attention_elsewhere_than_in_the_original_is_not_written(tmp_path):
+    """Its variables do not say where attention stands; its code has one place for each network."""
+    config = settings.from_dict(
+        {
+            "data": {"resolution": 128, "labels": "found"},
+            "generator": {"base_channels": 4, "attention": [64]},
+            "discriminator": {"base_channels": 4, "attention": [], "attention_blocks": [6]},
+        }
+    )
+    shape = {"resolution": 128, "num_classes": 2}
+    parts = {
+        "generator": make_generator(config.generator, **shape).state_dict(),
+        "discriminator": make_discriminator(config.discriminator, **shape).state_dict(),
+    }
+    checkpoint = checkpoints.Checkpoint(config=config, class_names=("a", "b"), step=0, parts=parts)
+    with pytest.raises(SaganError) as caught:
+        write(checkpoint, "tensorflow", tmp_path)
+    assert str(caught.value).count("no attention but after its block for 32 x 32") == 2

@@ -59,7 +59,8 @@ def require_recorded(name, paths, io, folder, **choices):
         computed[letter] = network(inputs, labels)
         for number, (layer, x) in enumerate(zip(layers, seen, strict=True)):
             rows = layer.attention_rows(x, expected[f"attn_{letter}_{number}_rows"])[0]
-            assert (rows - expected[f"attn_{letter}_{number}"]).abs().max() <= 2e-6
+            # Many rows are almost even: 1e-3 each, some 1e-5 apart.
+            assert (rows - expected[f"attn_{letter}_{number}"]).abs().max() <= 2e-7
     assert (computed["G"][:, :, 1::3, 2::5] - io["images"]).abs().max() <= 1e-5
     assert (computed["D"] - io["logits"]).abs().max() <= 2e-6 * io["logits"].abs().max()
 
@@ -154,6 +155,10 @@ def test_a_place_that_keys_show_or_forbid_is_no_choice(given, tmp_path):
     save_file(tensors, tmp_path / "none.safetensors")
     none = refusal([tmp_path / "none.safetensors"], generator_attention="32")
     assert "has no attention layer" in none
+    for choice in ({"final_resolution": 4}, {"discriminator_attention": "32"}):
+        assert "there is no discriminator" in refusal([generator], **choice)
+    assert "does not fit" in refusal([generator], generator_attention="")
+    assert "final_resolution" in refusal([discriminator], final_resolution=0)
 
 
 def test_spectral_norm_on_some_layers_is_refused(given, tmp_path):

@@ -35,6 +35,7 @@ def convert_files(
     """
     foreign = [network for path in paths for network in read(path)]
     networks = [convert_network(network, *recognise(network), choices) for network in foreign]
+    _require_concerned(choices, networks)
     for network in networks:
         if name := first_not_finite(network.tensors):
             raise SaganError(
@@ -52,6 +53,16 @@ def convert_files(
         parts={part: network.tensors for part, network in parts.items()},
     )
     return checkpoint, networks
+
+
+def _require_concerned(choices: Choices, networks: Sequence[ConvertedNetwork]) -> None:
+    """Checks that there is a network that each choice of geometry is about."""
+    roles = {network.role for network in networks}
+    for name in ("generator_attention", "discriminator_attention", "final_resolution"):
+        role = "generator" if name.startswith("generator") else "discriminator"
+        if getattr(choices, name) is not None and role not in roles:
+            flag = f"--{name.replace('_', '-')}"
+            raise SaganError(f"there is no {role} among these files; leave {flag} out")
 
 
 def _parts(networks: Sequence[ConvertedNetwork]) -> dict[str, ConvertedNetwork]:

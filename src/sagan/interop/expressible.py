@@ -84,7 +84,8 @@ def require_expressible(
     has_classes = num_classes > 0 or not (original or layout.name == "biggan")
     require(has_classes, "networks without classes")
     require(not original or config.spectral_norm == "all", "networks without spectral norm")
-    require(not original or len(attention) < 2, "second attention layer")
+    released = {2} if role == "generator" else {1}
+    require(not original or attention <= released, "attention but after its block for 32 x 32")
     if isinstance(config, GeneratorConfig):
         require(config.upsampling == "nearest", f"{config.upsampling} upsampling")
     else:

@@ -19,7 +19,9 @@ from torch import Tensor
 
 from sagan.errors import SaganError
 from sagan.interop.tensor_bundle import bundle_prefix, read_bundle
+from sagan.interop.variables import read_variables
 from sagan.runs.checkpoint import FORMAT
+from sagan.system.memory import require_free
 
 _SCALAR = np.float64(0).__reduce__()[0]
 _ALLOWED = [
@@ -71,7 +73,7 @@ def read(path: str | Path) -> list[ForeignNetwork]:
             tensors=tensors,
             averaged=part == "generator_ema",
         )
-        for part, tensors in _split(opened(path)).items()
+        for part, tensors in _split(path, opened(path)).items()
     ]
     if not networks:
         raise SaganError(f"{path} holds no named tensors; give a file with a network's weights")
@@ -79,6 +81,7 @@ def read(path: str | Path) -> list[ForeignNetwork]:
 
 
 def _read_pickle(path: Path) -> Mapping[str, Tensor]:
+    _require_uncompressed(path)
     try:
         with torch.serialization.safe_globals(_ALLOWED), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of storages in files from before PyTorch 1.6
@@ -93,6 +96,18 @@ def _read_pickle(path: Path) -> Mapping[str, Tensor]:
             f"{path} is cut off or no PyTorch file; give it as its repository wrote it"
         ) from error
     return _state_dict(content, path)
+
+
+def _require_uncompressed(path: Path) -> None:
+    """PyTorch does not compress; a compressed record may hold more than any memory."""
+    if zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                packed = [i.filename for i in archive.infolist() if i.compress_type]
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+            return  # PyTorch says so too
+        if packed:
+            raise SaganError(f"{path} is compressed ({packed[0]}); give it as PyTorch wrote it")
 
 
 def _state_dict(content: Any, path: Path) -> Mapping[str, Tensor]:
@@ -119,34 +134,52 @@ def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
 
 
 def _read_npz(path: Path) -> Mapping[str, Tensor]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {
-                name.removesuffix(":0"): torch.from_numpy(np.array(arrays[name], np.float32))
-                for name in arrays.files
-            }
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise SaganError(f"{path} is cut off or no .npz of plain arrays ({error})") from error
+    return read_variables(path, _is_used)
 
 
 def _read_bundle(prefix: Path) -> Mapping[str, Tensor]:
-    return read_bundle(prefix, lambda name: not _UNUSED.fullmatch(name))
+    return read_bundle(prefix, _is_used)
 
 
-def _split(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+def _is_used(name: str) -> bool:
+    return not _UNUSED.fullmatch(name)
+
+
+def _split(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """Separates networks that share a file, as float32, and drops what no network needs."""
+    used = {name: tensor for name, tensor in tensors.items() if _is_used(name)}
+    for name, tensor in used.items():
+        _require_stored_floats(f"{path}: {name}", tensor)
+    require_free(4 * sum(t.numel() for t in used.values()), str(path), "give a smaller file")
     found: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        name = name.removeprefix("module.")
-        if _UNUSED.fullmatch(name):
-            continue
-        part, _, rest = name.partition(".")
-        if part in _NETWORKS:
-            name = rest
-        elif match := re.fullmatch(r"(?:.*/)?([gd]_[^/]+/.+)", name):
-            name = match[1]
-            part = {"g": "generator", "d": "discriminator"}[name[0]]
-        else:
-            part = ""
-        found.setdefault(part, {})[name] = tensor.detach().to(torch.float32, copy=True)
+    for key, tensor in used.items():
+        part, name = _network_named(key)
+        network = found.setdefault(part, {})
+        if name in network:
+            raise SaganError(f"{path} holds {name} twice, once as {key}; leave one of them out")
+        network[name] = tensor.detach().to(torch.float32, copy=True)
     return found
+
+
+def _network_named(key: str) -> tuple[str, str]:
+    """The network that a key names, if it does, and the rest of it."""
+    name = key.removeprefix("module.")
+    part, _, rest = name.partition(".")
+    if part in _NETWORKS:
+        return part, rest
+    if match := re.fullmatch(r"(?:.*/)?([gd]_[^/]+/.+)", name):
+        return {"g": "generator", "d": "discriminator"}[match[1][0]], match[1]
+    return "", name
+
+
+def _require_stored_floats(what: str, tensor: Tensor) -> None:
+    """Refuses numbers that no weights are, and views that repeat a few bytes without end."""
+    kind = str(tensor.dtype if tensor.layout is torch.strided else tensor.layout)
+    if tensor.layout is not torch.strided or not tensor.is_floating_point():
+        raise SaganError(f"{what} is {kind.removeprefix('torch.')}; weights are floats")
+    stored = tensor.untyped_storage().nbytes() if tensor.device.type == "cpu" else 0
+    if tensor.numel() * tensor.itemsize > stored:
+        raise SaganError(
+            f"{what} of shape {tuple(tensor.shape)} is larger than what is stored of it; give the "
+            "file as its repository wrote it"
+        )

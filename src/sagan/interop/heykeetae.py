@@ -60,9 +60,8 @@ def _configure(
         "spectral_norm_eps": reader.layout.spectral_norm_eps,
     }
     if role == "discriminator":
-        return DiscriminatorConfig(
-            final_resolution=reader.layout.final_resolution or sides[-1], **shared
-        )
+        final = reader.layout.final_resolution
+        return DiscriminatorConfig(final_resolution=sides[-1] if final is None else final, **shared)
     return GeneratorConfig(
         latent_dim=reader.state["layers.0.conv.weight"].shape[:1].numel(),
         batch_norm_eps=reader.layout.batch_norm_eps,

@@ -112,12 +112,12 @@ class Layout:
     spectral_norm_eps: float = 1e-12
     shortcut_input: ShortcutInput = "raw"
     upsampling: Upsampling = "nearest"
-    generator_attention: str = ""
-    """Name of the only attention layer, where keys do not show its place; empty: as released."""
-    discriminator_attention: str = ""
+    generator_attention: str | None = None
+    """Name of the only attention layer, where keys do not show its place; None: as released."""
+    discriminator_attention: str | None = None
     """The same."""
-    final_resolution: int = 0
-    """Down to how many pixels a discriminator goes; 0: as released."""
+    final_resolution: int | None = None
+    """Down to how many pixels a discriminator goes; None: as released."""
     bgr: bool = False
     """Pictures have their colours in the order blue, green, red."""
     keys_tell_all: bool = True
@@ -141,8 +141,8 @@ class Layout:
         """Whether keys show after which block an attention layer stands."""
         return "{n}" in self.generator.attention
 
-    def attention_of(self, role: Role) -> str:
-        """Name of the only attention layer of one of the two networks; empty: as released."""
+    def attention_of(self, role: Role) -> str | None:
+        """Name of the only attention layer of one of the two networks; None: as released."""
         return self.generator_attention if role == "generator" else self.discriminator_attention
 
     def names(self, role: Role) -> NetworkNames:

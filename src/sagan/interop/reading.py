@@ -76,7 +76,7 @@ def convert_network(
     layout = replace(layout, **{k: v for k, v in vars(choices).items() if v is not None})
     if choices.batch_norm_eps is not None:
         layout = replace(layout, batch_norm_eps_with_plain_tables=None)
-    if layout.shows_places and layout.attention_of(role):
+    if layout.shows_places and layout.attention_of(role) is not None:
         raise SaganError(
             f"{network.source}: its keys show where attention stands; leave --{role}-attention out"
         )

@@ -77,7 +77,7 @@ def structure(layout: Layout, role: Role, network: ForeignNetwork) -> Structure:
         )
     if attention and not layout.shows_places:
         places = [_only_place(layout, role, count, network)]
-    elif layout.attention_of(role):
+    elif layout.attention_of(role) is not None:
         raise SaganError(f"{network.source} has no attention layer; leave --{role}-attention out")
     return structure_of(names, count, places)
 
@@ -124,15 +124,17 @@ def _only_place(layout: Layout, role: Role, count: int, network: ForeignNetwork)
         sides = place_names(layout, 2 << count, range(count))[1]
     possible = {sides[block]: block for block in fitting}
     usual = sides[1 if role == "discriminator" or count == 3 else 2]
-    wanted = layout.attention_of(role) or (usual if usual in possible else "")
-    if wanted not in possible and (wanted or len(possible) != 1):
+    wanted = layout.attention_of(role)
+    if wanted is None and (usual in possible or len(possible) == 1):
+        wanted = usual if usual in possible else next(iter(possible))
+    if wanted not in possible:
         raise SaganError(
             f"{network.source}: after which block {names.attention} stands is not shown by its "
-            f"keys, and {f'{wanted} does not fit' if wanted else 'not by its width'}; choose "
-            f"--{role}-attention among {', '.join(possible) or 'none'}, whose maps have its "
+            f"keys, and {'not by its width' if wanted is None else f'{wanted} does not fit'}; "
+            f"choose --{role}-attention among {', '.join(possible) or 'none'}, whose maps have its "
             f"{width} channels"
         )
-    return possible.get(wanted, fitting[0])
+    return possible[wanted]
 
 
 def _channels(layout: Layout, path: str, tensors: Mapping[str, Tensor]) -> int:
@@ -165,7 +167,7 @@ def final_resolution(layout: Layout, resolution: int) -> int:
 
     mmgeneration's halves at each of its blocks at 64 pixels, and at all but the last at 128.
     """
-    if layout.final_resolution:
+    if layout.final_resolution is not None:
         return layout.final_resolution
     if layout.name == "mmgen" and resolution == 64:
         return 2
@@ -175,7 +177,7 @@ def final_resolution(layout: Layout, resolution: int) -> int:
 def numbers(layout: Layout, path: str, inside: Iterable[str], keys: Iterable[str]) -> set[int]:
     """The numbers {n} that occur in a path, before one of the parts; 0 where it has none."""
     parts = "|".join(_regex(part) for part in inside)
-    start = _regex(path).replace(r"\d+", r"(\d+)", 1)
+    start = _regex(path).replace(r"\d+", r"(\d{1,3})", 1)
     pattern = re.compile(f"{start}{re.escape(layout.separator)}({parts})(?!\\w).*")
     matches = [match for key in keys if (match := pattern.fullmatch(key))]
     return {int(match[1]) if "{n}" in path else 0 for match in matches}
