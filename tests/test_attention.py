@@ -1,19 +1,26 @@
-"""The attention product against the formula, on both sides of the width that chooses its path."""
+"""The attention product against the formula, on both sides of what chooses its path."""
 
 import pytest
 import torch
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from sagan.nn import SelfAttention2d
-from sagan.nn.attention import CHUNK, CHUNKED_FROM, attend, attention_weights
+from sagan.nn import SelfAttention2d, attention
+from sagan.nn.attention import CHUNKED_FROM, MAP_KEPT, attend, attention_weights
 
 WIDTHS = pytest.mark.parametrize("width", [CHUNKED_FROM - 8, CHUNKED_FROM])
-COUNT = CHUNK + 44  # the last chunk is smaller
+COUNT = 300
+KEYS = MAP_KEPT // 4 // COUNT + 1  # a map just too large to be kept
 
 
-def operands(width, *, keys=100, dtype=torch.float64):
-    sizes = ((2, COUNT, 16), (2, keys, 16), (2, keys, width))
+@pytest.fixture(autouse=True, params=[70, 2 * COUNT], ids=["rows", "pictures"])
+def small_chunks(request, monkeypatch):
+    """Chunks of some rows of a picture, and of two whole ones; the last is smaller in both."""
+    monkeypatch.setattr(attention, "CHUNK", 4 * KEYS * request.param)
+
+
+def operands(width, *, keys=KEYS, dtype=torch.float64):
+    sizes = ((3, COUNT, 16), (3, keys, 16), (3, keys, width))
     return [torch.randn(size).to(dtype).requires_grad_() for size in sizes]
 
 
@@ -22,8 +29,9 @@ def explicit(query, key, value):
 
 
 @WIDTHS
-def test_equals_the_formula_with_its_gradients(width):
-    inputs = operands(width)
+@pytest.mark.parametrize("keys", [KEYS - 1, KEYS])
+def test_equals_the_formula_with_its_gradients(width, keys):
+    inputs = operands(width, keys=keys)
     output, expected = attend(*inputs), explicit(*inputs)
     torch.testing.assert_close(output, expected, rtol=1e-10, atol=1e-10)
     gradient = torch.randn_like(output)
@@ -49,22 +57,47 @@ def test_has_second_derivatives_where_the_kernel_is_explicit(width):
 
 
 @WIDTHS
-def test_keeps_no_map_for_the_backward_pass(width):
-    inputs = operands(width, keys=COUNT, dtype=torch.float32)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_keeps_no_map_for_the_backward_pass(width, dtype):
+    inputs = operands(width, keys=COUNT, dtype=dtype)
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         attend(*inputs)
     assert kept
-    assert max(tensor.numel() for tensor in kept) <= 2 * COUNT * width
+    assert max(tensor.numel() for tensor in kept) <= 3 * COUNT * width
 
 
 @WIDTHS
-def test_in_bfloat16_is_within_a_hundredth(width):
-    inputs = operands(width, dtype=torch.bfloat16)
-    expected = explicit(*(tensor.double() for tensor in inputs))
+@pytest.mark.parametrize("keys", [100, KEYS])
+def test_in_bfloat16_is_within_a_hundredth_with_its_gradients(width, keys):
+    inputs = [t / 2 for t in operands(width, keys=keys, dtype=torch.bfloat16)]
+    exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
+    expected = explicit(*exact)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        error = attend(*inputs).double() - expected
-    assert error.norm() < 1e-2 * expected.norm()
+        output = attend(*inputs)
+        gradient = torch.randn_like(output)
+        found = torch.autograd.grad(output, inputs, gradient)
+    wanted = torch.autograd.grad(expected, exact, gradient.double())
+    for ours, theirs in zip((output, *found), (expected, *wanted), strict=True):
+        assert (ours.double() - theirs).norm() < 1e-2 * theirs.norm()
+
+
+def test_chunks_pass_the_checks_of_first_and_second_derivatives(monkeypatch):
+    monkeypatch.setattr(attention, "MAP_KEPT", 0)
+    monkeypatch.setattr(attention, "CHUNKED_FROM", 0)
+    monkeypatch.setattr(attention, "CHUNK", 4 * 5 * 3)
+    sizes = ((2, 7, 2), (2, 5, 2), (2, 5, 3))
+    inputs = [torch.randn(size, dtype=torch.float64, requires_grad=True) for size in sizes]
+    assert torch.autograd.gradcheck(attend, inputs)
+    assert torch.autograd.gradgradcheck(attend, inputs)
+
+
+def test_logits_of_any_size_give_finite_weights_and_gradients():
+    query, key, value = operands(CHUNKED_FROM, dtype=torch.float32)
+    output = attend(1e4 * query, key, value)
+    assert output.isfinite().all()
+    for gradient in torch.autograd.grad(output.sum(), [query, key, value]):
+        assert gradient.isfinite().all()
 
 
 @pytest.mark.parametrize("form", [{}, {"value_divisor": 8, "pooling": False}, {"pooling": False}])
@@ -76,6 +109,7 @@ def test_fused_kernels_get_addresses_and_rows_that_gpus_can_read(channels, form,
     monkeypatch.setattr(
         F, "scaled_dot_product_attention", lambda *a, **k: given.extend(a) or fused(*a, **k)
     )
+    monkeypatch.setattr(attention, "MAP_KEPT", 0)
     SelfAttention2d(channels, **form)(torch.randn(3, channels, 8, 8))
     assert len(given) == 3
     for tensor in given:
@@ -86,7 +120,7 @@ def test_fused_kernels_get_addresses_and_rows_that_gpus_can_read(channels, form,
 def test_weights_are_those_of_the_product():
     query, key, value = operands(CHUNKED_FROM)
     weights = attention_weights(query, key)
-    torch.testing.assert_close(weights.sum(2), torch.ones(2, COUNT).double())
+    torch.testing.assert_close(weights.sum(2), torch.ones(3, COUNT).double())
     torch.testing.assert_close(weights @ value, attend(query, key, value))
 
 

@@ -1,22 +1,29 @@
 """The attention product softmax(query key^T) value, without keeping its map.
 
-A fused kernel computes it piece by piece. On CPUs PyTorch's is slow where the value has many
-channels: query and key, four times narrower, must be padded to the same size, and its products
-stay behind oneDNN's. There chunks of queries win, computed again in the backward pass
-(docs/performance.md).
+A fused kernel computes it piece by piece. On CPUs PyTorch's is slow in bfloat16 and where the value
+has many channels: query and key, four times narrower, must be padded to the same size, and its
+products stay behind oneDNN's. There chunks of queries win, whose scores fit into the cache and are
+computed again in the backward pass; and where a map is small, nothing but the plain products
+(docs/lab/performance.md).
 """
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from sagan.nn.tracing import is_traced
 
-CHUNK = 256
-"""Queries of a chunk: from 128 to 1,024 it matters little to the time."""
+MAP_KEPT = 2**18
+"""Bytes of a picture's map in float32 up to which plain products keep it on CPUs: no more than its
+feature maps take, and to compute it again would cost more (16 x 16 places with pooled keys)."""
+CHUNK = 2**22
+"""Bytes of the scores of a chunk: less calls more often, more leaves the processor's cache."""
 CHUNKED_FROM = 64
-"""Channels of the value from which on chunks win on CPUs."""
+"""Channels of the value from which on chunks win on CPUs in float32; in bfloat16 they always do."""
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -30,12 +37,12 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     Returns:
         (N, Q, v).
     """
-    if value.device.type == "cpu" and not is_traced() and value.shape[2] >= CHUNKED_FROM:
-        chunks = [
-            checkpoint(_weighted, rows, key, value, use_reentrant=False, preserve_rng_state=False)
-            for rows in query.split(CHUNK, dim=1)
-        ]
-        return torch.cat(chunks, dim=1)
+    is_open = not (is_traced() or torch.compiler.is_compiling())
+    if value.device.type == "cpu" and is_open:
+        if 4 * query.shape[1] * key.shape[1] <= MAP_KEPT:
+            return _weighted(query, key, value)
+        if value.dtype == torch.bfloat16 or value.shape[2] >= CHUNKED_FROM:
+            return _InChunks.apply(query, key, value)
     padding = (0, value.shape[2] - query.shape[2])  # fused kernels want equal sizes
     query, key = F.pad(query, padding), F.pad(key, padding)
     # PyTorch looks at strides alone: a view that begins amid 16 bytes is a misaligned address to
@@ -70,3 +77,102 @@ def _weighted(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     weights = attention_weights(query, key).to(value.dtype)
     with torch.autocast(value.device.type, enabled=False):
         return weights @ value
+
+
+class _InChunks(torch.autograd.Function):
+    """The product in chunks of queries, of whose map the backward pass keeps one sum per row.
+
+    With P the weights, O = P V and G the gradient of O: that of V is P^T G, and that of the scores
+    S = Q K^T is dS = P * (G V^T - rowsum(G * O)), from which dQ = dS K and dK = dS^T Q. Here the
+    scores have base 2 (2^S is computed faster than e^S) and P = 2^(S - log2 rowsum 2^S); what is
+    subtracted from a row stands as one more channel in the products, with ones on the other side.
+    Scores are in float32, weights in the value's type. ``torch.bmm`` takes transposed matrices as
+    they are, where ``@`` would copy the map of a single picture.
+
+    Source: Dao et al. 2022, FlashAttention, appendix B.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        dtype = torch.promote_types(value.dtype, torch.float32)
+        scaled, columns = _padded(query.to(dtype) / math.log(2)), _padded(key.to(dtype)).mT
+        values = value.contiguous()
+        output = value.new_empty(*query.shape[:2], value.shape[2])
+        sums = query.new_empty(*query.shape[:2], 1, dtype=dtype)
+        with torch.autocast(value.device.type, enabled=False):
+            for n, rows in _chunks(query, key):
+                weights = torch.bmm(scaled[n, rows], columns[n])
+                highest = weights.amax(dim=2, keepdim=True)
+                total = weights.sub_(highest).exp2_().sum(dim=2, keepdim=True)
+                output[n, rows] = torch.bmm(weights.to(value.dtype), values[n]) / total
+                sums[n, rows] = highest + total.log2()
+        ctx.save_for_backward(query, key, value, output, sums)
+        return output
+
+    @staticmethod
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, gradient: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value, output, sums = ctx.saved_tensors
+        with torch.autocast(value.device.type, enabled=False):
+            if torch.is_grad_enabled():  # this gradient is to be differentiated
+                return _gradients(query, key, value, gradient)
+            return _gradients_in_chunks(query, key, value, output, sums, gradient)
+
+
+def _gradients(
+    query: Tensor, key: Tensor, value: Tensor, gradient: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients by query, key and value in one piece, which can be differentiated themselves."""
+    weights = attention_weights(query, key)
+    gradient = gradient.to(weights)
+    by_weights = gradient @ value.to(weights).mT
+    by_scores = weights * (by_weights - (by_weights * weights).sum(dim=2, keepdim=True))
+    by_query, by_key = by_scores @ key.to(weights), by_scores.mT @ query.to(weights)
+    return by_query.to(query), by_key.to(key), (weights.mT @ gradient).to(value)
+
+
+def _gradients_in_chunks(
+    query: Tensor, key: Tensor, value: Tensor, output: Tensor, sums: Tensor, gradient: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same, a chunk of the map at a time."""
+    dtype, ones = sums.dtype, torch.ones_like(key[:, :, :1])
+    scaled = _padded(torch.cat([query.to(dtype) / math.log(2), -sums], dim=2))
+    columns = _padded(torch.cat([key, ones], dim=2).to(dtype)).mT
+    means = _summands(-(gradient.to(dtype) * output).sum(dim=2, keepdim=True), value.dtype)
+    widened = torch.cat([gradient, *means], dim=2)
+    values = torch.cat([value, *[ones.to(value)] * len(means)], dim=2).mT
+    gradient = gradient.contiguous()
+    # Narrow matrices are multiplied fastest lying.
+    queries, keys = query.mT.contiguous(), key.mT.contiguous()
+    by_query = torch.empty_like(queries)
+    by_key = torch.zeros_like(keys, dtype=dtype)
+    by_value = torch.zeros_like(value, dtype=dtype, memory_format=torch.contiguous_format)
+    for n, rows in _chunks(query, key):
+        weights = torch.bmm(scaled[n, rows], columns[n]).exp2_().to(value.dtype)
+        by_value[n] += torch.bmm(weights.mT, gradient[n, rows])
+        by_scores = torch.bmm(widened[n, rows], values[n]).mul_(weights)
+        by_query[n, :, rows] = torch.bmm(keys[n], by_scores.mT)
+        by_key[n] += torch.bmm(queries[n, :, rows], by_scores)
+    return by_query.mT, by_key.mT.to(key), by_value.to(value)
+
+
+def _chunks(query: Tensor, key: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Pictures and rows of which the scores, in float32, take up to ``CHUNK`` bytes together."""
+    (count, length, _), row = query.shape, 4 * key.shape[1]
+    pictures = max(1, CHUNK // (length * row))
+    rows = max(1, min(length, CHUNK // row))
+    for n in range(0, count, pictures):
+        for first in range(0, length, rows):
+            yield slice(n, n + pictures), slice(first, first + rows)
+
+
+def _padded(matrix: Tensor) -> Tensor:
+    """With zeros to a multiple of 8 channels, which MKL multiplies twice as fast as one or two."""
+    return F.pad(matrix, (0, -matrix.shape[2] % 8))
+
+
+def _summands(numbers: Tensor, dtype: torch.dtype) -> Sequence[Tensor]:
+    """Numbers as a sum of narrower ones: bfloat16 has 8 bits, of two together 16."""
+    first = numbers.to(dtype)
+    return [first] if dtype == numbers.dtype else [first, (numbers - first).to(dtype)]
