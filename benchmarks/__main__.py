@@ -21,7 +21,7 @@ from benchmarks.features import features
 from benchmarks.guards import guards
 from benchmarks.harness import Precision, Suite
 from benchmarks.networks import sampling, train
-from benchmarks.options import SIZES, Options
+from benchmarks.options import SIZES, USUAL_SIZES, Options
 from benchmarks.ranks import ranks
 from benchmarks.startup import startup
 from sagan.config import nearest
@@ -80,7 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--only", default=",".join(SECTIONS), help="sections, by comma (default: %(default)s)")
-    add("--sizes", default=",".join(SIZES), help="of train, sampling and data (%(default)s)")
+    sizes = f"of train, sampling and data: {', '.join(SIZES)} (default: %(default)s)"
+    add("--sizes", default=",".join(USUAL_SIZES), help=sizes)
     add("--precision", default="float32,auto", help="(default: %(default)s)")
     add("--batch", type=int, help="pictures in a training step instead of each size's own")
     add("--pairs", type=int, default=9, help="timed calls of every side (default: %(default)s)")

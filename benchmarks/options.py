@@ -30,7 +30,13 @@ SIZES = {
     "imagenet128": Size(
         title="ImageNet-128", resolution=128, width=64, num_classes=1000, batch=8, cuda_batch=256
     ),
+    "imagenet64": Size(
+        title="ImageNet-64", resolution=64, width=64, num_classes=1000, batch=16, cuda_batch=256
+    ),
 }
+
+
+USUAL_SIZES = ("demo", "imagenet128")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +45,7 @@ class Options:
 
     device: torch.device
     precisions: tuple[Precision, ...] = ("float32",)
-    sizes: tuple[Size, ...] = tuple(SIZES.values())
+    sizes: tuple[Size, ...] = tuple(SIZES[name] for name in USUAL_SIZES)
     batch: int | None = None
     """Instead of a size's own."""
     naive: bool = True
