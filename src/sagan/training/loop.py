@@ -86,9 +86,7 @@ def trial_steps(
     return steps()
 
 
-def compile_networks(
-    state: TrainingState, device: torch.device, autocast: torch.autocast
-) -> None:
+def compile_networks(state: TrainingState, device: torch.device, autocast: torch.autocast) -> None:
     """Compiles the passes of both networks, forwards and backwards, at their first call.
 
     Raises:
