@@ -24,9 +24,9 @@ def move_singular_vectors(
         lefts: u, (out,).
         rights: v, as many values as ``weight[0]`` has, in its usual order.
         bounds: The least by which a vector is divided.
-        iterations: At least one.
+        iterations: How many; with 0 nothing moves.
     """
-    if not weights:
+    if not weights or not iterations:
         return
     matrices, places = list[Tensor](), list[Tensor]()
     for weight, right in zip(weights, rights, strict=True):
