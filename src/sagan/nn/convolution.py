@@ -166,6 +166,13 @@ class Conv2d(SpectralLayer):
         return conv2d(x, self.kernel, self.bias)
 
 
+def _sums(kernel: Tensor, padding: int = 0) -> Tensor:
+    """Sums of 2x2 neighbouring pixels: (N, M, k, k) -> (N, M, k - 1, k - 1), or k + 1 padded."""
+    if is_traced():  # ONNX divides by 4 whatever is asked for
+        return 4 * F.avg_pool2d(kernel, 2, stride=1, padding=padding)
+    return F.avg_pool2d(kernel, 2, stride=1, padding=padding, divisor_override=1)
+
+
 class UpsampleConv2d(SpectralLayer):
     """Nearest-neighbour upsampling by 2, then a 3x3 convolution.
 
@@ -185,13 +192,11 @@ class UpsampleConv2d(SpectralLayer):
 
     def fold(self, weight: Tensor) -> Tensor:
         """(out, in, 3, 3) -> the kernel, (in, out, 4, 4): sums of 2x2 neighbours, turned round."""
-        turned = weight.transpose(0, 1).flip(2, 3)
-        return F.avg_pool2d(turned, 2, stride=1, padding=1, divisor_override=1)
+        return _sums(weight.transpose(0, 1).flip(2, 3), padding=1)
 
     def fold_gradient(self, gradient: Tensor) -> Tensor:
         """(in, out, 4, 4) -> (out, in, 3, 3)."""
-        sums = F.avg_pool2d(gradient, 2, stride=1, divisor_override=1)
-        return sums.flip(2, 3).transpose(0, 1)
+        return _sums(gradient).flip(2, 3).transpose(0, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, 2H, 2W)."""

@@ -10,13 +10,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from sagan.nn.spectral import Divisor, SpectralLayer, divided_by_sigma, gradient_of_division
+from sagan.nn.singular import Divisor, divided_by_sigma, gradient_of_division
+from sagan.nn.spectral import SpectralLayer
 
 
 def reserve_kernels(network: nn.Module, autocast: torch.autocast | None = None) -> None:
     """Has :func:`kept_kernels` put kernels into the same memory every time, as CUDA graphs want."""
     with kept_kernels(network, autocast):
-        for layer in _layers(network):
+        for layer in _spectral_layers(network):
             if (kernel := layer.kept_kernel) is not None and kernel is not layer.weight:
                 layer.kernel_place = kernel.detach()
 
@@ -32,29 +33,29 @@ def kept_kernels(network: nn.Module, autocast: torch.autocast | None = None) -> 
         network: Of layers of :mod:`sagan.nn`; other layers stay as they are.
         autocast: Precision of the passes; None for that of the weights.
     """
-    layers = _layers(network)
+    layers = _spectral_layers(network)
     if any(layer.kept_kernel is not None for layer in layers):
         yield
         return
-    learns, precision = torch.is_grad_enabled(), _precision(autocast)
-    with torch.no_grad():
-        divisors = [_keep(layer, precision, learns=learns) for layer in layers]
+    learns, precision = torch.is_grad_enabled(), _dtype_under(autocast)
     try:
+        with torch.no_grad():
+            divisors = [_keep(layer, precision, learns=learns) for layer in layers]
         yield
     finally:
-        gathered = [
-            (layer, _released(layer), of) for layer, of in zip(layers, divisors, strict=True)
-        ]
+        gradients = [_released(layer) for layer in layers]
+    gathered = [*zip(layers, gradients, divisors, strict=True)]
+    del gradients
     with torch.no_grad():
         while gathered:  # one after the other, so that no two gradients of all weights are there
             _hand_on(*gathered.pop())
 
 
-def _layers(network: nn.Module) -> list[SpectralLayer]:
+def _spectral_layers(network: nn.Module) -> list[SpectralLayer]:
     return [layer for layer in network.modules() if isinstance(layer, SpectralLayer)]
 
 
-def _precision(autocast: torch.autocast | None) -> torch.dtype | None:
+def _dtype_under(autocast: torch.autocast | None) -> torch.dtype | None:
     if autocast is None:
         return None
     with autocast:

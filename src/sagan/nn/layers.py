@@ -12,10 +12,12 @@ from torch.nn import functional as F
 from sagan.config import AttentionProduct, ClassTables, GeneratorConfig
 from sagan.config.plan import LEAST_CHANNELS
 from sagan.errors import SaganError
+from sagan.nn.affine_norm import normalized_affine, scaled_and_shifted
 from sagan.nn.attention import attend, attention_weights
 from sagan.nn.convolution import Conv2d
 from sagan.nn.initialization import first_bias, first_weight
 from sagan.nn.spectral import SpectralLayer
+from sagan.nn.tracing import is_traced
 from sagan.system.ranks import ALONE, Ranks
 
 
@@ -151,7 +153,11 @@ class ConditionalBatchNorm2d(nn.Module):
             SaganError: There are classes and no labels.
         """
         require_labels(labels, self.num_classes)
-        return class_affine(self._normalized(x), labels, *self.affine)
+        if not self.training or self.ranks.are_many or is_traced() or torch.compiler.is_compiling():
+            return class_affine(self._normalized(x), labels, *self.affine)
+        running = (self.running_mean, self.running_var)
+        rows = _picked(labels, *self.affine)
+        return normalized_affine(x, running, *rows, momentum=self.momentum, eps=self.eps)
 
     def _normalized(self, x: Tensor) -> Tensor:
         if self.training and self.ranks.are_many:
@@ -200,11 +206,14 @@ def class_affine(x: Tensor, labels: Tensor | None, scale: Tensor, shift: Tensor)
         scale: (rows, C).
         shift: (rows, C).
     """
-    if labels is not None:
-        scale, shift = class_rows(scale, labels), class_rows(shift, labels)
-    return torch.addcmul(
-        shift[:, :, None, None].to(x.dtype), x, scale[:, :, None, None].to(x.dtype)
-    )
+    return scaled_and_shifted(x, *_picked(labels, scale, shift))
+
+
+def _picked(labels: Tensor | None, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows of the labels, or the only ones."""
+    if labels is None:
+        return scale, shift
+    return class_rows(scale, labels), class_rows(shift, labels)
 
 
 class SelfAttention2d(nn.Module):

@@ -7,8 +7,6 @@ once a step (:func:`advance`).
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -21,6 +19,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from sagan.config import DiscriminatorConfig, GeneratorConfig
 from sagan.errors import SaganError
 from sagan.nn.initialization import first_weight
+from sagan.nn.singular import divided_by_sigma, gradient_of_division, move_singular_vectors
 from sagan.nn.tracing import is_traced
 
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -56,7 +55,8 @@ class SpectralNorm(nn.Module):
 
     def advance(self, weight: Tensor, iterations: int = 1) -> None:
         """Moves u and v towards the leading singular vectors of ``weight``, in place."""
-        _iterate([(self, weight)], iterations)
+        weights = [self.out_first(weight)]
+        move_singular_vectors(weights, [self.u], [self.v], [self.eps], iterations)
 
     def forward(self, weight: Tensor) -> Tensor:
         """Returns ``weight`` / sigma, of the same shape, in float32 also under autocast."""
@@ -68,73 +68,6 @@ class SpectralNorm(nn.Module):
     def out_first(self, weight: Tensor) -> Tensor:
         """Swaps (in, out, ...) and (out, in, ...) where the weight is transposed."""
         return weight.transpose(0, 1) if self.transposed else weight
-
-
-@torch.no_grad()
-def _iterate(pairs: Sequence[tuple[SpectralNorm, Tensor]], iterations: int) -> None:
-    """Power iterations of several norms together, each of its weight."""
-    matrices, stored = list[Tensor](), list[Tensor]()
-    for norm, weight in pairs:
-        weight = norm.out_first(weight)
-        matrix, order, _ = _matrix(weight)
-        matrices.append(matrix)
-        stored.append(norm.v.view(weight.shape[1:]).permute(order))
-    bounds = [norm.eps for norm, _ in pairs]
-    lefts, rights = [norm.u for norm, _ in pairs], list[Tensor]()
-    for _ in range(iterations):
-        rights = [matrix.mT.mv(u) for matrix, u in zip(matrices, lefts, strict=True)]
-        _normalize(rights, bounds)
-        lefts = [matrix.mv(v) for matrix, v in zip(matrices, rights, strict=True)]
-        _normalize(lefts, bounds)
-    for (norm, _), place, u, v in zip(pairs, stored, lefts, rights, strict=True):
-        norm.u.copy_(u)
-        place.copy_(v.view_as(place))
-
-
-def _normalize(vectors: list[Tensor], bounds: list[float]) -> None:
-    """Divides every vector by its norm, or by its bound if that is larger, in place."""
-    norms = list(torch._foreach_norm(vectors))  # pyright: ignore[reportPrivateImportUsage]
-    torch._foreach_clamp_min_(norms, bounds)  # pyright: ignore[reportPrivateImportUsage]
-    torch._foreach_div_(vectors, norms)  # pyright: ignore[reportPrivateImportUsage]
-
-
-Divisor = tuple[Tensor, Tensor, Tensor]
-"""sigma; u, (out,); and v, shaped as ``weight[0]`` and in its order of memory."""
-
-
-def divided_by_sigma(weight: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Divisor]:
-    """Divides a weight by sigma = u^T W v, in its precision also under autocast.
-
-    Args:
-        weight: W, (out, ...).
-        u: (out,).
-        v: As many values as ``weight[0]`` has, in its usual order.
-
-    Returns:
-        W / sigma, and what :func:`gradient_of_division` needs.
-    """
-    matrix, order, usual = _matrix(weight)
-    v = v.view(weight.shape[1:]).permute(order).contiguous()
-    with no_autocast(weight):
-        sigma = u.dot(matrix.mv(v.flatten()))
-    return weight / sigma, (sigma, u, v.permute(usual))
-
-
-def gradient_of_division(gradient: Tensor, weight: Tensor, divisor: Divisor) -> Tensor:
-    """The gradient of W from G, that of W / sigma: (G - <G, W / sigma> u v^T) / sigma.
-
-    Args:
-        gradient: G, in the weight's order of memory. It is overwritten.
-        weight: W.
-        divisor: As :func:`divided_by_sigma` gives it.
-
-    Returns:
-        G's memory, with the new values.
-    """
-    sigma, u, v = divisor
-    overlap = _line(gradient).dot(_line(weight)) / sigma
-    column = (u * overlap).view(-1, *(1,) * v.ndim)
-    return gradient.addcmul_(column, v, value=-1).div_(sigma)
 
 
 class _DivideBySigma(torch.autograd.Function):
@@ -155,44 +88,9 @@ class _DivideBySigma(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, gradient: Tensor
     ) -> tuple[Tensor, None, None]:
-        weight, *divisor = ctx.saved_tensors
+        weight, sigma, u, v = ctx.saved_tensors
         own = torch.empty_like(weight).copy_(gradient)
-        return gradient_of_division(own, weight, divisor), None, None
-
-
-def no_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
-    """Switches autocast off where a tensor lies; where it is off, that costs nothing."""
-    kind = tensor.device.type
-    is_on = torch.is_autocast_enabled(kind)
-    return torch.autocast(kind, enabled=False) if is_on else nullcontext()
-
-
-def memory_order(tensor: Tensor) -> list[int]:
-    """The dimensions of a tensor, from the outermost in memory to the innermost."""
-    return list(_orders(tensor.stride())[0])
-
-
-@cache
-def _orders(strides: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The order in memory of dimensions with these strides, and the order that undoes it."""
-    order = sorted(range(len(strides)), key=strides.__getitem__, reverse=True)
-    return tuple(order), tuple(order.index(dim) for dim in range(len(order)))
-
-
-def _line(tensor: Tensor) -> Tensor:
-    """All values in the order of memory, a view."""
-    return tensor.permute(_orders(tensor.stride())[0]).flatten()
-
-
-def _matrix(weight: Tensor) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
-    """Views the weight as (out, everything else), in the order of memory.
-
-    Returns:
-        The matrix, the order in which it lists the dimensions of ``weight[0]``, and the order that
-        undoes it.
-    """
-    order, usual = _orders(weight.stride()[1:])
-    return weight.permute(0, *(dim + 1 for dim in order)).flatten(1), order, usual
+        return gradient_of_division(own, weight, (sigma, u, v)), None, None
 
 
 class SpectralLayer(nn.Module):
@@ -373,4 +271,11 @@ def advance(network: nn.Module, iterations: int = 1) -> None:
         >>> critic = sagan.nn.spectral_norm(torch.nn.Linear(128, 1))
         >>> sagan.nn.advance(critic)  # then a forward pass, a backward pass and an update
     """
-    _iterate(list(spectral_norms(network)), iterations)
+    pairs = list(spectral_norms(network))
+    move_singular_vectors(
+        [norm.out_first(weight) for norm, weight in pairs],
+        [norm.u for norm, _ in pairs],
+        [norm.v for norm, _ in pairs],
+        [norm.eps for norm, _ in pairs],
+        iterations,
+    )

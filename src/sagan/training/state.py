@@ -17,6 +17,7 @@ from sagan.nn import spectral
 from sagan.nn.averaging import measure_batch_statistics
 from sagan.nn.dcgan import DCGANDiscriminator
 from sagan.nn.residual import AnyDiscriminator, AnyGenerator, make_discriminator, make_generator
+from sagan.nn.singular import memory_order
 from sagan.runs.checkpoint import Parts, part_of, require_same_tensors, restore_network
 from sagan.system.memory import require_free
 from sagan.system.randomness import Purpose, generator_at
@@ -57,7 +58,7 @@ class NetworkAdam:
         self, network: nn.Module, learning_rate: float, config: OptimizerConfig, diverged: Tensor
     ) -> None:
         self._named = {n: p for n, p in network.named_parameters() if p.requires_grad}
-        self._orders = {name: spectral.memory_order(p) for name, p in self._named.items()}
+        self._orders = {name: memory_order(p) for name, p in self._named.items()}
         self._views = {
             name: nn.Parameter(p.detach().permute(self._orders[name]))
             for name, p in self._named.items()
