@@ -1,3 +1,4 @@
+import gc
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from sagan import cli
 from sagan import config as settings
+from sagan.cli import program
 from sagan.config import presets
 from sagan.runs.run import checkpoint_files
 
@@ -250,3 +252,9 @@ def test_a_reader_that_has_seen_enough_is_no_mistake():
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("avatars32")
     assert done.stderr == ""
+
+
+def test_unreachable_objects_are_looked_for_again_once_a_command_is_loaded():
+    with program.loading():
+        assert not gc.isenabled()
+    assert gc.isenabled()

@@ -26,6 +26,11 @@ assert "sympy" not in sys.modules
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_drawing_loads_no_sources_of_pictures():
+    program = "import sys, sagan.sampling.sets; assert 'sagan.data' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 @pytest.fixture
 def generator():
     torch.manual_seed(0)
@@ -80,6 +85,27 @@ def test_weights_loaded_later_reach_single_pictures(generator):
         folded.load_state_dict(fold(other).state_dict())
         assert not torch.equal(folded(latents, labels), before)
         torch.testing.assert_close(folded(latents, labels), fold(other)(latents, labels))
+
+
+def test_autocast_narrows_constant_kernels_once_and_anew_where_weights_are_loaded(generator):
+    folded, other = fold(generator), copy.deepcopy(generator)
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight.mul_(1.5)
+    latents, labels = torch.randn(2, 128), torch.tensor([0, 1])
+    layer = next(m for m in folded.modules() if isinstance(m, ConstantConv2d))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.inference_mode():
+            folded(latents, labels)
+        narrow = layer._narrow
+        assert narrow.dtype == torch.bfloat16
+        picture = folded(latents.requires_grad_(), labels)
+        picture.float().sum().backward()  # after a pass without gradients
+        assert latents.grad.isfinite().all()
+        assert layer._narrow is narrow
+        folded.load_state_dict(fold(other).state_dict())
+        assert torch.equal(folded(latents, labels), fold(other)(latents, labels))
+    assert layer._kernel(latents) is layer.weight
 
 
 def test_no_pictures_from_no_latents(generator):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from sagan.cli.parsing import FLAGS, OUTPUT, SWITCH, parse_seeds, require_range
-from sagan.cli.program import app
+from sagan.cli.program import app, loading
 from sagan.errors import SaganError
 from sagan.system.files import require_output
 
@@ -95,11 +95,10 @@ def sample(
         raise SaganError("--columns counts only in a grid; leave it out, or write a .png")
     if names and not is_grid:
         raise SaganError("--names stand only in a grid; leave it out, or write a .png")
+    generator = _generator_to_draw(model)
     from sagan import images
     from sagan.sampling import sets
-    from sagan.sampling.generator import load_generator
 
-    generator = load_generator(model)
     if compile:
         generator.compile()
     labels = choice.class_name or generator.class_names or (None,)
@@ -137,13 +136,12 @@ def interpolate(
     """
     from sagan import images
     from sagan.sampling import animation
-    from sagan.sampling.generator import load_generator
 
     require_output(output, ".png", *animation.FASTEST)
     is_sheet = output.suffix.lower() == ".png"
     if not is_sheet:
         animation.require_format(output, frames_per_second)
-    generator = load_generator(model)
+    generator = _generator_to_draw(model)
     frames = route.frames or (4 if is_sheet else 24)
     scale = choice.scale or (1 if is_sheet else -(-128 // generator.resolution))
     walks = _walks(generator, route, choice, frames, scale, output.suffix.lower() == ".mp4")
@@ -195,6 +193,12 @@ def timelapse(
     film = growth_frames(run, columns=columns, most=frames)
     animation.save_animation(film, output, frames_per_second=frames_per_second, hold=hold)
     print(output)
+
+
+def _generator_to_draw(model: Path) -> TrainedGenerator:
+    with loading():
+        from sagan.sampling.generator import load_generator
+    return load_generator(model)
 
 
 def _walks(

@@ -174,6 +174,10 @@ class TrainConfig:
     """Where to compute: auto, cpu, cuda or mps."""
     precision: Precision = "auto"
     """Number format of forward passes; auto: bfloat16 where the hardware multiplies it fast."""
+    checkpoint_activations: bool = False
+    """Keep the input of each residual block alone, and compute the rest again in the backward pass:
+    less memory, most of it for large pictures and batches, up to a quarter more time, and the same
+    weights to the last bit."""
     compile: bool = False
     """Compile both networks with torch.compile (on a GPU with CUDA graphs). The first steps take
     minutes, later ones less time; on CPUs little is gained (docs/performance.md)."""

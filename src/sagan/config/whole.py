@@ -46,6 +46,13 @@ class Config:
             not (self.train.compile and self.loss.penalizes_gradients),
             "false with penalties on gradients, since compiled code has no second derivative",
         )
+        is_residual = "residual" in (self.generator.architecture, self.discriminator.architecture)
+        check(
+            "checkpoint_activations",
+            not self.train.checkpoint_activations or (is_residual and not self.train.compile),
+            "false with train.compile, which chooses by itself what to keep, and without residual"
+            " networks",
+        )
         check(
             "accumulate",
             self.train.accumulate == 1 or not self.loss.lecam,

@@ -25,6 +25,7 @@ from sagan.nn.convolution import (
 )
 from sagan.nn.layers import ConditionalBatchNorm2d, class_affine
 from sagan.nn.spectral import SpectralLayer
+from sagan.nn.tracing import is_traced
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -33,7 +34,8 @@ class ConstantConv2d(nn.Module):
     """A convolution whose kernel stays.
 
     Where a map is so small that reading the kernel is most of the work, oneDNN would reorder the
-    kernel at every call; a copy in its own order is kept from the first such call on.
+    kernel at every call; a copy in its own order is kept from the first such call on. So is one in
+    the type of autocast, which itself keeps none of kernels that need no gradient.
 
     Args:
         kernel: As for :func:`conv2d`, of 3x3 pixels or 4x4 with stride 2, or as for
@@ -48,6 +50,7 @@ class ConstantConv2d(nn.Module):
         self.bias = None if bias is None else nn.Parameter(bias)
         self.transposed = transposed
         self._reordered: ReorderedKernel | None = None
+        self._narrow: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, H, W), half or twice the size with 4x4 pixels."""
@@ -55,20 +58,33 @@ class ConstantConv2d(nn.Module):
             if self._reordered is None:
                 self._reordered = ReorderedKernel(self.weight, x.shape, transposed=self.transposed)
             return self._reordered(x, self.bias)
+        kernel = self._kernel(x)
         if self.transposed:
-            return conv_transpose2d(x, self.weight, self.bias)
-        return conv2d(x, self.weight, self.bias, stride=self.weight.shape[2] - 2)
+            return conv_transpose2d(x, kernel, self.bias)
+        return conv2d(x, kernel, self.bias, stride=kernel.shape[2] - 2)
+
+    def _kernel(self, x: Tensor) -> Tensor:
+        device, is_open = x.device.type, not (is_traced() or torch.compiler.is_compiling())
+        is_constant = self.weight.dtype == torch.float32 and not self.weight.requires_grad
+        can = is_open and is_constant and device in ("cpu", "cuda")
+        if not (can and torch.is_autocast_enabled(device)):
+            return self.weight
+        dtype = torch.get_autocast_dtype(device)
+        if self._narrow is None or self._narrow.dtype != dtype:
+            with torch.inference_mode(False):  # it may be used where there are gradients, too
+                self._narrow = self.weight.detach().to(dtype)
+        return self._narrow
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ConstantConv2d:
-        self._reordered = None
+        self._reordered = self._narrow = None
         return super()._apply(fn, recurse)
 
     def _load_from_state_dict(self, *arguments: Any, **named: Any) -> None:
-        self._reordered = None
+        self._reordered = self._narrow = None
         super()._load_from_state_dict(*arguments, **named)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_reordered": None}
+        return self.__dict__ | {"_reordered": None, "_narrow": None}
 
 
 class ClassAffine2d(nn.Module):

@@ -89,6 +89,7 @@ class ConditionalBatchNorm2d(nn.Module):
 
     Attributes:
         ranks: Whose pictures together make a batch; see :func:`statistics_over`.
+        is_held: The running statistics stay as they are in training too.
 
     Source: released code ``ops.py``, ``ConditionalBatchNorm``; other tables: BigGAN-PyTorch
     ``layers.py``, ``ccbn``, and PyTorch-StudioGAN ``utils/ops.py``, ``ConditionalBatchNorm2d``.
@@ -113,6 +114,7 @@ class ConditionalBatchNorm2d(nn.Module):
     ) -> None:
         super().__init__()
         self.ranks = ALONE
+        self.is_held = False
         self.eps = eps
         self.momentum = momentum
         self.num_classes = num_classes
@@ -160,15 +162,16 @@ class ConditionalBatchNorm2d(nn.Module):
         return normalized_affine(x, running, *rows, momentum=self.momentum, eps=self.eps)
 
     def _normalized(self, x: Tensor) -> Tensor:
+        running = (self.running_mean, self.running_var)
+        if self.is_held:
+            running = (self.running_mean.clone(), self.running_var.clone())
         if self.training and self.ranks.are_many:
             from sagan.nn.shared_norm import shared_batch_norm  # which loads the compiler
 
-            running = (self.running_mean, self.running_var)
             return shared_batch_norm(x, running, self.ranks, momentum=self.momentum, eps=self.eps)
         return F.batch_norm(
             x,
-            self.running_mean,
-            self.running_var,
+            *running,
             training=self.training,
             momentum=self.momentum,
             eps=self.eps,

@@ -33,6 +33,7 @@ from sagan.nn.layers import (
     SelfAttention2d,
     require_labels,
 )
+from sagan.nn.recomputation import through
 from sagan.nn.spectral import attach_chosen
 from sagan.system.memory import require_free
 
@@ -46,6 +47,9 @@ class Generator(nn.Module):
             (64, 96); :func:`sagan.nn.plan` says which are possible.
         num_classes: 0 for a network without classes.
         channels: Of the pictures: 1, 3 or 4.
+
+    Attributes:
+        recomputes: Blocks keep their inputs alone for the backward pass (:func:`through`).
 
     Source: SAGAN paper, section 4; released code ``generator.py``.
 
@@ -65,6 +69,7 @@ class Generator(nn.Module):
         channels: int = 3,
     ) -> None:
         super().__init__()
+        self.recomputes = False
         self.latent_dim = config.latent_dim
         self.num_classes = num_classes
         self.channels = channels
@@ -111,7 +116,8 @@ class Generator(nn.Module):
         x = self.linear(latents).unflatten(1, (-1, *self.first_map))  # (N, 16ch, 4, 4)
         x = x.contiguous(memory_format=torch.channels_last)
         for i, block in enumerate(self.blocks):
-            x = self.attention.after(i, block(x, labels))  # (N, out, 2H, 2W)
+            x = through(block, x, labels, recomputed=self.recomputes)  # (N, out, 2H, 2W)
+            x = self.attention.after(i, x)
         return F.tanh(self.out(F.relu_(self.norm(x))))  # (N, C, H, W)
 
 
@@ -126,6 +132,9 @@ class Discriminator(nn.Module):
         resolution: As for :class:`Generator`.
         num_classes: 0 for a network without classes, which has neither.
         channels: Of the pictures: 1, 3 or 4.
+
+    Attributes:
+        recomputes: Blocks keep their inputs alone for the backward pass (:func:`through`).
 
     Source: SAGAN paper, section 4; Miyato and Koyama 2018 for the projection; Odena et al. 2017 for
     the second head; released code ``discriminator.py``.
@@ -146,6 +155,7 @@ class Discriminator(nn.Module):
         channels: int = 3,
     ) -> None:
         super().__init__()
+        self.recomputes = False
         self.num_classes = num_classes
         self.channels = channels
         self.size = both_sides(resolution)
@@ -222,7 +232,8 @@ class Discriminator(nn.Module):
     def _features(self, images: Tensor) -> Tensor:
         x = images.contiguous(memory_format=torch.channels_last)
         for i, block in enumerate(self.blocks):
-            x = self.attention.after(i, block(x))  # (N, out, H/2, W/2)
+            x = through(block, x, recomputed=self.recomputes)  # (N, out, H/2, W/2)
+            x = self.attention.after(i, x)
         with torch.autocast(x.device.type, enabled=False):
             return F.relu(x).sum(dim=(2, 3), dtype=self.linear.weight.dtype)  # (N, 16ch)
 

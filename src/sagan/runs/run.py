@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 _INTERVALS = ("log_interval", "watch_interval", "sample_interval", "checkpoint_interval")
 _GUARDS = ("on_divergence", "most_rollbacks")
 _KEEPING = ("keep_checkpoints", "keep_every", "keep_best")
-_MAY_CHANGE = ("steps", "device", "compile", "log", *_KEEPING, *_INTERVALS, *_GUARDS)
+_COMPUTING = ("device", "compile", "checkpoint_activations")
+_MAY_CHANGE = ("steps", "log", *_COMPUTING, *_KEEPING, *_INTERVALS, *_GUARDS)
 _DRAFTS = ("*.toml", "*.json*", "samples/*.png", "checkpoints/*.safetensors")
 """What is written aside before it takes its place, by the run alone."""
 _UNNAMED = "checkpoints/.tmp??????"

@@ -4,18 +4,19 @@ A picture depends on its seed and label alone: each seed draws its own latent, a
 here are folded, so that nothing depends on batch mates.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sagan.config import network_shape
-from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.images import grid, to_float, to_uint8
 from sagan.images.batch import Pictures
@@ -29,6 +30,9 @@ from sagan.sampling.latents import draw_latents, whole_numbers
 from sagan.sampling.network import Labels, TrainedNetwork
 from sagan.system.device import pick_device, require_compiler
 from sagan.system.spacing import from_the_first
+
+if TYPE_CHECKING:
+    from sagan.data import Dataset  # whose sources would be loaded to draw a picture
 
 BATCH_SIZE = 64
 _ROUNDING = 1e-3  # how far beyond -1 and 1 a picture may lie

@@ -11,6 +11,7 @@ from sagan.config import Config, OptimizerConfig, TrainConfig
 from sagan.data import Dataset
 from sagan.nn.averaging import update_average
 from sagan.nn.kernels import reserve_kernels
+from sagan.nn.residual import Discriminator, Generator
 from sagan.system.device import require_compiler
 from sagan.system.ranks import ALONE, Ranks
 from sagan.training.draws import step_inputs
@@ -41,6 +42,9 @@ def train_steps(
     """
     state.generator.train()
     state.discriminator.train()
+    for network in (state.generator, state.discriminator):
+        if isinstance(network, Generator | Discriminator):
+            network.recomputes = config.train.checkpoint_activations
     step = TrainingStep(state, config, device, autocast, ranks)
     if config.train.compile:
         compile_networks(state, device, autocast)
