@@ -373,4 +373,5 @@ def advance(network: nn.Module, iterations: int = 1) -> None:
         >>> critic = sagan.nn.spectral_norm(torch.nn.Linear(128, 1))
         >>> sagan.nn.advance(critic)  # then a forward pass, a backward pass and an update
     """
-    _iterate(list(spectral_norms(network)), iterations)
+    if pairs := list(spectral_norms(network)):
+        _iterate(pairs, iterations)
