@@ -11,6 +11,7 @@ from sagan.nn.convolution import Conv2d, DownsampleConv2d, UpsampleConv2d
 from sagan.nn.kernels import kept_kernels, reserve_kernels
 from sagan.nn.layers import Embedding, Linear
 
+FLOAT32 = nullcontext()
 BFLOAT16 = torch.autocast("cpu", dtype=torch.bfloat16)
 SMALL = {"base_channels": 8, "attention": (8,)}
 LAYERS = {
@@ -33,7 +34,7 @@ def gradients(network):
     return {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
 
 
-def judged(network, images, labels, *, kept=None, autocast=nullcontext()):
+def judged(network, images, labels, *, kept=None, autocast=FLOAT32):
     """The gradients of a sum of squares over two passes, and of a penalty in full precision."""
     network.zero_grad()
     with kept_kernels(network, kept) if kept is not False else nullcontext():

@@ -155,9 +155,9 @@ class _DivideBySigma(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, gradient: Tensor
     ) -> tuple[Tensor, None, None]:
-        weight, *divisor = ctx.saved_tensors
+        weight, sigma, u, v = ctx.saved_tensors
         own = torch.empty_like(weight).copy_(gradient)
-        return gradient_of_division(own, weight, divisor), None, None
+        return gradient_of_division(own, weight, (sigma, u, v)), None, None
 
 
 def no_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
