@@ -1,6 +1,6 @@
 """Commands that carry a model elsewhere: convert, export."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -69,6 +69,7 @@ def convert(
     """
     require_output(output, "" if to else ".safetensors", inputs=files)
     if to is not None:
+        _require_nothing_unnamed(unnamed)
         _convert_to(to, files, output)
         return
     _require_foreign(files, output)
@@ -92,6 +93,14 @@ def convert(
     for network in networks:
         print(network.summary)
     print(output)
+
+
+def _require_nothing_unnamed(unnamed: Unnamed) -> None:
+    """Refuses flags about foreign files where there are none."""
+    for item in fields(unnamed):
+        if getattr(unnamed, item.name) is not None:
+            flag = f"--{item.name.replace('_', '-')}"
+            raise SaganError(f"{flag} is about files of others, which --to writes; leave it out")
 
 
 def _convert_to(target: str, files: tuple[Path, ...], folder: Path) -> None:
