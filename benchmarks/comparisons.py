@@ -64,14 +64,21 @@ def table_of(names: list[str], folders: Mapping[str, Histories], metrics: tuple[
 def main() -> None:
     """Prints a table for each comparison among the folders."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folders", nargs="+", metavar="PICTURES=FOLDER")
-    parser.add_argument("--metrics", default="fd,kid,is,pr,intra,accuracy", help="comma-separated")
+    parser.add_argument(
+        "folders", nargs="+", metavar="PICTURES=FOLDER", help="a folder, after its pictures' name"
+    )
+    parser.add_argument(
+        "--metrics", default="fd,kid,is,pr,intra,accuracy", help="with commas between"
+    )
     arguments = parser.parse_args()
     tables: dict[Axis, dict[str, Histories]] = {}
     orders: dict[Axis, list[str]] = {}
     for text in arguments.folders:
         pictures, _, path = text.rpartition("=")
-        axis, order = order_of(Path(path))
+        try:
+            axis, order = order_of(Path(path))
+        except SaganError as error:
+            parser.error(str(error))
         orders[axis] = list(dict.fromkeys([*orders.get(axis, []), *order]))
         if found := finished_histories(Path(path)):
             tables.setdefault(axis, {})[pictures or Path(path).name] = found

@@ -11,7 +11,7 @@ that only what is different moves. The first row is the size of chance: another 
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -148,7 +148,7 @@ def further_figures(here: TrainingStep, first: TrainingStep, inputs: StepInputs)
 
 def main() -> None:
     """Prints the table."""
-    parser = ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of the run")
     folder = parser.parse_args().run
     sagan.train(settings(), folder)

@@ -173,12 +173,12 @@ def settings_for(source: Path, size: int, steps: int) -> Config:
 def main() -> None:
     """Makes the pictures where they are not there, trains what is missing, prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, help="receives pictures, runs, table and curves")
     parser.add_argument("--size", type=int, default=32, choices=(32, 64), help="side in pixels")
-    parser.add_argument("--pictures", type=int, default=20_000)
-    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--pictures", type=int, default=20_000, help="how many to learn from")
+    parser.add_argument("--steps", type=int, default=1600, help="of each run")
     parser.add_argument("--points", type=int, default=4, help="how often each run is measured")
-    parser.add_argument("--seeds", default="0-2")
+    parser.add_argument("--seeds", default="0-2", help="such as 0 or 0-2")
     parser.add_argument("--at", type=int, nargs="+", help="sides of the maps, by default half")
     arguments = parser.parse_args()
     folder, size = arguments.folder, arguments.size

@@ -251,6 +251,14 @@ def test_what_was_measured_or_learned_differently_is_refused(setting, tmp_path, 
     other = replace(setting, data=replace(setting.data, source=str(picture_folder / "dark")))
     with pytest.raises(SaganError, match="was trained on other pictures"):
         run_ablation(other, "normalization", tmp_path / "run", evaluate=evaluate, points=1)
+    with pytest.raises(SaganError, match=r"runs of another comparison \(both\)"):
+        run_ablation(setting, "models", tmp_path / "run", evaluate=evaluate, points=1)
+
+
+def test_models_that_learn_classes_need_some(setting, tmp_path, picture_folder):
+    setting = replace(setting, data=replace(setting.data, source=str(picture_folder / "dark")))
+    with pytest.raises(SaganError, match=r"none in .*dark with data\.labels found"):
+        run_ablation(setting, "models", tmp_path / "run", evaluate=lambda *_: {}, points=1)
 
 
 def test_the_command(setting, picture_folder, tmp_path, capsys):
@@ -275,8 +283,11 @@ def test_mistakes_are_one_line(setting, tmp_path, capsys):
     assert "at least 1" in mistake(capsys, *common, "attention", "--train.steps", 0)
     unknown = mistake(capsys, *common, "attention", "--variants", "none,attention-15")
     assert "no variant 'attention-15'" in unknown
+    for flag in ("--train.seed", "--evaluation.interval", "--evaluation.time-share"):
+        assert "says it here" in mistake(capsys, *common, "attention", flag, 1)
+    assert "pictures to measure" in mistake(capsys, *common, "attention", "--evaluation.samples", 0)
     assert not (tmp_path / "x").exists()
-    with pytest.raises(SaganError, match="a seed and a measurement"):
+    with pytest.raises(SaganError, match="a seed, a measurement"):
         run_ablation(setting, "attention", tmp_path, evaluate=lambda *_: {}, points=0)
     with pytest.raises(SaganError, match="needs residual networks"):
         variants(presets.preset("celeba64"), "attention")

@@ -64,6 +64,10 @@ def test_what_is_no_float_is_no_weight(dtype, tmp_path, told):
     assert "weights are floats" in line
 
 
+def test_a_folder_without_a_checkpoint(tmp_path, told):
+    assert "is a folder without a TensorFlow checkpoint" in told(tmp_path)
+
+
 def test_sparse_tensors_and_tensors_without_numbers(tmp_path, told):
     for strange in (torch.eye(4).to_sparse(), torch.zeros(4, 4, device="meta")):
         torch.save({"l1.weight_orig": strange}, tmp_path / "G.pth")

@@ -146,9 +146,9 @@ def test_the_place_of_the_only_attention_is_printed_and_can_be_set(tmp_path, cap
 def test_a_place_that_keys_show_or_forbid_is_no_choice(given, tmp_path):
     (generator, discriminator), _ = given("mimicry_128")
     message = refusal([generator], generator_attention="64")
-    assert "64 does not fit" in message
-    assert "--generator-attention among 32," in message
-    assert "among 32," in refusal([discriminator], discriminator_attention="4-2")
+    assert "'64' does not fit" in message
+    assert message.endswith("choose --generator-attention 32")
+    assert "attention 32" in refusal([discriminator], discriminator_attention="4-2")
     biggan, _ = given("biggan_64")
     assert "leave --generator-attention out" in refusal(biggan, generator_attention="32")
     tensors = {k: v for k, v in load_file(generator).items() if not k.startswith("attn_block")}
@@ -159,6 +159,8 @@ def test_a_place_that_keys_show_or_forbid_is_no_choice(given, tmp_path):
         assert "there is no discriminator" in refusal([generator], **choice)
     assert "does not fit" in refusal([generator], generator_attention="")
     assert "final_resolution" in refusal([discriminator], final_resolution=0)
+    ending = refusal([golden("biggan_32")["D"]], final_resolution=4)
+    assert ending.endswith("perhaps it does not end at 4 pixels")
 
 
 def test_spectral_norm_on_some_layers_is_refused(given, tmp_path):

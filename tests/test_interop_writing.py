@@ -228,6 +228,9 @@ def test_command_writes_the_other_way(tmp_path, capsys):
     assert "discriminator left out" in printed
     assert run("convert", model, model, "--to", "biggan", "-o", folder) == 2
     assert run("convert", golden("biggan_32")["G"], "--to", "biggan", "-o", folder) == 2
+    capsys.readouterr()
+    assert run("convert", model, "--to", "biggan", "--colours", "bgr", "-o", folder) == 2
+    assert "--colours is about files of others" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")

@@ -148,6 +148,13 @@ def test_networks_of_both_kinds_of_layers_are_normalised_whole():
     assert len(list(spectral.spectral_norms(network))) == 6
 
 
+def test_a_network_without_spectral_norm_has_nothing_to_advance():
+    layer = torch.nn.Linear(3, 2)
+    before = layer.weight.clone()
+    spectral.advance(layer, 2)
+    assert layer.weight.equal(before)
+
+
 def test_a_network_without_anything_to_normalise_is_refused():
     with pytest.raises(SaganError, match="Sequential has no linear layer, convolution or embed"):
         spectral.attach(torch.nn.Sequential(torch.nn.ReLU(), torch.nn.BatchNorm2d(8)))

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from sagan.errors import DivergedError, SaganError
 from sagan.evaluation.periodic import Evaluate, Evaluated
 from sagan.inspection.timeline_figure import require_matplotlib
 from sagan.runs.locked import locked_run
-from sagan.runs.seeds import seed_folder
+from sagan.runs.seeds import runs_of_seeds, seed_folder
 from sagan.system.files import write_text
 from sagan.system.progress import duration
 from sagan.training.driver import Driver
@@ -56,9 +56,13 @@ def run_ablation(
         DivergedError: Every run has diverged.
     """
     require_matplotlib()
-    if points < 1 or not seeds:
-        raise SaganError("an ablation needs a seed and a measurement at least; give more")
+    if points < 1 or not seeds or config.evaluation.samples < 1:
+        raise SaganError(
+            "a comparison needs a seed, a measurement and pictures to measure; give 1 or more of "
+            "each (--seeds, --points, --evaluation.samples)"
+        )
     folder = Path(folder)
+    _require_own(folder, {variant.name for variant in variants(config, axis)})
     interval = -(-config.train.steps // points)
     chosen = variants(config, axis, names)
     plan = [
@@ -75,6 +79,14 @@ def run_ablation(
     write_text(folder / "table.md", table)
     draw_curves(histories, folder / "curves.png")
     return table
+
+
+def _require_own(folder: Path, names: Set[str]) -> None:
+    """Refuses a folder of another comparison, whose table and curves would be overwritten."""
+    if others := runs_of_seeds(folder).keys() - names:
+        raise SaganError(
+            f"{folder} holds runs of another comparison ({min(others)}); choose another --run"
+        )
 
 
 def _histories(

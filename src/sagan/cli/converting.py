@@ -1,6 +1,6 @@
 """Commands that carry a model elsewhere: convert, export."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,26 +18,25 @@ class Unnamed:
     """What the keys of a foreign file do not show."""
 
     colours: Literal["rgb", "bgr"] | None = None
-    """Order of the pictures' colours; bgr for mmgeneration (rgb if its file was converted from
-    PyTorch-StudioGAN), otherwise rgb."""
+    """Order of the pictures' colours; by default bgr for mmgeneration, rgb for the others."""
     relu_in_place: bool | None = None
-    """The discriminator's shortcuts see the output of the ReLU; so in PyTorch-StudioGAN, mimicry
-    and mmgeneration's configs with wReLUinplace in their name."""
+    """Whether the discriminator's shortcuts see the output of the ReLU; by default so for
+    PyTorch-StudioGAN and mimicry."""
     absolute_gains: bool | None = None
-    """Gains of class tables are used as they stand, not added to 1; so in mimicry, the authors'
-    code, and mmgeneration with its init types SAGAN and SNGAN."""
+    """Whether gains of class tables are used as they are, not added to 1; by default so for mimicry
+    and the authors' code."""
     batch_norm_eps: float | None = None
-    """Added to the variance; 1e-4 for PyTorch-StudioGAN and mmgeneration (1e-5 where all its
-    weights but the class tables are normalised), otherwise 1e-5."""
+    """Added to the variance; by default 1e-4 for PyTorch-StudioGAN and most of mmgeneration, 1e-5
+    for the others."""
     generator_attention: str | None = None
-    """Where the only attention layer of mimicry or the authors' code stands: the height of the map,
-    such as 64; as released, it is 32, and 16 for pictures of 32 pixels."""
+    """Height of the map where attention stands, such as 64, for mimicry and the authors' code; by
+    default 32, of pictures of 32 pixels 16."""
     discriminator_attention: str | None = None
-    """The same of the discriminator; as released, after its second block. 8-2 is the second map of
-    8 x 8."""
+    """The same in the discriminator; by default the map after its second block. 8-2 is the second
+    map of 8 x 8."""
     final_resolution: int | None = None
-    """Down to how many pixels the discriminator goes; as released, 8 for pictures of 32 pixels, 2
-    for those of 64 in mmgeneration, which can be told otherwise there, and 4."""
+    """Height of mmgeneration's last map in the discriminator; by default 8 for pictures of 32
+    pixels, 2 of 64, 4 of 128."""
     class_names: Path | None = None
     """A text file with the name of a class per line; by default classes are called 0, 1, 2..."""
 
@@ -51,25 +50,26 @@ def convert(
 ) -> None:
     """Turn checkpoints of other SAGAN implementations into one of this program.
 
-    Recognised by their keys: BigGAN-PyTorch, PyTorch-StudioGAN, mmgeneration and mmagic, mimicry,
-    heykeetae/Self-Attention-GAN, and the authors' TensorFlow code: its checkpoint, by its prefix or
-    its folder, or an .npz of its variables. What the keys do not show is printed, and set by a flag
-    where that repository's default is wrong.
+    It recognises BigGAN-PyTorch, PyTorch-StudioGAN, mmgeneration and mmagic, mimicry,
+    heykeetae/Self-Attention-GAN, and the authors' TensorFlow code. What a file does not show is
+    taken from its repository's defaults and printed; a flag says it otherwise
+    (docs/checkpoints.md).
 
     Parameters
     ----------
     files
         A generator, a discriminator or both: files as those repositories write them, or
-        .safetensors with their key names.
+        .safetensors with their key names; a TensorFlow checkpoint by its prefix or its folder, or
+        its variables as an .npz.
     output
         The file to write; with --to the folder for that repository's files.
     to
-        The other way: turn one model of this program, a run folder or a checkpoint, into files of
-        BigGAN-PyTorch, PyTorch-StudioGAN (from v0.4.0) or mmgeneration, or into an .npz of the
-        authors' TensorFlow variables, where that is exact.
+        The other way, where that is exact: turn a run folder or a checkpoint of this program into
+        files of that repository (tensorflow: an .npz of the authors' variables).
     """
     require_output(output, "" if to else ".safetensors", inputs=files)
     if to is not None:
+        _require_nothing_unnamed(unnamed)
         _convert_to(to, files, output)
         return
     _require_foreign(files, output)
@@ -93,6 +93,14 @@ def convert(
     for network in networks:
         print(network.summary)
     print(output)
+
+
+def _require_nothing_unnamed(unnamed: Unnamed) -> None:
+    """Refuses flags about foreign files where there are none."""
+    for item in fields(unnamed):
+        if getattr(unnamed, item.name) is not None:
+            flag = f"--{item.name.replace('_', '-')}"
+            raise SaganError(f"{flag} is about files of others, which --to writes; leave it out")
 
 
 def _convert_to(target: str, files: tuple[Path, ...], folder: Path) -> None:

@@ -215,6 +215,14 @@ def _settings_for(
     return ranks.decided_by_first(lambda: settings_within(minutes, given, model))
 
 
+_SAID_BY_A_FLAG = {
+    "train.seed": "--seeds",
+    "evaluation.interval": "--points",
+    "evaluation.time_share": "--points",
+}
+"""Settings of a run that ``ablate`` decides for all runs together."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Which runs to compare."""
@@ -236,7 +244,7 @@ class Comparison:
     @property
     def names(self) -> list[str]:
         """Of the variants that were chosen."""
-        return [name.strip() for name in self.variants.split(",") if name.strip()]
+        return [name.strip() for name in self.variants.split(",")] if self.variants else []
 
 
 @app.command
@@ -268,6 +276,9 @@ def ablate(
     from sagan.evaluation.periodic import periodic_evaluation
     from sagan.training.preparation import require_intended
 
+    for name, flag in _SAID_BY_A_FLAG.items():
+        if name in decided:
+            raise SaganError(f"--{name} is for sagan train; {flag} says it here")
     axis, points, names = comparison.axis, comparison.points, comparison.names
     require_range("--points", points, 1, config.train.steps)
     variants(config, axis, names)

@@ -22,7 +22,7 @@ class DataConfig:
 
     source: str = "avatars"
     """The pictures: a folder, an archive, a data set as it is distributed, hf:NAME of Hugging Face,
-    or "avatars" (built in). docs/data.md lists what can be read; ``sagan data SOURCE`` tells what
+    or "avatars" (built in). docs/data.md lists what can be read; sagan data SOURCE tells what
     is found."""
     split: str = ""
     """Which part of a source that comes divided, such as train, val, test or all; empty: train

@@ -65,6 +65,8 @@ def read(path: str | Path) -> list[ForeignNetwork]:
     elif path.is_file():
         known = {".safetensors": _read_safetensors, ".npz": _read_npz}
         opened = known.get(path.suffix, _read_pickle)
+    elif path.is_dir():
+        raise SaganError(f"{path} is a folder without a TensorFlow checkpoint; give a file of it")
     else:
         raise SaganError(f"there is no file {path}; check the path")
     networks = [
@@ -176,7 +178,10 @@ def _require_stored_floats(what: str, tensor: Tensor) -> None:
     """Refuses numbers that no weights are, and views that repeat a few bytes without end."""
     kind = str(tensor.dtype if tensor.layout is torch.strided else tensor.layout)
     if tensor.layout is not torch.strided or not tensor.is_floating_point():
-        raise SaganError(f"{what} is {kind.removeprefix('torch.')}; weights are floats")
+        raise SaganError(
+            f"{what} is {kind.removeprefix('torch.')}, and weights are floats; give a file of a "
+            "network's weights"
+        )
     stored = tensor.untyped_storage().nbytes() if tensor.device.type == "cpu" else 0
     if tensor.numel() * tensor.itemsize > stored:
         raise SaganError(

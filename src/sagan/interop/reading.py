@@ -234,6 +234,8 @@ def _fit(reader: TensorReader, config: NetworkConfig, resolution: int) -> Networ
     alone = sorted(expected.keys() ^ state.keys())
     wrong += [f"{reader.origin.get(name, name)} has no counterpart" for name in alone]
     if wrong:
+        if isinstance(config, DiscriminatorConfig) and reader.layout.final_resolution is not None:
+            wrong.append(f"perhaps it does not end at {reader.layout.final_resolution} pixels")
         raise SaganError(f"{reader.network.source} does not fit together: {'; '.join(wrong)}")
     if config.architecture == "dcgan":
         return config if vectors else bare

@@ -128,11 +128,12 @@ def _only_place(layout: Layout, role: Role, count: int, network: ForeignNetwork)
     if wanted is None and (usual in possible or len(possible) == 1):
         wanted = usual if usual in possible else next(iter(possible))
     if wanted not in possible:
+        fault = "" if wanted is None else f", and {wanted!r} does not fit"
+        choice = " or ".join(possible)
+        remedy = f"choose --{role}-attention {choice}" if possible else "no map has so many"
         raise SaganError(
-            f"{network.source}: after which block {names.attention} stands is not shown by its "
-            f"keys, and {'not by its width' if wanted is None else f'{wanted} does not fit'}; "
-            f"choose --{role}-attention among {', '.join(possible) or 'none'}, whose maps have its "
-            f"{width} channels"
+            f"{network.source}: its keys do not show where {names.attention} of {width} channels "
+            f"stands{fault}; {remedy}"
         )
     return possible[wanted]
 
