@@ -6,9 +6,9 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sagan.nn import SelfAttention2d, attention
-from sagan.nn.attention import CHUNKED_FROM, MAP_KEPT, attend, attention_weights
+from sagan.nn.attention import CHUNKED_FROM, CHUNKED_UP_TO, MAP_KEPT, attend, attention_weights
 
-WIDTHS = pytest.mark.parametrize("width", [CHUNKED_FROM - 8, CHUNKED_FROM])
+WIDTHS = pytest.mark.parametrize("width", [CHUNKED_UP_TO, CHUNKED_FROM - 8, CHUNKED_FROM])
 COUNT = 300
 KEYS = MAP_KEPT // 4 // COUNT + 1  # a map just too large to be kept
 
@@ -20,7 +20,7 @@ def small_chunks(request, monkeypatch):
 
 
 def operands(width, *, keys=KEYS, dtype=torch.float64):
-    sizes = ((3, COUNT, 16), (3, keys, 16), (3, keys, width))
+    sizes = ((3, COUNT, min(width, 16)), (3, keys, min(width, 16)), (3, keys, width))
     return [torch.randn(size).to(dtype).requires_grad_() for size in sizes]
 
 
@@ -84,7 +84,7 @@ def test_in_bfloat16_is_within_a_hundredth_with_its_gradients(width, keys):
 
 def test_chunks_pass_the_checks_of_first_and_second_derivatives(monkeypatch):
     monkeypatch.setattr(attention, "MAP_KEPT", 0)
-    monkeypatch.setattr(attention, "CHUNKED_FROM", 0)
+    assert CHUNKED_UP_TO >= 3
     monkeypatch.setattr(attention, "CHUNK", 4 * 5 * 3)
     sizes = ((2, 7, 2), (2, 5, 2), (2, 5, 3))
     inputs = [torch.randn(size, dtype=torch.float64, requires_grad=True) for size in sizes]
@@ -110,6 +110,7 @@ def test_fused_kernels_get_addresses_and_rows_that_gpus_can_read(channels, form,
         F, "scaled_dot_product_attention", lambda *a, **k: given.extend(a) or fused(*a, **k)
     )
     monkeypatch.setattr(attention, "MAP_KEPT", 0)
+    monkeypatch.setattr(attention, "CHUNKED_UP_TO", 0)
     SelfAttention2d(channels, **form)(torch.randn(3, channels, 8, 8))
     assert len(given) == 3
     for tensor in given:
