@@ -218,6 +218,8 @@ def test_numbers_that_one_seed_lacks_are_left_out():
     assert list(found) == ["FD"]
     assert found["FD"] == (4.0, pytest.approx(2**0.5), 3.0)
     assert str(found["FD"]) == "4 ± 1.4 (best 3)"
+    large = summaries([{1: {"KID": 12000.0}}, {1: {"KID": 14345.0}}])["KID"]
+    assert str(large) == "13170 ± 1700"
 
 
 def test_table_2_tells_how_well_classes_are_hit(setting, tmp_path, capsys, picture_folder):

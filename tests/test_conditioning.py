@@ -9,6 +9,7 @@ from conftest import tiny
 from sagan.ablation import variants
 from sagan.config import DiscriminatorConfig
 from sagan.data.dataset import dataset_of
+from sagan.errors import SaganError
 from sagan.losses import class_terms
 from sagan.nn.residual import make_discriminator
 from sagan.system.device import autocast
@@ -92,6 +93,10 @@ def test_the_papers_second_table_is_one_axis():
     config = replace(
         config, optimizer=replace(config.optimizer, generator_lr=1e-4, discriminator_lr=4e-4)
     )
+    auxiliary = replace(config.discriminator, conditioning="auxiliary")
+    assert variants(replace(config, discriminator=auxiliary), "models") == variants(
+        config, "models"
+    )
     acgan, sngan, sagan = variants(config, "models")
     assert [v.name for v in (acgan, sngan, sagan)] == ["acgan", "sngan-projection", "sagan"]
     assert acgan.config.discriminator.conditioning == "auxiliary"
@@ -105,3 +110,6 @@ def test_the_papers_second_table_is_one_axis():
     assert sagan.config.generator.spectral_norm == sagan.config.discriminator.spectral_norm == "all"
     assert sagan.config.discriminator.attention == config.discriminator.attention != ()
     assert sagan.config.optimizer.discriminator_lr == pytest.approx(4e-4)
+    bare = replace(config, generator=replace(config.generator, attention=()))
+    with pytest.raises(SaganError, match="SAGAN has attention in both networks"):
+        variants(bare, "models")

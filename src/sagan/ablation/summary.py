@@ -29,10 +29,11 @@ class Summary(NamedTuple):
     @property
     def over_seeds(self) -> str:
         """Mean ± spread."""
-        return f"{self.mean:.4g}" + ("" if self.spread is None else f" ± {self.spread:.2g}")
+        spread = "" if self.spread is None else f" ± {_rounded(self.spread, 2)}"
+        return _rounded(self.mean, 4) + spread
 
     def __str__(self) -> str:
-        return self.over_seeds + ("" if self.best is None else f" (best {self.best:.4g})")
+        return self.over_seeds + ("" if self.best is None else f" (best {_rounded(self.best, 4)})")
 
 
 VariantRow = Mapping[str, str | int | Summary]
@@ -119,6 +120,11 @@ def markdown_table(rows: Sequence[VariantRow]) -> str:
     shown = [[_cell(row.get(column, "")) for column in columns] for row in rows]
     lines = [columns, ["---"] * len(columns), *shown]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+
+
+def _rounded(number: float, digits: int) -> str:
+    """So many digits, without a power of ten up to a million."""
+    return f"{float(f'{number:.{digits}g}'):g}"
 
 
 def _cell(value: str | int | Summary) -> str:

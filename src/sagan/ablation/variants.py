@@ -50,7 +50,8 @@ def variants(config: Config, axis: Axis, names: Sequence[str] = ()) -> tuple[Var
     2). ``names`` chooses some of them; without, all are taken.
 
     Raises:
-        SaganError: The architecture leaves no choice, or there is no variant of a name.
+        SaganError: The architecture leaves no choice, SAGAN would have no attention, or there is
+            no variant of a name.
     """
     if "dcgan" in (config.generator.architecture, config.discriminator.architecture):
         raise SaganError("an ablation needs residual networks; choose another preset than dcgan's")
@@ -130,8 +131,14 @@ def _models_axis(config: Config) -> tuple[Variant, ...]:
     """
     rate = config.optimizer.generator_lr
     alike = replace(config.optimizer, discriminator_lr=rate)
+    judge = replace(config.discriminator, conditioning="projection")
+    if not config.generator.attention or not (judge.attention or judge.attention_blocks):
+        raise SaganError(
+            "SAGAN has attention in both networks, and these settings have not; give "
+            "--generator.attention and --discriminator.attention"
+        )
     plain_generator = replace(config.generator, attention=(), spectral_norm="none")
-    plain = replace(config.discriminator, attention=(), attention_blocks=())
+    plain = replace(judge, attention=(), attention_blocks=())
     acgan = replace(
         config,
         loss=LossConfig(name="non-saturating"),
@@ -147,12 +154,11 @@ def _models_axis(config: Config) -> tuple[Variant, ...]:
         discriminator=replace(plain, spectral_norm="all"),
         optimizer=alike,
     )
-    both = {"spectral_norm": "all"}
     sagan = replace(
         config,
         loss=hinge,
-        generator=replace(config.generator, **both),
-        discriminator=replace(config.discriminator, **both),
+        generator=replace(config.generator, spectral_norm="all"),
+        discriminator=replace(judge, spectral_norm="all"),
         optimizer=_two_rates(config),
     )
     return (

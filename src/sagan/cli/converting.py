@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from sagan.cli.parsing import FLAGS, OUTPUT, SWITCH
 from sagan.cli.program import app
 from sagan.errors import SaganError
 from sagan.system.files import require_output
+
+if TYPE_CHECKING:
+    from sagan.interop.reading import Choices
 
 PAGE = ".html"
 """How the name of an exported page ends."""
@@ -74,11 +77,21 @@ def convert(
         return
     _require_foreign(files, output)
     from sagan.interop.conversion import convert_files
-    from sagan.interop.reading import Choices
     from sagan.runs.checkpoint import save
 
+    names = _lines(unnamed.class_names) if unnamed.class_names else ()
+    checkpoint, networks = convert_files(files, _choices(unnamed), names)
+    save(checkpoint, output)
+    for network in networks:
+        print(network.summary)
+    print(output)
+
+
+def _choices(unnamed: Unnamed) -> "Choices":
+    from sagan.interop.reading import Choices
+
     relu, absolute = unnamed.relu_in_place, unnamed.absolute_gains
-    choices = Choices(
+    return Choices(
         bgr=None if unnamed.colours is None else unnamed.colours == "bgr",
         shortcut_input=None if relu is None else ("relu" if relu else "raw"),
         gain_offset=None if absolute is None else float(not absolute),
@@ -87,12 +100,6 @@ def convert(
         discriminator_attention=unnamed.discriminator_attention,
         final_resolution=unnamed.final_resolution,
     )
-    names = _lines(unnamed.class_names) if unnamed.class_names else ()
-    checkpoint, networks = convert_files(files, choices, names)
-    save(checkpoint, output)
-    for network in networks:
-        print(network.summary)
-    print(output)
 
 
 def _require_nothing_unnamed(unnamed: Unnamed) -> None:

@@ -162,7 +162,8 @@ def reach_table(layers: Sequence[LayerReach]) -> str:
         ]
         for name in layer.shares:
             over = layer.over_uniform(name)
-            cells = [f"{statistics.mean(over[step]):.3f}{_spread(over[step])}" for step in steps]
+            runs = [over[step] for step in steps]
+            cells = [f"{statistics.mean(each):.3f}{_plus_minus(each)}" for each in runs]
             lines.append(f"{name:{width}}" + "".join(f"{cell:>16}" for cell in cells))
         blocks.append("\n".join(lines))
     legend = (
@@ -173,7 +174,7 @@ def reach_table(layers: Sequence[LayerReach]) -> str:
     return "\n\n".join([*blocks, legend])
 
 
-def _spread(numbers: Sequence[float]) -> str:
+def _plus_minus(numbers: Sequence[float]) -> str:
     return f" ± {statistics.stdev(numbers):.3f}" if len(numbers) > 1 else ""
 
 

@@ -64,8 +64,8 @@ def bundle_prefix(path: Path) -> Path | None:
     """What the names of a checkpoint's files begin with; None where there is no checkpoint.
 
     Args:
-        path: The prefix itself, one of the files, their folder, or its file ``checkpoint``, which
-            name the newest.
+        path: The prefix itself or one of the files; or their folder or its file ``checkpoint``,
+            which both stand for the newest.
 
     Raises:
         SaganError: The folder holds several and does not say which is the newest.

@@ -130,12 +130,7 @@ def prepare(
     catalog = require_intended(preset, config.data) if preset and is_new else None
     dataset = load_dataset(config.data, catalog=catalog)
     config = config.with_channels(dataset.images.shape[1])
-    if config.discriminator.conditioning == "auxiliary" and not dataset.class_names:
-        raise SaganError(
-            "AC-GAN (discriminator.conditioning auxiliary) learns to name classes, and there are "
-            f"none in {config.data.source} with data.labels {config.data.labels}; give pictures "
-            "with classes, or choose projection"
-        )
+    _require_classes_to_name(config, dataset)
     # Refuses a batch larger than the data.
     batch_indices(len(dataset), config.train.batch_size, 0, config.train.seed)
     return Preparation(
@@ -148,6 +143,15 @@ def prepare(
         ranks=ranks,
         origin=origin,
     )
+
+
+def _require_classes_to_name(config: Config, dataset: Dataset) -> None:
+    if config.discriminator.conditioning == "auxiliary" and not dataset.class_names:
+        raise SaganError(
+            "AC-GAN (discriminator.conditioning auxiliary) learns to name classes, and there are "
+            f"none in {config.data.source} with data.labels {config.data.labels}; give pictures "
+            "with classes, or choose projection"
+        )
 
 
 def require_equal_shares(config: TrainConfig, ranks: Ranks) -> None:
