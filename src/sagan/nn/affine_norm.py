@@ -70,25 +70,19 @@ class _NormalizedAffine(torch.autograd.Function):
         x, scale, shift, mean, inverse = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient will be differentiated itself
             return *_plain_gradients(ctx, (x, scale, shift), gradient), None, None, None
-        over = (2, 3) if len(scale) == len(x) else (0, 2, 3)
-        normalized = F.batch_norm(x, mean, inverse.pow(-2), training=False, eps=0.0)
-        sums = [
-            found.sum(over, dtype=scale.dtype).view_as(scale)
-            for found in (normalized.mul_(gradient), gradient)
-        ]
-        of_map, _, _ = torch.ops.aten.native_batch_norm_backward(
-            gradient * _spread(scale, x),
-            x,
-            None,
-            None,
-            None,
-            mean,
-            inverse,
-            True,
-            ctx.eps,
-            [True, False, False],
-        )
-        return of_map, *sums, None, None, None
+        precise = torch.promote_types(x.dtype, torch.float32)
+        rows, mean, inverse = scale.to(precise), mean.to(precise), inverse.to(precise)
+        sums = gradient.sum((2, 3)).to(precise)  # (N, C)
+        products = (gradient * x).sum((2, 3)).to(precise)
+        products = (products - mean * sums) * inverse  # with the normalised map
+        # (G - mean(G) - y mean(G y)) / deviation, where G is the gradient of the normalised map y
+        count = x.numel() // x.shape[1]
+        slope = -inverse.square() * (rows * products).sum(0) / count
+        offset = -inverse * (rows * sums).sum(0) / count - slope * mean
+        of_map = scaled_and_shifted(x, slope[None], offset[None])
+        of_map.addcmul_(gradient, _spread(rows * inverse, x))
+        of_rows = [found.sum_to_size(scale.shape).to(scale.dtype) for found in (products, sums)]
+        return of_map, *of_rows, None, None, None
 
 
 def _plain_gradients(
