@@ -326,7 +326,8 @@ def takes_generator(target, config):
     channels = config.channels == (4, 4, 4, 4)
     attention = (config.attention_form, config.attention_value_divisor, config.attention_pooling)
     released = attention == ("attention", 2, True) and config.attention_product == "plain"
-    normalised = config.spectral_norm != "attention" or not config.attention
+    everywhere = config.spectral_norm != "attention" or not config.attention
+    normalised = everywhere or target == "mmgen"
     residual = config.architecture == "residual" and released and normalised
     return residual and (target == "mmgen" or channels)
 
