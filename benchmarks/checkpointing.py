@@ -21,7 +21,8 @@ from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.digests import first_not_finite
 from sagan.system.device import keep_freed_memory, pick_device
 from sagan.training.keeping import CheckpointWriter
-from sagan.training.state import NetworkAdam, new_state
+from sagan.training.optimizer import NetworkAdam
+from sagan.training.state import new_state
 
 
 def state_of(preset: str, device: str) -> Checkpoint:

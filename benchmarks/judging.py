@@ -17,7 +17,7 @@ from sagan.config import Config
 from sagan.config.presets import named_settings
 from sagan.system.device import autocast
 from sagan.training.loop import trial_steps
-from sagan.training.state import NetworkAdam
+from sagan.training.optimizer import NetworkAdam
 
 _WARM_UP = 2
 _CLASSES = 14

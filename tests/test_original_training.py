@@ -12,7 +12,8 @@ from sagan.interop.conversion import convert_files
 from sagan.nn.spectral import advance
 from sagan.system.device import autocast
 from sagan.training.draws import Draws, Reals, Update
-from sagan.training.state import NetworkAdam, new_state
+from sagan.training.optimizer import NetworkAdam
+from sagan.training.state import new_state
 from sagan.training.steps import TrainingStep
 
 HERE = Path(__file__).parent / "golden" / "tensorflow"
