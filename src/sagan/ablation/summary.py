@@ -33,7 +33,9 @@ class Summary(NamedTuple):
         return _in_digits(self.mean, 4) + spread
 
     def __str__(self) -> str:
-        return self.over_seeds + ("" if self.best is None else f" (best {_in_digits(self.best, 4)})")
+        return self.over_seeds + (
+            "" if self.best is None else f" (best {_in_digits(self.best, 4)})"
+        )
 
 
 VariantRow = Mapping[str, str | int | Summary]
