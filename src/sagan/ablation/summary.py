@@ -29,13 +29,11 @@ class Summary(NamedTuple):
     @property
     def over_seeds(self) -> str:
         """Mean ± spread."""
-        spread = "" if self.spread is None else f" ± {_in_digits(self.spread, 2)}"
-        return _in_digits(self.mean, 4) + spread
+        spread = "" if self.spread is None else f" ± {_short(self.spread, 2)}"
+        return _short(self.mean, 4) + spread
 
     def __str__(self) -> str:
-        return self.over_seeds + (
-            "" if self.best is None else f" (best {_in_digits(self.best, 4)})"
-        )
+        return self.over_seeds + ("" if self.best is None else f" (best {_short(self.best, 4)})")
 
 
 VariantRow = Mapping[str, str | int | Summary]
@@ -124,7 +122,7 @@ def markdown_table(rows: Sequence[VariantRow]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
 
-def _in_digits(number: float, digits: int) -> str:
+def _short(number: float, digits: int) -> str:
     """So many digits, without a power of ten up to a million."""
     return f"{float(f'{number:.{digits}g}'):g}"
 
