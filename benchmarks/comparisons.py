@@ -10,7 +10,7 @@ left out, and a cell says how many seeds it has where others have more.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import get_args
 
@@ -61,29 +61,37 @@ def table_of(names: list[str], folders: Mapping[str, Histories], metrics: tuple[
     return f"seeds: {most}\n\n{markdown_table(rows)}"
 
 
-def main() -> None:
-    """Prints a table for each comparison among the folders."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "folders", nargs="+", metavar="PICTURES=FOLDER", help="a folder, after its pictures' name"
-    )
-    parser.add_argument(
-        "--metrics", default="fd,kid,is,pr,intra,accuracy", help="with commas between"
-    )
-    arguments = parser.parse_args()
+def tables_of(named: Iterable[str], metrics: tuple[str, ...]) -> Iterator[str]:
+    """A table for each comparison among PICTURES=FOLDER.
+
+    Raises:
+        SaganError: A folder holds no runs of a comparison.
+    """
     tables: dict[Axis, dict[str, Histories]] = {}
     orders: dict[Axis, list[str]] = {}
-    for text in arguments.folders:
+    for text in named:
         pictures, _, path = text.rpartition("=")
-        try:
-            axis, order = order_of(Path(path))
-        except SaganError as error:
-            parser.error(str(error))
+        axis, order = order_of(Path(path))
         orders[axis] = list(dict.fromkeys([*orders.get(axis, []), *order]))
         if found := finished_histories(Path(path)):
             tables.setdefault(axis, {})[pictures or Path(path).name] = found
     for axis, folders in tables.items():
-        print(f"{axis}, {table_of(orders[axis], folders, known_metrics(arguments.metrics))}")
+        yield f"{axis}, {table_of(orders[axis], folders, metrics)}"
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "folders", nargs="+", metavar="PICTURES=FOLDER", help="a folder, after its pictures' name"
+    )
+    usual = "fd,kid,is,pr,intra,accuracy"
+    parser.add_argument("--metrics", default=usual, help=f"with commas between; by default {usual}")
+    arguments = parser.parse_args()
+    try:
+        print(*tables_of(arguments.folders, known_metrics(arguments.metrics)), sep="\n")
+    except SaganError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -29,12 +29,12 @@ class Summary(NamedTuple):
     @property
     def over_seeds(self) -> str:
         """Mean ± spread."""
-        spread = "" if self.spread is None else f" ± {_with_digits(self.spread, 2)}"
-        return _with_digits(self.mean, 4) + spread
+        spread = "" if self.spread is None else f" ± {_rounded_to(self.spread, 2)}"
+        return _rounded_to(self.mean, 4) + spread
 
     def __str__(self) -> str:
         return self.over_seeds + (
-            "" if self.best is None else f" (best {_with_digits(self.best, 4)})"
+            "" if self.best is None else f" (best {_rounded_to(self.best, 4)})"
         )
 
 
@@ -124,7 +124,7 @@ def markdown_table(rows: Sequence[VariantRow]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
 
-def _with_digits(number: float, digits: int) -> str:
+def _rounded_to(number: float, digits: int) -> str:
     """So many digits, without a power of ten up to a million."""
     return f"{float(f'{number:.{digits}g}'):g}"
 

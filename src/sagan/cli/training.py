@@ -278,7 +278,7 @@ def ablate(
 
     for name, flag in _SAID_BY_A_FLAG.items():
         if name in decided:
-            raise SaganError(f"--{name} is for sagan train; {flag} says it here")
+            raise SaganError(f"{flag} says it here, not {name}; leave that out")
     axis, points, names = comparison.axis, comparison.points, comparison.names
     require_range("--points", points, 1, config.train.steps)
     variants(config, axis, names)
