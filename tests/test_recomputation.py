@@ -88,7 +88,7 @@ def test_less_memory_and_the_estimate_follows(dataset):
         measured = measured_peak(config, dataset)
         assert peak_bytes(config, 2, bfloat16=False) == pytest.approx(measured, rel=0.15)
         peaks.append(measured)
-    assert peaks[1] < 0.8 * peaks[0]
+    assert peaks[1] < 0.9 * peaks[0]
 
 
 def test_the_compiler_chooses_by_itself():

@@ -157,14 +157,18 @@ class ConditionalBatchNorm2d(nn.Module):
         require_labels(labels, self.num_classes)
         if not self.training or self.ranks.are_many or is_traced() or torch.compiler.is_compiling():
             return class_affine(self._normalized(x), labels, *self.affine)
-        running = (self.running_mean, self.running_var)
         rows = _picked(labels, *self.affine)
-        return normalized_affine(x, running, *rows, momentum=self.momentum, eps=self.eps)
+        return normalized_affine(x, self._running, *rows, momentum=self.momentum, eps=self.eps)
+
+    @property
+    def _running(self) -> tuple[Tensor, Tensor]:
+        """The running statistics, or copies that may move while these are held."""
+        if self.is_held:
+            return self.running_mean.clone(), self.running_var.clone()
+        return self.running_mean, self.running_var
 
     def _normalized(self, x: Tensor) -> Tensor:
-        running = (self.running_mean, self.running_var)
-        if self.is_held:
-            running = (self.running_mean.clone(), self.running_var.clone())
+        running = self._running
         if self.training and self.ranks.are_many:
             from sagan.nn.shared_norm import shared_batch_norm  # which loads the compiler
 
