@@ -16,6 +16,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -109,8 +110,10 @@ class BigGAN(_Peer):
 
     def _train(self, count: int) -> Any:
         if "trained" not in vars(self):
-            kind = self.device.type
-            z, y = self.utils.prepare_z_y(count, LATENT_DIM, self.num_classes, device=kind)
+            # Its own are no plain tensors, which the counter of operations asks for.
+            z, y = self.drawn(count, self.num_classes)
+            z.sample_ = z.normal_  # pyright: ignore[reportAttributeAccessIssue]
+            y.sample_ = partial(y.random_, 0, self.num_classes)  # pyright: ignore[reportAttributeAccessIssue]
             config = {
                 "batch_size": count,
                 "toggle_grads": True,
