@@ -43,7 +43,7 @@ check: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks
 
-# Speed and memory, then what a training of twenty minutes gives: half an hour in all.
+# Speed and memory, then what a training of twenty minutes gives.
 bench-gpu: $(INSTALLED)
 	$(BIN)/python -m benchmarks --device cuda --only train,sampling,attention --sizes imagenet128,imagenet64 --batch 256 --precision auto --compile
 	$(BIN)/sagan train avatars --data.resolution 64 --minutes 20 --train.device cuda --run runs/gpu

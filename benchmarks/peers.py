@@ -223,24 +223,10 @@ def ours_as_studiogan(resolution: int, num_classes: int, width: int) -> Ours:
     )
 
 
-def biggan(resolution: int, num_classes: int, width: int) -> BigGAN:
-    """As it is shipped."""
-    return BigGAN(resolution, num_classes, width, torch.contiguous_format)
-
-
-def biggan_channels_last(resolution: int, num_classes: int, width: int) -> BigGAN:
-    """With channels last."""
-    return BigGAN(resolution, num_classes, width, torch.channels_last)
-
-
-def studiogan(resolution: int, num_classes: int, width: int) -> StudioGAN:
-    """As it is shipped."""
-    return StudioGAN(resolution, num_classes, width, torch.contiguous_format)
-
-
-def studiogan_channels_last(resolution: int, num_classes: int, width: int) -> StudioGAN:
-    """With channels last."""
-    return StudioGAN(resolution, num_classes, width, torch.channels_last)
+biggan = partial(BigGAN, memory_format=torch.contiguous_format)
+biggan_channels_last = partial(BigGAN, memory_format=torch.channels_last)
+studiogan = partial(StudioGAN, memory_format=torch.contiguous_format)
+studiogan_channels_last = partial(StudioGAN, memory_format=torch.channels_last)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sagan.errors import SaganError, printable
 from sagan.inspection.statistics import (
+    MEAN,
     PICTURES,
     LayerStatistics,
     labels_to_measure,
@@ -25,8 +26,6 @@ from sagan.system.spacing import with_both_ends
 MOST_READ = 40
 """Checkpoints of a run."""
 _MOST_SHOWN = 6  # steps in a printed table
-MEAN = "mean"
-"""In the place of a class: over the classes, each weighing the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,13 +128,10 @@ def _joined(
     if not steps:
         raise SaganError(f"the runs of {variant} have no checkpoint of the same step")
     for number, layer in enumerate(runs[0][steps[0]]):
-        shares = {MEAN: {step: [run[step][number].mean.outside for run in runs] for step in steps}}
-        if layer.classes.keys() != {"all"}:
-            for name in layer.classes:
-                shares[name] = {
-                    step: [run[step][number].classes[name].outside for run in runs]
-                    for step in steps
-                }
+        shares = {
+            name: {step: [run[step][number].rows[name].outside for run in runs] for step in steps}
+            for name in layer.rows
+        }
         yield LayerReach(
             variant=variant,
             network=layer.network,

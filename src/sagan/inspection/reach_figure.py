@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sagan.images.figure import INK
-from sagan.inspection.reach import MEAN, LayerReach
+from sagan.inspection.reach import LayerReach
+from sagan.inspection.statistics import MEAN
 from sagan.inspection.timeline_figure import require_matplotlib
 
 if TYPE_CHECKING:

@@ -26,6 +26,8 @@ from sagan.system.progress import progress
 
 PICTURES = 16
 """Pictures of each class."""
+MEAN = "mean"
+"""In the place of a class: over the classes, each weighing the same."""
 Source = Literal["generated", "training", "real", "fresh avatar"]
 """Real ones are of the training data's source, but not known to be those learned from."""
 
@@ -60,6 +62,11 @@ class LayerStatistics:
     """Over the classes, each weighing the same."""
     classes: dict[str, Spread]
     """Class name -> its own; "all" without classes."""
+
+    @property
+    def rows(self) -> dict[str, Spread]:
+        """What tables show: :data:`MEAN`, and every class where there are classes."""
+        return {MEAN: self.mean} | (self.classes if self.classes.keys() != {"all"} else {})
 
 
 def attention_statistics(
@@ -232,9 +239,7 @@ def statistics_table(layers: Sequence[LayerStatistics]) -> str:
             " " * width
             + "".join(f"{x:>10}" for x in ("entropy", "largest", "keys", "distance", "outside")),
         ]
-        rows = {"uniform attention": layer.uniform, "mean": layer.mean}
-        if layer.classes.keys() != {"all"}:
-            rows |= layer.classes
+        rows = {"uniform attention": layer.uniform, **layer.rows}
         lines += [
             f"{name:{width}}{spread.entropy_share:10.3f}{spread.peak:10.3f}"
             f"{spread.effective_keys:10.1f}{spread.distance:10.3f}{100 * spread.outside:8.1f} %"

@@ -1,10 +1,10 @@
 """The attention product softmax(query key^T) value, without keeping its map.
 
-A fused kernel computes it piece by piece. On CPUs PyTorch's is slow in bfloat16 and where the value
-has many channels: query and key, four times narrower, must be padded to the same size, and its
-products stay behind oneDNN's. There chunks of queries win, whose scores fit into the cache and are
-computed again in the backward pass; and where a map is small, nothing but the plain products
-(docs/lab/performance.md).
+A fused kernel computes it piece by piece. On CPUs PyTorch's takes more of the processor in bfloat16
+and where the value has many channels: query and key, four times narrower, must be padded to the
+same size, its products stay behind oneDNN's, and it gives one picture to one core. There chunks of
+queries are taken, whose scores fit into the cache and are computed again in the backward pass; and
+where a map is small, nothing but the plain products (docs/lab/performance.md).
 """
 
 import math
@@ -24,8 +24,9 @@ CHUNK = 2**22
 """Bytes of the scores of a chunk: less calls more often, more leaves the processor's cache."""
 CHUNKED_UP_TO = 8
 CHUNKED_FROM = 64
-"""Channels of the value up to which, and from which on, chunks win on CPUs in float32; in bfloat16
-they always do."""
+"""Channels of the value up to which, and from which on, chunks are taken on CPUs in float32; in
+bfloat16 they always are: they take less of the processor, though with as many pictures as cores the
+fused kernel ends sooner. The number of pictures must not decide how one of them is computed."""
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -148,7 +149,7 @@ def _gradients_in_chunks(
     gradient = gradient.contiguous()
     query, key = query.contiguous(), key.contiguous()
     by_query = torch.empty_like(query)
-    by_key, by_value = (torch.zeros(t.shape, dtype=dtype) for t in (key, value))
+    by_key, by_value = (t.new_zeros(t.shape, dtype=dtype) for t in (key, value))
     for n, rows in _chunks(query, key):
         weights = torch.bmm(scaled[n, rows], columns[n]).exp2_().to(value.dtype)
         by_value[n] += _multiplied(weights.mT, gradient[n, rows])
