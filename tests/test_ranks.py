@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -224,9 +225,9 @@ def test_disagreement_is_told_to_all_and_a_run_goes_on_with_one(tmp_path, pictur
     config = settings.load_toml(tmp_path / "run" / "config.toml")
     config = replace(config, train=replace(config.train, steps=3))
     assert Driver(config, tmp_path / "run").train().steps == 3
-    assert (
-        "bits may differ from an uninterrupted run: processes 2 -> 1\n" in capsys.readouterr().err
-    )
+    said = capsys.readouterr().err
+    assert "bits may differ from an uninterrupted run: " in said
+    assert "processes 2 -> 1\n" in said
     assert logged_steps(tmp_path / "run") == [1, 2, 3]
 
 
@@ -322,6 +323,35 @@ def test_torchrun_starts_again_after_a_death(tmp_path, training):
         process.wait()
     assert logged_steps(run) == list(range(1, 13))
     assert "continuing" in (tmp_path / "output.txt").read_text()
+
+
+ENDING = """
+import atexit, os
+from sagan.system.ranks import ranks_of_torchrun
+
+atexit.register(lambda: print(len(os.listdir("/proc/self/task"))))  # after all others
+with ranks_of_torchrun() as ranks:
+    import torch._dynamo  # as the first step of a training does
+    ranks.from_all(1)
+"""
+
+
+def test_no_thread_of_gloo_is_left_when_python_ends():
+    """One that frees a tensor then would abort the process."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    place |= {"OMP_NUM_THREADS": "1"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", ENDING],
+            env=os.environ | place | {"RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    assert [process.communicate(timeout=PATIENCE)[0] for process in ranks] == ["1\n", "1\n"]
 
 
 # --- a process alone, and commands that are for one

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sagan.errors import DivergedError, FaultError, SaganError, StoppedError
@@ -204,6 +205,7 @@ def ranks_of_torchrun() -> Iterator[Ranks]:
     from torch._C._distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
+    import_module("torch.distributed.nn.functional")  # after the start, it would keep the group
     ranks = Ranks(
         rank=rank,
         count=int(os.environ["WORLD_SIZE"]),
@@ -219,13 +221,21 @@ def ranks_of_torchrun() -> Iterator[Ranks]:
                 rank=rank,
                 world_size=ranks.count,
             )
-        atexit.register(distributed.destroy_process_group)
+        atexit.register(_leave)
     try:
         with _silent_unless(ranks.is_first):
             yield ranks
     except (DivergedError, StoppedError) as error:  # of which all ranks know
         error.is_told = not ranks.is_first
         raise
+
+
+def _leave() -> None:
+    """Ends gloo's threads while Python lives: one that frees a tensor later aborts the process."""
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _attempt(count: int) -> str:
