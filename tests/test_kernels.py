@@ -5,7 +5,7 @@ import torch
 
 from sagan.config import DiscriminatorConfig
 from sagan.losses.regularization import zero_centred_penalty
-from sagan.nn import make_discriminator, spectral
+from sagan.nn import convolution, make_discriminator, spectral
 from sagan.nn.blocks import GeneratorBlock
 from sagan.nn.convolution import Conv2d, DownsampleConv2d, UpsampleConv2d
 from sagan.nn.kernels import kept_kernels, reserve_kernels
@@ -71,8 +71,33 @@ def test_the_gradient_is_that_of_automatic_differentiation(kind, normalised):
         assert weight.grad.stride() == weight.stride()
 
 
+@pytest.mark.parametrize("kind", ["conv", "shortcut", "no bias"])
+def test_a_large_weight_is_not_copied_and_its_product_is_divided(kind, monkeypatch):
+    layer = Conv2d(6, 8, 3, bias=False) if kind == "no bias" else LAYERS[kind]()
+    is_large = kind != "shortcut"
+    monkeypatch.setattr(convolution, "LARGE", 200)
+    layer = spectral.spectral_norm(layer).double()
+    torch.nn.init.normal_(layer.weight)
+    x, probe = torch.randn(2, 6, 5, 5).double(), torch.randn(2, 8, 5, 5).double()
+    expected = layer(x)
+    (expected * probe).sum().backward()
+    wanted = gradients(layer)
+    layer.zero_grad()
+    with kept_kernels(layer):
+        assert (layer.kept_kernel.data_ptr() == layer.weight.data_ptr()) is is_large
+        out = layer(x)
+        (out * probe).sum().backward()
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(gradients(layer), wanted, rtol=0, atol=1e-12)
+    assert layer.kept_sigma is None
+
+
+@pytest.mark.parametrize("large", [1, convolution.LARGE])
 @pytest.mark.parametrize("norm", ["all", "attention"])
-def test_networks_have_the_gradients_of_passes_without_kept_kernels(batch, norm):
+def test_networks_have_the_gradients_of_passes_without_kept_kernels(
+    batch, norm, large, monkeypatch
+):
+    monkeypatch.setattr(convolution, "LARGE", large)
     network = discriminator(spectral_norm=norm).double()
     images, labels = batch[0].double(), batch[1]
     expected = judged(network, images, labels, kept=False)

@@ -40,12 +40,12 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     Returns:
         (N, Q, v).
     """
-    is_open = not (is_traced() or torch.compiler.is_compiling())
-    if value.device.type == "cpu" and is_open:
+    if value.device.type == "cpu" and not is_traced():
         if 4 * query.shape[1] * key.shape[1] <= MAP_KEPT:
             return _weighted(query, key, value)
         is_fused = CHUNKED_UP_TO < value.shape[2] < CHUNKED_FROM
-        if value.dtype == torch.bfloat16 or not is_fused:
+        is_chunked = value.dtype == torch.bfloat16 or not is_fused
+        if is_chunked and not torch.compiler.is_compiling():
             return _InChunks.apply(query, key, value)
     padding = (0, value.shape[2] - query.shape[2])  # fused kernels want equal sizes
     query, key = F.pad(query, padding), F.pad(key, padding)

@@ -22,6 +22,9 @@ from sagan.nn.tracing import is_traced
 
 CHANNELS_LAST = (0, 2, 3, 1)
 """The order in memory of a kernel (out, in, H, W) whose channels lie together."""
+LARGE = 2**20
+"""Numbers in a weight, 4 MB, from which on a convolution is divided by sigma, not its weight: there
+are so many channels then that its map, which takes a pass more, is smaller than that."""
 
 
 def conv2d(x: Tensor, kernel: Tensor, bias: Tensor | None, *, stride: int = 1) -> Tensor:
@@ -161,9 +164,20 @@ class Conv2d(SpectralLayer):
         )
         self.bias = nn.Parameter(first_bias(out_channels, self.weight)) if bias else None
 
+    @property
+    def divides_product(self) -> bool:
+        """Whether the weight is large."""
+        return self.weight.numel() >= LARGE
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, H, W)."""
-        return conv2d(x, self.kernel, self.bias)
+        kernel, sigma = self.kept_kernel, self.kept_sigma
+        if kernel is None or sigma is None:
+            return conv2d(x, self.kernel, self.bias)
+        product = conv2d(x, kernel, None)
+        if self.bias is None:
+            return product / sigma
+        return torch.addcmul(self.bias[:, None, None], product, 1 / sigma)
 
 
 def _sums(kernel: Tensor, padding: int = 0) -> Tensor:

@@ -1,7 +1,8 @@
 """Kernels computed once for all passes between two changes of their weights.
 
 They are kept in the precision in which they are used, cast once; their gradients gather in the
-precision of the weights, and reach these when the passes are done.
+precision of the weights, and reach these when the passes are done. Large weights that need neither
+a cast nor a fold are multiplied as they are, and the products divided by sigma.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from sagan.nn.singular import Divisor, divided_by_sigma, gradient_of_division
+from sagan.nn.singular import Divisor, divisor_of, gradient_of_division
 from sagan.nn.spectral import SpectralLayer
 
 
@@ -66,11 +67,15 @@ def _dtype_under(autocast: torch.autocast | None) -> torch.dtype | None:
 def _keep(layer: SpectralLayer, precision: torch.dtype | None, *, learns: bool) -> Divisor | None:
     """Computes the kernel of a layer, and tells what its weight was divided by."""
     weight, norm, divisor = layer.weight, layer.spectral_norm, None
+    is_cast = precision is not None and not layer.in_full_precision
     kernel: Tensor = weight
     if norm is not None:
-        kernel, divisor = divided_by_sigma(weight, norm.u, norm.v)
+        late = layer.divides_product and not is_cast and layer.kernel_place is None
+        divisor = divisor_of(weight, norm.u, norm.v, divides_product=late)
+        kernel = weight.detach() if late else weight / divisor.sigma
+        layer.kept_sigma = divisor.sigma if late else None
     kernel = layer.fold(kernel)
-    if precision is not None and not layer.in_full_precision:
+    if is_cast:
         kernel = kernel.to(precision)
     if layer.kernel_place is not None:
         kernel = layer.kernel_place.copy_(kernel).detach()
@@ -82,7 +87,7 @@ def _keep(layer: SpectralLayer, precision: torch.dtype | None, *, learns: bool) 
 
 def _released(layer: SpectralLayer) -> Tensor | None:
     """Lets a kernel go; what has gathered at it remains, if it was not the weight itself."""
-    kernel, layer.kept_kernel = layer.kept_kernel, None
+    kernel, layer.kept_kernel, layer.kept_sigma = layer.kept_kernel, None, None
     return None if kernel is None or kernel is layer.weight else kernel.grad
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -51,43 +51,51 @@ def _normalize(vectors: list[Tensor], bounds: Sequence[float]) -> None:
     torch._foreach_div_(vectors, norms)  # pyright: ignore[reportPrivateImportUsage]
 
 
-Divisor = tuple[Tensor, Tensor, Tensor]
-"""sigma; u, (out,); and v, shaped as ``weight[0]`` and in its order of memory."""
+class Divisor(NamedTuple):
+    """What a weight W is divided by."""
+
+    sigma: Tensor
+    u: Tensor
+    """(out,)."""
+    v: Tensor
+    """Shaped as ``weight[0]`` and in its order of memory."""
+    divides_product: bool = False
+    """The product with W is divided, not W itself."""
 
 
-def divided_by_sigma(weight: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Divisor]:
-    """Divides a weight by sigma = u^T W v, in its precision also under autocast.
+def divisor_of(weight: Tensor, u: Tensor, v: Tensor, *, divides_product: bool = False) -> Divisor:
+    """Computes sigma = u^T W v, in the weight's precision also under autocast.
 
     Args:
         weight: W, (out, ...).
         u: (out,).
         v: As many values as ``weight[0]`` has, in its usual order.
-
-    Returns:
-        W / sigma, and what :func:`gradient_of_division` needs.
+        divides_product: What will be divided by it.
     """
     matrix, order, usual = _matrix(weight)
     v = v.view(weight.shape[1:]).permute(order).contiguous()
     with no_autocast(weight):
         sigma = u.dot(matrix.mv(v.flatten()))
-    return weight / sigma, (sigma, u, v.permute(usual))
+    return Divisor(sigma, u, v.permute(usual), divides_product)
 
 
 def gradient_of_division(gradient: Tensor, weight: Tensor, divisor: Divisor) -> Tensor:
     """The gradient of W from G, that of W / sigma: (G - <G, W / sigma> u v^T) / sigma.
 
     Args:
-        gradient: G, in the weight's order of memory. It is overwritten.
+        gradient: G, in the weight's order of memory; G / sigma, as automatic differentiation finds
+            it, where the product was divided. It is overwritten.
         weight: W.
-        divisor: As :func:`divided_by_sigma` gives it.
+        divisor: Of W.
 
     Returns:
-        G's memory, with the new values.
+        The gradient's memory, with the new values.
     """
-    sigma, u, v = divisor
+    sigma, u, v, is_divided = divisor
     overlap = _line(gradient).dot(_line(weight)) / sigma
     column = (u * overlap).view(-1, *(1,) * v.ndim)
-    return gradient.addcmul_(column, v, value=-1).div_(sigma)
+    gradient.addcmul_(column, v, value=-1)
+    return gradient if is_divided else gradient.div_(sigma)
 
 
 def no_autocast(tensor: Tensor) -> AbstractContextManager[Any]:

@@ -19,7 +19,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from sagan.config import DiscriminatorConfig, GeneratorConfig
 from sagan.errors import SaganError
 from sagan.nn.initialization import first_weight
-from sagan.nn.singular import divided_by_sigma, gradient_of_division, move_singular_vectors
+from sagan.nn.singular import Divisor, divisor_of, gradient_of_division, move_singular_vectors
 from sagan.nn.tracing import is_traced
 
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -62,7 +62,7 @@ class SpectralNorm(nn.Module):
         """Returns ``weight`` / sigma, of the same shape, in float32 also under autocast."""
         weight = self.out_first(weight)
         if is_traced():  # a graph cannot hold a function that has its own gradient
-            return self.out_first(divided_by_sigma(weight, self.u, self.v)[0])
+            return self.out_first(weight / divisor_of(weight, self.u, self.v).sigma)
         return self.out_first(_DivideBySigma.apply(weight, self.u, self.v))
 
     def out_first(self, weight: Tensor) -> Tensor:
@@ -79,9 +79,9 @@ class _DivideBySigma(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        normalized, divisor = divided_by_sigma(weight, u, v)
-        ctx.save_for_backward(weight, *divisor)
-        return normalized
+        divisor = divisor_of(weight, u, v)
+        ctx.save_for_backward(weight, divisor.sigma, divisor.u, divisor.v)
+        return weight / divisor.sigma
 
     @staticmethod
     @once_differentiable
@@ -90,7 +90,7 @@ class _DivideBySigma(torch.autograd.Function):
     ) -> tuple[Tensor, None, None]:
         weight, sigma, u, v = ctx.saved_tensors
         own = torch.empty_like(weight).copy_(gradient)
-        return gradient_of_division(own, weight, (sigma, u, v)), None, None
+        return gradient_of_division(own, weight, Divisor(sigma, u, v)), None, None
 
 
 class SpectralLayer(nn.Module):
@@ -106,6 +106,7 @@ class SpectralLayer(nn.Module):
         spectral_norm: None until :func:`attach` puts one there.
         in_full_precision: Under autocast the layer's product stays in the weight's precision.
         kept_kernel: The kernel, within :func:`sagan.nn.kernels.kept_kernels`; else None.
+        kept_sigma: By what the product with it has still to be divided; else None.
         kernel_place: Memory set aside for it, as CUDA graphs want; else None.
     """
 
@@ -113,6 +114,7 @@ class SpectralLayer(nn.Module):
     spectral_norm: SpectralNorm | None
     in_full_precision = False
     kept_kernel: Tensor | None
+    kept_sigma: Tensor | None
     kernel_place: Tensor | None
 
     def __init__(self, *shape: int, memory_order: Sequence[int] | None = None) -> None:
@@ -123,7 +125,13 @@ class SpectralLayer(nn.Module):
         self.weight = nn.Parameter(weight)
         self.spectral_norm = None
         self.kept_kernel = None
+        self.kept_sigma = None
         self.kernel_place = None
+
+    @property
+    def divides_product(self) -> bool:
+        """Whether its product is divided by sigma, to spare a copy of a large weight."""
+        return False
 
     @property
     def normalized_weight(self) -> Tensor:
@@ -146,6 +154,8 @@ class SpectralLayer(nn.Module):
         """
         if (kept := self.kept_kernel) is None:
             return self.fold(self.normalized_weight)
+        if self.kept_sigma is not None:
+            kept = kept / self.kept_sigma
         return kept if torch.is_autocast_enabled(kept.device.type) else kept.to(self.weight.dtype)
 
 
