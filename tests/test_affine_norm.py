@@ -83,3 +83,16 @@ def test_one_map_is_kept_for_the_gradient():
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         layer(x, torch.tensor([0, 1, 2, 2]))
     assert [t.data_ptr() for t in kept if t.shape == x.shape] == [x.data_ptr()]
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("rows", [1, 4])
+def test_maps_of_few_channels_in_bfloat16_are_computed_alike(memory_format, rows):
+    """Without gradients lines of pixels are taken together."""
+    x = torch.randn(4, 16, 6, 5).bfloat16().contiguous(memory_format=memory_format)
+    scale, shift = torch.randn(2, rows, 16).unbind()
+    expected = scaled_and_shifted(x, scale, shift)
+    with torch.no_grad():
+        found = scaled_and_shifted(x, scale, shift)
+    assert torch.equal(found, expected)
+    assert found.is_contiguous(memory_format=torch.channels_last)
