@@ -198,6 +198,8 @@ def timelapse(
 def _generator_to_draw(model: Path) -> TrainedGenerator:
     with loading():
         from sagan.sampling.generator import load_generator
+        from sagan.system.device import keep_freed_memory
+    keep_freed_memory()
     return load_generator(model)
 
 

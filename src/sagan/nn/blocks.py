@@ -135,7 +135,7 @@ class GeneratorBlock(nn.Module):
         """(N, in, H, W), labels as for ``class_rows`` -> (N, out, 2H, 2W)."""
         h = self.conv1(F.relu_(self.norm1(x, labels)))
         h = self.conv2(F.relu_(self.norm2(h, labels)))
-        return h + F.interpolate(self.shortcut(x), scale_factor=2, mode=self.upsampling)
+        return _sum(h, F.interpolate(self.shortcut(x), scale_factor=2, mode=self.upsampling))
 
 
 class DiscriminatorBlock(nn.Module):
@@ -191,4 +191,9 @@ class DiscriminatorBlock(nn.Module):
             x = activated
         h = self.conv1(activated)
         h = self.conv2(F.relu_(h))
-        return h + self.shortcut(F.avg_pool2d(x, 2) if self.downsample else x)
+        return _sum(h, self.shortcut(F.avg_pool2d(x, 2) if self.downsample else x))
+
+
+def _sum(h: Tensor, x: Tensor) -> Tensor:
+    """H + x; in the memory of h where no gradient wants it."""
+    return h + x if torch.is_grad_enabled() or h.dtype != x.dtype else h.add_(x)
