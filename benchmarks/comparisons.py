@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import get_args
 
@@ -32,9 +34,9 @@ def order_of(folder: Path) -> tuple[Axis, list[str]]:
         SaganError: There is no run of a comparison.
     """
     found = runs_of_seeds(folder)
-    for axis in get_args(Axis):
-        for seeds in found.values():
-            config = load_toml(next(iter(seeds.values())) / "config.toml")
+    configs = [load_toml(next(iter(seeds.values())) / "config.toml") for seeds in found.values()]
+    for axis, config in product(get_args(Axis), configs):
+        with suppress(SaganError):  # the settings of AC-GAN do not say where SAGAN has attention
             names = [variant.name for variant in variants(config, axis)]
             if found.keys() <= set(names):
                 return axis, names

@@ -8,6 +8,7 @@ import pytest
 from conftest import tiny
 
 from benchmarks import comparisons
+from sagan.ablation import variants
 from sagan.config import to_toml
 from sagan.errors import SaganError
 
@@ -20,6 +21,8 @@ def written(folder, variant, seed, *, fd, steps=4, ended=True):
     run.mkdir(parents=True)
     base = tiny()
     config = replace(base, train=replace(base.train, steps=steps, seed=seed))
+    if variant == "acgan":
+        [config] = [v.config for v in variants(config, "models", [variant])]
     (run / "config.toml").write_text(to_toml(config))
     numbers = {2: {NAME: 2 * fd, "class accuracy": 0.25}}
     if ended:
