@@ -362,6 +362,16 @@ def test_statistics_of_a_class_are_the_mean_over_its_pictures():
         assert getattr(together.classes["light"], name) == pytest.approx(mean, rel=1e-5)
 
 
+def test_a_class_called_mean_does_not_take_the_place_of_the_mean(trained_run):
+    found = attention_statistics(trained_run, count=1)[0]
+    own = next(iter(found.classes.values()))
+    assert replace(found, classes={"mean": own, "cat": own}).rows == {
+        "mean": found.mean,
+        "class mean": own,
+        "cat": own,
+    }
+
+
 def test_statistics_of_a_run_cover_both_networks(trained_run):
     layers = attention_statistics(trained_run, count=3)
     assert [(x.network, x.place.height, x.pictures) for x in layers] == [

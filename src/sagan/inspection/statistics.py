@@ -66,7 +66,10 @@ class LayerStatistics:
     @property
     def rows(self) -> dict[str, Spread]:
         """What tables show: :data:`MEAN`, and every class where there are classes."""
-        return {MEAN: self.mean} | (self.classes if self.classes.keys() != {"all"} else {})
+        if self.classes.keys() == {"all"}:
+            return {MEAN: self.mean}
+        named = {f"class {name}" if name == MEAN else name: s for name, s in self.classes.items()}
+        return {MEAN: self.mean} | named
 
 
 def attention_statistics(
