@@ -198,8 +198,11 @@ def test_a_kernel_that_is_its_weight_is_not_copied():
 
 
 @pytest.mark.parametrize("autocast", [None, BFLOAT16])
-def test_kernels_lie_in_the_same_place_every_time_once_it_is_reserved(autocast):
+@pytest.mark.parametrize("large", [1, convolution.LARGE])
+def test_kernels_lie_in_the_same_place_every_time_once_it_is_reserved(autocast, large, monkeypatch):
+    monkeypatch.setattr(convolution, "LARGE", large)
     layer = spectral.spectral_norm(Conv2d(4, 6, 3))
+    weight = layer.weight.detach().clone()
     x = torch.randn(1, 4, 5, 5)
 
     def kept():
@@ -217,5 +220,11 @@ def test_kernels_lie_in_the_same_place_every_time_once_it_is_reserved(autocast):
         places.add(place)
         assert torch.equal(kernel, plain)
         assert torch.equal(layer.weight.grad, expected)
-    assert places == {layer.kernel_place.data_ptr()}
-    assert not layer.kernel_place.requires_grad
+    assert len(places) == 1
+    assert torch.equal(layer.weight, weight)
+    if large == 1 and autocast is None:
+        assert places == {layer.weight.data_ptr()}
+        assert layer.kernel_place is None
+    else:
+        assert places == {layer.kernel_place.data_ptr()}
+        assert not layer.kernel_place.requires_grad

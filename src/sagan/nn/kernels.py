@@ -19,7 +19,8 @@ def reserve_kernels(network: nn.Module, autocast: torch.autocast | None = None) 
     """Has :func:`kept_kernels` put kernels into the same memory every time, as CUDA graphs want."""
     with kept_kernels(network, autocast):
         for layer in _spectral_layers(network):
-            if (kernel := layer.kept_kernel) is not None and kernel is not layer.weight:
+            kernel = layer.kept_kernel
+            if kernel is not None and kernel.data_ptr() != layer.weight.data_ptr():
                 layer.kernel_place = kernel.detach()
 
 
