@@ -46,24 +46,26 @@ def scaled_and_shifted(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 def _scaled_and_added(x: Tensor, scale: Tensor, other: Tensor) -> Tensor:
-    """X * scale + other, which is rows or a map.
+    """X * scale + other, which is rows or a map; a map is overwritten.
 
     PyTorch adds channels together as many as a vector holds; where a pixel has fewer, that is six
     times as slow, so that a line of pixels is taken for one.
     """
+    is_map = other.ndim == 4
     is_narrow = x.dtype == torch.bfloat16 and x.shape[1] < _VECTOR
     is_open = not (torch.is_grad_enabled() or torch.compiler.is_compiling() or is_traced())
     if x.device.type != "cpu" or not (is_narrow and is_open):
+        if is_map:
+            return other.addcmul_(x, _spread(scale, x))
         return torch.addcmul(_spread(other, x), x, _spread(scale, x))
-    sums = torch.empty_like(x, memory_format=torch.channels_last)
+    sums = other if is_map else torch.empty_like(x, memory_format=torch.channels_last)
     lines = [_as_lines(tensor, x) for tensor in (other, x, scale)]
     torch.addcmul(*lines, out=_as_lines(sums, x))
     return sums
 
 
 def _spread(rows: Tensor, x: Tensor) -> Tensor:
-    """Rows as numbers of a map of one pixel; a map as it is."""
-    return rows if rows.ndim == 4 else rows[:, :, None, None].to(x.dtype)
+    return rows[:, :, None, None].to(x.dtype)
 
 
 def _as_lines(tensor: Tensor, x: Tensor) -> Tensor:
