@@ -285,6 +285,18 @@ def test_blocks_change_the_resolution_as_told():
     assert drawn(DiscriminatorBlock(8, 8, downsample=False))(x).shape == x.shape
 
 
+@pytest.mark.parametrize("downsample", [True, False])
+def test_without_gradients_blocks_give_the_same_and_leave_their_input(downsample):
+    """Sums are then made in place."""
+    x = torch.randn(2, 8, 4, 4)
+    given = x.clone()
+    for block in (GeneratorBlock(8, 8), DiscriminatorBlock(8, 8, downsample=downsample)):
+        expected = drawn(block).float().eval()(x)
+        with torch.no_grad():
+            assert torch.equal(block(x), expected)
+        assert torch.equal(x, given)
+
+
 def test_discriminator_shortcut_sees_the_input_before_the_relu():
     block = DiscriminatorBlock(4, 4, downsample=False)
     for parameter in block.parameters():
