@@ -8,7 +8,7 @@ from sagan.losses.regularization import zero_centred_penalty
 from sagan.nn import convolution, make_discriminator, spectral
 from sagan.nn.blocks import GeneratorBlock
 from sagan.nn.convolution import Conv2d, DownsampleConv2d, UpsampleConv2d
-from sagan.nn.kernels import kept_kernels, reserve_kernels
+from sagan.nn.kernels import kept_kernels
 from sagan.nn.layers import Embedding, Linear
 
 BFLOAT16 = torch.autocast("cpu", dtype=torch.bfloat16)
@@ -195,36 +195,3 @@ def test_a_kernel_that_is_its_weight_is_not_copied():
     layer = Conv2d(6, 8, 3)
     with kept_kernels(layer):
         assert layer.kernel is layer.weight
-
-
-@pytest.mark.parametrize("autocast", [None, BFLOAT16])
-@pytest.mark.parametrize("large", [1, convolution.LARGE])
-def test_kernels_lie_in_the_same_place_every_time_once_it_is_reserved(autocast, large, monkeypatch):
-    monkeypatch.setattr(convolution, "LARGE", large)
-    layer = spectral.spectral_norm(Conv2d(4, 6, 3))
-    weight = layer.weight.detach().clone()
-    x = torch.randn(1, 4, 5, 5)
-
-    def kept():
-        layer.weight.grad = None
-        with kept_kernels(layer, autocast):
-            layer(x).square().sum().backward()
-            return layer.kept_kernel.data_ptr(), layer.kept_kernel.detach().clone()
-
-    _, plain = kept()
-    expected = layer.weight.grad
-    reserve_kernels(layer, autocast)
-    places = set()
-    for _ in range(2):
-        place, kernel = kept()
-        places.add(place)
-        assert torch.equal(kernel, plain)
-        assert torch.equal(layer.weight.grad, expected)
-    assert len(places) == 1
-    assert torch.equal(layer.weight, weight)
-    if large == 1 and autocast is None:
-        assert places == {layer.weight.data_ptr()}
-        assert layer.kernel_place is None
-    else:
-        assert places == {layer.kernel_place.data_ptr()}
-        assert not layer.kernel_place.requires_grad

@@ -39,22 +39,22 @@ MOST = 12e6  # bytes of all files
 # averaged or a layer that is changed move some field by 3 or more (tests below).
 MARKS = {
     "avatars64": {
-        (0, 0): "ffe3f7ffff7c64ffff8a77ffffb772fdfff1faffffafa1ff"
-        "ffabacffffcf9ffdfff5fbffffc1b9fffeb6bfffffdab5fd",
-        (1, 3): "ffffffffffbdbaffffb1bfffffd19cfdffffffffffbcb7ff"
-        "ffadbaffffd29cfdffffffffffbcb9fffeaeb6ffffd5a0fd",
-        (2, 7): "fff9faffffe0cdfeffdccdfafff6cdffffe5efffff7121fe"
-        "ff863cf5fff5c9ffffe4f0ffff732efeff8241f4fff5c8ff",
-        (3, 9): "fff7ffffffe0c8ffffe8d4ffffe5b9fffff4ffffffccbfff"
-        "ffd0caffffe1b7fffff1ffffff8360ffff6b75ffffb36bff",
-        (4, 10): "fffafbffffafbbfff7aabcf7748ca792fffafbffff99aeff"
-        "f7898ff772828a87fff9fbffff6872fff76f77f725120f23",
-        (5, 11): "fcd5d5ffc6474aeadf334cd8fff7fafffdede9ffd7a7a4e9"
-        "ddaaaae9fff9fcfffdf4f2ffd1d9c2e6d9dcb6ebfffafcff",
-        (6, 12): "f157c4f7efbce8edf8e8f5f6f9f3ebffd452a3c7ad73b6aa"
-        "cab185c4e6ba9bfebd55aeceb083c1b8cfbd9fd0d78772fe",
-        (7, 13): "ffd7beffffcbceffffe8e8ffbc3f43bdfff0e5ffffbebeff"
-        "ffd5d2ffc25251c3fffcfbffffa6a4ffffaeabffc35353c4",
+        (0, 0): "ffffffffff8361ffff8178ffffbb76ffffffffffffbe9dff"
+        "ffb7b6ffffd3a4ffffffffffffd0b2ffffc5cbffffddbaff",
+        (1, 3): "fffffffffba6adffffaeaffff3b393b5fffffffffb9facff"
+        "ffaeb0fff2b391b5fffffffffb9eacffffaeaffff2b495b7",
+        (2, 7): "fff9faffffdac6feffdfc6faffe4befeffe4f3ffff6e23fe"
+        "ff813ef5ffb869feffe4f3ffff7325feff833ff5ffbc69fe",
+        (3, 9): "fff5ffffffe4e4ffffe7e1ffffdeb7fffff2ffffffdbdfff"
+        "ffd7d3ffffd9b4fffff0ffffff8cabffff6e7effffa96dff",
+        (4, 10): "fffbfcffffb5cbfff8acb4f89293b8adfffafcffff99abff"
+        "f88893f860617471fffafcffff6872fff8636df828190f25",
+        (5, 11): "fcdad7ffcc4f5df3e13d70e2fff9fafffdeeebffddab9ff5"
+        "ebb1b4f1fffbfcfffef9f7ffe9e1c8f6ede6d0f8fffbfcff",
+        (6, 12): "e06490c5ca79aaa1d4ab8fc4e5b3a6fec65d74abad517f73"
+        "c68854add98462feb15d72aa9b497b6fb7824ea8d08268fe",
+        (7, 13): "ff8d90ffffc8cbffffececffdd9998deff969bffffb8b7ff"
+        "ffcac5ffde9998dfff9ca2ffffa8a4ffffb0aeffdd9595e0",
     },
     "fashion32": {
         (0, 0): "061f230517433c0f00391a0000261500",
@@ -145,7 +145,8 @@ def test_singular_vectors_are_those_of_the_rounded_weights(name):
         for norm, weight in norms:
             matrix = weight.detach().flatten(1)
             largest = torch.linalg.matrix_norm(matrix, 2)
-            torch.testing.assert_close(norm.u @ matrix @ norm.v, largest, rtol=1e-4, atol=0)
+            # Both vectors are rounded to float16, too.
+            torch.testing.assert_close(norm.u @ matrix @ norm.v, largest, rtol=3e-4, atol=0)
 
 
 def test_the_discriminator_tells_drawn_avatars_from_composed_ones():

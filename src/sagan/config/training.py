@@ -179,8 +179,8 @@ class TrainConfig:
     less memory, most of it for large pictures and batches, up to a quarter more time, and the same
     weights to the last bit."""
     compile: bool = False
-    """Compile both networks with torch.compile (on a GPU with CUDA graphs). The first steps take
-    minutes, later ones less time; on CPUs little is gained (docs/performance.md)."""
+    """Compile both networks with torch.compile. The first steps take minutes, later ones less time:
+    on a GPU two thirds for large networks, on CPUs little is gained (docs/performance.md)."""
     log_interval: int = 50
     """Steps from one line of the log to the next."""
     watch_interval: int = 200

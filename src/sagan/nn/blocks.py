@@ -23,6 +23,7 @@ from sagan.nn.convolution import (
     UpsampleConv2d,
 )
 from sagan.nn.layers import ConditionalBatchNorm2d, SelfAttention2d
+from sagan.nn.resizing import half_sized, plus, plus_double_sized
 
 
 class AttentionLayers(nn.ModuleDict):
@@ -135,7 +136,7 @@ class GeneratorBlock(nn.Module):
         """(N, in, H, W), labels as for ``class_rows`` -> (N, out, 2H, 2W)."""
         h = self.conv1(F.relu_(self.norm1(x, labels)))
         h = self.conv2(F.relu_(self.norm2(h, labels)))
-        return _sum(h, F.interpolate(self.shortcut(x), scale_factor=2, mode=self.upsampling))
+        return plus_double_sized(h, self.shortcut(x), self.upsampling)
 
 
 class DiscriminatorBlock(nn.Module):
@@ -191,9 +192,4 @@ class DiscriminatorBlock(nn.Module):
             x = activated
         h = self.conv1(activated)
         h = self.conv2(F.relu_(h))
-        return _sum(h, self.shortcut(F.avg_pool2d(x, 2) if self.downsample else x))
-
-
-def _sum(h: Tensor, x: Tensor) -> Tensor:
-    """H + x; in the memory of h where no gradient wants it."""
-    return h + x if torch.is_grad_enabled() or h.dtype != x.dtype else h.add_(x)
+        return plus(h, self.shortcut(half_sized(x) if self.downsample else x))

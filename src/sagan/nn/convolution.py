@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sagan.nn.initialization import first_bias
+from sagan.nn.resizing import double_sized
 from sagan.nn.spectral import SpectralLayer
 from sagan.nn.tracing import is_traced
 
@@ -228,7 +229,7 @@ class BilinearUpsampleConv2d(Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, 2H, 2W)."""
-        return super().forward(F.interpolate(x, scale_factor=2, mode="bilinear"))
+        return super().forward(double_sized(x, "bilinear"))
 
 
 class DownsampleConv2d(SpectralLayer):

@@ -15,15 +15,6 @@ from sagan.nn.singular import Divisor, divisor_of, gradient_of_division
 from sagan.nn.spectral import SpectralLayer
 
 
-def reserve_kernels(network: nn.Module, autocast: torch.autocast | None = None) -> None:
-    """Has :func:`kept_kernels` put kernels into the same memory every time, as CUDA graphs want."""
-    with kept_kernels(network, autocast):
-        for layer in _spectral_layers(network):
-            kernel = layer.kept_kernel
-            if kernel is not None and kernel.data_ptr() != layer.weight.data_ptr():
-                layer.kernel_place = kernel.detach()
-
-
 @contextmanager
 def kept_kernels(network: nn.Module, autocast: torch.autocast | None = None) -> Iterator[None]:
     """Computes the kernels of a network once for all of its passes within the block.
@@ -71,15 +62,13 @@ def _keep(layer: SpectralLayer, precision: torch.dtype | None, *, learns: bool) 
     is_cast = precision is not None and not layer.in_full_precision
     kernel: Tensor = weight
     if norm is not None:
-        late = layer.divides_product and not is_cast and layer.kernel_place is None
+        late = layer.divides_product and not is_cast
         divisor = divisor_of(weight, norm.u, norm.v, divides_product=late)
         kernel = weight.detach() if late else weight / divisor.sigma
         layer.kept_sigma = divisor.sigma if late else None
     kernel = layer.fold(kernel)
     if is_cast:
         kernel = kernel.to(precision)
-    if layer.kernel_place is not None:
-        kernel = layer.kernel_place.copy_(kernel).detach()
     if learns and weight.requires_grad and kernel is not weight:
         kernel.requires_grad_().grad_dtype = weight.dtype
     layer.kept_kernel = kernel

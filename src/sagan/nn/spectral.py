@@ -107,7 +107,6 @@ class SpectralLayer(nn.Module):
         in_full_precision: Under autocast the layer's product stays in the weight's precision.
         kept_kernel: The kernel, within :func:`sagan.nn.kernels.kept_kernels`; else None.
         kept_sigma: By what the product with it has still to be divided; else None.
-        kernel_place: Memory set aside for it, as CUDA graphs want; else None.
     """
 
     weight: nn.Parameter
@@ -115,7 +114,6 @@ class SpectralLayer(nn.Module):
     in_full_precision = False
     kept_kernel: Tensor | None
     kept_sigma: Tensor | None
-    kernel_place: Tensor | None
 
     def __init__(self, *shape: int, memory_order: Sequence[int] | None = None) -> None:
         super().__init__()
@@ -126,7 +124,6 @@ class SpectralLayer(nn.Module):
         self.spectral_norm = None
         self.kept_kernel = None
         self.kept_sigma = None
-        self.kernel_place = None
 
     @property
     def divides_product(self) -> bool:

@@ -10,7 +10,6 @@ from torch import Tensor
 from sagan.config import Config, OptimizerConfig, TrainConfig
 from sagan.data import Dataset
 from sagan.nn.averaging import update_average
-from sagan.nn.kernels import reserve_kernels
 from sagan.nn.residual import Discriminator, Generator
 from sagan.system.device import require_compiler
 from sagan.system.ranks import ALONE, Ranks
@@ -47,12 +46,10 @@ def train_steps(
             network.recomputes = config.train.checkpoint_activations
     step = TrainingStep(state, config, device, autocast, ranks)
     if config.train.compile:
-        compile_networks(state, device, autocast)
+        compile_networks(state, device)
     pinned = device.type == "cuda"
     where = {"first": state.step, "pinned": pinned, "ranks": ranks}
     for inputs in step_inputs(dataset, config, label_frequencies, **where):
-        if config.train.compile:
-            torch.compiler.cudagraph_mark_step_begin()
         set_learning_rates(state, config.optimizer, state.step / config.train.steps)
         terms = step(inputs)
         state.step += 1
@@ -90,8 +87,11 @@ def trial_steps(
     return steps()
 
 
-def compile_networks(state: TrainingState, device: torch.device, autocast: torch.autocast) -> None:
+def compile_networks(state: TrainingState, device: torch.device) -> None:
     """Compiles the passes of both networks, forwards and backwards, at their first call.
+
+    Without CUDA graphs: kernels and weights lie elsewhere at every step, so that all were recorded
+    again each time (docs/lab/performance.md).
 
     Raises:
         SaganError: The compiler is absent.
@@ -99,13 +99,10 @@ def compile_networks(state: TrainingState, device: torch.device, autocast: torch
     require_compiler(device)
     # PyTorch's compiler looks at .grad of its inputs and is warned by PyTorch.
     warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor")
-    mode = "reduce-overhead" if device.type == "cuda" else "default"  # with CUDA graphs
     for network in (state.generator, state.discriminator):
         if network._compiled_call_impl is not None:  # before the run went back to a checkpoint
             continue
-        if device.type == "cuda":
-            reserve_kernels(network, autocast)
-        network.compile(mode=mode, dynamic=False)
+        network.compile(dynamic=False)
 
 
 def set_learning_rates(state: TrainingState, config: OptimizerConfig, progress: float) -> None:
