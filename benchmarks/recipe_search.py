@@ -106,9 +106,9 @@ ROWS: dict[str, str] = {
     "steps-14000": "--train.steps 14000",
     "steps-14000-width-32": f"--train.steps 14000 {width(32)} {rates(1.5e-3)}",
     "avatars64": avatars64(8000, attention_at(32)),
-    "avatars64-3000": avatars64(3000, attention_at(32)),
-    "avatars64-3000-attention-16": avatars64(3000, attention_at(16)),
-    "avatars64-3000-no-attention": avatars64(3000, NO_ATTENTION),
+    "avatars64-2000": avatars64(2000, attention_at(32)),
+    "avatars64-2000-attention-16": avatars64(2000, attention_at(16)),
+    "avatars64-2000-no-attention": avatars64(2000, NO_ATTENTION),
     "sagan": "",
 }
 """Flags on top of the preset, by name; "sagan" has those of avatars32-sagan."""
