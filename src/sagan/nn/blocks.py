@@ -118,7 +118,7 @@ class GeneratorBlock(nn.Module):
         upsampling: Upsampling = "nearest",
     ) -> None:
         super().__init__()
-        self.upsampling = upsampling
+        self.upsampling: Upsampling = upsampling
         upsample = {"nearest": UpsampleConv2d, "bilinear": BilinearUpsampleConv2d}[upsampling]
         batch_norm = partial(
             ConditionalBatchNorm2d,
