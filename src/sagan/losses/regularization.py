@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sagan.config import LossConfig
 from sagan.losses.augmentation import flip_and_translate
+from sagan.nn.second_derivatives import differentiated_twice
 from sagan.system.randomness import Purpose, generator_at
 from sagan.system.ranks import ALONE, Ranks
 from sagan.system.transfer import send
@@ -33,7 +34,7 @@ def image_gradients(discriminator: LogitFunction, images: Tensor, labels: Tensor
         (N, C H W).
     """
     images = images.detach().requires_grad_()
-    with sdpa_kernel(SDPBackend.MATH):
+    with sdpa_kernel(SDPBackend.MATH), differentiated_twice():
         logits = discriminator(images, labels)
     (gradients,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradients.flatten(1)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sagan.nn import second_derivatives
 from sagan.nn.initialization import first_bias
 from sagan.nn.resizing import double_sized
 from sagan.nn.spectral import SpectralLayer
@@ -41,8 +42,11 @@ def conv2d(x: Tensor, kernel: Tensor, bias: Tensor | None, *, stride: int = 1) -
         (N, out, H / stride, W / stride).
     """
     count, _, height, width = x.shape
+    place = {"stride": stride, "padding": kernel.shape[2] // 3}
+    if second_derivatives.applies(x):
+        return second_derivatives.convolution(x, kernel, bias, **place)
     if not _as_product(x, kernel, count * height * width // stride**2):
-        return F.conv2d(x, kernel, bias, stride=stride, padding=kernel.shape[2] // 3)
+        return F.conv2d(x, kernel, bias, **place)
     size = kernel.shape[2]
     padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
     shifted = [  # views, whose gradients are summed faster than those of Tensor.unfold

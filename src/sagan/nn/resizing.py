@@ -75,9 +75,7 @@ class _Halved(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        count, channels, height, width = gradient.shape
-        blocks = _each_block(gradient / 4).expand(count, height, 2, width, 2, channels)
-        return _as_map(blocks)
+        return _as_map(_each_block(gradient / 4).expand(-1, -1, 2, -1, 2, -1))
 
 
 class _PlusDoubled(torch.autograd.Function):
