@@ -10,6 +10,7 @@ from test_training import CPU, run_steps
 from benchmarks.harness import operations
 from sagan.config import LossConfig
 from sagan.errors import SaganError
+from sagan.nn.blocks import DiscriminatorBlock, GeneratorBlock
 from sagan.system import device
 from sagan.system.device import require_compiler
 from sagan.training.driver import Driver
@@ -88,3 +89,13 @@ def test_counting_operations_does_not_keep_the_compiler_off():
 def test_compiled_code_has_no_second_derivative():
     with pytest.raises(SaganError, match=r"must be false with penalties"):
         replace(tiny(compile=True), loss=LossConfig(r1=1))
+
+
+def test_blocks_are_one_graph_each():
+    labels = torch.zeros(2, dtype=torch.int64)
+    for block, inputs in (
+        (GeneratorBlock(8, 4, 3), (torch.randn(2, 8, 4, 4), labels)),
+        (DiscriminatorBlock(3, 4), (torch.randn(2, 3, 8, 8),)),
+    ):
+        found = torch._dynamo.explain(block)(*inputs)
+        assert (found.graph_count, found.graph_break_count) == (1, 0)

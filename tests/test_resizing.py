@@ -62,10 +62,15 @@ def test_doubling_keeps_the_type_under_autocast(mode: Upsampling):
 
 
 @pytest.mark.parametrize("learns", [False, True])
-def test_memory_is_taken_over_only_where_no_gradient_wants_it(learns: bool):
+@pytest.mark.parametrize("is_simple", [False, True])
+def test_memory_is_taken_over_only_where_no_gradient_wants_it(
+    learns: bool, is_simple: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(resizing, "_is_simple", lambda _: is_simple)
     h, x = maps(6).detach(), maps(3).detach()
     before = h.clone()
     with torch.set_grad_enabled(learns):
         found = plus_double_sized(h, x)
     assert (found.data_ptr() == h.data_ptr()) is not learns
     assert torch.equal(h, before) is learns
+    assert torch.equal(found, before + F.interpolate(x, scale_factor=2))

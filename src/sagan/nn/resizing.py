@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sagan.config import Upsampling
+from sagan.nn.singular import no_autocast
 from sagan.nn.tracing import is_traced
 
 
@@ -23,7 +24,7 @@ def half_sized(x: Tensor) -> Tensor:
 
 def double_sized(x: Tensor, mode: Upsampling = "nearest") -> Tensor:
     """Twice as many pixels each way, in the type of the map: (N, C, H, W) -> (N, C, 2H, 2W)."""
-    with torch.autocast(x.device.type, enabled=False):
+    with no_autocast(x):
         return F.interpolate(x, scale_factor=2, mode=mode)
 
 
@@ -40,7 +41,10 @@ def plus_double_sized(h: Tensor, x: Tensor, mode: Upsampling = "nearest") -> Ten
     """
     if _is_simple(x) or mode != "nearest" or h.dtype != x.dtype:
         return plus(h, double_sized(x, mode))
-    return _PlusDoubled.apply(h, x)
+    if torch.is_grad_enabled():
+        return _PlusDoubled.apply(h, x)
+    _in_blocks(h).add_(_each_block(x))
+    return h
 
 
 def plus(h: Tensor, x: Tensor) -> Tensor:

@@ -32,6 +32,8 @@ def differentiated_twice() -> Iterator[None]:
 
 def applies(x: Tensor) -> bool:
     """Whether :func:`convolution` is better for a map; CPUs take PyTorch's way as fast."""
+    if torch.compiler.is_compiling():  # which cannot follow context variables
+        return False
     return _twice.get() and torch.is_grad_enabled() and x.device.type != "cpu"
 
 
