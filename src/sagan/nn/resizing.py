@@ -29,16 +29,7 @@ def double_sized(x: Tensor, mode: Upsampling = "nearest") -> Tensor:
 
 
 def plus_double_sized(h: Tensor, x: Tensor, mode: Upsampling = "nearest") -> Tensor:
-    """H + double_sized(x); h is overwritten where no gradient wants it.
-
-    Args:
-        h: (N, C, 2H, 2W).
-        x: (N, C, H, W).
-        mode: As for :func:`double_sized`.
-
-    Returns:
-        (N, C, 2H, 2W).
-    """
+    """H + double_sized(x), (N, C, 2H, 2W); h is overwritten where no gradient wants it."""
     if _is_simple(x) or mode != "nearest" or h.dtype != x.dtype:
         return plus(h, double_sized(x, mode))
     if torch.is_grad_enabled():
