@@ -9,6 +9,7 @@ from conftest import tiny
 from sagan.config.plan import network_shape
 from sagan.nn.residual import make_discriminator, make_generator
 from sagan.runs import checkpoint as checkpoints
+from sagan.runs.run import load_checkpoint
 
 MANY = (*(f"species {number}" for number in range(60)), "cat", "tabby cat", "Ibis")
 TWO = "#models=0,1&seed=4"
@@ -300,14 +301,20 @@ def test_many_classes_are_searched(page):
     assert state(page, "classes") == [[59, 1]]
 
 
+def signed(number):
+    return f"{number:.3f}".replace("-", "\u2212")
+
+
 def test_gamma(page):
     trained = picture(page)
     slider = page.get_by_label("Gamma of Generator, 32 x 32", exact=True)
-    assert slider.get_attribute("aria-valuetext") == "\u22120.202"
+    weights = load_checkpoint("avatars64")[0].parts["generator"]
+    gamma = weights["attention.32.gamma"].item()
+    assert slider.get_attribute("aria-valuetext") == signed(gamma)
     slider.focus()
     slider.press("End")
     assert state(page, "scales") == {"generator.32": 2}
-    assert slider.get_attribute("aria-valuetext") == "\u00d7 2.00 = \u22120.405"
+    assert slider.get_attribute("aria-valuetext") == f"\u00d7 2.00 = {signed(2 * gamma)}"
     changed = picture(page)
     assert changed != trained
     page.get_by_role("button", name="Before").click()
