@@ -52,10 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _options(given)
         sections = chosen(given.only, tuple(SECTIONS), "--only")
+        suite = Suite(options.device, at_least_one(given.pairs, "--pairs"))
         path = given.json or _default_path(options)
         before = earlier_runs(path)
         _write(path, before)  # rather refused now than after half an hour
-        suite = Suite(options.device, at_least_one(given.pairs, "--pairs"))
         try:
             run(suite, options, sections)
         finally:  # what there is after Ctrl-C, too

@@ -291,9 +291,11 @@ def test_a_module_that_fails_is_named(tmp_path, monkeypatch):
     "arguments",
     [["--only", "trian"], ["--sizes", "large"], ["--pairs", "0"], ["--device", "tpu"]],
 )
-def test_mistakes_end_in_one_line(arguments, capsys):
+def test_mistakes_end_in_one_line_and_leave_no_file(arguments, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(command.machine, "ROOT", tmp_path)
     assert command.main(arguments) == 2
     assert capsys.readouterr().err.count("\n") == 1
+    assert not [*tmp_path.rglob("*")]
 
 
 def test_the_file_keeps_earlier_runs_and_has_all_of_this_one(tmp_path, monkeypatch, capsys):

@@ -180,7 +180,7 @@ class TrainConfig:
     weights to the last bit."""
     compile: bool = False
     """Compile both networks with torch.compile. The first steps take minutes, later ones less time:
-    on a GPU two thirds for large networks, on CPUs little is gained (docs/performance.md)."""
+    a third less with large networks on a GPU, little on CPUs (docs/performance.md)."""
     log_interval: int = 50
     """Steps from one line of the log to the next."""
     watch_interval: int = 200

@@ -18,11 +18,7 @@ _twice = ContextVar("twice", default=False)
 
 @contextmanager
 def differentiated_twice() -> Iterator[None]:
-    """Within the block convolutions are made for gradients by their maps that have a gradient.
-
-    Those by kernels and biases come with the second derivative, not with the first: it is for
-    :func:`torch.autograd.grad` by pictures.
-    """
+    """Within the block convolutions are made for gradients by their maps that have a gradient."""
     token = _twice.set(True)
     try:
         yield
@@ -87,7 +83,8 @@ class _Convolution(torch.autograd.Function):
         wanted = list(ctx.needs_input_grad[:3])
         if torch.is_grad_enabled():
             by_map = _MapGradient.apply(gradient, x, kernel, ctx.place) if wanted[0] else None
-            return by_map, None, None, None
+            wanted[0] = False
+            return by_map, *ctx.place.backwards(gradient, x, kernel, wanted)[1:], None
         return *ctx.place.backwards(gradient, x, kernel, wanted), None
 
 
