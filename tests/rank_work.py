@@ -42,6 +42,7 @@ PAIRED = LossConfig(name="non-saturating", relativistic=True, r1=1.0, r2=1.0)
 DRAWING = LossConfig(name="wasserstein", gradient_penalty=1.0, consistency_real=1.0)
 CASES = {
     "several updates": (LossConfig(), {"discriminator_steps": 2, "reuse_fakes": True}),
+    "updates in turn": (PAIRED, {"discriminator_steps": 3}),
     "portions": (PAIRED, {"accumulate": 2}),
     "averages of logits": (LossConfig(lecam=0.3), {}),
     "own statistics": (DRAWING, {"batch_statistics": "process", "accumulate": 2}),
