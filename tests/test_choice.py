@@ -8,7 +8,7 @@ import sagan
 from sagan import config as settings
 from sagan.cli import main
 from sagan.config.effort import operations
-from sagan.config.recipe import TWO_CORES, LearningMaterial, recipe
+from sagan.config.recipe import DEMO_SECONDS, TWO_CORES, LearningMaterial, recipe
 from sagan.errors import SaganError
 from sagan.images import save_png
 from sagan.training import choice as module
@@ -160,7 +160,15 @@ def test_a_flag_that_says_what_is_usual_counts_all_the_same(tmp_path, capsys):
 
 @pytest.mark.parametrize("choice", [[], ["avatars"], ["--data.source", "avatars"]])
 def test_the_built_in_pictures_take_a_time_too(tmp_path, capsys, choice):
-    command = ["train", *choice, "--run", tmp_path / "run", "--minutes", 7.5, "--print-config"]
+    command = [
+        "train",
+        *choice,
+        "--run",
+        tmp_path / "run",
+        "--minutes",
+        DEMO_SECONDS / 60,
+        "--print-config",
+    ]
     assert run(*command) == 0
     assert "steps = 2800\n" in capsys.readouterr().out
 

@@ -1,5 +1,8 @@
+import doctest
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +37,25 @@ assert sagan.losses.hinge_discriminator.__module__ == "sagan.losses.adversarial"
 assert callable(sagan.open_dataset)
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+WITH_EXAMPLES = [
+    path.relative_to(Path(sagan.__file__).parents[1]).with_suffix("").as_posix().replace("/", ".")
+    for path in sorted(Path(sagan.__file__).parent.rglob("*.py"))
+    if ">>>" in path.read_text(encoding="utf-8") and path.parent.name not in {"nn", "losses"}
+]
+"""Those of ``nn`` and ``losses`` run in test_nn.py."""
+
+
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def test_examples_give_what_they_say(name):
+    found = doctest.DocTestFinder().find(import_module(name), extraglobs={"sagan": sagan})
+    examples = [test for test in found if test.examples and "path/to/" not in test.docstring]
+    failures = []
+    for test in examples:
+        doctest.DocTestRunner().run(test, out=failures.append)
+    assert not failures, "".join(failures)
+    assert examples or name == "sagan.training.run"  # which begins with pictures of the reader
 
 
 INTERRUPTED = """

@@ -169,10 +169,10 @@ _RELEASED_DIFFERS = (
 PRESETS: dict[str, Preset] = {
     "avatars32": Preset(
         title="32 pixels, small enough for two CPU cores: the demo",
-        source="the recipe (docs/recipe.md) for these pictures and seven minutes; the loss is"
+        source="the recipe (docs/recipe.md) for these pictures and five minutes; the loss is"
         " R3GAN's (brownvc/R3GAN)",
         published=(
-            "FD 329 and 334 in two runs, recall 0.018 and 0.017 in EfficientNet-Lite0 features"
+            "FD 328 to 334 in three runs, recall 0.017 to 0.020 in EfficientNet-Lite0 features"
             " (measured here, docs/results.md)",
         ),
         settings=_differing(_DEMO),
