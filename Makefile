@@ -45,7 +45,7 @@ bench: $(INSTALLED)
 
 # Speed and memory, then what a training of twenty minutes gives.
 bench-gpu: $(INSTALLED)
-	$(BIN)/python -m benchmarks --device cuda --only train,sampling,attention --sizes imagenet128,imagenet64 --batch 256 --precision auto --compile
+	$(BIN)/python -m benchmarks --device cuda --only train,sampling,attention --sizes imagenet128,imagenet64 --batch 256 --precision auto --compile --in-a-row 12
 	$(BIN)/sagan train avatars --data.resolution 64 --minutes 20 --train.device cuda --run runs/gpu
 	$(BIN)/sagan evaluate runs/gpu --samples 5000 --real-samples 5000 --repeats 1
 

@@ -85,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--precision", default="float32,auto", help="(default: %(default)s)")
     add("--batch", type=int, help="pictures in a training step instead of each size's own")
     add("--pairs", type=int, default=9, help="timed calls of every side (default: %(default)s)")
+    row = "training steps timed together, as a run has them (default: %(default)s)"
+    add("--in-a-row", type=int, default=1, help=row)
     add("--device", default="auto", help="auto, cpu, cuda or mps")
     add(
         "--against",
@@ -110,6 +112,7 @@ def _options(given: argparse.Namespace) -> Options:
         precisions=tuple(dict.fromkeys(named[name] for name in names)),
         sizes=tuple(SIZES[name] for name in chosen(given.sizes, tuple(SIZES), "--sizes")),
         batch=None if given.batch is None else at_least_one(given.batch, "--batch"),
+        in_a_row=at_least_one(given.in_a_row, "--in-a-row"),
         naive=not given.without_naive,
         against={machine.without_folders(name): load_factory(name) for name in given.against},
         compile=given.compile,

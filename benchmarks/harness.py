@@ -35,6 +35,8 @@ class Side:
     call: Call
     prepare: Call = nothing
     """Called before each timed call, not timed."""
+    in_a_row: int = 1
+    """Calls that are timed together, without waiting for the device after each."""
     images: int = 0
     """Pictures that one call goes through; 0 where there are none."""
     precision: Precision | None = None
@@ -48,6 +50,7 @@ class Side:
             subject=subject,
             side=self.name,
             precision=self.precision,
+            in_a_row=self.in_a_row,
             images=self.images,
             note=self.note,
         )
@@ -61,11 +64,12 @@ class Row:
     subject: str
     side: str
     precision: Precision | None = None
+    in_a_row: int = 1
     images: int = 0
     first_seconds: float | None = None
     """The first call, in which a compiled side compiles; not among those timed."""
     seconds: list[float] = field(default_factory=list)
-    """Every timed call, in order; empty where the side could not run."""
+    """Of a call in each round, in order; empty where the side could not run."""
     ratio: float | None = None
     """Median over the rounds of this side's time over that of the first side."""
     operations: int | None = None
@@ -97,19 +101,20 @@ class Row:
         return asdict(self) | {name: getattr(self, name) for name in derived}
 
 
-def timed(side: Side, device: torch.device) -> float:
-    """Seconds of one call, until the device has finished."""
+def timed(side: Side, device: torch.device, calls: int) -> float:
+    """Seconds of a call among so many in a row, until the device has finished all of them."""
     side.prepare()
     synchronize(device)
     begin = time.perf_counter()
-    side.call()
+    for _ in range(calls):
+        side.call()
     synchronize(device)
-    return time.perf_counter() - begin
+    return (time.perf_counter() - begin) / calls
 
 
 def alternate(sides: Sequence[Side], rounds: int, device: torch.device) -> list[list[float]]:
     """Times every side once in each round, in order: one list per side."""
-    times = [[timed(side, device) for side in sides] for _ in range(rounds)]
+    times = [[timed(side, device, side.in_a_row) for side in sides] for _ in range(rounds)]
     return [list(column) for column in zip(*times, strict=True)]
 
 
@@ -257,7 +262,7 @@ class Suite:
     def _warm_up(self, side: Side, row: Row) -> None:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        row.first_seconds = timed(side, self.device)
+        row.first_seconds = timed(side, self.device, 1)
         if side.precision is not None:
             row.operations = operations(side.call)
             row.peak_bytes = peak_bytes(side.call, self.device)
@@ -274,6 +279,7 @@ class Suite:
         if row.gigaflops and row.precision:
             share = row.gigaflops / self.ceiling(row.precision)
         values = {
+            "in a row": (row.in_a_row if row.in_a_row > 1 else None, str),
             "first call": (row.first_seconds, "{:.1f} s".format),
             "time": (row.median, lambda seconds: f"{seconds * 1e3:.1f} ms"),
             "ratio": (row.ratio, "{:.2f}".format),

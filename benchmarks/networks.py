@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from operator import methodcaller
 
@@ -15,35 +15,25 @@ from benchmarks.options import Options, Size
 from benchmarks.ours import Ours
 from sagan.errors import SaganError
 
-SAMPLES = (1, 64)
-SINGLE = 10
-"""Single pictures that one timed call draws in a row, since one takes milliseconds."""
+SAMPLES = {1: 10, 64: 1}
+"""Batch sizes that are drawn, and how many in a row: a single picture takes milliseconds."""
 
 
 def train(suite: Suite, options: Options) -> None:
-    """One training step."""
+    """A training step."""
     for size in options.sizes:
-        count = options.batch_of(size)
-        batch = noise(size, count, options.device)
-        step = methodcaller("train_step", batch)
-        _measure(suite, options, size, "train", {count: step})
+        steps = {options.batch_of(size): options.in_a_row}
+        _measure(suite, options, size, "train", steps, partial(_step, size, options.device))
+
+
+def _step(size: Size, device: torch.device, count: int) -> Callable[[Model], object]:
+    return methodcaller("train_step", noise(size, count, device))
 
 
 def sampling(suite: Suite, options: Options) -> None:
     """Pictures from latents: our folded generator, others in evaluation mode."""
     for size in options.sizes:
-        _measure(suite, options, size, "sampling", {n: partial(_draw, n) for n in SAMPLES})
-
-
-def _draw(count: int, model: Model) -> None:
-    """A batch of pictures; single ones several times."""
-    for _ in range(calls_of(count)):
-        model.sample(count)
-
-
-def calls_of(count: int) -> int:
-    """Batches that a timed call of section sampling draws."""
-    return SINGLE if count == 1 else 1
+        _measure(suite, options, size, "sampling", SAMPLES, partial(methodcaller, "sample"))
 
 
 def noise(size: Size, count: int, device: torch.device) -> Batch:
@@ -58,9 +48,10 @@ def _measure(
     options: Options,
     size: Size,
     section: str,
-    calls: dict[int, Callable[[Model], object]],
+    batches: Mapping[int, int],
+    call_of: Callable[[int], Callable[[Model], object]],
 ) -> None:
-    """Calls have the number of pictures in them as key."""
+    """Batches: how many pictures, and how many such calls are timed in a row."""
     for precision in options.precisions:
         models: list[tuple[str, Precision, Model]] = []
         for name, factory, its_precision in _contenders(options, section, precision):
@@ -71,12 +62,14 @@ def _measure(
             except (NotImplementedError, SaganError, torch.OutOfMemoryError) as error:
                 reason = str(error).partition("\n")[0] or type(error).__name__
                 suite.skip(section, size.title, name, reason)
-        for images, call in calls.items():
+        for images, in_a_row in batches.items():
+            call = call_of(images)
             sides = [
                 Side(
                     name=name,
                     call=partial(call, model),
-                    images=images * (calls_of(images) if section == "sampling" else 1),
+                    in_a_row=in_a_row,
+                    images=images,
                     precision=its_precision,
                 )
                 for name, its_precision, model in models

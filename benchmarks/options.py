@@ -51,6 +51,8 @@ class Options:
     naive: bool = True
     against: Mapping[str, Factory] = field(default_factory=dict)
     """Other implementations by name."""
+    in_a_row: int = 1
+    """Training steps that are timed together."""
     compile: bool = False
     """Measure ours compiled, too."""
 

@@ -94,7 +94,16 @@ def test_sides_take_turns_and_preparation_comes_first():
 
 def test_preparation_is_not_timed(monkeypatch):
     tick = clock(monkeypatch, [100, 2])
-    assert harness.timed(Side(name="a", call=tick, prepare=tick), CPU) == 2
+    assert harness.timed(Side(name="a", call=tick, prepare=tick), CPU, 1) == 2
+
+
+def test_calls_in_a_row_share_one_preparation_and_one_wait(monkeypatch):
+    waits = []
+    monkeypatch.setattr(harness, "synchronize", waits.append)
+    tick = clock(monkeypatch, [100, 2, 3, 7])
+    side = Side(name="a", call=tick, prepare=tick, in_a_row=3)
+    assert harness.alternate([side], 1, CPU) == [[4]], "a call's share"
+    assert waits == [CPU, CPU], "before the first and after the last"
 
 
 def test_the_ratio_is_the_median_of_pairs_not_of_medians():
@@ -252,9 +261,10 @@ def test_sampling_has_both_batches():
     suite = Suite(CPU, 1)
     sampling(suite, Options(device=CPU, sizes=(TINY,)))
     assert [(row.side, row.images) for row in suite.rows] == [
-        *(("ours", 10), ("naive", 10)),
+        *(("ours", 1), ("naive", 1)),
         *(("ours", 64), ("naive", 64)),
     ]
+    assert [row.in_a_row for row in suite.rows] == [10, 10, 1, 1]
 
 
 def test_a_factory_comes_from_a_file_or_a_module(adapter):
