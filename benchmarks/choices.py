@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from sagan.data.avatars import load_avatars
 from sagan.nn import spectral
 from sagan.nn.averaging import measure_batch_statistics, update_average
-from sagan.nn.layers import ConditionalBatchNorm2d, SelfAttention2d
+from sagan.nn.batch_norm import ConditionalBatchNorm2d
+from sagan.nn.layers import SelfAttention2d
 from sagan.training.draws import step_inputs
 from sagan.training.steps import TrainingStep
 

@@ -24,7 +24,7 @@ from sagan.errors import FaultError, SaganError, StoppedError
 from sagan.evaluation import extraction, periodic
 from sagan.evaluation.periodic import PeriodicEvaluation
 from sagan.nn import averaging
-from sagan.nn.layers import ConditionalBatchNorm2d, statistics_over
+from sagan.nn.batch_norm import ConditionalBatchNorm2d, statistics_over
 from sagan.system.ranks import ALONE, ranks_of_torchrun
 from sagan.system.signals import Interruption
 from sagan.training import draws, outputs

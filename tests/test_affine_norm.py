@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from sagan.nn.affine_norm import normalized_affine, scaled_and_shifted
-from sagan.nn.layers import ConditionalBatchNorm2d
+from sagan.nn.batch_norm import ConditionalBatchNorm2d
 
 
 def plain(x, scale, shift, running=(None, None), momentum=0.1, eps=1e-5):

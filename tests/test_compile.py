@@ -10,6 +10,7 @@ from test_training import CPU, run_steps
 from benchmarks.harness import operations
 from sagan.config import LossConfig
 from sagan.errors import SaganError
+from sagan.losses import zero_centred_penalty
 from sagan.nn.blocks import DiscriminatorBlock, GeneratorBlock
 from sagan.system import device
 from sagan.system.device import require_compiler
@@ -21,7 +22,9 @@ from sagan.training.state import new_state
 @pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch in torch
 def test_compiled_networks_train_as_plain_ones(dataset, tmp_path, picture_folder, capsys):
-    config = tiny(steps=2, compile=True)
+    config = tiny(steps=2, compile=True, discriminator_steps=1)
+    skips = replace(config.generator, latent_skips=True)
+    config = replace(config, generator=skips, loss=LossConfig(r1=1, r2=1, penalty_interval=2))
     plain = replace(config, train=replace(config.train, compile=False))
     expected = run_steps(new_state(plain, 2, CPU), dataset, plain)
     graphs = torch._dynamo.utils.counters["stats"]
@@ -86,9 +89,21 @@ def test_counting_operations_does_not_keep_the_compiler_off():
     assert graphs["unique_graphs"] > before
 
 
-def test_compiled_code_has_no_second_derivative():
-    with pytest.raises(SaganError, match=r"must be false with penalties"):
-        replace(tiny(compile=True), loss=LossConfig(r1=1))
+def test_a_penalty_takes_a_compiled_network_as_it_is_written():
+    class Judge(torch.nn.Linear):
+        def forward(self, images, labels):
+            return super().forward(images.flatten(1))[:, 0]
+
+    def compiler(*_):
+        raise AssertionError("compiled")
+
+    judge = Judge(12, 1)
+    images, labels = torch.randn(2, 3, 2, 2), torch.zeros(2, dtype=torch.int64)
+    expected = zero_centred_penalty(judge, images, labels)
+    judge.compile(backend=compiler)
+    assert zero_centred_penalty(judge, images, labels) == expected > 0
+    with pytest.raises(Exception, match="compiled"):
+        judge(images, labels)
 
 
 def test_blocks_are_one_graph_each():

@@ -60,6 +60,7 @@ CHOICES = {
     "residual blocks instead": changed({"attention_form": "residual"}),
     "bilinear": changed({}, {"upsampling": "bilinear"}, {"hidden_channels": "in"}),
     "larger last map": changed({}, None, {"final_resolution": 8}),
+    "latents everywhere": changed({}, {"latent_skips": True, "latent_dim": 2048}),
     "several updates": changed({}, discriminator_steps=3),
     "fakes used again": changed({}, reuse_fakes=True),
 }

@@ -35,6 +35,7 @@ GENERATORS = {
             "attention_product": "cosine",
             "attention_pooling": False,
             "attention_value_divisor": 1,
+            "latent_skips": True,
         },
         {"resolution": (24, 48), "channels": 1},
     ),

@@ -174,6 +174,7 @@ def test_networks_of_ours_go_out_and_in(target, classes, generator, tmp_path):
         ("biggan", {}, ["discriminator", "attention after some"]),
         ("biggan", {"classes": ()}, ["without classes"]),
         ("mmgen", {"generator": {"upsampling": "bilinear"}}, ["bilinear"]),
+        ("mmgen", {"generator": {"latent_skips": True}}, ["act on every block"]),
         ("mmgen", {"generator": {"attention_value_divisor": 8}}, ["released"]),
         ("mmgen", {"generator": {"attention_product": "cosine"}}, ["released"]),
         ("biggan", {"generator": {"spectral_norm": "attention"}}, ["everywhere or nowhere"]),

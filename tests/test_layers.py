@@ -7,8 +7,7 @@ from torch.nn import functional as F
 from sagan.nn import spectral
 from sagan.nn.blocks import DiscriminatorBlock, EqualResidual2d, GeneratorBlock
 from sagan.nn.convolution import Conv2d, DownsampleConv2d, UpsampleConv2d
-from sagan.nn.initialization import initialized_by
-from sagan.nn.layers import ConditionalBatchNorm2d, SelfAttention2d, class_rows
+from sagan.nn.layers import SelfAttention2d, class_rows
 
 EXACT = {"rtol": 0, "atol": 1e-12}
 
@@ -199,70 +198,6 @@ def walk_to_attention(node):
             return node
         waiting += [following for following, _ in node.next_functions if following is not None]
     raise AssertionError("no attention in the graph")
-
-
-def test_conditional_batch_norm_is_batch_norm_with_the_row_of_the_label():
-    layer = ConditionalBatchNorm2d(3, 2, eps=1e-5, momentum=0.1)
-    drawn(layer)
-    x = torch.randn(4, 3, 5, 5).double()
-    labels = torch.tensor([0, 1, 1, 0])
-    plain = F.batch_norm(x, None, None, training=True, eps=1e-5)
-    expected = torch.stack(
-        [
-            plain[i] * layer.gain[y][:, None, None] + layer.bias[y][:, None, None]
-            for i, y in enumerate(labels)
-        ]
-    )
-    torch.testing.assert_close(layer(x, labels), expected, **EXACT)
-
-
-def test_conditional_batch_norm_starts_as_plain_and_evaluates_with_running_statistics():
-    layer = ConditionalBatchNorm2d(2, 3, eps=1e-5, momentum=1.0).double()
-    x = 5 + 2 * torch.randn(8, 2, 16, 16).double()
-    labels = torch.arange(8) % 3
-    trained = layer(x, labels)
-    torch.testing.assert_close(trained.mean((0, 2, 3)), torch.zeros(2).double(), **EXACT)
-    layer.eval()
-    torch.testing.assert_close(layer(x, labels), trained, rtol=0, atol=2e-3)
-    before = layer.running_mean.clone()
-    layer(x, labels)
-    assert torch.equal(before, layer.running_mean)
-
-
-def class_tables(tables):
-    with initialized_by("orthogonal"):
-        layer = ConditionalBatchNorm2d(6, 4, tables=tables)
-    if tables == "spectral":
-        spectral.attach(layer)
-        spectral.advance(layer, 50)
-    return layer
-
-
-def test_class_tables_start_at_one_and_zero_or_are_drawn():
-    gain, bias = class_tables("plain").affine
-    assert torch.equal(gain, torch.ones(4, 6))
-    assert torch.equal(bias, torch.zeros(4, 6))
-    for table in (class_tables("drawn").affine[0] - 1, class_tables("drawn").affine[1]):
-        torch.testing.assert_close(table @ table.T, torch.eye(4))
-
-
-def test_spectral_class_tables_are_divided_by_their_largest_singular_value():
-    layer = class_tables("spectral").double()
-    with torch.no_grad():
-        layer.gain.weight *= 7
-        layer.bias.weight *= 0.2
-    gain, bias = layer.affine
-    for table in (gain - 1, bias):
-        assert torch.linalg.matrix_norm(table, 2).item() == pytest.approx(1)
-    x, labels = torch.randn(3, 6, 2, 2).double(), torch.tensor([3, 0, 3])
-    plain = F.batch_norm(x, None, None, training=True, eps=1e-5)
-    expected = plain * gain[labels][:, :, None, None] + bias[labels][:, :, None, None]
-    torch.testing.assert_close(layer(x, labels), expected, **EXACT)
-
-
-def test_a_network_without_classes_has_plain_tables():
-    layer = ConditionalBatchNorm2d(6, 0, eps=1e-5, momentum=0.1, tables="spectral")
-    assert torch.equal(layer.gain, torch.ones(1, 6))
 
 
 def test_labels_are_shares_of_one_class():

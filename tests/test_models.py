@@ -184,6 +184,7 @@ PAPER_TEXT = {"attention_value_divisor": 8, "attention_pooling": False}
         (PAPER_TEXT, PAPER_TEXT),
         ({"class_tables": "drawn"}, {}),
         ({"class_tables": "spectral"}, {}),
+        ({"latent_skips": True}, {}),
         ({}, {"attention": (), "attention_blocks": (1, 2, 3, 4), "final_resolution": 8}),
     ],
 )
@@ -194,6 +195,18 @@ def test_choices_of_other_implementations_fold_alike(generator, discriminator):
     torch.testing.assert_close(fold(networks[0])(latents, labels), images, rtol=0, atol=1e-11)
     logits = networks[1](images, labels)
     torch.testing.assert_close(fold(networks[1])(images, labels), logits, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("num_classes", [0, 3])
+def test_a_latent_reaches_every_block(num_classes):
+    generator, _ = pair(32, num_classes, AT_16 | {"latent_skips": True}, AT_16)
+    labels = torch.tensor([0, 2]) if num_classes else None
+    latents = torch.randn(2, 128).double()
+    generator.eval()(latents, labels)
+    for block in generator.blocks:
+        x = torch.randn(1, block.shortcut.weight.shape[1], 4, 4).double().expand(2, -1, -1, -1)
+        one, other = block(x, None if labels is None else labels[:1].expand(2), latents)
+        assert (one - other).abs().max() > 0.01
 
 
 def test_each_choice_changes_the_function():

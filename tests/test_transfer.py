@@ -239,6 +239,21 @@ def test_normalised_class_tables_are_taken_as_used():
             torch.testing.assert_close(found, wanted)
 
 
+def test_latents_that_act_everywhere_change_nothing_at_first():
+    given = model("a", config=tiny(seed=7))
+    skips = replace(tiny(), generator=replace(tiny().generator, latent_skips=True))
+    state, transfer = begun(given, "a", config=skips)
+    theirs = new_state(tiny(), 1, CPU)
+    theirs.generator.load_state_dict(given.parts["generator"])
+    assert not transfer.not_taken
+    latents, labels = torch.randn(4, 16), torch.zeros(4, dtype=torch.int64)
+    with torch.no_grad():
+        found, expected = (
+            net.eval()(latents, labels) for net in (state.generator, theirs.generator)
+        )
+    torch.testing.assert_close(found, expected)
+
+
 def test_of_a_dcgan_all_is_taken():
     networks = {"base_channels": 8, "attention": (8,), "architecture": "dcgan"}
     config = replace(

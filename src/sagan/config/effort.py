@@ -40,6 +40,8 @@ def _of_generator(network: GeneratorConfig, size: Size, channels: int) -> float:
         count += doubling * before.cells * before.channels * after.channels
         if not is_dcgan:
             count += before.cells * after.channels * (before.channels + 36 * after.channels)
+        if network.latent_skips:
+            count += 2 * network.latent_dim * (before.channels + after.channels)
     last = 4 if is_dcgan else 9
     return count + last * channels * stages[-1].channels * math.prod(both_sides(size))
 

@@ -61,6 +61,9 @@ class GeneratorConfig:
     """First gains and biases of the conditional batch norm. plain: 1 and 0; drawn: like the
     weights, 1 added to the gains (BigGAN-PyTorch); spectral: the same, and
     divided by their largest singular value (PyTorch-StudioGAN, mmgeneration)."""
+    latent_skips: bool = False
+    """Let the latent act on the gains and biases of every block's batch norm too (BigGAN's skip-z,
+    with the whole latent), not on the smallest map alone."""
     batch_norm_eps: float = 1e-5
     """Added to the variance in batch norm."""
     batch_norm_momentum: float = 0.001
@@ -144,6 +147,7 @@ RESIDUAL_ONLY = (
     "attention_product",
     "upsampling",
     "class_tables",
+    "latent_skips",
     "conditioning",
     "hidden_channels",
     "shortcut_input",

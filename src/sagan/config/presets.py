@@ -113,6 +113,7 @@ _DEMO_AS_SAGAN = joined(
     _DEMO,
     _both(spectral_norm="all"),
     {
+        "generator": {"latent_skips": False},
         "loss": asdict(LossConfig()),
         "train": {
             "batch_size": 16,

@@ -41,11 +41,6 @@ class Config:
             self.train.freeze_discriminator <= blocks,
             f"at most {blocks}, the blocks of the discriminator",
         )
-        check(
-            "compile",
-            not (self.train.compile and self.loss.penalizes_gradients),
-            "false with penalties on gradients, since compiled code has no second derivative",
-        )
         is_residual = "residual" in (self.generator.architecture, self.discriminator.architecture)
         check(
             "checkpoint_activations",
@@ -75,8 +70,8 @@ class Config:
         large = [height for height in discriminator.attention if height >= _LARGE_ATTENTION]
         if loss.penalizes_gradients and large:
             found.append(
-                "penalties on gradients take the discriminator's attention by the explicit formula "
-                "and in float32, since fused kernels have no second derivative: more memory"
+                "penalties on gradients take the discriminator's attention by the explicit "
+                "formula, since fused kernels have no second derivative: more memory"
             )
         if self.train.reuse_fakes and self.train.accumulate > 1:
             found.append(

@@ -88,6 +88,7 @@ def require_expressible(
     require(not original or attention <= released, "attention but after its block for 32 x 32")
     if isinstance(config, GeneratorConfig):
         require(config.upsampling == "nearest", f"{config.upsampling} upsampling")
+        require(not config.latent_skips, "whole latents that act on every block")
     else:
         for possible, reason in _discriminator_checks(layout, config, resolution, attention):
             require(possible, reason)

@@ -1,14 +1,14 @@
 """Regularisers of the discriminator: pure functions, and those of a run weighed as configured.
 
-The gradient penalties differentiate a gradient. Fused attention kernels have no second
-derivative, so their passes take the explicit formula, in full precision.
+The gradient penalties differentiate a gradient. Fused attention kernels and compiled networks have
+no second derivative, so their passes take the explicit formula, and the network as it is written.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sagan.config import LossConfig
@@ -25,18 +25,23 @@ LogitFunction = Callable[[Tensor, Tensor], Tensor]
 def image_gradients(discriminator: LogitFunction, images: Tensor, labels: Tensor) -> Tensor:
     """The gradient of every picture's logit by its pixels, itself differentiable.
 
+    Under autocast the network computes in its precision, and the gradient is float32.
+
     Args:
-        discriminator: Images and labels -> logits.
+        discriminator: Images and labels -> logits. A network that compiles itself
+            (``Module.compile``) is called as it is written.
         images: (N, C, H, W).
         labels: (N,).
 
     Returns:
         (N, C H W).
     """
+    as_written = discriminator.forward if isinstance(discriminator, nn.Module) else discriminator
     images = images.detach().requires_grad_()
     with sdpa_kernel(SDPBackend.MATH), differentiated_twice():
-        logits = discriminator(images, labels)
-    (gradients,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+        logits = as_written(images, labels)
+    with torch.autocast(images.device.type, enabled=False):
+        (gradients,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradients.flatten(1)
 
 
@@ -60,7 +65,11 @@ def zero_centred_penalty(discriminator: LogitFunction, images: Tensor, labels: T
         >>> sagan.losses.zero_centred_penalty(discriminator, images, labels).item() < 0.01
         True
     """
-    return image_gradients(discriminator, images, labels).square().sum(dim=1).mean() / 2
+    return _half_squares(discriminator, images, labels).mean()
+
+
+def _half_squares(discriminator: LogitFunction, images: Tensor, labels: Tensor) -> Tensor:
+    return image_gradients(discriminator, images, labels).square().sum(dim=1) / 2
 
 
 def gradient_penalty(
@@ -160,7 +169,7 @@ class Regularizers:
         config: Their weights.
         seed: Of the run.
         logit_averages: Part of the training state, moved in place.
-        autocast: Precision of the passes without second derivatives.
+        autocast: Precision of the passes.
         ranks: Over whose logits the averages are.
     """
 
@@ -209,18 +218,30 @@ class Regularizers:
         config = self.config
         if (update + 1) % config.penalty_interval:
             return {}
-        (real_images, fake_images), (real_labels, fake_labels) = images.chunk(2), labels.chunk(2)
-        terms = {}
-        if config.gradient_penalty:
-            random = generator_at(self.seed, update, Purpose.INTERPOLATION, portion)
-            terms["gradient_penalty"] = config.gradient_penalty * gradient_penalty(
-                discriminator, real_images, fake_images, real_labels, random
-            )
-        if config.r1:
-            terms["r1"] = config.r1 * zero_centred_penalty(discriminator, real_images, real_labels)
-        if config.r2:
-            terms["r2"] = config.r2 * zero_centred_penalty(discriminator, fake_images, fake_labels)
+        with self.autocast:
+            terms = self._zero_centred(discriminator, images, labels)
+            if config.gradient_penalty:
+                (real_images, fake_images), (real_labels, _) = images.chunk(2), labels.chunk(2)
+                random = generator_at(self.seed, update, Purpose.INTERPOLATION, portion)
+                terms["gradient_penalty"] = config.gradient_penalty * gradient_penalty(
+                    discriminator, real_images, fake_images, real_labels, random
+                )
         return {name: config.penalty_interval * term for name, term in terms.items()}
+
+    def _zero_centred(
+        self, discriminator: LogitFunction, images: Tensor, labels: Tensor
+    ) -> dict[str, Tensor]:
+        """R1 and R2 of all pictures in one pass, or one of them of its half."""
+        halves = zip(("r1", "r2"), images.chunk(2), labels.chunk(2), strict=True)
+        chosen = {name: half for name, *half in halves if getattr(self.config, name)}
+        if not chosen:
+            return {}
+        together = (torch.cat(parts) for parts in zip(*chosen.values(), strict=True))
+        penalties = _half_squares(discriminator, *together).chunk(len(chosen))
+        return {
+            name: getattr(self.config, name) * penalty.mean()
+            for name, penalty in zip(chosen, penalties, strict=True)
+        }
 
     def _lecam(self, update: int, logits: Tensor) -> dict[str, Tensor]:
         if not self.config.lecam:

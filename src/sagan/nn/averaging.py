@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from sagan.nn.layers import ConditionalBatchNorm2d
+from sagan.nn.batch_norm import ConditionalBatchNorm2d
 from sagan.nn.residual import AnyGenerator
 from sagan.system.randomness import draw_latents_and_labels
 

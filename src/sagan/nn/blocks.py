@@ -16,13 +16,14 @@ from sagan.config import (
     Stage,
     Upsampling,
 )
+from sagan.nn.batch_norm import ConditionalBatchNorm2d
 from sagan.nn.convolution import (
     BilinearUpsampleConv2d,
     Conv2d,
     DownsampleConv2d,
     UpsampleConv2d,
 )
-from sagan.nn.layers import ConditionalBatchNorm2d, SelfAttention2d
+from sagan.nn.layers import SelfAttention2d
 from sagan.nn.resizing import half_sized, plus, plus_double_sized
 
 
@@ -95,6 +96,7 @@ class GeneratorBlock(nn.Module):
         batch_norm_eps: As for :class:`ConditionalBatchNorm2d`.
         batch_norm_momentum: As for :class:`ConditionalBatchNorm2d`.
         class_tables: As for :class:`ConditionalBatchNorm2d`.
+        latent_dim: As for :class:`ConditionalBatchNorm2d`.
         upsampling: "nearest" or "bilinear".
 
     Source: released code ``generator.py``, ``block``; the 1x1 shortcut runs before the upsampling,
@@ -115,6 +117,7 @@ class GeneratorBlock(nn.Module):
         batch_norm_eps: float = GeneratorConfig.batch_norm_eps,
         batch_norm_momentum: float = GeneratorConfig.batch_norm_momentum,
         class_tables: ClassTables = "plain",
+        latent_dim: int = 0,
         upsampling: Upsampling = "nearest",
     ) -> None:
         super().__init__()
@@ -125,6 +128,7 @@ class GeneratorBlock(nn.Module):
             eps=batch_norm_eps,
             momentum=batch_norm_momentum,
             tables=class_tables,
+            latent_dim=latent_dim,
         )
         self.norm1 = batch_norm(in_channels, num_classes)
         self.conv1 = upsample(in_channels, out_channels)
@@ -132,10 +136,12 @@ class GeneratorBlock(nn.Module):
         self.conv2 = Conv2d(out_channels, out_channels, 3)
         self.shortcut = Conv2d(in_channels, out_channels, 1)
 
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(N, in, H, W), labels as for ``class_rows`` -> (N, out, 2H, 2W)."""
-        h = self.conv1(F.relu_(self.norm1(x, labels)))
-        h = self.conv2(F.relu_(self.norm2(h, labels)))
+    def forward(
+        self, x: Tensor, labels: Tensor | None = None, latents: Tensor | None = None
+    ) -> Tensor:
+        """(N, in, H, W), labels as for ``class_rows``, (N, latent_dim) -> (N, out, 2H, 2W)."""
+        h = self.conv1(F.relu_(self.norm1(x, labels, latents)))
+        h = self.conv2(F.relu_(self.norm2(h, labels, latents)))
         return plus_double_sized(h, self.shortcut(x), self.upsampling)
 
 

@@ -16,10 +16,11 @@ from torch.nn import functional as F
 
 from sagan.config import DiscriminatorConfig, GeneratorConfig, Size, both_sides, plan
 from sagan.errors import SaganError
+from sagan.nn.batch_norm import ConditionalBatchNorm2d
 from sagan.nn.blocks import AttentionLayers
 from sagan.nn.convolution import CHANNELS_LAST
 from sagan.nn.initialization import first_bias, initialized_by
-from sagan.nn.layers import ConditionalBatchNorm2d, SelfAttention2d
+from sagan.nn.layers import SelfAttention2d
 from sagan.nn.spectral import SpectralLayer, attach_chosen
 
 LEAK = 0.1

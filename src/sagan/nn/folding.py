@@ -14,6 +14,8 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from sagan.nn.affine_norm import scaled_and_shifted
+from sagan.nn.batch_norm import ConditionalBatchNorm2d, affine_rows
 from sagan.nn.convolution import (
     Conv2d,
     DownsampleConv2d,
@@ -23,7 +25,6 @@ from sagan.nn.convolution import (
     conv_transpose2d,
     is_bound_by_kernel,
 )
-from sagan.nn.layers import ConditionalBatchNorm2d, class_affine
 from sagan.nn.spectral import SpectralLayer
 from sagan.nn.tracing import is_traced
 
@@ -88,19 +89,24 @@ class ConstantConv2d(nn.Module):
 
 
 class ClassAffine2d(nn.Module):
-    """One scale and one shift per class and channel."""
+    """One scale and one shift per class and channel, and what a latent adds to them."""
 
     scale: Tensor
     shift: Tensor
+    latent: Tensor | None
 
-    def __init__(self, scale: Tensor, shift: Tensor) -> None:
+    def __init__(self, scale: Tensor, shift: Tensor, latent: Tensor | None) -> None:
         super().__init__()
         self.register_buffer("scale", scale)
         self.register_buffer("shift", shift)
+        self.register_buffer("latent", latent)
 
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(N, C, H, W) and (N,) -> (N, C, H, W)."""
-        return class_affine(x, labels, self.scale, self.shift)
+    def forward(
+        self, x: Tensor, labels: Tensor | None = None, latents: Tensor | None = None
+    ) -> Tensor:
+        """(N, C, H, W), (N,) and (N, latent_dim) -> (N, C, H, W)."""
+        rows = affine_rows((self.scale, self.shift), labels, self.latent, latents)
+        return scaled_and_shifted(x, *rows)
 
 
 @torch.no_grad()
@@ -132,6 +138,22 @@ def fold(network: Network) -> Network:
     return folded.eval().requires_grad_(False)
 
 
+def _class_affine(layer: ConditionalBatchNorm2d) -> ClassAffine2d:
+    """Of the running statistics: gain * (x - mean) / deviation + bias = scale * x + shift."""
+    inverse = (layer.running_var.cpu().double() + layer.eps).rsqrt()
+    mean = layer.running_mean.cpu().double()
+
+    def folded(gain: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Of rows, (rows, C)."""
+        scale = gain.cpu().double() * inverse
+        return scale.to(layer.running_mean), (bias.cpu().double() - mean * scale).to(
+            layer.running_mean
+        )
+
+    latent = None if layer.latent is None else torch.cat(folded(*layer.latent.T.chunk(2, 1)), 1).T
+    return ClassAffine2d(*folded(*layer.affine), latent)
+
+
 def _constant_form(layer: nn.Module) -> nn.Module | None:
     match layer:
         case UpsampleConv2d():
@@ -141,10 +163,6 @@ def _constant_form(layer: nn.Module) -> nn.Module | None:
         case Conv2d() if type(layer) is Conv2d and layer.kernel.shape[2] == 3:
             return ConstantConv2d(layer.kernel, layer.bias)
         case ConditionalBatchNorm2d():
-            tensors = (*layer.affine, layer.running_mean, layer.running_var)
-            gain, bias, mean, variance = (tensor.cpu().double() for tensor in tensors)
-            scale = gain * (variance + layer.eps).rsqrt()
-            shift = bias - mean * scale
-            return ClassAffine2d(scale.to(layer.running_mean), shift.to(layer.running_mean))
+            return _class_affine(layer)
         case _:
             return None

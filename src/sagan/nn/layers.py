@@ -1,24 +1,19 @@
-"""Layers beside the convolutions: linear, embedding, conditional batch norm, self-attention."""
+"""Layers beside the convolutions: linear, embedding, self-attention."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sagan.config import AttentionProduct, ClassTables, GeneratorConfig
+from sagan.config import AttentionProduct
 from sagan.config.plan import LEAST_CHANNELS
 from sagan.errors import SaganError
-from sagan.nn.affine_norm import normalized_affine, scaled_and_shifted
 from sagan.nn.attention import attend, attention_weights
 from sagan.nn.convolution import Conv2d
-from sagan.nn.initialization import first_bias, first_weight
+from sagan.nn.initialization import first_bias
 from sagan.nn.spectral import SpectralLayer
-from sagan.nn.tracing import is_traced
-from sagan.system.ranks import ALONE, Ranks
 
 
 class Linear(SpectralLayer):
@@ -55,6 +50,12 @@ def class_rows(table: Tensor, labels: Tensor) -> Tensor:
     return F.embedding(labels, table)
 
 
+def require_labels(labels: Tensor | None, num_classes: int) -> None:
+    """Refuses to go on without labels where there are classes; reads none of their values."""
+    if labels is None and num_classes:
+        raise SaganError(f"the network has {num_classes} classes; give it labels")
+
+
 class Embedding(SpectralLayer):
     """A table of one vector per class.
 
@@ -72,155 +73,6 @@ class Embedding(SpectralLayer):
     def forward(self, labels: Tensor) -> Tensor:
         """Integer (N,), or shares of the classes (N, num_classes) -> (N, dim)."""
         return class_rows(self.kernel, labels)
-
-
-class ConditionalBatchNorm2d(nn.Module):
-    """Batch norm with one gain and one bias per class and channel.
-
-    Args:
-        channels: C.
-        num_classes: Rows of the tables; 0 for one row, used for every picture, and always plain.
-        eps: Added to the variance.
-        momentum: Weight of the newest batch in the running statistics. The authors have 0.001,
-            which needs thousands of steps; torch's own layer has 0.1.
-        tables: "plain": gains start at 1 and biases at 0. "drawn": both are drawn like weights and
-            1 is added to the gains. "spectral": drawn, and divided by their largest singular value
-            once :func:`attach` normalises them.
-
-    Attributes:
-        ranks: Whose pictures together make a batch; see :func:`statistics_over`.
-        is_held: The running statistics stay as they are in training too.
-
-    Source: released code ``ops.py``, ``ConditionalBatchNorm``; other tables: BigGAN-PyTorch
-    ``layers.py``, ``ccbn``, and PyTorch-StudioGAN ``utils/ops.py``, ``ConditionalBatchNorm2d``.
-
-    Example:
-        >>> norm = sagan.nn.ConditionalBatchNorm2d(64, num_classes=10)
-        >>> norm(torch.randn(4, 64, 8, 8), torch.tensor([0, 3, 3, 9])).shape
-        torch.Size([4, 64, 8, 8])
-    """
-
-    running_mean: Tensor
-    running_var: Tensor
-
-    def __init__(
-        self,
-        channels: int,
-        num_classes: int = 0,
-        *,
-        eps: float = GeneratorConfig.batch_norm_eps,
-        momentum: float = GeneratorConfig.batch_norm_momentum,
-        tables: ClassTables = "plain",
-    ) -> None:
-        super().__init__()
-        self.ranks = ALONE
-        self.is_held = False
-        self.eps = eps
-        self.momentum = momentum
-        self.num_classes = num_classes
-        self.tables = tables if num_classes else "plain"
-        if self.tables == "spectral":
-            self.gain = Embedding(num_classes, channels)
-            self.bias = Embedding(num_classes, channels)
-        elif self.tables == "drawn":
-            self.gain = nn.Parameter(1 + first_weight(num_classes, channels))
-            self.bias = nn.Parameter(first_weight(num_classes, channels))
-        else:
-            self.gain = nn.Parameter(torch.ones(max(num_classes, 1), channels))
-            self.bias = nn.Parameter(torch.zeros(max(num_classes, 1), channels))
-        self.register_buffer("running_mean", torch.zeros(channels))
-        self.register_buffer("running_var", torch.ones(channels))
-
-    @property
-    def affine(self) -> tuple[Tensor, Tensor]:
-        """Gains and biases as used, both (rows, C)."""
-        gain, bias = self.gain, self.bias
-        if isinstance(gain, Embedding) and isinstance(bias, Embedding):
-            return 1 + gain.kernel, bias.kernel
-        assert isinstance(gain, Tensor)
-        assert isinstance(bias, Tensor)
-        return gain, bias
-
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Normalises by the batch in training and by the running statistics otherwise.
-
-        Args:
-            x: (N, C, H, W).
-            labels: As for ``class_rows``; None without classes.
-
-        Returns:
-            (N, C, H, W).
-
-        Raises:
-            SaganError: There are classes and no labels.
-        """
-        require_labels(labels, self.num_classes)
-        if not self.training or self.ranks.are_many or is_traced() or torch.compiler.is_compiling():
-            return class_affine(self._normalized(x), labels, *self.affine)
-        rows = _picked(labels, *self.affine)
-        return normalized_affine(x, self._running, *rows, momentum=self.momentum, eps=self.eps)
-
-    @property
-    def _running(self) -> tuple[Tensor, Tensor]:
-        """The running statistics, or copies that may move while these are held."""
-        if self.is_held:
-            return self.running_mean.clone(), self.running_var.clone()
-        return self.running_mean, self.running_var
-
-    def _normalized(self, x: Tensor) -> Tensor:
-        running = self._running
-        if self.training and self.ranks.are_many:
-            from sagan.nn.shared_norm import shared_batch_norm  # which loads the compiler
-
-            return shared_batch_norm(x, running, self.ranks, momentum=self.momentum, eps=self.eps)
-        return F.batch_norm(
-            x,
-            *running,
-            training=self.training,
-            momentum=self.momentum,
-            eps=self.eps,
-        )
-
-
-@contextmanager
-def statistics_over(ranks: Ranks, network: nn.Module) -> Iterator[None]:
-    """Within the block the network's batch norms see, in training, the pictures of all ranks.
-
-    All ranks then make the same passes, with as many pictures each.
-    """
-    norms = [m for m in network.modules() if isinstance(m, ConditionalBatchNorm2d)]
-    for norm in norms:
-        norm.ranks = ranks
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.ranks = ALONE
-
-
-def require_labels(labels: Tensor | None, num_classes: int) -> None:
-    """Refuses to go on without labels where there are classes; reads none of their values."""
-    if labels is None and num_classes:
-        raise SaganError(f"the network has {num_classes} classes; give it labels")
-
-
-def class_affine(x: Tensor, labels: Tensor | None, scale: Tensor, shift: Tensor) -> Tensor:
-    """Scales and shifts every channel by the row of its picture's label.
-
-    Args:
-        x: (N, C, H, W).
-        labels: As for :func:`class_rows`; None to use the only row.
-        scale: (rows, C).
-        shift: (rows, C).
-    """
-    return scaled_and_shifted(x, *_picked(labels, scale, shift))
-
-
-def _picked(labels: Tensor | None, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows of the labels, or the only ones."""
-    if labels is None:
-        return scale, shift
-    return class_rows(scale, labels), class_rows(shift, labels)
 
 
 class SelfAttention2d(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from sagan.nn.layers import ConditionalBatchNorm2d
+from sagan.nn.batch_norm import ConditionalBatchNorm2d
 
 
 def through(block: nn.Module, *inputs: Tensor | None, recomputed: bool) -> Tensor:

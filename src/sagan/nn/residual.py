@@ -17,6 +17,7 @@ from sagan.config import (
     least_weights,
     plan,
 )
+from sagan.nn.batch_norm import ConditionalBatchNorm2d
 from sagan.nn.blocks import (
     AttentionLayers,
     DiscriminatorBlock,
@@ -26,13 +27,7 @@ from sagan.nn.blocks import (
 from sagan.nn.convolution import Conv2d
 from sagan.nn.dcgan import DCGANDiscriminator, DCGANGenerator
 from sagan.nn.initialization import initialized_by
-from sagan.nn.layers import (
-    ConditionalBatchNorm2d,
-    Embedding,
-    Linear,
-    SelfAttention2d,
-    require_labels,
-)
+from sagan.nn.layers import Embedding, Linear, SelfAttention2d, require_labels
 from sagan.nn.recomputation import through
 from sagan.nn.spectral import attach_chosen
 from sagan.system.memory import require_free
@@ -87,6 +82,7 @@ class Generator(nn.Module):
                     batch_norm_eps=config.batch_norm_eps,
                     batch_norm_momentum=config.batch_norm_momentum,
                     class_tables=config.class_tables,
+                    latent_dim=config.latent_dim if config.latent_skips else 0,
                     upsampling=config.upsampling,
                 )
                 for before, after in pairwise(widths)
@@ -116,7 +112,7 @@ class Generator(nn.Module):
         x = self.linear(latents).unflatten(1, (-1, *self.first_map))  # (N, 16ch, 4, 4)
         x = x.contiguous(memory_format=torch.channels_last)
         for i, block in enumerate(self.blocks):
-            x = through(block, x, labels, recomputed=self.recomputes)  # (N, out, 2H, 2W)
+            x = through(block, x, labels, latents, recomputed=self.recomputes)  # (N, out, 2H, 2W)
             x = self.attention.after(i, x)
         return F.tanh(self.out(F.relu_(self.norm(x))))  # (N, C, H, W)
 

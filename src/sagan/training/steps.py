@@ -22,8 +22,8 @@ from sagan.losses import class_terms, discriminator_terms, generator_term
 from sagan.losses.augmentation import augment
 from sagan.losses.regularization import Regularizers
 from sagan.nn import spectral
+from sagan.nn.batch_norm import statistics_over
 from sagan.nn.kernels import kept_kernels
-from sagan.nn.layers import statistics_over
 from sagan.nn.residual import Discriminator
 from sagan.system.randomness import Purpose, generator_at
 from sagan.system.ranks import ALONE, Ranks

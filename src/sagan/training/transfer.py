@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from sagan.errors import SaganError, enumerated
-from sagan.nn.layers import ConditionalBatchNorm2d, Embedding
+from sagan.nn.batch_norm import ConditionalBatchNorm2d
+from sagan.nn.layers import Embedding
 from sagan.nn.residual import Discriminator
 from sagan.nn.spectral import SpectralLayer
 from sagan.runs.checkpoint import Checkpoint
