@@ -87,6 +87,7 @@ ROWS: dict[str, str] = {
     "norm-discriminator": normalized("attention", "all"),
     "norm-generator": normalized("all", "attention"),
     "no-attention": NO_ATTENTION,
+    "latent-at-the-start": "--generator.no-latent-skips",
     "fresh-fakes": "--train.no-reuse-fakes",
     "labels-uniform": "--train.fake-labels uniform",
     "width-24": width(24),

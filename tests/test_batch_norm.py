@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from sagan.errors import SaganError
 from sagan.nn import spectral
 from sagan.nn.batch_norm import ConditionalBatchNorm2d
 from sagan.nn.initialization import initialized_by
@@ -86,6 +87,12 @@ def test_latents_add_to_gains_and_biases_from_0_on(training):
     gain = gain + layer.gain[labels]
     expected = normalized * gain[:, :, None, None] + bias[:, :, None, None]
     torch.testing.assert_close(layer(x, labels, latents), expected, **EXACT)
+
+
+def test_latents_that_are_missing_are_asked_for():
+    layer = ConditionalBatchNorm2d(6, 4, latent_dim=5)
+    with pytest.raises(SaganError, match="give it latents"):
+        layer(torch.randn(2, 6, 2, 2), torch.tensor([0, 3]))
 
 
 def test_a_network_without_classes_has_plain_tables():

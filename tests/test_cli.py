@@ -59,6 +59,15 @@ def printed_config(capsys, *arguments):
     return settings.from_dict(tomllib.loads(capsys.readouterr().out))
 
 
+def test_a_preset_with_other_networks_loses_what_they_have_no_choice_in(capsys):
+    networks = ["--generator.architecture", "dcgan", "--discriminator.architecture", "dcgan"]
+    command = ["train", "avatars32", *networks, "--data.labels", "none", "--run", "runs/none"]
+    assert run(*command, "--print-config") == 0
+    assert "latent_skips = false" in capsys.readouterr().out
+    assert run(*command, "--print-config", "--generator.latent-skips") == 2
+    assert "left out with dcgan" in capsys.readouterr().err
+
+
 def test_flags_go_on_top_of_the_preset(capsys, tmp_path):
     config = printed_config(
         capsys, "avatars32", "--run", tmp_path, "--train.steps", 7, "--optimizer.beta2", 0

@@ -34,7 +34,7 @@ def test_a_long_run_can_do_without_measuring():
     assert config.evaluation.samples == 0
 
 
-def test_seven_minutes_on_two_cores_are_the_demonstration():
+def test_five_minutes_on_two_cores_are_the_demonstration():
     assert recipe(AVATARS, TWO_CORES, DEMO_SECONDS) == preset("avatars32")
 
 
@@ -123,6 +123,16 @@ def test_what_is_given_stays_and_the_rest_follows_from_it():
     # A plan of channels that fits pictures of one size decides the size.
     plan = {"generator": {"channels": [16, 8, 4, 2, 1]}}
     assert recipe(AVATARS, TWO_CORES, 180, plan).data.resolution == 64
+
+
+def test_a_dcgan_loses_what_it_has_no_choice_in_unless_it_was_asked_for():
+    networks = {name: {"architecture": "dcgan"} for name in ("generator", "discriminator")}
+    given = {**networks, "data": {"labels": "none", "resolution": 32}}
+    material = LearningMaterial(pictures=6_000, side=64)
+    assert not recipe(material, TWO_CORES, 600, given).generator.latent_skips
+    asked = settings.joined(given, {"generator": {"latent_skips": True}})
+    with pytest.raises(SaganError, match=r"generator\.latent_skips .* left out with dcgan"):
+        recipe(material, TWO_CORES, 600, asked)
 
 
 def test_more_updates_of_the_discriminator_take_their_time():

@@ -158,7 +158,8 @@ def test_singular_vectors_advance_as_the_policy_says(dataset, monkeypatch, setti
 def test_portions_add_up_to_the_gradients_of_the_batch(dataset, monkeypatch, reuse):
     """Without batch norm, whose statistics are those of what passes together."""
     monkeypatch.setattr(
-        "sagan.nn.layers.ConditionalBatchNorm2d.forward", lambda self, x, labels=None: x * 0.9
+        "sagan.nn.batch_norm.ConditionalBatchNorm2d.forward",
+        lambda self, x, labels=None, latents=None: x * 0.9,
     )
     found = []
     for accumulate in (1, 2, 4):

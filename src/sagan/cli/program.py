@@ -135,7 +135,12 @@ def _read_settings(app: App, commands: tuple[str, ...], arguments: ArgumentColle
     base = _settings_below_flags(chosen, given)
     if chosen in PRESETS:
         _note_pictures(chosen, base.data.source, given)
-    values: dict[str, Any] = settings.to_dict(base)
+    architectures = {
+        network: {"architecture": typed[0]}
+        for network in ("generator", "discriminator")
+        if (typed := given[f"--{network}.architecture"])
+    }
+    values: dict[str, Any] = settings.joined(settings.to_dict(base), architectures)
     values["decided"] = [_field(flag) for flag, typed in given.items() if typed and "." in flag]
     # What cyclopts' own config sources do, which would take the section "train" for the command.
     update_argument_collection(

@@ -30,7 +30,7 @@ from sagan.config.networks import (
     Upsampling,
     unread,
 )
-from sagan.config.plain import differences, from_dict, load_toml, to_dict, to_toml
+from sagan.config.plain import differences, from_dict, joined, load_toml, to_dict, to_toml
 from sagan.config.plan import (
     NetworkShape,
     Place,
@@ -90,6 +90,7 @@ __all__ = [
     "both_sides",
     "differences",
     "from_dict",
+    "joined",
     "least_weights",
     "load_toml",
     "map_sizes",

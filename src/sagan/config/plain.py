@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from sagan.config.checks import nearest, require
 from sagan.config.earlier import modernized
+from sagan.config.networks import RESIDUAL_ONLY
 from sagan.config.whole import Config
 from sagan.errors import SaganError
 
@@ -16,11 +17,18 @@ Settings = Mapping[str, Mapping[str, Any]]
 
 
 def joined(*layers: Settings) -> dict[str, dict[str, Any]]:
-    """One set of settings of several, the later above the earlier."""
-    return {
-        section: {key: value for layer in layers for key, value in layer.get(section, {}).items()}
-        for section in dict.fromkeys(section for layer in layers for section in layer)
-    }
+    """One set of settings of several, the later above the earlier.
+
+    Where a later one makes a network a dcgan, what it has no choice in is left out of the earlier.
+    """
+    together: dict[str, dict[str, Any]] = {}
+    for layer in layers:
+        for section, values in layer.items():
+            below = together.get(section, {})
+            if values.get("architecture") == "dcgan":
+                below = {key: value for key, value in below.items() if key not in RESIDUAL_ONLY}
+            together[section] = {**below, **values}
+    return together
 
 
 def load_toml(path: str | Path) -> Config:

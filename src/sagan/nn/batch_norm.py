@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sagan.config import ClassTables, GeneratorConfig
+from sagan.errors import SaganError
 from sagan.nn.affine_norm import normalized_affine, scaled_and_shifted
 from sagan.nn.initialization import first_weight
 from sagan.nn.layers import Embedding, class_rows, require_labels
@@ -103,7 +104,7 @@ class ConditionalBatchNorm2d(nn.Module):
             (N, C, H, W).
 
         Raises:
-            SaganError: There are classes and no labels.
+            SaganError: There are classes and no labels, or the latent acts and there is none.
         """
         require_labels(labels, self.num_classes)
         rows = affine_rows(self.affine, labels, self.latent, latents)
@@ -165,10 +166,14 @@ def affine_rows(
 
     Returns:
         (N, C) each, or (1, C) for all pictures.
+
+    Raises:
+        SaganError: There is such a weight and no latents.
     """
     scale, shift = tables if labels is None else (class_rows(table, labels) for table in tables)
     if weight is None:
         return scale, shift
-    assert latents is not None
+    if latents is None:
+        raise SaganError("the latent acts on this batch norm; give it latents")
     more_scale, more_shift = F.linear(latents, weight).chunk(2, dim=1)
     return scale + more_scale, shift + more_shift

@@ -2,7 +2,7 @@
 
 Spectral norm is divided into the weights, the folded kernels are kept (for single pictures also in
 oneDNN's own order), and batch statistics with the class tables become one scale and one shift per
-class and channel. Outputs stay the same up to rounding.
+class and channel, to which a latent may add. Outputs stay the same up to rounding.
 """
 
 from __future__ import annotations
