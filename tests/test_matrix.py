@@ -329,6 +329,7 @@ def takes_generator(target, config):
     everywhere = config.spectral_norm != "attention" or not config.attention
     normalised = everywhere or target == "mmgen"
     residual = config.architecture == "residual" and released and normalised
+    residual = residual and not config.latent_skips
     return residual and (target == "mmgen" or channels)
 
 
