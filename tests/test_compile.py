@@ -97,11 +97,13 @@ def test_a_penalty_takes_a_compiled_network_as_it_is_written():
     def compiler(*_):
         raise AssertionError("compiled")
 
-    judge = Judge(12, 1)
+    judge, seen = Judge(12, 1), []
+    judge.register_forward_hook(lambda *_: seen.append("hook"))
     images, labels = torch.randn(2, 3, 2, 2), torch.zeros(2, dtype=torch.int64)
     expected = zero_centred_penalty(judge, images, labels)
     judge.compile(backend=compiler)
     assert zero_centred_penalty(judge, images, labels) == expected > 0
+    assert seen == ["hook"] * 2
     with pytest.raises(Exception, match="compiled"):
         judge(images, labels)
 

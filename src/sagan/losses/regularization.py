@@ -6,6 +6,7 @@ no second derivative, so their passes take the explicit formula, and the network
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,9 @@ def image_gradients(discriminator: LogitFunction, images: Tensor, labels: Tensor
     Returns:
         (N, C H W).
     """
-    as_written = discriminator.forward if isinstance(discriminator, nn.Module) else discriminator
+    as_written: LogitFunction = discriminator
+    if isinstance(discriminator, nn.Module):
+        as_written = cast(LogitFunction, discriminator._call_impl)
     images = images.detach().requires_grad_()
     with sdpa_kernel(SDPBackend.MATH), differentiated_twice():
         logits = as_written(images, labels)
