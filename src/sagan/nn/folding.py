@@ -146,9 +146,8 @@ def _class_affine(layer: ConditionalBatchNorm2d) -> ClassAffine2d:
     def folded(gain: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Of rows, (rows, C)."""
         scale = gain.cpu().double() * inverse
-        return scale.to(layer.running_mean), (bias.cpu().double() - mean * scale).to(
-            layer.running_mean
-        )
+        shift = bias.cpu().double() - mean * scale
+        return scale.to(layer.running_mean), shift.to(layer.running_mean)
 
     latent = None if layer.latent is None else torch.cat(folded(*layer.latent.T.chunk(2, 1)), 1).T
     return ClassAffine2d(*folded(*layer.affine), latent)
