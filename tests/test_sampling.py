@@ -50,6 +50,13 @@ def model(tmp_path):
     return path
 
 
+def test_opening_a_model_draws_no_random_numbers(model):
+    before = torch.get_rng_state()
+    sagan.load_generator(model)
+    sagan.load_discriminator(model)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_picture_depends_on_its_seed_and_label_alone(model):
     generator = sagan.load_generator(model)
     together = generator.sample(range(70), "light")

@@ -19,6 +19,7 @@ _DRAW: Final[dict[Initialization, Callable[[Tensor], Tensor]]] = {
 }
 _CHOSEN: ContextVar[Initialization] = ContextVar("initialization", default="xavier")
 _BIASES: ContextVar[FirstBiases] = ContextVar("first_biases", default="zero")
+_IS_DRAWN: ContextVar[bool] = ContextVar("is_drawn", default=True)
 
 
 @contextmanager
@@ -50,9 +51,28 @@ def initialized_by(how: Initialization, biases: FirstBiases = "zero") -> Iterato
         _BIASES.reset(drawn)
 
 
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Weights and singular vectors of layers built within the block have memory, but no values.
+
+    For networks whose tensors are all read from somewhere next. Nothing random is drawn.
+    """
+    drawn = _IS_DRAWN.set(False)
+    try:
+        yield
+    finally:
+        _IS_DRAWN.reset(drawn)
+
+
+def is_drawn() -> bool:
+    """Whether first values matter here."""
+    return _IS_DRAWN.get()
+
+
 def first_weight(*shape: int) -> Tensor:
     """Draws a weight of two dimensions or more, (out, in, ...)."""
-    return _DRAW[_CHOSEN.get()](torch.empty(shape))
+    weight = torch.empty(shape)
+    return _DRAW[_CHOSEN.get()](weight) if is_drawn() else weight
 
 
 def first_bias(count: int, weight: Tensor) -> Tensor:
@@ -62,7 +82,7 @@ def first_bias(count: int, weight: Tensor) -> Tensor:
         count: Channels that come out.
         weight: Of the layer; its rows have as many numbers as PyTorch counts inputs.
     """
-    if _BIASES.get() == "zero":
+    if _BIASES.get() == "zero" or not is_drawn():
         return torch.zeros(count)
     bound = weight[0].numel() ** -0.5
     return torch.empty(count).uniform_(-bound, bound)

@@ -18,7 +18,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from sagan.config import DiscriminatorConfig, GeneratorConfig
 from sagan.errors import SaganError
-from sagan.nn.initialization import first_weight
+from sagan.nn.initialization import first_weight, is_drawn
 from sagan.nn.singular import Divisor, divisor_of, gradient_of_division, move_singular_vectors
 from sagan.nn.tracing import is_traced
 
@@ -49,9 +49,12 @@ class SpectralNorm(nn.Module):
         self.transposed = transposed
         rows, columns = self.out_first(weight).flatten(1).shape
         for name, size in (("u", rows), ("v", columns)):
-            vector = torch.randn(size, dtype=weight.dtype, device=weight.device)
-            self.register_buffer(name, F.normalize(vector, dim=0, eps=eps))
-        self.advance(weight, iterations=15)
+            vector = weight.new_empty(size)
+            if is_drawn():
+                vector = F.normalize(vector.normal_(), dim=0, eps=eps)
+            self.register_buffer(name, vector)
+        if is_drawn():
+            self.advance(weight, iterations=15)
 
     def advance(self, weight: Tensor, iterations: int = 1) -> None:
         """Moves u and v towards the leading singular vectors of ``weight``, in place."""

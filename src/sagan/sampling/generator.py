@@ -21,6 +21,7 @@ from sagan.errors import SaganError
 from sagan.images import grid, to_float, to_uint8
 from sagan.images.batch import Pictures
 from sagan.images.variety import nearest_distance
+from sagan.nn.initialization import undrawn
 from sagan.nn.residual import AnyGenerator, make_discriminator, make_generator
 from sagan.runs.alarms import variety_of
 from sagan.runs.checkpoint import Checkpoint, restore_network
@@ -241,7 +242,8 @@ def generator_of(checkpoint: Checkpoint, part: str | None = None) -> TrainedGene
         SaganError: The part is absent or does not fit.
     """
     shape = network_shape(checkpoint.config.data, len(checkpoint.class_names))
-    generator = make_generator(checkpoint.config.generator, **shape)
+    with undrawn():
+        generator = make_generator(checkpoint.config.generator, **shape)
     restore_network(generator, checkpoint.parts, part or averaged_part(checkpoint))
     return TrainedGenerator(generator, checkpoint.class_names)
 
@@ -269,7 +271,8 @@ def discriminator_of(checkpoint: Checkpoint) -> TrainedDiscriminator:
         SaganError: It is absent or does not fit.
     """
     shape = network_shape(checkpoint.config.data, len(checkpoint.class_names))
-    discriminator = make_discriminator(checkpoint.config.discriminator, **shape)
+    with undrawn():
+        discriminator = make_discriminator(checkpoint.config.discriminator, **shape)
     restore_network(discriminator, checkpoint.parts, "discriminator")
     return TrainedDiscriminator(discriminator, checkpoint.class_names)
 

@@ -15,6 +15,7 @@ from sagan.losses.regularization import new_logit_averages
 from sagan.nn import spectral
 from sagan.nn.averaging import measure_batch_statistics
 from sagan.nn.dcgan import DCGANDiscriminator
+from sagan.nn.initialization import undrawn
 from sagan.nn.residual import AnyDiscriminator, AnyGenerator, make_discriminator, make_generator
 from sagan.runs.checkpoint import Parts, part_of, require_same_tensors, restore_network
 from sagan.system.memory import require_free
@@ -140,7 +141,8 @@ def new_state(config: Config, num_classes: int, device: torch.device) -> Trainin
         torch.default_generator.manual_seed(seed)
         generator = _moved(make_generator(config.generator, **shape), device)
         discriminator = _moved(make_discriminator(config.discriminator, **shape), device)
-        generator_ema = _moved(make_generator(config.generator, **shape), device)
+        with undrawn():
+            generator_ema = _moved(make_generator(config.generator, **shape), device)
     generator_ema.load_state_dict(generator.state_dict())
     generator_ema.requires_grad_(False).eval()
     for part in first_parts(discriminator, config.train.freeze_discriminator):
