@@ -40,22 +40,22 @@ MOST = 12e6  # bytes of all files, compressed as in a wheel
 # averaged or a layer that is changed move some field by 3 or more (tests below).
 MARKS = {
     "avatars64": {
-        (0, 0): "ffffffffff8361ffff8178ffffbb76ffffffffffffbe9dff"
-        "ffb7b6ffffd3a4ffffffffffffd0b2ffffc5cbffffddbaff",
-        (1, 3): "fffffffffba6adffffaeaffff3b393b5fffffffffb9facff"
-        "ffaeb0fff2b391b5fffffffffb9eacffffaeaffff2b495b7",
-        (2, 7): "fff9faffffdac6feffdfc6faffe4befeffe4f3ffff6e23fe"
-        "ff813ef5ffb869feffe4f3ffff7325feff833ff5ffbc69fe",
-        (3, 9): "fff5ffffffe4e4ffffe7e1ffffdeb7fffff2ffffffdbdfff"
-        "ffd7d3ffffd9b4fffff0ffffff8cabffff6e7effffa96dff",
-        (4, 10): "fffbfcffffb5cbfff8acb4f89293b8adfffafcffff99abff"
-        "f88893f860617471fffafcffff6872fff8636df828190f25",
-        (5, 11): "fcdad7ffcc4f5df3e13d70e2fff9fafffdeeebffddab9ff5"
-        "ebb1b4f1fffbfcfffef9f7ffe9e1c8f6ede6d0f8fffbfcff",
-        (6, 12): "e06490c5ca79aaa1d4ab8fc4e5b3a6fec65d74abad517f73"
-        "c68854add98462feb15d72aa9b497b6fb7824ea8d08268fe",
-        (7, 13): "ff8d90ffffc8cbffffececffdd9998deff969bffffb8b7ff"
-        "ffcac5ffde9998dfff9ca2ffffa8a4ffffb0aeffdd9595e0",
+        (0, 0): "ffffffffff8162ffff7e78ffffb76efdffffffffffb6a1ff"
+        "ffb9bdffffd29dfdffffffffffc9b6ffffccd4ffffddb2fd",
+        (1, 3): "ffffffffffbbd2ffffb3bbfff1b0a0d0ffffffffffb7d2ff"
+        "ffb4bbfff1b29eceffffffffffb4d2ffffb6bafff0a9a0cf",
+        (2, 7): "fffffaffffd4c5feffdacefaffedc4fffffef5ffff6f20fe"
+        "ff7d3df5ffd683fffffef5ffff7120feff813df5ffd882ff",
+        (3, 9): "fff5ffffffe3e4ffffeddbffffdeb5fffff2ffffffdbe1ff"
+        "ffd9cfffffdab1fffff0ffffff8aa9ffff6e75ffffb06bff",
+        (4, 10): "fffbfcffffaabffff8a3aff9878ca2a0fffbfcffffa9b3ff"
+        "f89da6f96e75a494fffbfcffff696efff8606af927160d22",
+        (5, 11): "fcdbd9ffc44f55e7d94377e1fffafcfffdefebffdaafaceb"
+        "e5afaeeefffbfdfffefaf7ffebe6d8f0ece4caf6fffbfdff",
+        (6, 12): "c78c9cc7bf759a93d0a68abee1a795feb96177b4a94e7570"
+        "c48654abd88569feaf586baa9c3c6a61b77a43a3d07050fe",
+        (7, 13): "ffd2d0ffffd4d6ffffe1deffe09290ddffdedfffffbdbeff"
+        "ffbeb8ffdd8f91ddffe6e8ffffadaaffffa7a3ffde8f92de",
     },
     "fashion32": {
         (0, 0): "061f230517433c0f00391a0000261500",

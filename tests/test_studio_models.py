@@ -47,7 +47,7 @@ def test_a_shipped_model_is_described():
     assert [len(row) for row in facts["directions"]] == [128] * 10
     [layer] = facts["generator"]["layers"]
     assert (layer["name"], layer["height"], layer["keys"]) == ("32", 32, [16, 16])
-    assert facts["generator"]["parameters"] == 2_247_316
+    assert facts["generator"]["parameters"] == 2_523_796
     assert facts["discriminator"]["parameters"] > 0
     assert "MIT" in facts["card"]["licence"]
     assert "David Revoy" in facts["card"]["credits"]
