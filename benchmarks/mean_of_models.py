@@ -2,8 +2,9 @@
 
     python -m benchmarks.mean_of_models -o mean.safetensors runs/longest runs/earlier avatars64
 
-Settings and discriminator are the first model's. A weight that another model does not have counts
-as 0 there: the latent's in every block begin so. Singular vectors and batch statistics are those of
+Settings and discriminator are the first model's. The others have the same classes and the same
+generator, but for the latent in every block: where they do not have it, its weights count as 0, as
+they begin. Singular vectors and batch statistics are those of
 the mean. What it is good for: one training after the other, each with a short average of its own
 (docs/lab/recipe.md).
 
@@ -19,6 +20,7 @@ import torch
 from benchmarks.ship import POWER_ITERATIONS
 from sagan.config import network_shape
 from sagan.data import load_dataset
+from sagan.errors import SaganError
 from sagan.nn import advance
 from sagan.nn.averaging import measure_batch_statistics
 from sagan.nn.residual import make_generator
@@ -33,6 +35,8 @@ from sagan.system.randomness import Purpose, generator_at
 def mean_of(models: list[Checkpoint], label_frequencies: torch.Tensor) -> Checkpoint:
     """The first model with the mean of all generators; ``label_frequencies`` (num_classes,)."""
     first = models[0]
+    for other in models[1:]:
+        _require_alike(first, other)
     mean = {
         name: sum(
             (model.parts["generator"].get(name, torch.zeros_like(tensor)) for model in models),
@@ -48,6 +52,19 @@ def mean_of(models: list[Checkpoint], label_frequencies: torch.Tensor) -> Checkp
     random = generator_at(first.config.train.seed, 0, Purpose.STATISTICS)
     measure_batch_statistics(generator, label_frequencies, random)
     return replace(first, parts={**first.parts, "generator": generator.state_dict()})
+
+
+def _require_alike(first: Checkpoint, other: Checkpoint) -> None:
+    generators = [
+        replace(model.config.generator, latent_skips=first.config.generator.latent_skips)
+        for model in (first, other)
+    ]
+    has_more = other.parts["generator"].keys() - first.parts["generator"].keys()
+    if first.class_names != other.class_names or generators[0] != generators[1] or has_more:
+        raise SaganError(
+            "the models' classes or generators differ; give models of one kind, and first one "
+            "whose latent reaches every block, if there is any"
+        )
 
 
 def main() -> None:

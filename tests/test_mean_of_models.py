@@ -6,6 +6,7 @@ import torch
 from conftest import tiny
 
 from benchmarks.mean_of_models import mean_of
+from sagan.errors import SaganError
 from sagan.runs.checkpoint import Checkpoint
 from sagan.sampling.generator import for_inference, generator_of
 from sagan.training.state import new_state
@@ -45,3 +46,20 @@ def test_weights_are_averaged_and_those_a_model_lacks_are_0(model):
     name = "blocks.1.conv1.weight"
     expected = (first.parts["generator"][name] + second.parts["generator"][name]) / 2
     torch.testing.assert_close(mean[name], expected)
+
+
+def test_models_that_are_not_alike_are_refused(model):
+    whole, without = model(0), model(1)
+    generator = replace(without.config.generator, latent_skips=False)
+    config = replace(without.config, generator=generator)
+    kept = {n: t for n, t in without.parts["generator"].items() if not n.endswith("latent")}
+    without = replace(without, config=config, parts={**without.parts, "generator": kept})
+    mean_of([whole, without], EVEN)
+    cosine = replace(whole.config.generator, attention_product="cosine")
+    others = [
+        replace(whole, class_names=("light", "dark")),
+        replace(whole, config=replace(whole.config, generator=cosine)),
+    ]
+    for first, second in [(without, whole), *((whole, other) for other in others)]:
+        with pytest.raises(SaganError, match="first one whose latent reaches every block"):
+            mean_of([first, second], EVEN)
