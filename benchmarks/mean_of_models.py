@@ -4,9 +4,8 @@
 
 Settings and discriminator are the first model's. The others have the same classes and the same
 generator, but for the latent in every block: where they do not have it, its weights count as 0, as
-they begin. Singular vectors and batch statistics are those of
-the mean. What it is good for: one training after the other, each with a short average of its own
-(docs/lab/recipe.md).
+they begin. Singular vectors and batch statistics are those of the mean. What it is good for: one
+training after the other, each with a short average of its own (docs/lab/recipe.md).
 
 Source: Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better Generalization".
 """
@@ -23,6 +22,7 @@ from sagan.data import load_dataset
 from sagan.errors import SaganError
 from sagan.nn import advance
 from sagan.nn.averaging import measure_batch_statistics
+from sagan.nn.initialization import undrawn
 from sagan.nn.residual import make_generator
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint, restore_network
@@ -46,7 +46,8 @@ def mean_of(models: list[Checkpoint], label_frequencies: torch.Tensor) -> Checkp
         for name, tensor in first.parts["generator"].items()
     }
     shape = network_shape(first.config.data, len(first.class_names))
-    generator = make_generator(first.config.generator, **shape)
+    with undrawn():
+        generator = make_generator(first.config.generator, **shape)
     restore_network(generator, {"generator": mean}, "generator")
     advance(generator, POWER_ITERATIONS)
     random = generator_at(first.config.train.seed, 0, Purpose.STATISTICS)
@@ -55,12 +56,20 @@ def mean_of(models: list[Checkpoint], label_frequencies: torch.Tensor) -> Checkp
 
 
 def _require_alike(first: Checkpoint, other: Checkpoint) -> None:
-    generators = [
-        replace(model.config.generator, latent_skips=first.config.generator.latent_skips)
-        for model in (first, other)
-    ]
-    has_more = other.parts["generator"].keys() - first.parts["generator"].keys()
-    if first.class_names != other.class_names or generators[0] != generators[1] or has_more:
+    skips = other.config.generator.latent_skips
+    generator = replace(first.config.generator, latent_skips=skips)
+    shapes = {
+        name: tensor.shape
+        for name, tensor in first.parts["generator"].items()
+        if skips or not name.endswith(".latent")
+    }
+    found = {name: tensor.shape for name, tensor in other.parts["generator"].items()}
+    is_alike = (first.class_names, generator, shapes) == (
+        other.class_names,
+        other.config.generator,
+        found,
+    )
+    if not is_alike:
         raise SaganError(
             "the models' classes or generators differ; give models of one kind, and first one "
             "whose latent reaches every block, if there is any"
@@ -73,9 +82,12 @@ def main() -> None:
     parser.add_argument("models", nargs="+")
     parser.add_argument("-o", "--output", type=Path, required=True)
     asked = parser.parse_args()
-    models = [for_inference(load_checkpoint(model)[0]) for model in asked.models]
-    frequencies = load_dataset(models[0].config.data).label_frequencies
-    checkpoints.save(mean_of(models, torch.from_numpy(frequencies).float()), asked.output)
+    try:
+        models = [for_inference(load_checkpoint(model)[0]) for model in asked.models]
+        frequencies = load_dataset(models[0].config.data).label_frequencies
+        checkpoints.save(mean_of(models, torch.from_numpy(frequencies).float()), asked.output)
+    except SaganError as error:
+        parser.error(str(error))
     print(asked.output)
 
 

@@ -21,6 +21,7 @@ from torch import nn
 from sagan.config import network_shape
 from sagan.evaluation.record import read_record
 from sagan.nn import advance
+from sagan.nn.initialization import undrawn
 from sagan.nn.residual import make_discriminator, make_generator
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint, restore_network
@@ -36,10 +37,11 @@ _MODELS = 4  # that might have been before rounding
 def networks(checkpoint: Checkpoint) -> dict[str, nn.Module]:
     """Both networks with the weights of a checkpoint."""
     shape = network_shape(checkpoint.config.data, len(checkpoint.class_names))
-    found = {
-        "generator": make_generator(checkpoint.config.generator, **shape),
-        "discriminator": make_discriminator(checkpoint.config.discriminator, **shape),
-    }
+    with undrawn():
+        found = {
+            "generator": make_generator(checkpoint.config.generator, **shape),
+            "discriminator": make_discriminator(checkpoint.config.discriminator, **shape),
+        }
     for part, network in found.items():
         restore_network(network, checkpoint.parts, part)
     return found

@@ -13,7 +13,6 @@ from sagan.ablation.summary import (
     VariantRow,
     markdown_table,
     measured_by_step,
-    parameters_of,
     summaries,
     summary_csv,
 )
@@ -27,6 +26,7 @@ from sagan.runs.seeds import runs_of_seeds, seed_folder
 from sagan.system.files import write_text
 from sagan.system.progress import duration
 from sagan.training.driver import Driver
+from sagan.training.forecast import parameters
 
 
 def run_ablation(
@@ -166,7 +166,8 @@ def _history(config: Config, folder: Path, evaluate: Evaluate) -> MetricsByStep:
 def _row_of(
     variant: Variant, data: DataConfig, histories: Sequence[MetricsByStep], runs: int
 ) -> VariantRow:
-    sizes = parameters_of(replace(variant.config, data=data)).items()
+    without_tables = parameters(replace(variant.config, data=data), 0)
+    sizes = zip("GD", without_tables, strict=True)
     lost = runs - len(histories)
     return {
         "variant": variant.name,

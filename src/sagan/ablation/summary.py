@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sagan.config import Config, load_toml, network_shape
+from sagan.config import load_toml
 from sagan.evaluation.measures import metric_of
-from sagan.nn.residual import make_discriminator, make_generator
 from sagan.runs.run import log_records
 from sagan.runs.seeds import runs_of_seeds
 
@@ -82,19 +81,6 @@ def summaries(histories: Sequence[MetricsByStep]) -> dict[str, Summary]:
             best=best(every) if best else None,
         )
     return found
-
-
-def parameters_of(config: Config) -> dict[str, int]:
-    """How large each network is, by its letter; without class tables, which data decide."""
-    shape = network_shape(config.data, 0)
-    networks = {
-        "G": make_generator(config.generator, **shape),
-        "D": make_discriminator(config.discriminator, **shape),
-    }
-    return {
-        name: sum(parameter.numel() for parameter in network.parameters())
-        for name, network in networks.items()
-    }
 
 
 def summary_csv(rows: Sequence[VariantRow]) -> str:
