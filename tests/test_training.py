@@ -17,7 +17,7 @@ from sagan.data import Dataset
 from sagan.errors import DivergedError, SaganError
 from sagan.evaluation.periodic import Evaluated
 from sagan.losses import adversarial as losses
-from sagan.nn import spectral
+from sagan.nn import initialization, spectral
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.alarms import variety_of
 from sagan.runs.run import Run, checkpoint_files
@@ -316,6 +316,19 @@ def test_a_damaged_newest_checkpoint_costs_only_its_steps(tmp_path, picture_fold
     assert same(straight.state.parts()["generator"], again.state.parts()["generator"])
     steps = [record["step"] for record in again.run.records() if "event" not in record]
     assert steps == [1, 1, 2, 3, 3, 4, 5, 6, 6]  # steps with a sample have a second line
+
+
+def test_going_on_draws_no_first_weights(tmp_path, picture_folder, monkeypatch):
+    config = tiny()
+    config = replace(config, data=replace(config.data, source=str(picture_folder)))
+    done = Driver(config, tmp_path / "run")
+    done.train()
+    undrawable = dict.fromkeys(initialization._DRAW, None)  # calling None is a TypeError
+    monkeypatch.setattr(initialization, "_DRAW", undrawable)
+    again = Driver(config, tmp_path / "run")
+    assert same(done.state.parts()["generator"], again.state.parts()["generator"])
+    with pytest.raises(TypeError):
+        Driver(config, tmp_path / "another")
 
 
 def test_restored_state_shares_no_memory_with_the_file():

@@ -5,6 +5,7 @@ import platform
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -18,8 +19,9 @@ from sagan.data import Dataset
 from sagan.data.looking import survey_of
 from sagan.data.survey_text import survey_as_json, text
 from sagan.errors import FaultError
+from sagan.nn.initialization import undrawn
 from sagan.runs.events import FINISHED, STARTED, events
-from sagan.runs.run import Run
+from sagan.runs.run import Run, checkpoint_files
 from sagan.system.memory import is_out_of_memory
 from sagan.training.footprint import require_memory
 from sagan.training.measuring import EvaluationSchedule
@@ -41,12 +43,16 @@ _OF_THE_BITS = {
 def first_state(preparation: Preparation) -> TrainingState:
     """Builds the state of step 0, if no batch too large for the memory is asked for.
 
+    Where the run has checkpoints its tensors are without values, for one of them to give.
+
     Raises:
         SaganError: There is too little memory for it, or for any batch of this size.
     """
     config, classes = preparation.config, preparation.num_classes
+    is_new = not checkpoint_files(preparation.run.folder)
     try:
-        state = new_state(config, classes, preparation.device)
+        with nullcontext() if is_new else undrawn():
+            state = new_state(config, classes, preparation.device)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
