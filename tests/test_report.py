@@ -36,6 +36,7 @@ from sagan.runs import alarms
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.run import checkpoint_files, load_checkpoint
 from sagan.sampling.generator import TrainedGenerator, load_generator
+from sagan.system.extras import install
 
 SECTIONS = (
     "verdict",
@@ -503,7 +504,7 @@ def test_mistakes_are_named(run_folder, tmp_path, monkeypatch):
     with pytest.raises(SaganError, match="cannot write the report"):
         write_report(run_folder, tmp_path / "file" / "report.html")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(SaganError, match=re.escape("pip install 'sagan[report]'")):
+    with pytest.raises(SaganError, match=install("report")):
         write_report(run_folder)
 
 

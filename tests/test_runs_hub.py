@@ -17,6 +17,7 @@ from sagan.errors import SaganError
 from sagan.runs import hub as runs_hub
 from sagan.runs.hub import MODEL_FILE, downloaded, require_repository, upload
 from sagan.sampling.generator import load_generator
+from sagan.system.extras import install
 
 pytest.importorskip("huggingface_hub")
 NAME = f"{OWNER}/flowers"
@@ -137,7 +138,7 @@ def test_owners_who_want_to_be_asked(hub):
 
 def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    assert 'pip install "sagan[hub]"' in refusal(f"hf:{NAME}")
+    assert install("hub") in refusal(f"hf:{NAME}")
 
 
 # --- what is hostile

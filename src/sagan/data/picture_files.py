@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from sagan.errors import SaganError
+from sagan.system.extras import install
 from sagan.system.memory import require_free
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _prepare_heic(prefix: bytes) -> None:
     try:
         from pillow_heif import register_heif_opener  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise UnreadableError("HEIC, which needs: pip install 'sagan[heic]'") from error
+        raise UnreadableError(f"HEIC, which needs: {install('heic')}") from error
     register_heif_opener()
 
 

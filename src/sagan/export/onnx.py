@@ -19,6 +19,7 @@ from sagan.export.portable import (
     stored_in_half,
 )
 from sagan.nn.exposed import ExposedDiscriminator, ExposedGenerator
+from sagan.system.extras import install
 from sagan.system.memory import readable
 
 _OPSET = 20
@@ -128,7 +129,7 @@ def require_onnx() -> None:
     """
     for name in ("onnx", "onnxruntime", "onnxscript"):
         if find_spec(name) is None:
-            raise SaganError(f'ONNX needs {name}: pip install "sagan[onnx]"')
+            raise SaganError(f"ONNX needs {name}; run: {install('onnx')}")
 
 
 def _require_below_limit(portable: PortableNetwork) -> None:

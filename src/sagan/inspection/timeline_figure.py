@@ -10,6 +10,7 @@ from sagan.errors import SaganError
 from sagan.images.drawing import QUERY_COLOURS, attention_panel, numbered_queries, query_panel
 from sagan.images.figure import INK, percent
 from sagan.sampling.attention import Attention
+from sagan.system.extras import install
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +50,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise SaganError("charts need matplotlib; run: pip install 'sagan[report]'") from error
+        raise SaganError(f"charts need matplotlib; run: {install('report')}") from error
 
 
 def timeline_figure(

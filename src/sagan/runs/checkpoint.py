@@ -183,7 +183,7 @@ def _header(metadata: Mapping[str, str]) -> dict[str, Any]:
     if header["version"] > FORMAT_VERSION:
         raise SaganError(
             f"written by a newer version ({header['versions']['sagan']}); "
-            "run: pip install --upgrade sagan"
+            "take that one: git pull in the clone of sagan, then pip install . there"
         )
     step, mark, versions = header["step"], header["dataset_fingerprint"], header["versions"]
     if type(step) is not int or not 0 <= step < 2**63:

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from sagan.config import HUB
 from sagan.errors import SaganError, printable
 from sagan.runs.checkpoint import FORMAT
+from sagan.system.extras import install
 from sagan.system.memory import readable, require_space
 
 MODEL_FILE = "model.safetensors"
@@ -173,7 +174,7 @@ def _library(what: str) -> ModuleType:
     try:
         import huggingface_hub
     except ImportError as error:
-        raise SaganError(f'{what} needs huggingface_hub: pip install "sagan[hub]"') from error
+        raise SaganError(f"{what} needs huggingface_hub; run: {install('hub')}") from error
     return huggingface_hub
 
 

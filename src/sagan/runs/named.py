@@ -227,5 +227,5 @@ def _card(name: str) -> ShippedModel:
 def _broken(name: str, reason: str) -> SaganError:
     return SaganError(
         f"the model {name} of this installation is damaged ({reason}); "
-        "run: pip install --force-reinstall sagan"
+        "install sagan anew: pip install --force-reinstall --no-deps . in a clone of it"
     )

@@ -11,6 +11,7 @@ from PIL import Image
 
 from sagan.errors import SaganError
 from sagan.images import as_rgb, image_of
+from sagan.system.extras import install
 from sagan.system.files import replacing, writing
 
 FASTEST = {".mp4": 100, ".webp": 50, ".gif": 50, ".apng": 100}
@@ -92,7 +93,7 @@ def require_format(path: Path, frames_per_second: float, hold: float = 0.0) -> N
             f"the last frame cannot be held for {hold} seconds; choose 0 to {_LONGEST_HOLD}"
         )
     if suffix == ".mp4" and find_spec("av") is None:
-        raise SaganError("MP4 needs a video library; run: pip install 'sagan[video]'")
+        raise SaganError(f"MP4 needs a video library; run: {install('video')}")
 
 
 def _fitting(frame: np.ndarray, path: Path) -> np.ndarray:

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from sagan.errors import SaganError
+from sagan.system.extras import install
 
 if TYPE_CHECKING:
     import uvicorn
@@ -33,7 +34,7 @@ def require_server() -> None:
         SaganError: The extra ``studio`` is not installed.
     """
     if any(find_spec(name) is None for name in _NEEDED):
-        raise SaganError('this needs a web server; run: pip install "sagan[studio]"')
+        raise SaganError(f"this needs a web server; run: {install('studio')}")
 
 
 def listening(host: str, port: int) -> socket.socket:

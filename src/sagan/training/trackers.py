@@ -30,6 +30,7 @@ from sagan.errors import SaganError, printable
 from sagan.images import as_rgb, image_of
 from sagan.runs.events import ALARM, EventKind
 from sagan.sampling.generator import TrainedGenerator
+from sagan.system.extras import install
 from sagan.system.files import write_text
 
 _PROJECT: Final = "sagan"
@@ -185,7 +186,7 @@ def require_trackers(names: Sequence[TrackerName]) -> None:
     for name in names:
         if find_spec(name) is None:
             raise SaganError(
-                f'train.log {name} needs a package that is absent: pip install "sagan[{name}]"'
+                f"train.log {name} needs a package that is absent; run: {install(name)}"
             )
 
 

@@ -15,6 +15,7 @@ from sagan.data.sources.blocks import StoredArray
 from sagan.data.sources.damage import reading
 from sagan.data.sources.named import catalog_of_named
 from sagan.errors import SaganError
+from sagan.system.extras import install
 from sagan.system.memory import require_free
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def hdf5(path: Path, config: DataConfig) -> Catalog | None:
     try:
         import h5py
     except ImportError as error:
-        raise SaganError(f'{path} is HDF5; to read it, pip install "sagan[hdf5]"') from error
+        raise SaganError(f"{path} is HDF5; to read it, {install('hdf5')}") from error
     with reading(path):
         with _hdf5_file(path) as file:
             if len(file) > _MOST_NAMES:

@@ -14,10 +14,10 @@ from sagan.data.sources.bundles import few
 from sagan.data.sources.damage import reading
 from sagan.data.sources.rows import TableFile, catalog_of_tables, checked_features
 from sagan.errors import SaganError
+from sagan.system.extras import install
 
 _SPLIT_WORD = re.compile(r"(?:^|[/_.-])(train|validation|valid|val|test|unlabeled)(?=[/_.-])")
 _MOST_FOLDERS = 64
-_INSTALL = 'pip install "sagan[hub]"'
 
 
 def huggingface(path: Path, config: DataConfig) -> Catalog | None:
@@ -57,7 +57,7 @@ def _table_catalog(
     try:
         import pyarrow as _  # noqa: F401
     except ImportError as error:
-        raise SaganError(f"{path} is Parquet or Arrow; to read it, {_INSTALL}") from error
+        raise SaganError(f"{path} is Parquet or Arrow; to read it, {install('hub')}") from error
     return catalog_of_tables(kind, path, files, config, features)
 
 
@@ -130,7 +130,9 @@ def hub_catalog(name: str, config: DataConfig) -> Catalog:
     try:
         import datasets
     except ImportError as error:
-        raise SaganError(f"{source} is read with Hugging Face's datasets: {_INSTALL}") from error
+        raise SaganError(
+            f"{source} is read with Hugging Face's datasets: {install('hub')}"
+        ) from error
     try:
         builder: Any = datasets.load_dataset_builder(name, chosen or None)
         files = _streamed(builder) if _is_too_large(builder) else _downloaded(builder)

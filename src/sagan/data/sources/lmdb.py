@@ -20,6 +20,7 @@ from sagan.data.sources.bundles import few
 from sagan.data.sources.damage import reading
 from sagan.data.sources.portions import Portion, catalog_of_portions
 from sagan.errors import SaganError
+from sagan.system.extras import install
 
 if TYPE_CHECKING:
     import lmdb
@@ -56,7 +57,7 @@ def lmdb_folders(path: Path, config: DataConfig) -> Catalog | None:
     try:
         import lmdb
     except ImportError as error:
-        raise SaganError(f'{path} is LMDB; to read it, pip install "sagan[lmdb]"') from error
+        raise SaganError(f"{path} is LMDB; to read it, {install('lmdb')}") from error
     keys: list[bytes] = []
     ends: list[int] = []
     passed_over: list[tuple[str, str]] = []
