@@ -125,6 +125,19 @@ def test_bad_files(tmp_path, content, word):
             {"loss": {"name": "wasserstein"}, "discriminator": {"spectral_norm": "none"}},
             ["bound on the discriminator's slope"],
         ),
+        (
+            {"generator": {"class_tables": "spectral", "spectral_norm": "attention"}},
+            ["generator.class_tables changes nothing here: spectral tables"],
+        ),
+        ({"generator": {"class_tables": "spectral"}}, []),
+        (
+            {"discriminator": {"attention_product": "cosine", "attention_form": "residual"}},
+            ["discriminator.attention_product changes nothing here: there is no attention"],
+        ),
+        (
+            {"generator": {"attention_pooling": False, "attention": []}},
+            ["generator.attention_pooling changes nothing here"],
+        ),
     ],
     ids=str,
 )
@@ -134,6 +147,19 @@ def test_what_should_be_done_knowingly_is_remarked_upon(values, words):
     for remark, word in zip(remarks, words, strict=True):
         assert word in remark
         assert "\n" not in remark
+
+
+@pytest.mark.parametrize("size", [(72, 24), (24, 72), (256, 64), (512, 128), (128, 512)])
+def test_tall_pictures_are_as_good_as_wide_ones(size):
+    data = {"resolution": size[0], "width": size[1]}
+    networks = {"generator": {"attention": [8]}, "discriminator": {"attention": [8]}}
+    config = settings.from_dict({"data": data, **networks})
+    assert config.data.size == size
+    blocks = len(settings.plan(config.discriminator, size))
+    with pytest.raises(SaganError, match=f"at most {blocks}, the blocks"):
+        settings.from_dict(
+            {"data": data, **networks, "train": {"freeze_discriminator": blocks + 1}}
+        )
 
 
 def test_differences_name_the_fields():

@@ -1,5 +1,6 @@
 """Which checkpoints a run keeps, and how they are written."""
 
+import math
 import threading
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from sagan.runs.named import model_file
 from sagan.runs.run import Run, best_step, checkpoint_files, step_of
 from sagan.training import keeping
 from sagan.training.driver import Driver
-from sagan.training.keeping import CheckpointWriter, require_best
+from sagan.training.keeping import CheckpointWriter, best_mark, require_best
 
 
 def settings(source, *, evaluation=None, **train):
@@ -159,6 +160,48 @@ def test_the_newest_and_the_milestones_are_kept(tmp_path, picture_folder):
     assert steps_kept(folder) == [4, 8, 9]
     Driver(settings(picture_folder, steps=10, keep_checkpoints=2), folder).train()
     assert steps_kept(folder) == [9, 10]
+
+
+def test_milestones_need_not_be_multiples_of_other_checkpoints(tmp_path, picture_folder):
+    config = settings(
+        picture_folder, steps=9, checkpoint_interval=5, keep_checkpoints=1, keep_every=3
+    )
+    Driver(config, tmp_path / "run").train()
+    assert steps_kept(tmp_path / "run") == [3, 6, 9]
+
+
+@pytest.fixture
+def run_with_log(tmp_path):
+    """A run of which nothing but the log and the names of its checkpoints are read."""
+    run = Run(tmp_path / "run", tiny())
+    (run.folder / "checkpoints").mkdir(parents=True)
+
+    def measured(key, step, numbers, pictures=5000):
+        run.checkpoint_path(step).touch()
+        record = {"step": step, "evaluation": numbers, "evaluation_pictures": pictures}
+        run.log(record | best_mark(run, key, step, record))
+        return best_step(run.folder)
+
+    return measured
+
+
+def test_the_best_is_chosen_among_what_was_measured_alike(run_with_log):
+    assert run_with_log("fd", 100, {"FID": 60.0}) == 100
+    assert run_with_log("fd", 200, {"FD (EfficientNet-Lite0)": 250.0}) == 200
+    assert run_with_log("fd", 300, {"FD (EfficientNet-Lite0)": 190.0}) == 300
+    assert run_with_log("fd", 400, {"FD (EfficientNet-Lite0)": 200.0}) == 300
+    assert run_with_log("fd", 500, {"FD (EfficientNet-Lite0)": 240.0}, 500) == 500
+    assert run_with_log("fd", 600, {"FD (EfficientNet-Lite0)": 230.0}, 500) == 600
+    assert run_with_log("fd", 700, {"FID": 61.0}) == 100
+
+
+def test_the_best_by_another_metric_is_another(run_with_log):
+    assert run_with_log("fd", 100, {"FD (Pooled)": 200.0, "precision": 0.9, "recall": 0.1}) == 100
+    assert run_with_log("fd", 200, {"FD (Pooled)": 150.0, "precision": 0.2, "recall": 0.9}) == 200
+    assert run_with_log("pr", 300, {"FD (Pooled)": 140.0, "precision": 0.4, "recall": 0.9}) == 100
+    assert run_with_log("pr", 400, {"FD (Pooled)": 140.0, "precision": 0.9, "recall": 0.9}) == 100
+    assert run_with_log("pr", 500, {"FD (Pooled)": 9.0, "precision": math.nan}) == 100
+    assert run_with_log("", 600, {"FD (Pooled)": 1.0}) == 100
 
 
 def test_the_best_is_kept_and_has_a_name(tmp_path, picture_folder):

@@ -351,6 +351,19 @@ def test_a_log_is_read_as_far_as_it_can_be(tmp_path):
     assert read_history(tmp_path / "absent").step == 0
 
 
+def test_distances_are_compared_with_those_measured_alike(tmp_path):
+    records = [
+        {"step": 1, "evaluation": {"FID": 9.0}, "evaluation_pictures": 5000},
+        {"step": 2, "evaluation": {"FD (Pooled)": 30.0}, "evaluation_pictures": 5000},
+        {"step": 3, "evaluation": {"FD (Pooled)": 70.0}, "evaluation_pictures": 500},
+        {"step": 4, "evaluation": {"FD (Pooled)": 60.0}, "evaluation_pictures": 500},
+    ]
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, records)))
+    found = read_history(tmp_path)
+    assert found.measured_alike("fd").tolist() == [70, 60]
+    assert found.measured_alike("kid").size == 0
+
+
 def test_long_curves_are_thinned_and_smoothed_without_shift():
     ramp = Series(np.arange(10_001), np.arange(10_001) * 2.0)
     few = thinned(ramp)

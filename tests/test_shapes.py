@@ -143,6 +143,14 @@ def test_attention_stands_where_keys_can_be_pooled():
         plan(replace(config, attention=(), attention_blocks=(2,)), 28)
 
 
+def test_attention_has_more_than_one_key():
+    for where in ({"attention": (2,)}, {"attention": (), "attention_blocks": (4,)}):
+        config = DiscriminatorConfig(final_resolution=2, **where)
+        with pytest.raises(SaganError, match=r"discriminator\.attention"):
+            plan(config, 32)
+        assert plan(replace(config, attention_pooling=False), 32)
+
+
 def test_an_ablation_compares_the_maps_that_there_are(config_of):
     config = config_of((3, 48, 72))
     names = [variant.name for variant in variants(config, "attention")]

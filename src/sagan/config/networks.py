@@ -59,8 +59,8 @@ class GeneratorConfig:
     """Smallest norm that the power iteration divides by (the released code adds it instead)."""
     class_tables: ClassTables = "plain"
     """First gains and biases of the conditional batch norm. plain: 1 and 0; drawn: like the
-    weights, 1 added to the gains (BigGAN-PyTorch); spectral: the same, and
-    divided by their largest singular value (PyTorch-StudioGAN, mmgeneration)."""
+    weights, 1 added to the gains (BigGAN-PyTorch); spectral: the same, and divided by their
+    largest singular value where spectral_norm is all (PyTorch-StudioGAN, mmgeneration)."""
     latent_skips: bool = False
     """Let the latent act on the gains and biases of every block's batch norm too (BigGAN's skip-z,
     with the whole latent), not on the smallest map alone."""
@@ -154,20 +154,30 @@ RESIDUAL_ONLY = (
     "final_resolution",
 )
 
-_ATTENTIONS_OWN = (
-    "attention_form",
-    "attention_value_divisor",
-    "attention_pooling",
-    "attention_product",
-)
+_OF_THE_MAP = ("attention_pooling", "attention_product")
+_ATTENTIONS_OWN = ("attention_form", "attention_value_divisor", *_OF_THE_MAP)
 
 
 def unread(network: GeneratorConfig | DiscriminatorConfig) -> tuple[str, ...]:
     """The settings of a network that change nothing there: it has no choice, or no such layer."""
     if network.architecture == "dcgan":
         return RESIDUAL_ONLY
-    has_attention = network.attention or getattr(network, "attention_blocks", ())
-    return () if has_attention else _ATTENTIONS_OWN
+    if not (network.attention or getattr(network, "attention_blocks", ())):
+        return _ATTENTIONS_OWN
+    return _OF_THE_MAP if network.attention_form == "residual" else ()
+
+
+def idle(network: GeneratorConfig | DiscriminatorConfig) -> dict[str, str]:
+    """Settings that were chosen and change nothing, with the reason."""
+    found = {
+        item.name: "there is no attention, or a residual block in its place"
+        for item in fields(network)
+        if item.name in unread(network) and getattr(network, item.name) != item.default
+    }
+    tables = getattr(network, "class_tables", "plain")
+    if tables == "spectral" and network.spectral_norm != "all":
+        found["class_tables"] = "spectral tables are divided only where spectral_norm is all"
+    return found
 
 
 def _require_network(name: str, config: GeneratorConfig | DiscriminatorConfig) -> None:

@@ -301,13 +301,13 @@ def places(stages: Iterable[Stage]) -> Mapping[int, Place]:
 def _attendable(
     config: GeneratorConfig | DiscriminatorConfig, maps: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int]]:
-    """Those over which attention can stand: where keys are pooled, sides must be even."""
+    """Those over which attention can stand: where keys are pooled, to more than one of them."""
     pools = (
         config.architecture == "residual"
         and config.attention_form == "attention"
         and config.attention_pooling
     )
-    return [(h, w) for h, w in maps if not (pools and (h % 2 or w % 2))]
+    return [(h, w) for h, w in maps if not (pools and (h % 2 or w % 2 or h * w == 4))]
 
 
 def _attended_heights(

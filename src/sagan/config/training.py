@@ -202,7 +202,7 @@ class TrainConfig:
     most_rollbacks: int = 3
     """How often a run may go back so, before it ends after all (at most 20)."""
     keep_every: int = 0
-    """Keep the checkpoints of all multiples of so many steps for good; 0: none."""
+    """Write a checkpoint at all multiples of so many steps, and keep it for good; 0: none."""
     keep_best: str = ""
     """Keep the best checkpoint, by a metric of sagan evaluate that is measured on the way
     (evaluation.interval): fd, kid, pr, ...; RUN@best is its name. Empty: none."""
@@ -234,6 +234,14 @@ class TrainConfig:
     def pictures_per_step(self) -> int:
         """Real pictures that the discriminator sees in a step."""
         return self.discriminator_steps * self.batch_size
+
+    def is_kept(self, step: int) -> bool:
+        """Whether the checkpoint of a step stays for good, by ``keep_every``."""
+        return self.keep_every > 0 and step % self.keep_every == 0
+
+    def checkpoint_after(self, step: int) -> bool:
+        """Whether a checkpoint is due after a step, counted from 1."""
+        return step % self.checkpoint_interval == 0 or self.is_kept(step)
 
     def samples_after(self, step: int) -> bool:
         """Whether a sample grid is due after a step, counted from 1."""

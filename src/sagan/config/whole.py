@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from sagan.config.checks import checking, require_finite
 from sagan.config.data import DataConfig
-from sagan.config.networks import DiscriminatorConfig, GeneratorConfig
+from sagan.config.networks import DiscriminatorConfig, GeneratorConfig, idle
 from sagan.config.plan import plan
 from sagan.config.training import EvaluationConfig, LossConfig, OptimizerConfig, TrainConfig
 
@@ -27,15 +27,16 @@ class Config:
     def __post_init__(self) -> None:
         for section in fields(self):
             require_finite(section.name, getattr(self, section.name))
-        for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
+        stages = {}
+        for name, network in self.networks.items():
             checking(name, network)(
                 "architecture",
                 network.architecture == "residual" or not self.data.conditional,
                 "residual where data.labels is found, since dcgan has no classes",
             )
-            plan(network, self.data.size)
+            stages[name] = plan(network, self.data.size)
         check = checking("train", self.train)
-        blocks = len(plan(self.discriminator, self.data.resolution))
+        blocks = len(stages["discriminator"])
         check(
             "freeze_discriminator",
             self.train.freeze_discriminator <= blocks,
@@ -54,6 +55,11 @@ class Config:
             "1 with loss.lecam, whose averages move with whole batches",
         )
 
+    @property
+    def networks(self) -> dict[str, GeneratorConfig | DiscriminatorConfig]:
+        """The settings of both networks by name."""
+        return {"generator": self.generator, "discriminator": self.discriminator}
+
     def with_channels(self, channels: int) -> "Config":
         """The same with the channels of the pictures decided."""
         return replace(self, data=replace(self.data, channels=channels))
@@ -61,7 +67,11 @@ class Config:
     def remarks(self) -> list[str]:
         """What is allowed, but should be done knowingly; a line each."""
         loss, discriminator = self.loss, self.discriminator
-        found = []
+        found = [
+            f"{name}.{setting} changes nothing here: {reason}"
+            for name, network in self.networks.items()
+            for setting, reason in idle(network).items()
+        ]
         if loss.gradient_penalty and discriminator.spectral_norm == "all":
             found.append(
                 "loss.gradient_penalty pulls slopes to 1 and discriminator.spectral_norm bounds "

@@ -102,9 +102,9 @@ def metric_of(name: str) -> Metric | None:
     return next((found for found in METRICS.values() if set(titles) & set(found.titles)), None)
 
 
-def numbers_of(key: str, numbers: Mapping[str, _Number]) -> list[_Number]:
+def numbers_of(key: str, numbers: Mapping[str, _Number]) -> dict[str, _Number]:
     """Those of named numbers, as records and logs have them, that belong to a metric."""
-    return [number for name, number in numbers.items() if metric_of(name) is METRICS[key]]
+    return {name: of for name, of in numbers.items() if metric_of(name) is METRICS[key]}
 
 
 def known_metrics(names: str | Iterable[str]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sagan.evaluation.measures import numbers_of
 from sagan.runs.alarms import WATCHED, Alarm, Alarms
 from sagan.runs.events import ALARM, CLEARED
 from sagan.runs.log import finite_numbers
@@ -51,6 +52,20 @@ class History:
     """Those that stand at the end of the log, by name."""
     alarm_changes: Sequence[AlarmChange] = ()
     """In their order."""
+
+    def measured_alike(self, key: str) -> np.ndarray:
+        """A metric's numbers, oldest first, that were measured as its newest was.
+
+        By the same features, over as many pictures: (N,), empty where it was not measured.
+        """
+        found = numbers_of(key, self.metrics).values()
+        if not found:
+            return np.empty(0)
+        series = max(found, key=lambda one: one.steps[-1])
+        pictures = self.curves.get("evaluation_pictures", Series(np.empty(0), np.empty(0)))
+        counts = dict(zip(pictures.steps, pictures.values, strict=True))
+        newest = counts.get(series.steps[-1])
+        return series.values[[counts.get(step) == newest for step in series.steps]]
 
     def newest(self, name: str, share: float = 0.0) -> float | None:
         """Mean of a curve over its last ``share``, at least its last value; None without one."""

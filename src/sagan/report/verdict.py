@@ -210,17 +210,17 @@ def _balanced(history: History) -> Check:
 
 
 def _kept(history: History) -> Check:
-    distances = numbers_of("fd", history.metrics)
+    distances = history.measured_alike("fd")
     multiple = None
-    if distances and (best := distances[0].values.min()) > 0:
-        multiple = float(distances[0].values[-1] / best)
+    if distances.size and (best := distances.min()) > 0:
+        multiple = float(distances[-1] / best)
     return Check(
         question="Has it kept its best?",
         measured="not measured" if multiple is None else f"{multiple:.2f} times its best distance",
         threshold=f"at most {WORSENED_DISTANCE:g}",
         passed=None if multiple is None else multiple <= WORSENED_DISTANCE,
         meaning="The newest Fréchet distance to real pictures that was measured during training, "
-        "over the lowest one. 1 is the best so far.",
+        "over the lowest one that was measured alike. 1 is the best so far.",
     )
 
 
@@ -273,7 +273,7 @@ def _near(measured: Measured) -> Check:
 
 def _ratio_in_features(records: Sequence[Record]) -> float | None:
     measured = [
-        (record.subject.get("step") or 0, found[0].mean)
+        (record.subject.get("step") or 0, next(iter(found.values())).mean)
         for record in records
         if (found := numbers_of("neighbours", record.values))
     ]

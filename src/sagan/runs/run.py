@@ -47,7 +47,7 @@ _SAVED: tuple[EventKind, ...] = (STARTED, STOPPED, FINISHED)
 """What happens after the first step only where there is a checkpoint."""
 
 BEST = "best"
-"""In the record of a measurement: the metric by which it is the best so far."""
+"""In the record of a measurement: the step that is the best by then."""
 
 
 class Run:
@@ -265,10 +265,10 @@ def step_of(checkpoint: Path) -> int:
 def best_step(folder: Path) -> int | None:
     """The step that was measured as the best, of those with a checkpoint; None where there is none.
 
-    Runs with ``train.keep_best`` mark it in the log.
+    Runs with ``train.keep_best`` name it in the log.
     """
     there = {step_of(file) for file in checkpoint_files(folder)}
-    marked = [record["step"] for record in log_records(folder) if BEST in record]
+    marked = [record.get(BEST) for record in log_records(folder)]
     return next((step for step in reversed(marked) if step in there), None)
 
 

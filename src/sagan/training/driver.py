@@ -289,7 +289,7 @@ class Driver:
         ends = stops or is_last
         return {
             "samples": is_last or (is_typed if stops else train.samples_after(step)),
-            "checkpoint": ends or step % train.checkpoint_interval == 0,
+            "checkpoint": ends or train.checkpoint_after(step),
             "evaluation": measures and (is_last or not stops),
         }
 

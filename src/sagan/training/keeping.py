@@ -134,11 +134,12 @@ def require_best(config: Config) -> None:
         )
 
 
-def best_mark(run: Run, key: str, step: int, record: Mapping[str, Any]) -> dict[str, str]:
-    """What the record of a measurement says where it is the best so far: ``{"best": key}``.
+def best_mark(run: Run, key: str, step: int, record: Mapping[str, Any]) -> dict[str, int]:
+    """What the record of a measurement says of the best by then: ``{"best": step}``.
 
-    It is compared with those of earlier steps in the log whose checkpoints are there. The first
-    number of a metric counts, such as the precision of "pr".
+    It is compared with those of other steps in the log whose checkpoints are there and that were
+    measured alike: by the same features, over as many pictures. The first number of a metric
+    counts, such as the precision of "pr"; of equal ones the earliest is the best.
 
     Args:
         run: Whose log is read.
@@ -146,21 +147,28 @@ def best_mark(run: Run, key: str, step: int, record: Mapping[str, Any]) -> dict[
         step: Of the measurement.
         record: It, as it goes into the log.
     """
-    found = _measured_number(record, key) if key else math.nan
-    if math.isnan(found):
+    name, _ = measured = _first_number(record, key) if key else ("", math.nan)
+    if not name:
         return {}
-    there = {step_of(file) for file in checkpoint_files(run.folder)}
-    others = [_measured_number(r, key) for r in run.records() if r["step"] in there - {step}]
-    sign = 1 if METRICS[key].better == "higher" else -1
-    return {BEST: key} if not any(sign * number >= sign * found for number in others) else {}
+    there = {step_of(file) for file in checkpoint_files(run.folder)} - {step}
+    pictures = record.get("evaluation_pictures")
+    numbers = {
+        other["step"]: _first_number(other, key)
+        for other in run.records()
+        if other["step"] in there and other.get("evaluation_pictures") == pictures
+    } | {step: measured}
+    alike = {at: number for at, (of, number) in sorted(numbers.items()) if of == name}
+    best = max if METRICS[key].better == "higher" else min
+    return {BEST: best(alike, key=lambda at: alike[at])}
 
 
-def _measured_number(record: Mapping[str, Any], key: str) -> float:
-    """The first number of a metric in a record of the log; NaN where it has none."""
+def _first_number(record: Mapping[str, Any], key: str) -> tuple[str, float]:
+    """Name and value of the first number of a metric in a record of the log, or ("", NaN)."""
     numbers = record.get("evaluation")
-    found = numbers_of(key, numbers) if isinstance(numbers, dict) else []
-    number = found[0] if found else math.nan
-    return number if isinstance(number, int | float) and math.isfinite(number) else math.nan
+    found = numbers_of(key, numbers) if isinstance(numbers, dict) else {}
+    name, number = next(iter(found.items()), ("", math.nan))
+    is_number = isinstance(number, int | float) and math.isfinite(number)
+    return (name, number) if is_number else ("", math.nan)
 
 
 def remove_old_checkpoints(run: Run, newest: int) -> None:
@@ -175,6 +183,5 @@ def remove_old_checkpoints(run: Run, newest: int) -> None:
     files = [file for file in checkpoint_files(run.folder) if step_of(file) <= newest]
     for file in files[: -train.keep_checkpoints]:
         step = step_of(file)
-        is_milestone = train.keep_every > 0 and step % train.keep_every == 0
-        if step != best and not is_milestone:
+        if step != best and not train.is_kept(step):
             file.unlink(missing_ok=True)

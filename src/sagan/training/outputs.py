@@ -14,6 +14,7 @@ from sagan.errors import DivergedError
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.digests import first_not_finite
+from sagan.runs.run import BEST
 from sagan.sampling.generator import TrainedGenerator, logged_variety
 from sagan.sampling.timelapse import sample_grid
 from sagan.training.keeping import CheckpointWriter, best_mark, remove_old_checkpoints, require_best
@@ -172,7 +173,7 @@ class Outputs:
             return
         step = self.state.step
         mark = best_mark(self.run, self.config.train.keep_best, step, record)
-        if mark and self._saved != step:
+        if mark.get(BEST) == step != self._saved:
             self.save_checkpoint()
         self.log(record | mark)
 
