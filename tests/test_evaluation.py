@@ -329,7 +329,9 @@ def test_other_real_pictures_are_read_by_the_rules_of_training(trained_run, tmp_
     )
     checkpoint, _ = load_checkpoint(trained_run)
     config = replace(checkpoint.config, data=learned_from)
-    checkpoints.save(replace(checkpoint, config=config), tmp_path / "model.safetensors")
+    mark = load_dataset(learned_from).fingerprint
+    model = replace(checkpoint, config=config, dataset_fingerprint=mark)
+    checkpoints.save(model, tmp_path / "model.safetensors")
 
     def opened(against):
         selection = Selection(against=against, samples=4, repeats=1)

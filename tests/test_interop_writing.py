@@ -227,10 +227,10 @@ def test_command_writes_the_other_way(tmp_path, capsys):
     assert run("convert", model, "--to", "biggan", "-o", tmp_path / "other") == 0
     printed = capsys.readouterr().out
     assert "discriminator left out" in printed
-    assert run("convert", model, model, "--to", "biggan", "-o", folder) == 2
-    assert run("convert", golden("biggan_32")["G"], "--to", "biggan", "-o", folder) == 2
+    assert run("convert", model, model, "--to", "biggan", "-o", tmp_path / "more") == 2
+    assert run("convert", golden("biggan_32")["G"], "--to", "biggan", "-o", tmp_path / "more") == 2
     capsys.readouterr()
-    assert run("convert", model, "--to", "biggan", "--colours", "bgr", "-o", folder) == 2
+    assert run("convert", model, "--to", "biggan", "--colours", "bgr", "-o", tmp_path / "more") == 2
     assert "--colours is about files of others" in capsys.readouterr().err
 
 

@@ -41,11 +41,24 @@ def test_a_folder_has_a_file_per_seed_and_class(trained_run, tmp_path, capsys):
         (expected,) = generator.sample([500], label)
         found = pixels(folder / label / "500.png").transpose(2, 0, 1)
         assert np.abs(found.astype(int) - expected).max() <= 1
-    assert (
-        run("sample", trained_run, "--class", "dark", "--seeds=3", "--scale=2", "-o", folder) == 0
-    )
-    assert size(folder / "dark" / "3.png") == (64, 64)
     assert len(load_dataset(DataConfig(source=str(folder), resolution=32))) == 142
+    larger = tmp_path / "larger"
+    assert (
+        run("sample", trained_run, "--class", "dark", "--seeds=3", "--scale=2", "-o", larger) == 0
+    )
+    assert size(larger / "dark" / "3.png") == (64, 64)
+
+
+def test_pictures_are_not_written_among_others(trained_run, tmp_path, capsys):
+    """They would replace somebody's own, or be learned from with them."""
+    mine = tmp_path / "mine" / "dark" / "0.png"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"precious")
+    for name in ("mine", "mine/dark"):
+        assert run("sample", trained_run, "--seeds", "0", "-o", tmp_path / name) == 2
+        assert "it is a folder that is not empty" in capsys.readouterr().err
+    assert [*mine.parent.iterdir()] == [mine]
+    assert mine.read_bytes() == b"precious"
 
 
 def test_an_npz_is_read_back(trained_run, tmp_path):

@@ -490,7 +490,7 @@ def test_what_is_missing_is_said_and_the_rest_is_shown(run_folder, tmp_path):
     shutil.rmtree(run_folder / "samples")
     page = write_report(run_folder, tmp_path / "a.html").read_text()
     assert page.count("Not shown") == 3
-    assert "the training pictures cannot be had: there is no folder" in page
+    assert "the training pictures cannot be had: the run was trained on /" in page
     assert "<b>" not in page
     assert "training has left no sheet of pictures yet" in page
     assert "Nothing measured yet" in page

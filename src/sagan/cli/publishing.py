@@ -72,7 +72,7 @@ def push(
     if target.uploads:
         hub.require_login()
     elif target.output is not None:
-        _require_empty(target.output)
+        require_output(target.output, "")
     with TemporaryDirectory(prefix="sagan-") as drafts:
         folder = target.output or Path(drafts)
         choices = {"licence": licence, "discriminator": discriminator}
@@ -84,9 +84,3 @@ def push(
             print(*(f"{p.name:<20}{readable(p.stat().st_size)}" for p in paths), sep="\n")
         else:
             print(*paths, sep="\n")
-
-
-def _require_empty(folder: Path) -> None:
-    if folder.is_dir() and any(folder.iterdir()):
-        raise SaganError(f"{folder} is not empty; choose another folder for --output")
-    require_output(folder, "")

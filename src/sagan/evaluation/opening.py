@@ -8,6 +8,7 @@ import numpy as np
 from sagan.config import DataConfig
 from sagan.data import BUILT_IN, Dataset, catalog_of, load_dataset, open_dataset
 from sagan.data.catalog import in_split
+from sagan.data.learned import load_learned
 from sagan.data.opening import is_one_place
 from sagan.errors import SaganError
 from sagan.evaluation.measures import METRICS
@@ -71,7 +72,7 @@ def open_pictures(
     judged = open_dataset(subject, selection.resolution)
     size, real = judged.images.shape[2:], None
     if selection.against is not None:
-        real = _real(subject, selection, DataConfig(source=selection.against), size)
+        real = _real(subject, selection, DataConfig(source=selection.against), size, "")
     return EvaluationPictures(
         identity={"kind": "pictures", "path": subject, "step": None},
         protocol={
@@ -99,7 +100,9 @@ def _model_pictures(subject: str, selection: Selection, device: str) -> Evaluati
     generator = generator_of(checkpoint, "generator" if raw else averaged_part(checkpoint))
     generator.to(pick_device(device))
     asked = _asked_of(selection.against, checkpoint.config.data)
-    real = _real(subject, selection, asked, generator.size)
+    is_its_size = selection.resolution in (None, generator.size[0])
+    mark = checkpoint.dataset_fingerprint if is_its_size else ""  # which is of these pixels
+    real = _real(subject, selection, asked, generator.size, mark)
     labels, rule = labels_as_in(real, generator, selection.samples)
     firsts = [repeat * SEEDS_PER_REPEAT for repeat in range(selection.repeats)]
     return EvaluationPictures(
@@ -131,13 +134,20 @@ def _classless(real: Dataset, generator: TrainedGenerator) -> list[str]:
 
 
 def _real(
-    subject: str, selection: Selection, learned_from: DataConfig, size: tuple[int, ...]
+    subject: str, selection: Selection, learned_from: DataConfig, size: tuple[int, ...], mark: str
 ) -> Dataset:
-    """The real pictures, of the size of those to judge and by the rules of training."""
+    """The real pictures, of the size of those to judge and by the rules of training.
+
+    With a mark they must be those that the subject learned from.
+    """
     height = selection.resolution or size[0]
     width = height * size[1] // size[0]
     asked = replace(learned_from, resolution=height, width=width)
-    real = load_dataset(asked, selection.split)
+    if selection.against is None:
+        remedy = "restore them, or say with --against what to compare with"
+        real = load_learned(asked, mark, subject, remedy, part=selection.split)
+    else:
+        real = load_dataset(asked, selection.split)
     found = real.images.shape[2:]
     if found != size:
         raise SaganError(

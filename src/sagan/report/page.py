@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from sagan import config as settings
 from sagan.config import Config
-from sagan.data import Dataset, load_dataset
+from sagan.data import Dataset
+from sagan.data.learned import load_learned
 from sagan.errors import SaganError, printable
 from sagan.inspection import attention_growth
 from sagan.inspection.timeline_figure import require_matplotlib
@@ -45,6 +46,8 @@ CONTENTS = {
     "settings": "Settings",
 }
 """Sections of the page by their name in it."""
+
+_WITHOUT_PICTURES = "restore them, or call sagan report in the folder in which it was trained"
 
 _Content = TypeVar("_Content")
 
@@ -111,7 +114,8 @@ def _gather(folder: Path) -> Material:
         checkpoint, _ = load_checkpoint(folder)
         generator = generator_of(checkpoint, averaged_part(checkpoint))
     config = checkpoint.config if checkpoint else settings.load_toml(folder / "config.toml")
-    dataset = _section(load_dataset, config.data)
+    mark = checkpoint.dataset_fingerprint if checkpoint else ""
+    dataset = _section(load_learned, config.data, mark, "the run", _WITHOUT_PICTURES)
     return Material(
         folder=folder,
         config=config,

@@ -23,7 +23,7 @@ def require_output(path: Path, *suffixes: str, inputs: Sequence[Path] = ()) -> b
     Args:
         path: A file, or a folder that need not be there yet.
         suffixes: How the name may end, in lower case; an empty one allows a folder: a name without
-            suffix, or a folder that is there.
+            suffix, or an empty folder that is there.
         inputs: Files that the command reads, which must not be lost.
 
     Returns:
@@ -52,6 +52,8 @@ def require_output(path: Path, *suffixes: str, inputs: Sequence[Path] = ()) -> b
         reason = "it is read by this command; choose another name"
     elif _belongs_to_a_run(target, is_folder):
         reason = "that is a run's own place; choose another"
+    elif is_folder and target.is_dir() and any(target.iterdir()):
+        reason = "it is a folder that is not empty; choose another, which need not be there yet"
     elif not place.is_dir():
         reason = f"{place} is no folder; choose another place"
     elif not os.access(place, os.W_OK | os.X_OK):
