@@ -18,7 +18,7 @@ from sagan.evaluation.selection import SEEDS_PER_REPEAT, Selection
 from sagan.nn.averaging import STATISTICS_BATCH_SIZE, STATISTICS_BATCHES
 from sagan.runs.named import model_file
 from sagan.runs.run import load_checkpoint
-from sagan.sampling.generator import TrainedGenerator, averaged_part, generator_of
+from sagan.sampling.generator import TrainedGenerator, generator_of
 from sagan.system.device import pick_device
 
 LATENTS = STATISTICS_BATCHES * STATISTICS_BATCH_SIZE
@@ -97,7 +97,7 @@ def _model_pictures(subject: str, selection: Selection, device: str) -> Evaluati
     raw, truncation = selection.raw, selection.truncation
     if raw and "generator_ema" not in checkpoint.parts:
         raise SaganError(f"{subject} holds one set of weights only; leave --raw out")
-    generator = generator_of(checkpoint, "generator" if raw else averaged_part(checkpoint))
+    generator = generator_of(checkpoint, "generator" if raw else None)
     generator.to(pick_device(device))
     asked = _asked_of(selection.against, checkpoint.config.data)
     is_its_size = selection.resolution in (None, generator.size[0])

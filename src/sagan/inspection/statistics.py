@@ -19,7 +19,7 @@ from sagan.inspection.spread import Spread, attention_spread, uniform_spread
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.run import load_checkpoint
 from sagan.sampling.attention import captured_inputs, explicit_rows
-from sagan.sampling.generator import TrainedGenerator, averaged_part, discriminator_of, generator_of
+from sagan.sampling.generator import TrainedGenerator, discriminator_of, generator_of
 from sagan.sampling.latents import draw_latents
 from sagan.sampling.network import TrainedNetwork, label_number
 from sagan.system.progress import progress
@@ -120,7 +120,7 @@ def networks_of(checkpoint: Checkpoint, layer: int | str | None) -> list[Trained
     Raises:
         SaganError: Neither has.
     """
-    networks: list[TrainedNetwork] = [generator_of(checkpoint, averaged_part(checkpoint))]
+    networks: list[TrainedNetwork] = [generator_of(checkpoint)]
     if "discriminator" in checkpoint.parts:
         networks.append(discriminator_of(checkpoint))
     found = [network for network in networks if network.has_attention(layer)]
@@ -167,7 +167,7 @@ def shown_images(checkpoint: Checkpoint, labels: Sequence[int], count: int) -> S
         shown = {label: dataset.images[some] for label, some in rows.items() if len(some)}
     if not shown or dataset is None:
         source: Source = "generated"
-        generator = generator_of(checkpoint, averaged_part(checkpoint))
+        generator = generator_of(checkpoint)
         shown = {label: generator.sample(range(count), np.full(count, label)) for label in labels}
     elif dataset.has_fingerprint(checkpoint.dataset_fingerprint):
         source = "training"

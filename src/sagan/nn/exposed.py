@@ -38,8 +38,12 @@ class ExposedAttention2d(nn.Module):
         query, key, value = self.layer.projected(x)
         rows = attention_weights(query, key)
         self.seen, self.rows = x, rows
-        gamma = self.layer.gamma if self.scale is None else self.layer.gamma * self.scale
-        return self.layer.added(x, rows.to(value.dtype) @ value, gamma)
+        return self.layer.added(x, rows.to(value.dtype) @ value, self.gamma)
+
+    @property
+    def gamma(self) -> Tensor:
+        """As it acts, scaled."""
+        return self.layer.gamma if self.scale is None else self.layer.gamma * self.scale
 
 
 class ExposedNetwork(nn.Module):

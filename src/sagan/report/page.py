@@ -26,7 +26,6 @@ from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.run import checkpoint_files, load_checkpoint, require_run
 from sagan.sampling.generator import (
     TrainedGenerator,
-    averaged_part,
     generator_of,
     load_discriminator,
     varieties,
@@ -112,7 +111,7 @@ def _gather(folder: Path) -> Material:
     checkpoint = generator = None
     if checkpoint_files(folder) or not history.step:
         checkpoint, _ = load_checkpoint(folder)
-        generator = generator_of(checkpoint, averaged_part(checkpoint))
+        generator = generator_of(checkpoint)
     config = checkpoint.config if checkpoint else settings.load_toml(folder / "config.toml")
     mark = checkpoint.dataset_fingerprint if checkpoint else ""
     dataset = _section(load_learned, config.data, mark, "the run", _WITHOUT_PICTURES)

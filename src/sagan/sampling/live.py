@@ -267,9 +267,8 @@ def _explained(layer: ExposedAttention2d, position: int) -> Explained:
     query, key, value = plain.projected(x)
     weights = layer.rows[0, position]
     gathered = weights.to(value.dtype) @ value[0]
-    gamma = plain.gamma if layer.scale is None else plain.gamma * layer.scale
-    everywhere = layer.rows.to(value.dtype) @ value
-    added = (plain.added(x, everywhere, gamma) - x)[0].flatten(1)[:, position]
+    nothing = torch.zeros_like(x[..., :1, :1])
+    added = plain.added(nothing, gathered[None, None], layer.gamma)
     return Explained(
         query=query[0, position].numpy(),
         keys=key[0].numpy(),
@@ -278,6 +277,6 @@ def _explained(layer: ExposedAttention2d, position: int) -> Explained:
         values=value[0].numpy(),
         gathered=gathered.numpy(),
         given=x[0].flatten(1)[:, position].numpy(),
-        added=added.numpy(),
-        gamma=float(gamma),
+        added=added.flatten().numpy(),
+        gamma=float(layer.gamma),
     )

@@ -96,6 +96,7 @@ class TrainingState:
         Raises:
             SaganError: They do not fit; names the first difference.
         """
+        self.require_fitting(parts, step)
         restore_network(self.generator, parts, "generator")
         restore_network(self.discriminator, parts, "discriminator")
         restore_network(self.generator_ema, parts, "generator_ema")
@@ -105,10 +106,8 @@ class TrainingState:
                 optimizer.restore(part_of(parts, part), part)
             else:
                 optimizer.forget()
-        averages = parts.get("logit_averages", {})
-        require_same_tensors(averages, self.logit_averages, "logit_averages")
         for name, tensor in self.logit_averages.items():
-            tensor.copy_(averages[name])
+            tensor.copy_(parts["logit_averages"][name])
         self.rollbacks = _rollbacks_in(parts)
         self.diverged.zero_()
         self.step = step
