@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -57,6 +60,37 @@ def test_truncated_file(tmp_path, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(SaganError, match=r"damaged.*earlier"):
         checkpoints.load(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other rights")
+def test_others_may_read_what_the_system_lets_them(tmp_path):
+    path, text = tmp_path / "c.safetensors", tmp_path / "text"
+    text.touch()
+    checkpoints.save(example(), path)
+    assert path.stat().st_mode == text.stat().st_mode
+    path.chmod(0o600)
+    checkpoints.save(example(), path)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    path = tmp_path / "c.safetensors"
+    checkpoints.save(example(), path)
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(SaganError, match=r"you may not read .*chmod") as caught:
+        checkpoints.load(path)
+    assert not isinstance(caught.value, checkpoints.DamagedError)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "cat.jpg"])
+def test_other_kinds_of_files_are_not_called_damaged(tmp_path, name):
+    (tmp_path / name).write_bytes(b"something else")
+    with pytest.raises(SaganError, match=f"{name} is no checkpoint .*; give a run folder"):
+        checkpoints.load(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -344,7 +344,7 @@ def test_a_damaged_installation_is_told_in_one_line(damage, installation, capsys
     damage(installation)
     told = mistake(capsys, "sample", "fashion32", "-o", installation / "grid.png")
     assert "the model fashion32 of this installation is damaged" in told
-    assert "pip install --force-reinstall sagan" in told
+    assert "install sagan anew: pip install --force-reinstall" in told
 
 
 def test_the_table_names_every_model_and_how_it_was_measured(capsys):

@@ -105,7 +105,9 @@ def test_newest_undamaged_checkpoint_is_taken_and_the_damaged_one_set_aside(tmp_
         checkpoints.save(replace(example(), step=step), run.checkpoint_path(step))
     assert load_checkpoint(tmp_path)[0].step == 200
     run.checkpoint_path(200).write_bytes(b"cut")
-    with pytest.warns(RuntimeWarning, match=r"200.safetensors is damaged"):
+    with pytest.warns(
+        RuntimeWarning, match=r"200.safetensors is damaged .*; instead step-00000010"
+    ):
         checkpoint, path = load_checkpoint(tmp_path)
     assert (checkpoint.step, path) == (10, run.checkpoint_path(10))
     assert run.checkpoint_path(200).exists()  # whoever only reads changes nothing
@@ -155,8 +157,5 @@ def test_a_run_whose_checkpoints_are_all_damaged_says_so(tmp_path):
     run = Run(tmp_path, tiny())
     checkpoints.save(example(), run.checkpoint_path(9))
     run.checkpoint_path(9).write_bytes(b"cut")
-    with (
-        pytest.warns(RuntimeWarning, match="damaged"),
-        pytest.raises(SaganError, match=r"all checkpoints of .* are damaged"),
-    ):
+    with pytest.raises(SaganError, match=r"all checkpoints of .* are damaged \(.*safetensors is"):
         load_checkpoint(tmp_path)

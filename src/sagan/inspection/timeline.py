@@ -182,7 +182,7 @@ def evenly_read(files: list[Path], count: int) -> Iterator[Checkpoint]:
         try:
             yield checkpoints.load(files[place])
         except checkpoints.DamagedError as error:
-            warnings.warn(f"left out: {error}", RuntimeWarning, stacklevel=3)
+            warnings.warn(f"left out: {error.reason}", RuntimeWarning, stacklevel=3)
 
 
 def _gammas(

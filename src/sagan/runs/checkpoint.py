@@ -23,7 +23,7 @@ from sagan import config as settings
 from sagan.config import Config
 from sagan.errors import FaultError, SaganError
 from sagan.runs.digests import digests_in, first_not_finite, read_tensors, with_digests
-from sagan.system.files import replacing
+from sagan.system.files import replacing, require_readable
 
 FORMAT = "sagan"
 FORMAT_VERSION = 1
@@ -83,8 +83,22 @@ def save(
         ) from error
 
 
+_MODELS = (
+    "give a run folder, a .safetensors file or the name of a model; what was exported as .onnx, "
+    ".pt2 or .html is for other programs"
+)
+
+
 class DamagedError(SaganError):
-    """A checkpoint file is not what was written, makes no sense, or holds what is not finite."""
+    """A checkpoint file is not what was written, makes no sense, or holds what is not finite.
+
+    Attributes:
+        reason: Without what to do.
+    """
+
+    def __init__(self, reason: str, remedy: str = "take an earlier one") -> None:
+        super().__init__(f"{reason}; {remedy}")
+        self.reason = reason
 
 
 def load(path: str | Path) -> Checkpoint:
@@ -94,7 +108,7 @@ def load(path: str | Path) -> Checkpoint:
 
     Raises:
         DamagedError: The file is cut off, or not what was written, or a number in it is not finite.
-        SaganError: The file is missing, not ours, or of a newer version.
+        SaganError: The file is missing, may not be read, is not ours, or of a newer version.
     """
     return _read_file(Path(path), keeps=True)
 
@@ -116,6 +130,7 @@ def _read_file(path: Path, *, keeps: bool) -> Checkpoint:
         raise SaganError(f"there is no checkpoint {path}; check the path")
     if str(path) != str(path).encode(errors="ignore").decode():
         raise SaganError(f"{path} has bytes in its name that are no UTF-8; rename it")
+    require_readable(path)
     try:
         with safe_open(path, framework="pt") as file:
             digests = digests_in(file)
@@ -141,16 +156,14 @@ def _read_file(path: Path, *, keeps: bool) -> Checkpoint:
     except SaganError as error:
         raise SaganError(f"{path}: {error}") from error
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise DamagedError(
-            f"{path} is damaged or no checkpoint ({error}); take an earlier one"
-        ) from error
+        if path.suffix != ".safetensors":
+            raise DamagedError(f"{path} is no checkpoint of this program", _MODELS) from error
+        raise DamagedError(f"{path} is damaged or no checkpoint ({error})") from error
 
 
 def _require_finite(path: Path, key: str, tensor: Tensor) -> None:
     if first_not_finite({key: tensor}):
-        raise DamagedError(
-            f"{path} holds numbers that are not finite, in {key}; take an earlier checkpoint"
-        )
+        raise DamagedError(f"{path} holds numbers that are not finite, in {key}")
 
 
 def halved(checkpoint: Checkpoint) -> Checkpoint:

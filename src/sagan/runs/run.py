@@ -325,11 +325,19 @@ def load_checkpoint(path: str | Path) -> tuple[Checkpoint, Path]:
     path = model_file(path)
     if not path.is_dir():
         return checkpoints.load(path), path
+    damaged: list[str] = []
     for file in reversed(checkpoint_files(path)):
         try:
-            return checkpoints.load(file), file
+            checkpoint = checkpoints.load(file)
         except checkpoints.DamagedError as error:
-            warnings.warn(str(error), RuntimeWarning, stacklevel=2)
-    if checkpoint_files(path):
-        raise SaganError(f"all checkpoints of {path} are damaged; restore one, or begin a new run")
+            damaged.append(error.reason)
+            continue
+        if damaged:
+            told = f"{'; '.join(damaged)}; instead {file.name} is taken"
+            warnings.warn(told, RuntimeWarning, stacklevel=1)  # from one place: told once
+        return checkpoint, file
+    if damaged:
+        raise SaganError(
+            f"all checkpoints of {path} are damaged ({damaged[0]}); restore one, or begin a new run"
+        )
     raise SaganError(f"{path} holds no checkpoint yet; train first, or give another folder")

@@ -196,7 +196,7 @@ class Gallery:
             self._kept.move_to_end(key)
             return self._kept[key]
         if key in self._damaged:
-            raise checkpoints.DamagedError(f"{file} is damaged; take an earlier one")
+            raise checkpoints.DamagedError(f"{file} is damaged")
         require_free(3 * found.st_size, f"the model {file}", "show a smaller one, or fewer")
         try:
             opened = opened_of(checkpoints.load(file), file)

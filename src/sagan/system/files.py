@@ -75,7 +75,8 @@ def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
     """Gives a path beside ``path`` to write to; what is there in the end takes its place.
 
     The content is flushed to the disk first. If anything fails, ``path`` is left as it was. Where
-    ``path`` is a link, what it points to is replaced and the link stays.
+    ``path`` is a link, what it points to is replaced and the link stays. Who may read it is what
+    it was, or what the system lets by default.
 
     Args:
         path: The file.
@@ -91,7 +92,11 @@ def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
+        draft.touch()
+        mode = (path if path.exists() else draft).stat().st_mode
         yield draft
+        with suppress(OSError):  # some libraries let nobody else read what they write
+            draft.chmod(mode)
         if flush:
             with draft.open("rb+") as file:
                 os.fsync(file.fileno())
@@ -99,6 +104,20 @@ def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             draft.unlink()
+
+
+def require_readable(path: Path) -> None:
+    """Says so where the system lets others read a file, but not whoever runs this.
+
+    Raises:
+        SaganError: It may not be read.
+    """
+    try:
+        path.open("rb").close()
+    except PermissionError as error:
+        raise SaganError(
+            f"you may not read {path}; let its owner allow it: chmod a+r {path}"
+        ) from error
 
 
 @contextmanager
