@@ -87,7 +87,7 @@ def test_a_damaged_shipped_model_is_told_and_training_goes_on(
     printed = capsys.readouterr()
     (told,) = (line for line in printed.err.splitlines() if "nothing can be shown" in line)
     assert f"the model {demo.SHOWN_FIRST} of this installation is damaged" in told
-    assert "pip install --force-reinstall sagan" in told
+    assert "install sagan anew: pip install --force-reinstall" in told
     assert "trained 1 steps" in printed.out
 
 
