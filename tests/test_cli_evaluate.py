@@ -44,9 +44,31 @@ def test_a_run_is_measured_into_its_folder_and_compared(trained_run, tmp_path, c
 def test_two_folders_are_measured(picture_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run("evaluate", picture_folder, "--against", picture_folder, "--metrics", "fd") == 0
-    record = json.loads((tmp_path / "evaluation.json").read_text())
+    [path] = tmp_path.glob(f"evaluation-{picture_folder.name}-pooled-*.json")
+    record = json.loads(path.read_text())
     assert record["values"]["FD (Pooled)"]["mean"] == pytest.approx(0, abs=1e-9)
     assert record["protocol"]["fake_pictures"] == 16
+
+
+def test_no_measurement_replaces_another(picture_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").symlink_to(picture_folder / "dark")
+    against = ["--against", picture_folder, "--metrics", "fd"]
+    for subject in (picture_folder, "other", picture_folder):
+        assert run("evaluate", subject, *against) == 0
+    assert len([*tmp_path.glob("evaluation-*.json")]) == 2
+    assert run("evaluate", picture_folder, *against, "--real-samples", 8) == 0
+    assert len([*tmp_path.glob("evaluation-*.json")]) == 3
+
+
+def test_a_place_that_cannot_be_written_to_is_told_before_measuring(
+    trained_run, capsys, monkeypatch
+):
+    monkeypatch.setattr("sagan.system.files.os.access", lambda *_: False)
+    monkeypatch.setattr(
+        "sagan.evaluation.evaluate.evaluate_model", lambda *_, **__: pytest.fail("work")
+    )
+    assert "you may not write to" in mistake(capsys, "evaluate", trained_run)
 
 
 def test_the_inception_score_of_a_folder_needs_nothing_else(

@@ -55,16 +55,17 @@ def evaluate(
         Whose pictures: a run folder, a checkpoint, an exported file, the name of a model (sagan
         models), a folder of pictures, or a packed .npz or .npy.
     output
-        The record to write, .json; by default in the run's folder evaluations, or evaluation.json.
+        The record to write, .json; by default in the run's folder evaluations, or else here, with
+        the name of what is measured.
     compare
         Print records side by side instead; refused where they were measured differently.
     """
-    from sagan.evaluation.record import comparison, read_record, record_path, write_record
+    from sagan.evaluation import record as records
 
     if compare:
         if subject is not None or len(compare) < 2:
             raise SaganError("--compare takes two records or more, and nothing else")
-        print(comparison([read_record(path) for path in compare]))
+        print(records.comparison([records.read_record(path) for path in compare]))
         return
     if subject is None:
         raise SaganError("nothing to measure; give a model, a folder of pictures, or --compare")
@@ -72,13 +73,13 @@ def evaluate(
     from sagan import images
     from sagan.evaluation.evaluate import evaluate_model
 
-    if output is not None:
-        require_output(output, ".json")
+    require_output(output or records.record_folder(subject) / "record.json", ".json")
     require_range("--resolution", selection.resolution, 1, 4096)
     record = evaluate_model(subject, **vars(selection), **vars(measure))
     record = replace(record, command=shlex.join(["sagan", *sys.argv[1:]]))
-    path = write_record(record, output or record_path(record))
-    print(f"{record}\n\n{path}")
+    print(f"{record}\n")
+    path = records.write_record(record, output or records.record_path(record))
+    print(path)
     if record.neighbour_sheet is not None:
         print(images.save_png(record.neighbour_sheet, path.with_suffix(".png")))
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from sagan.config.checks import fits
 from sagan.errors import SaganError, printable
-from sagan.system.files import write_text
+from sagan.system.files import file_names, write_text
 
 RECORD_FORMAT = 1
 ABSENT = "-"
@@ -75,16 +75,25 @@ class Record:
         return summary(self)
 
 
+def record_folder(subject: str) -> Path:
+    """Where records of a subject go by default: in a run's folder, or here."""
+    path = Path(subject)
+    run = path if path.is_dir() else path.parent.parent
+    return run / "evaluations" if (run / "config.toml").exists() else Path()
+
+
 def record_path(record: Record) -> Path:
-    """Where a record goes by default: a name per step and protocol in the run's folder."""
-    subject = Path(str(record.subject["path"]))
-    folder = subject if subject.is_dir() else subject.parent.parent
-    if record.subject["kind"] == "pictures" or not (folder / "config.toml").exists():
-        return Path("evaluation.json")
-    protocol = json.dumps(dict(record.protocol), sort_keys=True).encode()
+    """Where a record goes by default: other subjects and protocols have other names."""
+    subject, measured = record.subject, dict(record.protocol)
+    folder = Path() if subject["kind"] == "pictures" else record_folder(str(subject["path"]))
+    if folder.name:
+        first = f"step-{subject['step']:08d}"
+    else:
+        [name] = file_names([Path(str(subject["path"])).stem])
+        first, measured = f"evaluation-{name}", measured | {"subject": subject["fingerprint"]}
+    protocol = json.dumps(measured, sort_keys=True).encode()
     mark = hashlib.sha256(protocol).hexdigest()[:8]
-    name = f"step-{record.subject['step']:08d}-{record.protocol['extractor']}-{mark}.json"
-    return folder / "evaluations" / name
+    return folder / f"{first}-{record.protocol['extractor']}-{mark}.json"
 
 
 def write_record(record: Record, path: str | Path) -> Path:
