@@ -50,11 +50,26 @@ def may_become_a_run(folder: Path) -> bool:
     return "config.toml" in files or all(name.startswith(_BEFORE_SETTINGS) for name in files)
 
 
+def require_kept_settings(folder: Path) -> None:
+    """Refuses a run that has lost its settings, which checkpoints alone show.
+
+    Raises:
+        SaganError: It has; says how to go on.
+    """
+    files = sorted((folder / "checkpoints").glob("step-*.safetensors"))
+    if files and not (folder / "config.toml").exists():
+        raise SaganError(
+            f"{folder} has checkpoints and has lost its config.toml; copy that back, or begin "
+            f"another run with these weights: --run NEW --from {files[-1]}"
+        )
+
+
 def require_place_for_a_run(folder: Path) -> None:
     """Refuses a folder of something else.
 
     Raises:
         SaganError: It is no run folder and not empty.
     """
+    require_kept_settings(folder)
     if not may_become_a_run(folder):
         raise SaganError(f"{folder} is no run folder and not empty; choose another --run")

@@ -25,7 +25,7 @@ from sagan import config as settings
 from sagan.config import Config
 from sagan.errors import SaganError, enumerated
 from sagan.runs.events import FINISHED, STARTED, STOPPED, EventKind, events
-from sagan.runs.locked import ELSEWHERE, require_place_for_a_run
+from sagan.runs.locked import ELSEWHERE, require_kept_settings, require_place_for_a_run
 from sagan.runs.log import LOG, record_in
 from sagan.runs.log import log_records as log_records
 from sagan.runs.named import model_file
@@ -247,6 +247,7 @@ def require_run(folder: Path) -> None:
     Raises:
         SaganError: It has no settings.
     """
+    require_kept_settings(folder)
     if not (folder / "config.toml").is_file():
         raise SaganError(f"{folder} is no run folder; give the one that sagan train wrote to")
 
