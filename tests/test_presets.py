@@ -246,7 +246,7 @@ def test_the_list_is_quick():
 def test_every_setting_is_explained_and_the_differing_are_starred(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     printed = shown(capsys, "avatars32")
-    assert "multiply-accumulates" in printed
+    assert "billion for each real picture" in printed
     words = " ".join(printed.split())
     config = preset("avatars32")
     starred = set(re.findall(r"^\* (\w+) = ", printed, re.MULTILINE))

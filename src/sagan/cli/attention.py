@@ -115,7 +115,7 @@ def attention(
     Parameters
     ----------
     model
-        A run folder, a checkpoint, an exported file, or the name of a model (sagan models).
+        A run folder, a .safetensors file, the name of a model (sagan models), or hf:OWNER/NAME.
     output
         The PNG file to write, attention.png by default; with --statistics a JSON file; with
         --statistics --timeline a PNG file, beside which a CSV file comes.

@@ -163,7 +163,7 @@ def export(
     Parameters
     ----------
     model
-        A run folder, a checkpoint, or the name of a model (sagan models).
+        A run folder, a .safetensors file, the name of a model (sagan models), or hf:OWNER/NAME.
     network
         What goes into an .onnx or .pt2 file; the generator by default. A .safetensors file has
         both.
@@ -176,7 +176,7 @@ def export(
     output
         model.onnx for onnxruntime and others, model.pt2 for torch.export.load, model.safetensors
         for this program, or page.html: the studio's page of both networks in one file, which needs
-        no server and no network.
+        no server and no internet connection.
     """
     from sagan.export import FORMATS
 

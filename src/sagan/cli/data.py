@@ -36,7 +36,7 @@ class DataFlags(DataConfig):
     """The pictures and what is done to them, as for training."""
 
     resolution: int = 0
-    """Height of the pictures in pixels; 0: 32, the least that training chooses."""
+    """Height of the pictures in pixels; 0: 32."""
 
     def __post_init__(self) -> None:
         """Leaves the checks to :meth:`settings`."""

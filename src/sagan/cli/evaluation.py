@@ -52,8 +52,8 @@ def evaluate(
     Parameters
     ----------
     subject
-        Whose pictures: a run folder, a checkpoint, an exported file, the name of a model (sagan
-        models), a folder of pictures, or a packed .npz or .npy.
+        Whose pictures: a run folder, a .safetensors file, the name of a model (sagan models),
+        hf:OWNER/NAME, a folder of pictures, or a packed .npz or .npy.
     output
         The record to write, .json; by default in the run's folder evaluations, or else here, with
         the name of what is measured.
@@ -88,7 +88,7 @@ def evaluate(
 def report(run: Path, /, *, output: Annotated[Path | None, OUTPUT] = None) -> None:
     """Write one HTML page about a run: verdict, pictures, curves, attention, neighbours, records.
 
-    The page needs no network and can be sent to anybody as it is.
+    The page needs no internet connection and can be sent to anybody as it is.
 
     Parameters
     ----------

@@ -76,14 +76,14 @@ def sample(
     Parameters
     ----------
     model
-        A run folder, a checkpoint, an exported file, or the name of a model (sagan models).
+        A run folder, a .safetensors file, the name of a model (sagan models), or hf:OWNER/NAME.
     columns
         Pictures in a row of a grid; 8 by default. Every class begins a new row.
     names
         Write the names of the classes beside the rows of a grid, whose pictures are then 96 pixels
         high and wide at least.
     compile
-        Compile the network first: ten seconds or more, then a third faster in full batches.
+        Compile the network first: ten seconds or more, then full batches are a little faster.
     output
         A grid .png; a folder (a name without suffix), for a file CLASS/SEED.png per picture; or
         a .npz of all pictures, labels and class names, for metric tools.
@@ -127,7 +127,7 @@ def interpolate(
     Parameters
     ----------
     model
-        A run folder, a checkpoint, an exported file, or the name of a model (sagan models).
+        A run folder, a .safetensors file, the name of a model (sagan models), or hf:OWNER/NAME.
     frames_per_second
         Speed of a film: 0.1 to 100, of a .webp or .gif to 50.
     output

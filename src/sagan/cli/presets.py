@@ -29,14 +29,14 @@ def presets(name: str | None = None, /) -> None:
         print("\n\n".join("\n".join(_description(name)) for name in PRESETS))
         return
     config = named_preset(name)
-    per_picture = operations(config) / 2
+    per_picture = operations(config)
     lines = [
         *_description(name),
         *(line for text in PRESETS[name].differs for line in _entry("differs", text)),
         *_entry(
             "operations",
-            f"{per_picture * _real_pictures(config):.2g} multiply-accumulates, "
-            f"{per_picture / 1e9:.2g} G for each real picture",
+            f"{per_picture / 1e9:.3g} billion for each real picture (a x b + c as two), "
+            f"{per_picture * _real_pictures(config):.2g} in all",
         ),
         "",
         *_wrapped(

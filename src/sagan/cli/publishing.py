@@ -51,7 +51,7 @@ def push(
     Parameters
     ----------
     model
-        A run folder, a checkpoint or an exported file.
+        A run folder, a .safetensors file, or the name of a model (sagan models).
     repository
         owner/name on the hub; made if it is not there.
     licence

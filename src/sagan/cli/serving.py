@@ -26,7 +26,7 @@ def serve(
     Parameters
     ----------
     model
-        A run folder, a checkpoint, an exported file, or the name of a model (sagan models).
+        A run folder, a .safetensors file, the name of a model (sagan models), or hf:OWNER/NAME.
     host
         Where to listen. By default only this machine can ask; with another host every request
         needs the token, which is printed unless you give one.

@@ -84,9 +84,9 @@ def train(
 ) -> None:
     """Train a model in a run folder; the same command again continues exactly where it stopped.
 
-    Exit codes: 0 finished, 75 stopped by a signal and saved (the same command continues), 2 a
-    mistake in what was asked for, 3 the training diverged, 1 a fault of disk, memory or another
-    process, 130 a second Ctrl-C (docs/runs.md).
+    Defaults are those of an empty .toml; presets have others, and for pictures all are chosen. Exit
+    codes: 0 finished, 75 stopped by a signal and saved, 2 a mistake in what was asked for, 3 the
+    training diverged, 1 a fault of disk, memory or another process, 130 a second Ctrl-C.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def train(
     print_config
         Print the resulting settings as TOML and stop.
     dry_run
-        Try a few steps, print operations, memory and time of the run, and stop; nothing is written.
+        Try a few steps, print operations, memory and time, and stop.
     other_pictures
         Use a preset with other pictures than those that it is for.
     """

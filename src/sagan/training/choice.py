@@ -43,8 +43,8 @@ _EXPECTED = {
     600_000: "clear pictures with few faults (Fashion-MNIST after 482,000: FD 79, recall 0.50)",
     150_000: "clear shapes with faults in fine parts, many variants of each kind (the 14 kinds of "
     "avatars after 544,000: FD 189, recall 0.27)",
-    40_000: "what it is can be told, faces and edges are smeared, several variants of each kind "
-    "(the 14 kinds of avatars after 90,000: FD 268 and 299, recall 0.12 and 0.10)",
+    40_000: "one can see what each picture shows, faces and edges are smeared, several variants of "
+    "each kind (the 14 kinds of avatars after 90,000: FD 268 and 299, recall 0.12 and 0.10)",
     0: "colours and rough outlines only; give more time to see more",
 }
 

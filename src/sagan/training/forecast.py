@@ -165,7 +165,10 @@ def _operations(found: Forecast) -> _Rows:
     train, per_picture = found.config.train, operations(found.config)
     in_all = train.steps * train.pictures_per_step * per_picture
     return [
-        ("operations", f"{per_picture / 1e9:,.3g} billion for each real picture"),
+        (
+            "operations",
+            f"{per_picture / 1e9:,.3g} billion for each real picture (a x b + c as two)",
+        ),
         ("", f"{in_all:.2g} for all {train.steps:,} steps"),
     ]
 
