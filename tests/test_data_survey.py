@@ -289,6 +289,24 @@ def test_copies_and_those_across_classes():
     assert "look alike    none" in text(alike, wide=True)
 
 
+def test_a_set_of_copies_is_told_and_white_drawings_on_nothing_above_all():
+    blank = np.zeros(50, np.uint64)
+    (note,) = warnings_of(surveyed(TWO, digests=np.minimum(np.arange(50, dtype=np.uint64), 20)))
+    assert note.startswith("29 of 50 pictures are equal to an earlier one after the rule")
+    drawings = facts_of(50, transparent=True)
+    note, *_ = warnings_of(surveyed(TWO, drawings, digests=blank))
+    assert "49 of 50 pictures" in note
+    assert "--data.background black or --data.channels 4" in note
+    note, *_ = warnings_of(surveyed(TWO, drawings, channels=4, digests=blank))
+    assert "--data.background" not in note
+
+
+def test_too_few_pictures_without_classes():
+    assert warnings_of(surveyed(catalog_of([None] * 16))) == []
+    (note,) = warnings_of(surveyed(catalog_of([None])))
+    assert note == "1 picture is too little to learn from"
+
+
 def test_nearly_equal_pictures_are_counted_without_copies():
     facts = facts_of(50)
     facts["hash"][7] = facts["hash"][5] ^ np.uint64(1 << 63 | 1)

@@ -80,6 +80,9 @@ def _of_skipped(survey: Survey) -> Iterator[str]:
 
 def _of_classes(survey: Survey) -> Iterator[str]:
     if not survey.classes:
+        if survey.used < _FEW:
+            too = "is too little" if survey.used == 1 else "are too few"
+            yield f"{_number_of(survey.used)} {too} to learn from"
         return
     if len(survey.classes) == 1:
         yield f"all pictures are of one class, {_quoted(next(iter(survey.classes)))}"
@@ -131,6 +134,13 @@ def _of_colours(survey: Survey) -> Iterator[str]:
 
 
 def _of_copies(survey: Survey) -> Iterator[str]:
+    equal, looked = survey.copies.pictures, sum(survey.modes.values())
+    if 2 * equal > looked:
+        told = f"{equal:,} of {looked:,} pictures are equal to an earlier one after the rule"
+        if survey.special.transparent and survey.rules.channels != 4:
+            background = "black" if survey.rules.background == "white" else "white"
+            told += f"; --data.background {background} or --data.channels 4 may show what they are"
+        yield told
     count = survey.copies.in_other_classes
     if count and survey.classes:
         one, other = map(_quoted, survey.copies.example)
