@@ -65,6 +65,13 @@ def test_without_a_size_the_pictures_are_those_of_training(capsys, tmp_path):
     assert f"rule: {rule}" in capsys.readouterr().err
     assert run("data", tmp_path / "large", "--data.resolution", 48) == 0
     assert "note: " not in capsys.readouterr().err
+    packed, again = tmp_path / "packed.sagan", tmp_path / "again.sagan"
+    assert run("pack", tmp_path / "large", "-o", packed) == 0
+    assert "most of these reach 64" in capsys.readouterr().err
+    assert run("data", packed) == 0  # it has 32 pixels now, whatever they came from
+    assert "reach" not in capsys.readouterr().err
+    assert run("pack", packed, "-o", again, "--data.resolution", 64) == 0
+    assert "16 of 16 pictures are smaller than wanted" in capsys.readouterr().err
 
 
 def test_a_size_that_no_network_has_is_refused_before_packing(capsys, picture_folder):

@@ -144,16 +144,18 @@ def pack(
         The file to write, .sagan.
     """
     require_output(output, ".sagan")
-    from sagan.data.looking import sensible_resolution
+    from sagan.data.looking import resolution_reached, survey_of
     from sagan.data.opening import catalog_of, load_dataset
     from sagan.data.portable import write_portable
+    from sagan.data.survey_text import warnings_of
 
     config = data.settings(source)
     whole = catalog_of(config)
     _note_packing(config, whole)
     dataset = load_dataset(config, catalog=whole)
-    assert dataset.origin, "pictures that came from a source"
-    _note_resolution(data, config, sensible_resolution(dataset.origin.pack.facts))
+    for note in warnings_of(survey_of(dataset, config)):
+        print(f"note: {note}", file=sys.stderr)
+    _note_resolution(data, config, resolution_reached(dataset))
     write_portable(dataset, output)
     print(output)
 

@@ -10,7 +10,7 @@ import numpy as np
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, in_split
 from sagan.data.dataset import Dataset, PictureArray, cache_folder
-from sagan.data.opening import catalog_of, load_dataset
+from sagan.data.opening import Origin, catalog_of, load_dataset
 from sagan.data.pack import found_grey
 from sagan.data.rules import Rules, rules_of
 from sagan.data.survey import Seen, Survey, parts_of, survey
@@ -53,7 +53,7 @@ def look(config: DataConfig, sample: int | None = None, whole: Catalog | None = 
             survey=survey_of(dataset, config),
             images=dataset.images,
             labels=dataset.labels,
-            sensible_resolution=sensible_resolution(dataset.origin.pack.facts),
+            sensible_resolution=resolution_reached(dataset),
         )
     catalog = in_split(whole, config.split)
     rules = rules_of(config, config.channels or 3, catalog.range)
@@ -85,7 +85,6 @@ def survey_of(dataset: Dataset, config: DataConfig) -> Survey:
     origin = dataset.origin
     assert origin, "pictures that came from a source"
     _, channels, height, width = dataset.images.shape
-    is_ready = origin.pack.path == origin.catalog.root  # packed elsewhere, and taken as it is
     pack = origin.pack
     seen = Seen(
         entry=pack.entry,
@@ -99,9 +98,14 @@ def survey_of(dataset: Dataset, config: DataConfig) -> Survey:
         fingerprint=dataset.fingerprint,
     )
     rules = rules_of(config, channels, origin.catalog.range)
-    if is_ready:
+    if _is_as_packed(origin):
         rules = Rules(size=None, channels=channels, range=origin.catalog.range)
     return survey(origin.catalog, config, rules, seen, origin.parts)
+
+
+def _is_as_packed(origin: Origin) -> bool:
+    """Whether pictures were packed elsewhere, and are taken as they are."""
+    return origin.pack.path == origin.catalog.root
 
 
 def packing_note(config: DataConfig, whole: Catalog) -> str:
@@ -122,6 +126,13 @@ def packing_note(config: DataConfig, whole: Catalog) -> str:
         f"packing {len(catalog):,} pictures (once) will take about {duration(trial.seconds)} and "
         f"{readable(trial.size)} in {cache_folder()}"
     )
+
+
+def resolution_reached(dataset: Dataset) -> int:
+    """:func:`sensible_resolution` of pictures from a source; a packed set has what it has."""
+    assert dataset.origin, "pictures that came from a source"
+    reached = sensible_resolution(dataset.origin.pack.facts)
+    return min(reached, *dataset.images.shape[2:]) if _is_as_packed(dataset.origin) else reached
 
 
 def sensible_resolution(facts: np.ndarray) -> int:
