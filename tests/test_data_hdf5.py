@@ -29,7 +29,7 @@ def test_without_the_library_the_way_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     (tmp_path / "a.hdf5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    with pytest.raises(SaganError, match=r'is HDF5; to read it, pip install "sagan\[hdf5\]"'):
+    with pytest.raises(SaganError, match="is HDF5; to read it, pip install h5py"):
         hdf5(tmp_path / "a.hdf5", CONFIG)
     (tmp_path / "b.hdf5").write_bytes(b"something else")
     assert hdf5(tmp_path / "b.hdf5", CONFIG) is None

@@ -212,9 +212,9 @@ def test_without_the_library_the_way_is_named(tmp_path, monkeypatch):
     parquet.write_table(table(range(2)), tmp_path / "a.parquet")
     for name in ("pyarrow", "datasets"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(SaganError, match=r'pip install "sagan\[hub\]"'):
+    with pytest.raises(SaganError, match="pip install datasets"):
         huggingface(tmp_path / "a.parquet", CONFIG)
-    with pytest.raises(SaganError, match=r'pip install "sagan\[hub\]"'):
+    with pytest.raises(SaganError, match="pip install datasets"):
         hub_catalog("mnist", CONFIG)
 
 

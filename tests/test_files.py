@@ -57,7 +57,7 @@ def test_what_cannot_be_written_is_refused(tmp_path, monkeypatch):
 def test_what_must_not_be_lost_is_refused(run_folder, tmp_path):
     own = run_folder / "checkpoints" / "step-00000001.safetensors"
     assert "a run's own" in refusal(own, ".safetensors")
-    assert "a run's own" in refusal(run_folder, "")
+    assert "is not empty" in refusal(run_folder, "")
     assert "a run's own" in refusal(run_folder / "samples" / "more", "")
     assert not require_output(run_folder / "report.html", ".html")
     (tmp_path / "link.safetensors").symlink_to(tmp_path / "model.safetensors")

@@ -266,11 +266,10 @@ def test_the_last_good_checkpoint_is_good(tmp_path, picture_folder):
     assert run.last_good.endswith(str(files[0]))
     with pytest.warns(RuntimeWarning) as told:
         longer = Driver(replace(config, train=replace(config.train, steps=4)), folder)
-    assert [str(files[n]) in str(line.message) for n, line in zip((2, 1), told, strict=True)] == [
-        True,
-        True,
-    ]
-    assert f"not finite, in discriminator_optimizer.{name}" in str(told[1].message)
+    [line] = {str(line.message) for line in told}
+    assert line.startswith(f"{files[2]} is damaged")
+    assert f"{files[1]} holds numbers that are not finite, in discriminator_optimizer" in line
+    assert f".{name}; instead {files[0].name} is taken" in line
     assert longer.state.step == 1
     files[0].write_bytes(b"")
     assert run.last_good == "no checkpoint is good"

@@ -163,7 +163,7 @@ def test_what_fails_is_switched_off_with_one_warning(picture_folder, tmp_path, k
 
 def test_an_absent_package_is_told_before_any_work(tmp_path, monkeypatch, picture_folder):
     monkeypatch.setattr(trackers, "find_spec", lambda _: None)
-    with pytest.raises(SaganError, match=r'pip install "sagan\[wandb\]"'):
+    with pytest.raises(SaganError, match="pip install wandb"):
         Driver(of_pictures(picture_folder, log=["wandb"]), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     require_trackers(())

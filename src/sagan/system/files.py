@@ -50,10 +50,10 @@ def require_output(path: Path, *suffixes: str, inputs: Sequence[Path] = ()) -> b
         reason = f"it is {'a file' if path.is_file() else 'a device'}; choose another name"
     elif target in {Path(os.path.realpath(file)) for file in inputs}:
         reason = "it is read by this command; choose another name"
-    elif _belongs_to_a_run(target, is_folder):
-        reason = "that is a run's own place; choose another"
     elif is_folder and target.is_dir() and any(target.iterdir()):
         reason = "it is a folder that is not empty; choose another, which need not be there yet"
+    elif _belongs_to_a_run(target):
+        reason = "that is a run's own place; choose another"
     elif not place.is_dir():
         reason = f"{place} is no folder; choose another place"
     elif not os.access(place, os.W_OK | os.X_OK):
@@ -65,9 +65,9 @@ def require_output(path: Path, *suffixes: str, inputs: Sequence[Path] = ()) -> b
     raise SaganError(f"cannot write {str(path)!r}: {reason}")
 
 
-def _belongs_to_a_run(target: Path, is_folder: bool) -> bool:
+def _belongs_to_a_run(target: Path) -> bool:
     within = [folder.parent for folder in (target, *target.parents) if folder.name in _OF_A_RUN]
-    return any((run / "config.toml").exists() for run in [*within, *[target] * is_folder])
+    return any((run / "config.toml").exists() for run in within)
 
 
 @contextmanager
