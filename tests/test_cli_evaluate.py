@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from test_cli import TINY, mistake, run
 import sagan
 from sagan.evaluation.measures import METRICS
 from sagan.images import save_png
+from sagan.runs.checkpoint import save
 from sagan.runs.run import load_checkpoint, log_records
 from sagan.system.extras import install
 
@@ -59,6 +61,43 @@ def test_no_measurement_replaces_another(picture_folder, tmp_path, capsys, monke
     assert len([*tmp_path.glob("evaluation-*.json")]) == 2
     assert run("evaluate", picture_folder, *against, "--real-samples", 8) == 0
     assert len([*tmp_path.glob("evaluation-*.json")]) == 3
+
+
+def test_records_lie_with_their_run_and_with_no_other(trained_run, tmp_path, monkeypatch):
+    against = ["--samples", 4, "--repeats", 1, "--metrics", "fd"]
+    run_folder = shutil.copytree(trained_run, tmp_path / "run")
+    own = run_folder / "evaluations"
+    shutil.rmtree(own, ignore_errors=True)
+    [checkpoint, *_] = (run_folder / "checkpoints").iterdir()
+    shutil.copy(checkpoint, tmp_path / "other.safetensors")
+    monkeypatch.chdir(run_folder)
+    assert run("evaluate", "../other.safetensors", *against) == 0
+    assert not own.exists()
+    assert len([*run_folder.glob("evaluation-other-pooled-*.json")]) == 1
+    monkeypatch.chdir(tmp_path)
+    assert run("evaluate", "run", *against) == run("evaluate", "run@newest", *against) == 0
+    assert len([*own.glob("step-00000002-pooled-*.json")]) == 1
+
+
+def test_two_files_of_one_name_have_two_records(trained_run, tmp_path, monkeypatch):
+    """Which differ in their weights alone."""
+    monkeypatch.chdir(tmp_path)
+    checkpoint, _ = load_checkpoint(trained_run)
+    average = checkpoint.parts["generator_ema"]
+    for folder, factor in (("a", 1.0), ("b", 0.5)):
+        weights = {name: factor * tensor for name, tensor in average.items()}
+        parts = {**checkpoint.parts, "generator_ema": weights}
+        save(replace(checkpoint, parts=parts), tmp_path / folder / "model.safetensors")
+        against = ["--samples", 4, "--repeats", 1, "--metrics", "fd"]
+        assert run("evaluate", f"{folder}/model.safetensors", *against) == 0
+    assert len([*tmp_path.glob("evaluation-model-*.json")]) == 2
+
+
+def test_a_run_without_its_settings_is_no_folder_of_pictures(trained_run, tmp_path, capsys):
+    shutil.copytree(trained_run, tmp_path / "lost")
+    (tmp_path / "lost" / "config.toml").unlink()
+    line = mistake(capsys, "evaluate", tmp_path / "lost", "--metrics", "is")
+    assert "has lost its config.toml" in line
 
 
 def test_a_place_that_cannot_be_written_to_is_told_before_measuring(

@@ -75,6 +75,20 @@ def test_a_link_stays_and_its_target_is_replaced(tmp_path):
     assert {path.name for path in tmp_path.rglob("*")} == {"there", "a.txt", "link.txt"}
 
 
+def test_a_protected_file_is_replaced_and_stays_protected(tmp_path):
+    path = tmp_path / "a.txt"
+    path.touch()
+    path.chmod(0o444)
+    write_text(path, "new")
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == 0o444
+
+
+def test_what_the_system_hides_is_no_content(tmp_path):
+    (tmp_path / ".DS_Store").touch()
+    assert require_output(tmp_path, "")
+
+
 def test_devices_and_pipes_are_left_alone(tmp_path):
     pipe, null = tmp_path / "pipe", tmp_path / "null"
     os.mkfifo(pipe)

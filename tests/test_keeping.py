@@ -176,9 +176,10 @@ def run_with_log(tmp_path):
     run = Run(tmp_path / "run", tiny())
     (run.folder / "checkpoints").mkdir(parents=True)
 
-    def measured(key, step, numbers, pictures=5000):
+    def measured(key, step, numbers, pictures=5000, protocol="features a"):
         run.checkpoint_path(step).touch()
         record = {"step": step, "evaluation": numbers, "evaluation_pictures": pictures}
+        record["evaluation_protocol"] = protocol
         run.log(record | best_mark(run, key, step, record))
         return best_step(run.folder)
 
@@ -193,6 +194,28 @@ def test_the_best_is_chosen_among_what_was_measured_alike(run_with_log):
     assert run_with_log("fd", 500, {"FD (EfficientNet-Lite0)": 240.0}, 500) == 500
     assert run_with_log("fd", 600, {"FD (EfficientNet-Lite0)": 230.0}, 500) == 600
     assert run_with_log("fd", 700, {"FID": 61.0}) == 100
+
+
+def test_precision_by_other_features_is_another(run_with_log):
+    assert run_with_log("pr", 100, {"precision": 0.9}, protocol="inception") == 100
+    assert run_with_log("pr", 200, {"precision": 0.5}) == 200
+    assert run_with_log("pr", 300, {"precision": 0.4}) == 200
+
+
+def test_the_best_has_a_checkpoint(run_with_log, tmp_path):
+    assert run_with_log("fd", 100, {"FD (Pooled)": 1.0}) == 100
+    (tmp_path / "run" / "checkpoints" / "step-00000100.safetensors").unlink()
+    assert run_with_log("fd", 200, {"FD (Pooled)": 2.0}) == 200
+    assert run_with_log("fd", 300, {"FD (Pooled)": 3.0}) == 200
+
+
+def test_earlier_logs_mark_the_best_by_its_metric(tmp_path):
+    run = Run(tmp_path, tiny())
+    (tmp_path / "checkpoints").mkdir()
+    for step, mark in ((1, {"best": "fd"}), (2, {"best": "fd"}), (3, {})):
+        run.checkpoint_path(step).touch()
+        run.log({"step": step} | mark)
+    assert best_step(tmp_path) == 2
 
 
 def test_the_best_by_another_metric_is_another(run_with_log):

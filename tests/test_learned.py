@@ -6,10 +6,12 @@ import shutil
 import pytest
 from test_cli import run
 
-from sagan.config import DataConfig
+from sagan.config import UNKNOWN_SOURCE, DataConfig
 from sagan.data import load_dataset
 from sagan.data.learned import load_learned
 from sagan.errors import SaganError
+from sagan.runs.named import as_placed_now, run_of
+from sagan.runs.run import load_checkpoint
 
 
 @pytest.fixture
@@ -40,6 +42,27 @@ def test_others_are_refused(own, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "elsewhere")
     with pytest.raises(SaganError, match=r"trained on plain, which is not in .*elsewhere; mend it"):
         load_learned(config, mark, "it", "mend it")
+
+
+def test_of_a_converted_model_it_is_not_known(own, tmp_path, monkeypatch):
+    (tmp_path / "here" / "plain").rename(tmp_path / "here" / "unknown")
+    config = DataConfig(source=UNKNOWN_SOURCE, resolution=32)
+    with pytest.raises(SaganError, match="it is not known what it learned from; mend it"):
+        load_learned(config, "", "it", "mend it")
+
+
+def test_a_run_that_went_on_elsewhere_has_its_pictures_there(trained_run, tmp_path):
+    data = load_checkpoint(trained_run)[0].config.data
+    assert as_placed_now(data, None) == as_placed_now(data, trained_run) == data
+    folder = shutil.copytree(trained_run, tmp_path / "run")
+    settings = (folder / "config.toml").read_text()
+    (folder / "config.toml").write_text(settings.replace(data.source, "/new/place"))
+    [file, *_] = (folder / "checkpoints").iterdir()
+    for model in (folder, file, f"{folder}@newest"):
+        assert run_of(model).resolve() == folder.resolve()
+        assert as_placed_now(data, run_of(model)).source == "/new/place"
+    assert run_of("avatars64") is None
+    assert run_of(shutil.copy(file, folder / "copy.safetensors")) is None
 
 
 def test_composed_pictures_need_not_be_the_same():

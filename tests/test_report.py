@@ -17,6 +17,7 @@ import torch
 from conftest import tiny
 from PIL import Image
 
+from sagan.config import to_toml
 from sagan.data import Dataset
 from sagan.errors import SaganError
 from sagan.evaluation.record import Record, Value, write_record
@@ -487,6 +488,7 @@ def test_what_is_missing_is_said_and_the_rest_is_shown(run_folder, tmp_path):
     config = checkpoints.load(checkpoint_files(run_folder)[-1]).config
     gone = replace(config.data, source=str(tmp_path / "gone <b>"))
     rewrite(run_folder, config=replace(config, data=gone))
+    (run_folder / "config.toml").write_text(to_toml(replace(config, data=gone)))
     shutil.rmtree(run_folder / "samples")
     page = write_report(run_folder, tmp_path / "a.html").read_text()
     assert page.count("Not shown") == 3

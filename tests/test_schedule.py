@@ -84,6 +84,7 @@ def test_what_was_found_is_told_and_logged(clock, capsys):
         by_class={"intra-class FD": {"cat": 3.0}},
         pictures=7,
         notes=["there are 7"],
+        protocol="pooled",
     )
     schedule = EvaluationSchedule(EvaluationConfig(), 9)
     assert schedule.measured(9, lambda: found, "") == {
@@ -91,6 +92,7 @@ def test_what_was_found_is_told_and_logged(clock, capsys):
         "evaluation": {"FD": 12.345},
         "evaluation_by_class": {"intra-class FD": {"cat": 3.0}},
         "evaluation_pictures": 7,
+        "evaluation_protocol": "pooled",
         "evaluation_seconds": 0.0,
     }
     told = "step 9, against training pictures: FD 12.35 (0 s)\nnote: there are 7\n"

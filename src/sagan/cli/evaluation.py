@@ -73,7 +73,7 @@ def evaluate(
     from sagan import images
     from sagan.evaluation.evaluate import evaluate_model
 
-    require_output(output or records.record_folder(subject) / "record.json", ".json")
+    require_output(output or records.record_folder(subject) / "new record.json", ".json")
     require_range("--resolution", selection.resolution, 1, 4096)
     record = evaluate_model(subject, **vars(selection), **vars(measure))
     record = replace(record, command=shlex.join(["sagan", *sys.argv[1:]]))

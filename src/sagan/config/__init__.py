@@ -9,6 +9,7 @@ torch.
 from sagan.config.checks import nearest, require_class_names
 from sagan.config.data import (
     HUB,
+    UNKNOWN_SOURCE,
     Augmentation,
     Crop,
     DataConfig,
@@ -57,6 +58,7 @@ from sagan.config.whole import Config
 
 __all__ = [
     "HUB",
+    "UNKNOWN_SOURCE",
     "Architecture",
     "AttentionForm",
     "AttentionProduct",

@@ -8,6 +8,8 @@ from sagan.config.checks import checking
 Part = Literal["train", "held-out"]
 HUB = "hf:"
 """Before what lies on the Hugging Face hub: a data set or a model."""
+UNKNOWN_SOURCE = "unknown"
+"""Stands for the pictures that a converted model has learned from."""
 Augmentation = Literal["colour", "translation", "cutout"]
 Crop = Literal["centre", "random", "pad", "stretch", "box"]
 Order = Literal["shuffled", "balanced"]

@@ -168,15 +168,15 @@ def unread(network: GeneratorConfig | DiscriminatorConfig) -> tuple[str, ...]:
 
 
 def idle(network: GeneratorConfig | DiscriminatorConfig) -> dict[str, str]:
-    """Settings that were chosen and change nothing, with the reason."""
+    """Settings that were chosen and do not act as they say, with what they do instead."""
     found = {
-        item.name: "there is no attention, or a residual block in its place"
+        item.name: "changes nothing: there is no attention, or a residual block in its place"
         for item in fields(network)
         if item.name in unread(network) and getattr(network, item.name) != item.default
     }
     tables = getattr(network, "class_tables", "plain")
     if tables == "spectral" and network.spectral_norm != "all":
-        found["class_tables"] = "spectral tables are divided only where spectral_norm is all"
+        found["class_tables"] = "acts as drawn: tables are divided only where spectral_norm is all"
     return found
 
 

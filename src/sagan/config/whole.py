@@ -68,9 +68,9 @@ class Config:
         """What is allowed, but should be done knowingly; a line each."""
         loss, discriminator = self.loss, self.discriminator
         found = [
-            f"{name}.{setting} changes nothing here: {reason}"
+            f"{name}.{setting} {what}"
             for name, network in self.networks.items()
-            for setting, reason in idle(network).items()
+            for setting, what in idle(network).items()
         ]
         if loss.gradient_penalty and discriminator.spectral_norm == "all":
             found.append(

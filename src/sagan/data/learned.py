@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sagan.config import HUB, DataConfig, Part
+from sagan.config import HUB, UNKNOWN_SOURCE, DataConfig, Part
 from sagan.data.dataset import Dataset
 from sagan.data.opening import BUILT_IN, load_dataset
 from sagan.errors import SaganError
@@ -28,11 +28,15 @@ def load_learned(
         SaganError: They are not there any more, or others are.
     """
     source = config.source
+    if source in BUILT_IN:
+        return load_dataset(config, part)
+    if source == UNKNOWN_SOURCE:
+        raise SaganError(f"it is not known what {model} learned from; {remedy}")
     path = Path(source).expanduser()
-    if source not in BUILT_IN and not source.startswith(HUB) and not path.exists():
+    if not source.startswith(HUB) and not path.exists():
         where = "there any more" if path.is_absolute() else f"in {Path.cwd()}"
         raise SaganError(f"{model} was trained on {source}, which is not {where}; {remedy}")
     dataset = load_dataset(config)
-    if source not in BUILT_IN and mark and not dataset.has_fingerprint(mark):
+    if mark and not dataset.has_fingerprint(mark):
         raise SaganError(f"{model} was trained on other pictures than {source} now holds; {remedy}")
     return dataset if part == "train" else load_dataset(config, part)

@@ -137,7 +137,8 @@ def _of_copies(survey: Survey) -> Iterator[str]:
     equal, looked = survey.copies.pictures, sum(survey.modes.values())
     if 2 * equal > looked:
         told = f"{equal:,} of {looked:,} pictures are equal to an earlier one after the rule"
-        if survey.special.transparent and survey.rules.channels != 4:
+        is_as_packed = survey.rules.size is None
+        if survey.special.transparent and survey.rules.channels != 4 and not is_as_packed:
             background = "black" if survey.rules.background == "white" else "white"
             told += f"; --data.background {background} or --data.channels 4 may show what they are"
         yield told

@@ -16,7 +16,8 @@ from sagan.evaluation.picture_sets import PictureSet, generated, proportional_la
 from sagan.evaluation.record import Setting
 from sagan.evaluation.selection import SEEDS_PER_REPEAT, Selection
 from sagan.nn.averaging import STATISTICS_BATCH_SIZE, STATISTICS_BATCHES
-from sagan.runs.named import model_file
+from sagan.runs.locked import require_kept_settings
+from sagan.runs.named import as_placed_now, model_file, run_of
 from sagan.runs.run import load_checkpoint
 from sagan.sampling.generator import TrainedGenerator, generator_of
 from sagan.system.device import pick_device
@@ -61,6 +62,7 @@ def open_pictures(
     path = model_file(subject)
     if path.suffix == ".safetensors" or (path / "config.toml").exists():
         return _model_pictures(subject, selection, device)
+    require_kept_settings(path)
     if not path.exists():
         raise SaganError(f"there is no {subject}; give a model or a folder of pictures")
     if selection.against is None and any(METRICS[key].needs_reference for key in metrics):
@@ -99,7 +101,8 @@ def _model_pictures(subject: str, selection: Selection, device: str) -> Evaluati
         raise SaganError(f"{subject} holds one set of weights only; leave --raw out")
     generator = generator_of(checkpoint, "generator" if raw else None)
     generator.to(pick_device(device))
-    asked = _asked_of(selection.against, checkpoint.config.data)
+    learned_from = as_placed_now(checkpoint.config.data, run_of(subject))
+    asked = _asked_of(selection.against, learned_from)
     is_its_size = selection.resolution in (None, generator.size[0])
     mark = checkpoint.dataset_fingerprint if is_its_size else ""  # which is of these pixels
     real = _real(subject, selection, asked, generator.size, mark)

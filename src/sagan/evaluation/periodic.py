@@ -47,6 +47,8 @@ class Evaluated:
     """On the side that has fewer."""
     notes: Sequence[str] = ()
     """What a reader should know of the numbers."""
+    protocol: str = ""
+    """The features, and the pictures on both sides."""
 
 
 Evaluate = Callable[[TrainedGenerator, Dataset, float], Evaluated]
@@ -144,6 +146,8 @@ class PeriodicEvaluation:
             by_class={name: of for name, (_, _, of) in found.values.items() if of},
             pictures=min(count, len(dataset)),
             notes=[*notes, *found.notes],
+            protocol=f"{self.extractor.name} {self.extractor.weights_sha256[:8]}, "
+            f"{count} drawn, {min(count, len(dataset))} real",
         )
 
     def _reference(self, dataset: Dataset, count: int) -> Reference:

@@ -11,6 +11,7 @@ import numpy as np
 
 from sagan.config.checks import fits
 from sagan.errors import SaganError, printable
+from sagan.runs.named import run_of
 from sagan.system.files import file_names, write_text
 
 RECORD_FORMAT = 1
@@ -77,22 +78,18 @@ class Record:
 
 def record_folder(subject: str) -> Path:
     """Where records of a subject go by default: in a run's folder, or here."""
-    path = Path(subject)
-    run = path if path.is_dir() else path.parent.parent
-    return run / "evaluations" if (run / "config.toml").exists() else Path()
+    run = run_of(subject)
+    return Path() if run is None else run / "evaluations"
 
 
 def record_path(record: Record) -> Path:
     """Where a record goes by default: other subjects and protocols have other names."""
-    subject, measured = record.subject, dict(record.protocol)
+    subject = record.subject
     folder = Path() if subject["kind"] == "pictures" else record_folder(str(subject["path"]))
-    if folder.name:
-        first = f"step-{subject['step']:08d}"
-    else:
-        [name] = file_names([Path(str(subject["path"])).stem])
-        first, measured = f"evaluation-{name}", measured | {"subject": subject["fingerprint"]}
-    protocol = json.dumps(measured, sort_keys=True).encode()
-    mark = hashlib.sha256(protocol).hexdigest()[:8]
+    [name] = file_names([Path(str(subject["path"])).stem])
+    first = f"step-{subject['step']:08d}" if folder.name else f"evaluation-{name}"
+    measured = {**record.protocol, "subject": subject["fingerprint"]}
+    mark = hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()[:8]
     return folder / f"{first}-{record.protocol['extractor']}-{mark}.json"
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sagan.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig
+from sagan.config import UNKNOWN_SOURCE, Config, DataConfig, DiscriminatorConfig, GeneratorConfig
 from sagan.errors import SaganError
 from sagan.interop.foreign_files import read
 from sagan.interop.reading import Choices, ConvertedNetwork, convert_network
@@ -12,8 +12,6 @@ from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.digests import first_not_finite
 
 DEFAULTS = Choices()
-UNKNOWN_SOURCE = "unknown"
-"""Stands for the pictures that a converted model has learned from."""
 
 
 def convert_files(

@@ -23,6 +23,7 @@ from sagan.report.rendering import rendered
 from sagan.report.tables import read_records, tables_of
 from sagan.report.walks import walks
 from sagan.runs.checkpoint import Checkpoint
+from sagan.runs.named import as_placed_now
 from sagan.runs.run import checkpoint_files, load_checkpoint, require_run
 from sagan.sampling.generator import (
     TrainedGenerator,
@@ -114,7 +115,8 @@ def _gather(folder: Path) -> Material:
         generator = generator_of(checkpoint)
     config = checkpoint.config if checkpoint else settings.load_toml(folder / "config.toml")
     mark = checkpoint.dataset_fingerprint if checkpoint else ""
-    dataset = _section(load_learned, config.data, mark, "the run", _WITHOUT_PICTURES)
+    data = as_placed_now(config.data, folder)
+    dataset = _section(load_learned, data, mark, "the run", _WITHOUT_PICTURES)
     return Material(
         folder=folder,
         config=config,

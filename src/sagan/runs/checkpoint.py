@@ -156,7 +156,7 @@ def _read_file(path: Path, *, keeps: bool) -> Checkpoint:
     except SaganError as error:
         raise SaganError(f"{path}: {error}") from error
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
-        if path.suffix != ".safetensors":
+        if ".safetensors" not in path.suffixes:
             raise DamagedError(f"{path} is no checkpoint of this program", _MODELS) from error
         raise DamagedError(f"{path} is damaged or no checkpoint ({error})") from error
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,3 +80,8 @@ def finite_numbers(given: object) -> dict[str, float]:
     """The finite numbers of what a log holds by name."""
     found = given.items() if isinstance(given, dict) else ()
     return {name: float(value) for name, value in found if finite_number(value) is not None}
+
+
+def protocol_of(record: Mapping[str, Any]) -> tuple[object, object]:
+    """How a record's numbers were measured: only numbers measured alike may be compared."""
+    return record.get("evaluation_protocol"), record.get("evaluation_pictures")

@@ -9,11 +9,11 @@ import os
 import textwrap
 import tomllib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sagan.config import HUB, nearest
+from sagan.config import HUB, DataConfig, load_toml, nearest
 from sagan.errors import SaganError
 
 SHIPPED = Path(__file__).parent.parent / "shipped"
@@ -185,6 +185,24 @@ def model_file(model: str | Path) -> Path:
         f"there is no file or folder {name}{nearest(name, known)}; give its path, or a model that "
         f"comes with the package: {', '.join(known)}"
     )
+
+
+def run_of(model: str | Path) -> Path | None:
+    """The run folder that a model is, or is a checkpoint of; None for all others."""
+    if is_name(model):
+        return None
+    path = model_file(model)
+    home = path.resolve().parent
+    run = path if path.is_dir() else home.parent if home.name == "checkpoints" else None
+    return run if run and (run / "config.toml").exists() else None
+
+
+def as_placed_now(data: DataConfig, run: Path | None) -> DataConfig:
+    """The data settings of a checkpoint, with the place of the pictures that its run names now."""
+    try:
+        return replace(data, source=load_toml(run / "config.toml").data.source) if run else data
+    except SaganError:
+        return data
 
 
 def is_name(model: str | Path) -> bool:

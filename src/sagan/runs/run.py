@@ -47,7 +47,7 @@ _SAVED: tuple[EventKind, ...] = (STARTED, STOPPED, FINISHED)
 """What happens after the first step only where there is a checkpoint."""
 
 BEST = "best"
-"""In the record of a measurement: the step that is the best by then."""
+"""In the record of a measurement: the step that is the best by then, as text: no curve."""
 
 
 class Run:
@@ -269,8 +269,10 @@ def best_step(folder: Path) -> int | None:
     Runs with ``train.keep_best`` name it in the log.
     """
     there = {step_of(file) for file in checkpoint_files(folder)}
-    marked = [record.get(BEST) for record in log_records(folder)]
-    return next((step for step in reversed(marked) if step in there), None)
+    marked = [(r["step"], str(r[BEST])) for r in log_records(folder) if BEST in r]
+    # Earlier logs have the metric there, and mark the step of the record.
+    steps = [int(mark) if mark.isdigit() else step for step, mark in marked]
+    return next((step for step in reversed(steps) if step in there), None)
 
 
 def checkpoint_called(folder: Path, which: str) -> Path:

@@ -50,7 +50,7 @@ def require_output(path: Path, *suffixes: str, inputs: Sequence[Path] = ()) -> b
         reason = f"it is {'a file' if path.is_file() else 'a device'}; choose another name"
     elif target in {Path(os.path.realpath(file)) for file in inputs}:
         reason = "it is read by this command; choose another name"
-    elif is_folder and target.is_dir() and any(target.iterdir()):
+    elif is_folder and target.is_dir() and any(p.name[0] != "." for p in target.iterdir()):
         reason = "it is a folder that is not empty; choose another, which need not be there yet"
     elif _belongs_to_a_run(target):
         reason = "that is a run's own place; choose another"
@@ -95,11 +95,11 @@ def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
         draft.touch()
         mode = (path if path.exists() else draft).stat().st_mode
         yield draft
-        with suppress(OSError):  # some libraries let nobody else read what they write
-            draft.chmod(mode)
         if flush:
             with draft.open("rb+") as file:
                 os.fsync(file.fileno())
+        with suppress(OSError):  # some libraries let nobody else read what they write
+            draft.chmod(mode)
         os.replace(draft, path)
     finally:
         with suppress(OSError):

@@ -15,6 +15,7 @@ from sagan.config import Config, nearest
 from sagan.errors import SaganError
 from sagan.evaluation.measures import METRICS, numbers_of
 from sagan.runs.checkpoint import Checkpoint, Parts
+from sagan.runs.log import protocol_of
 from sagan.runs.run import BEST, Run, best_step, checkpoint_files, step_of
 from sagan.system.background import BackgroundWork
 from sagan.system.memory import memory_of
@@ -134,11 +135,11 @@ def require_best(config: Config) -> None:
         )
 
 
-def best_mark(run: Run, key: str, step: int, record: Mapping[str, Any]) -> dict[str, int]:
-    """What the record of a measurement says of the best by then: ``{"best": step}``.
+def best_mark(run: Run, key: str, step: int, record: Mapping[str, Any]) -> dict[str, str]:
+    """What the record of a measurement says of the best by then: ``{"best": "12000"}``.
 
     It is compared with those of other steps in the log whose checkpoints are there and that were
-    measured alike: by the same features, over as many pictures. The first number of a metric
+    measured alike: by the same features, with as many pictures. The first number of a metric
     counts, such as the precision of "pr"; of equal ones the earliest is the best.
 
     Args:
@@ -151,15 +152,14 @@ def best_mark(run: Run, key: str, step: int, record: Mapping[str, Any]) -> dict[
     if not name:
         return {}
     there = {step_of(file) for file in checkpoint_files(run.folder)} - {step}
-    pictures = record.get("evaluation_pictures")
     numbers = {
         other["step"]: _first_number(other, key)
         for other in run.records()
-        if other["step"] in there and other.get("evaluation_pictures") == pictures
+        if other["step"] in there and protocol_of(other) == protocol_of(record)
     } | {step: measured}
     alike = {at: number for at, (of, number) in sorted(numbers.items()) if of == name}
     best = max if METRICS[key].better == "higher" else min
-    return {BEST: best(alike, key=lambda at: alike[at])}
+    return {BEST: str(best(alike, key=lambda at: alike[at]))}
 
 
 def _first_number(record: Mapping[str, Any], key: str) -> tuple[str, float]:

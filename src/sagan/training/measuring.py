@@ -126,6 +126,7 @@ class EvaluationSchedule:
         return {
             **record,
             "evaluation_pictures": found.pictures,
+            "evaluation_protocol": found.protocol,
             "evaluation_seconds": round(seconds, 1),
         }
 

@@ -10,11 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sagan.config import Config, DataConfig, load_toml
+from sagan.config import UNKNOWN_SOURCE, Config, DataConfig, load_toml
 from sagan.config.presets import named_settings
 from sagan.data.opening import is_one_place
 from sagan.errors import SaganError
-from sagan.interop.conversion import UNKNOWN_SOURCE
 from sagan.runs.checkpoint import Checkpoint, DamagedError
 from sagan.runs.named import is_name, model_file
 from sagan.runs.run import Run, checkpoint_files, load_checkpoint

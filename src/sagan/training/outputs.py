@@ -173,7 +173,7 @@ class Outputs:
             return
         step = self.state.step
         mark = best_mark(self.run, self.config.train.keep_best, step, record)
-        if mark.get(BEST) == step != self._saved:
+        if mark.get(BEST) == str(step) and self._saved != step:
             self.save_checkpoint()
         self.log(record | mark)
 
