@@ -8,6 +8,7 @@ from sagan.errors import SaganError
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.locked import require_place_for_a_run
 from sagan.runs.run import Run, checkpoint_files, load_checkpoint, log_records, require_run
+from sagan.runs.status import run_status
 from sagan.training.keeping import remove_old_checkpoints
 
 
@@ -165,6 +166,6 @@ def test_a_run_whose_checkpoints_are_all_damaged_says_so(tmp_path):
 def test_a_run_that_lost_its_settings_is_told_how_to_go_on(tmp_path):
     run = Run(tmp_path, tiny())
     checkpoints.save(example(), run.checkpoint_path(9))
-    for require in (require_run, require_place_for_a_run):
+    for require in (require_run, require_place_for_a_run, run_status):
         with pytest.raises(SaganError, match=r"lost its config\.toml; .* --from .*09\.safetensors"):
             require(tmp_path)

@@ -148,9 +148,11 @@ def _catalog_of_path(config: DataConfig) -> Catalog:
             if (catalog := recognise(path, config)) is not None:
                 return catalog
     except OSError as error:
+        what = Path(error.filename or path)
+        if isinstance(error, PermissionError) and not os.access(what.parent, os.X_OK):
+            what = what.parent  # of which nobody knows what is in it
         raise SaganError(
-            f"cannot read {error.filename or path}: {error.strerror or error}; make it readable or "
-            "remove it"
+            f"cannot read {what}: {error.strerror or error}; make it readable or remove it"
         ) from error
     raise SaganError(
         f"{config.source} is {_described(path)}, which holds no pictures that can be read; give a "

@@ -147,7 +147,7 @@ def _real(
     width = height * size[1] // size[0]
     asked = replace(learned_from, resolution=height, width=width)
     if selection.against is None:
-        remedy = "restore them, or say with --against what to compare with"
+        remedy = "put them back, or say with --against what to compare with"
         real = load_learned(asked, mark, subject, remedy, part=selection.split)
     else:
         real = load_dataset(asked, selection.split)

@@ -47,7 +47,7 @@ CONTENTS = {
 }
 """Sections of the page by their name in it."""
 
-_WITHOUT_PICTURES = "restore them, or call sagan report in the folder in which it was trained"
+_WITHOUT_PICTURES = "put them back, or call sagan report in the folder in which it was trained"
 
 _Content = TypeVar("_Content")
 

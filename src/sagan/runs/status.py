@@ -13,7 +13,7 @@ from sagan import config as settings
 from sagan.config import Config
 from sagan.errors import SaganError, printable
 from sagan.runs.events import ALARM, CLEARED, DIVERGED, FINISHED, STARTED, STOPPED
-from sagan.runs.locked import LOCK
+from sagan.runs.locked import LOCK, require_kept_settings
 from sagan.runs.log import LOG, LOSSES, finite_number, finite_numbers, newest_records
 from sagan.runs.run import checkpoint_files
 from sagan.system.locks import holder_of, is_locked
@@ -149,6 +149,7 @@ def _settings_of(folder: Path) -> Config:
     path = folder / "config.toml"
     if not folder.exists():
         raise SaganError("there is no such folder")
+    require_kept_settings(folder)
     if not path.exists():
         raise SaganError("no run folder, and none in it")
     if not path.is_file() or path.stat().st_size > _LARGEST_SETTINGS:
