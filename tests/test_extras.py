@@ -35,5 +35,5 @@ def test_nobody_is_told_to_take_this_package_from_pypi():
     """There the name belongs to another project."""
     files = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.*"), *(ROOT / "src").rglob("*.*")]
     texts = {path: path.read_text("utf-8", errors="replace") for path in files if path.is_file()}
-    wrong = re.compile(r"pip install (-\S+ )*[\"']?sagan\b")
+    wrong = re.compile(r"pip install (-\S+ )*[\\\\\"']*sagan\b")
     assert [str(path) for path, text in texts.items() if wrong.search(text)] == []

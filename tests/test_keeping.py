@@ -202,6 +202,13 @@ def test_precision_by_other_features_is_another(run_with_log):
     assert run_with_log("pr", 300, {"precision": 0.4}) == 200
 
 
+def test_the_best_of_an_earlier_log_stays_the_best(run_with_log):
+    """Which did not state the features."""
+    assert run_with_log("fd", 100, {"FD (Pooled)": 1.0}, protocol=None) == 100
+    assert run_with_log("fd", 200, {"FD (Pooled)": 2.0}) == 100
+    assert run_with_log("fd", 300, {"FD (Pooled)": 0.5}, 500) == 300
+
+
 def test_the_best_has_a_checkpoint(run_with_log, tmp_path):
     assert run_with_log("fd", 100, {"FD (Pooled)": 1.0}) == 100
     (tmp_path / "run" / "checkpoints" / "step-00000100.safetensors").unlink()

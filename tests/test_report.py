@@ -361,8 +361,8 @@ def test_distances_are_compared_with_those_measured_alike(tmp_path):
     ]
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, records)))
     found = read_history(tmp_path)
-    assert found.measured_alike("fd").tolist() == [70, 60]
-    assert found.measured_alike("kid").size == 0
+    assert found.comparable("fd").tolist() == [70, 60]
+    assert found.comparable("kid").size == 0
 
 
 def test_long_curves_are_thinned_and_smoothed_without_shift():

@@ -331,6 +331,15 @@ def test_going_on_draws_no_first_weights(tmp_path, picture_folder, monkeypatch):
         Driver(config, tmp_path / "another")
 
 
+def test_what_does_not_fit_changes_nothing():
+    state, other = (new_state(tiny(seed=seed), 2, CPU) for seed in (0, 1))
+    before = {name: tensor.clone() for name, tensor in state.generator.state_dict().items()}
+    parts = {**other.parts(), "logit_averages": {"real": torch.zeros(())}}
+    with pytest.raises(SaganError, match="logit_averages"):
+        state.restore(parts, 0)
+    assert same(before, state.generator.state_dict())
+
+
 def test_restored_state_shares_no_memory_with_the_file():
     state, other = new_state(tiny(), 2, CPU), new_state(tiny(), 2, CPU)
     for optimizer, network in (

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sagan.evaluation.measures import numbers_of
 from sagan.runs.alarms import WATCHED, Alarm, Alarms
 from sagan.runs.events import ALARM, CLEARED
-from sagan.runs.log import finite_numbers, protocol_of
+from sagan.runs.log import finite_numbers, measured_alike
 from sagan.runs.run import log_records
 
 
@@ -44,8 +44,8 @@ class History:
     """What evaluations during training measured, by name."""
     varieties: Mapping[str, float] = field(default_factory=dict)
     """The newest variety of every class."""
-    protocols: Mapping[int, object] = field(default_factory=dict)
-    """How the metrics were measured, by step."""
+    evaluations: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    """The records of the metrics, by step."""
     by_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """What the newest evaluation during training measured of every class, by name."""
     watched: bool = False
@@ -55,7 +55,7 @@ class History:
     alarm_changes: Sequence[AlarmChange] = ()
     """In their order."""
 
-    def measured_alike(self, key: str) -> np.ndarray:
+    def comparable(self, key: str) -> np.ndarray:
         """A metric's numbers, oldest first, that were measured as its newest was.
 
         By the same features, with as many pictures: (N,), empty where it was not measured.
@@ -64,8 +64,8 @@ class History:
         if not found:
             return np.empty(0)
         series = max(found, key=lambda one: one.steps[-1])
-        newest = self.protocols.get(series.steps[-1])
-        return series.values[[self.protocols.get(step) == newest for step in series.steps]]
+        records = [self.evaluations.get(step, {}) for step in series.steps]
+        return series.values[[measured_alike(record, records[-1]) for record in records]]
 
     def newest(self, name: str, share: float = 0.0) -> float | None:
         """Mean of a curve over its last ``share``, at least its last value; None without one."""
@@ -84,7 +84,7 @@ def read_history(folder: Path) -> History:
     curves: dict[str, dict[int, float]] = {}
     metrics: dict[str, dict[int, float]] = {}
     varieties: dict[str, float] = {}
-    protocols: dict[int, object] = {}
+    evaluations: dict[int, dict[str, Any]] = {}
     by_class: dict[str, dict[str, float]] = {}
     newest = 0
     records = log_records(folder)
@@ -102,7 +102,7 @@ def read_history(folder: Path) -> History:
             varieties = found
             record["variety_least"] = min(found.values())
         if "evaluation" in record:
-            protocols[step] = protocol_of(record)
+            evaluations[step] = dict(record)
             measured = record.pop("evaluation_by_class", {})
             named = measured.items() if isinstance(measured, dict) else ()
             by_class = {name: finite_numbers(of) for name, of in named}
@@ -114,7 +114,7 @@ def read_history(folder: Path) -> History:
         curves=_sorted(curves),
         metrics=_sorted(metrics),
         varieties=varieties,
-        protocols=protocols,
+        evaluations=evaluations,
         by_class=by_class,
         watched=watched,
         alarms=standing,

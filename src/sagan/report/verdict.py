@@ -210,7 +210,7 @@ def _balanced(history: History) -> Check:
 
 
 def _kept(history: History) -> Check:
-    distances = history.measured_alike("fd")
+    distances = history.comparable("fd")
     multiple = None
     if distances.size and (best := distances.min()) > 0:
         multiple = float(distances[-1] / best)

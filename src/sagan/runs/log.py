@@ -82,6 +82,10 @@ def finite_numbers(given: object) -> dict[str, float]:
     return {name: float(value) for name, value in found if finite_number(value) is not None}
 
 
-def protocol_of(record: Mapping[str, Any]) -> tuple[object, object]:
-    """How a record's numbers were measured: only numbers measured alike may be compared."""
-    return record.get("evaluation_protocol"), record.get("evaluation_pictures")
+def measured_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether the numbers of two records may be compared: by the same features, as many pictures.
+
+    Earlier logs do not state the features; there the number of pictures and the names decide.
+    """
+    stated = {record.get("evaluation_protocol") for record in (one, other)} - {None, ""}
+    return len(stated) < 2 and one.get("evaluation_pictures") == other.get("evaluation_pictures")

@@ -15,7 +15,7 @@ from sagan.config import Config, nearest
 from sagan.errors import SaganError
 from sagan.evaluation.measures import METRICS, numbers_of
 from sagan.runs.checkpoint import Checkpoint, Parts
-from sagan.runs.log import protocol_of
+from sagan.runs.log import measured_alike
 from sagan.runs.run import BEST, Run, best_step, checkpoint_files, step_of
 from sagan.system.background import BackgroundWork
 from sagan.system.memory import memory_of
@@ -155,7 +155,7 @@ def best_mark(run: Run, key: str, step: int, record: Mapping[str, Any]) -> dict[
     numbers = {
         other["step"]: _first_number(other, key)
         for other in run.records()
-        if other["step"] in there and protocol_of(other) == protocol_of(record)
+        if other["step"] in there and measured_alike(other, record)
     } | {step: measured}
     alike = {at: number for at, (of, number) in sorted(numbers.items()) if of == name}
     best = max if METRICS[key].better == "higher" else min
