@@ -29,7 +29,8 @@ from sagan.data.avatars import load_avatars
 from sagan.evaluation.metrics import inception_score
 from sagan.nn import spectral
 from sagan.runs.checkpoint import Checkpoint
-from sagan.runs.run import checkpoint_called, load_checkpoint
+from sagan.runs.folder import checkpoint_called
+from sagan.runs.run import load_checkpoint
 from sagan.system.device import autocast
 from sagan.training.draws import StepInputs, step_inputs
 from sagan.training.state import new_state

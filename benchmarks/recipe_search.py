@@ -21,7 +21,7 @@ from itertools import product
 from pathlib import Path
 
 from sagan.cli.parsing import parse_seeds
-from sagan.runs.run import log_records
+from sagan.runs.log import log_records
 from sagan.system.progress import duration
 
 MEASURED = (

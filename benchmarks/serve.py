@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8765)
     given = parser.parse_args()
     command = [sys.executable, "-m", "sagan", "serve", MODEL, "--port", str(given.port)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     try:
         found = re.search(r"http://([\d.]+):(\d+)/", server.stdout.readline())

@@ -25,8 +25,9 @@ from sagan.nn.initialization import undrawn
 from sagan.nn.residual import make_discriminator, make_generator
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint, restore_network
+from sagan.runs.log import log_records
 from sagan.runs.named import SHIPPED
-from sagan.runs.run import load_checkpoint, log_records
+from sagan.runs.run import load_checkpoint
 from sagan.sampling.generator import for_inference, generator_of
 
 POWER_ITERATIONS = 500  # after which singular vectors have followed rounded weights

@@ -227,9 +227,9 @@ def killed(workshop: Workshop, number: int, seed: int) -> Story:
             after = rng.uniform(0, 0.2 * workshop.seconds)
             code = workshop.start(name, Blow(kind=""), signal.SIGKILL, after)
             story.blows.append(("again, early", code))
-        story.wrong += [
-            f"{blow} ended with {code}" for blow, code in story.blows if code not in (0, _KILLED)
-        ]
+    story.wrong += [
+        f"{blow} ended with {code}" for blow, code in story.blows if code not in (0, _KILLED)
+    ]
     _finish(workshop, name, story)
     return story
 

@@ -15,11 +15,12 @@ from sagan.ablation import (
     summaries,
     variants,
 )
+from sagan.ablation.summary import measured_by_step
 from sagan.config import differences, presets
 from sagan.errors import DivergedError, SaganError
 from sagan.evaluation.measures import METRICS
 from sagan.evaluation.periodic import periodic_evaluation
-from sagan.runs.run import log_records
+from sagan.runs.log import log_records
 from sagan.runs.status import run_status
 
 
@@ -210,6 +211,12 @@ def test_each_comparison_has_its_usual_metrics():
         assert measured_as_usual(plain, axis).evaluation.metrics == keys
     chosen = replace(plain, evaluation=replace(plain.evaluation, metrics=("pr",)))
     assert measured_as_usual(chosen, "models") is chosen
+
+
+def test_garbled_measurements_are_passed_over(tmp_path):
+    lines = ['{"step": 1, "evaluation": null}', '{"step": 2, "evaluation": {"FD": 3, "IS": "x"}}']
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    assert measured_by_step(tmp_path) == {2: {"FD": 3.0}}
 
 
 def test_numbers_that_one_seed_lacks_are_left_out():

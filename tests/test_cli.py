@@ -14,7 +14,7 @@ from sagan import cli
 from sagan import config as settings
 from sagan.cli import program
 from sagan.config import presets
-from sagan.runs.run import checkpoint_files
+from sagan.runs.folder import checkpoint_files
 
 TINY = [
     "--generator.base-channels=8",

@@ -7,7 +7,7 @@ from PIL import Image
 from test_cli import mistake, pixels, run
 
 from sagan.runs import checkpoint as checkpoints
-from sagan.runs.run import checkpoint_files
+from sagan.runs.folder import checkpoint_files
 
 
 @pytest.fixture

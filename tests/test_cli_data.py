@@ -342,6 +342,14 @@ def test_what_is_no_source(capsys, tmp_path, trained_run, picture_folder, comman
 def test_mistakes_of_a_look(capsys, picture_folder):
     assert "--sample 0" in mistake(capsys, "data", picture_folder, "--sample", 0)
     assert "give nothing else" in mistake(capsys, "data", picture_folder, "--cache")
+    for other in (("--json",), ("--sample", 4), ("--data.resolution", 64), ("-o", "x.png")):
+        assert "give nothing else" in mistake(capsys, "data", "--cache", *other)
+
+
+def test_a_sheet_is_not_laid_among_the_pictures(capsys, picture_folder):
+    sheet = ("-o", picture_folder / "sheet.png")
+    assert "would be one of" in mistake(capsys, "data", picture_folder, *sheet)
+    assert "would be one of" in mistake(capsys, "data", "--data.source", picture_folder, *sheet)
 
 
 @pytest.fixture

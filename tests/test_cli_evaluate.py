@@ -11,7 +11,8 @@ import sagan
 from sagan.evaluation.measures import METRICS
 from sagan.images import save_png
 from sagan.runs.checkpoint import save
-from sagan.runs.run import load_checkpoint, log_records
+from sagan.runs.log import log_records
+from sagan.runs.run import load_checkpoint
 from sagan.system.extras import install
 
 

@@ -12,7 +12,7 @@ from sagan.data.avatars import load_avatars
 from sagan.data.intact import PictureCheck
 from sagan.data.packfile import header_size, is_small
 from sagan.errors import SaganError
-from sagan.runs.run import checkpoint_files
+from sagan.runs.folder import checkpoint_files
 from sagan.training.driver import Driver
 
 SHAPE = (3, 32, 32)

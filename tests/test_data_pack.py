@@ -21,7 +21,7 @@ from sagan.data.catalog import Catalog
 from sagan.data.dataset import dataset_of, digests_of
 from sagan.data.pack import packed, place_of
 from sagan.data.packfile import PackWriter, header_size, is_intact, open_pack
-from sagan.data.pixels import UnreadableError
+from sagan.data.picture_files import UnreadableError
 from sagan.data.portable import write_portable
 from sagan.data.rules import Rules
 from sagan.errors import SaganError
@@ -366,8 +366,9 @@ def test_a_process_that_is_killed_is_reported_with_its_picture(log, monkeypatch)
     monkeypatch.setattr(workers, "_WORTH", 0.0)
     monkeypatch.setattr(workers, "_MOST_PICTURES", 1)
     catalog = catalog_of_names(log, numbered(40), deadly="0030")
-    with pytest.raises(SaganError, match=r"ended a process .* 0030.*; remove or shrink"):
+    with pytest.raises(SaganError, match=r"ended a process .* 0030.*; remove or shrink") as caught:
         packed(catalog, RULES, broken=0)
+    assert "0000" not in str(caught.value)  # a process that has not begun is at no picture
     read_names(log)
     packed(catalog_of_names(log, numbered(40)), RULES, broken=0)
     assert 10 <= len(read_names(log)) < 40

@@ -16,8 +16,9 @@ from PIL.Image import Resampling, Transpose
 
 from sagan.data import colour, cropping, picture_files
 from sagan.data import pixels as pixels_module
-from sagan.data.facts import difference_hashes
-from sagan.data.pixels import FACTS, Facts, UnreadableError, examine, pixels, read_pixels
+from sagan.data.facts import FACTS, difference_hashes
+from sagan.data.picture_files import UnreadableError
+from sagan.data.pixels import pixels, read_pixels
 from sagan.data.rules import Rules
 from sagan.errors import SaganError
 
@@ -176,7 +177,6 @@ def test_profiles_become_srgb(space, rgb):
     assert np.abs(picture[:, 0, 0].astype(int) - rgb).max() <= 3
     assert facts.profile
     assert not facts.broken_profile
-    assert examine(content).profile
 
 
 def test_a_green_of_display_p3():
@@ -338,7 +338,7 @@ class TestEveryFormat:
     def test_16_bits(self, kind):
         ramp = np.linspace(0, 65535, 400).astype(np.uint16).reshape(20, 20)
         content = stored(Image.fromarray(ramp), kind)
-        if examine(content).mode != "I;16":
+        if pixels(content, RULES, name="a")[1].mode != "I;16":
             pytest.skip("stored with 8 bits")
         picture, facts = one(content, rules(20, 20, channels=1))
         assert (picture[0] == np.rint(ramp / 257)).all()
@@ -363,8 +363,6 @@ class TestEveryFormat:
             assert off(picture, plainly(upright)) <= self.near, orientation
             assert facts.rotated
             assert (facts.height, facts.width) == (24, 36)
-            seen = examine(content)
-            assert (seen.height, seen.width, seen.rotated) == (24, 36, True)
 
     def test_profiled(self, kind):
         space = SPACES["Adobe RGB"]
@@ -380,7 +378,7 @@ class TestEveryFormat:
         colours = ((250, 0, 0), (0, 250, 0), (0, 0, 250))
         first, *others = (flat(colour) for colour in colours)
         content = stored(first, kind, save_all=True, append_images=others)
-        if examine(content).frames == 1:
+        if pixels(content, RULES, name="a")[1].frames == 1:
             pytest.skip("holds one picture")
         near = 6
         [picture], facts = pixels(content, RULES, name="a")
@@ -564,9 +562,8 @@ def test_a_deep_pgm_uses_its_own_maximum():
 
 @pytest.mark.parametrize("shape", [(3,), (4, 4, 2), (4, 4, 5), (0, 4), (2, 4, 4, 3), ()])
 def test_arrays_that_are_no_pictures(shape):
-    for read in (examine, lambda values: pixels(values, RULES, name="a")):
-        with pytest.raises(UnreadableError, match="of shape"):
-            read(np.zeros(shape, np.uint8))
+    with pytest.raises(UnreadableError, match="of shape"):
+        pixels(np.zeros(shape, np.uint8), RULES, name="a")
     with pytest.raises(UnreadableError, match="no pixels"):
         pixels(np.zeros((4, 4), complex), RULES, name="a")
 
@@ -817,22 +814,6 @@ def test_arrays_that_are_right_already_skip_pillow(channels, crop, monkeypatch):
         assert repr(facts) == repr(expected_facts)
 
 
-def test_facts_of_a_header_are_those_of_the_picture():
-    profile = rgb_profile(*SPACES["Adobe RGB"])
-    for content in (
-        encoded(Image.fromarray(noise(20, 30)), "JPEG", icc_profile=profile),
-        encoded(Image.fromarray(noise(20, 30, 1))),
-        noise(20, 30, 4),
-        np.zeros((4, 5), np.uint16),
-    ):
-        facts = one(content)[1]
-        seen = examine(content)
-        unknown = {"hash": 0, "content": 0, "lowest": math.nan, "highest": math.nan}
-        same = set(Facts._fields) - set(unknown)
-        assert {f: getattr(seen, f) for f in same} == {f: getattr(facts, f) for f in same}
-        assert seen.hash == 0
-
-
 def test_colour_names():
     assert colour.background_of("white") == (255, 255, 255)
     assert colour.background_of("#102030") == (16, 32, 48)
@@ -859,9 +840,8 @@ def test_colour_names():
     ],
 )
 def test_what_is_no_picture_is_named(content, reason):
-    for read in (examine, lambda content: pixels(content, RULES, name="a")):
-        with pytest.raises(UnreadableError, match=reason):
-            read(content)
+    with pytest.raises(UnreadableError, match=reason):
+        pixels(content, RULES, name="a")
 
 
 def test_files_that_are_none(tmp_path):
@@ -918,9 +898,8 @@ def test_enormous_pictures_are_judged_before_they_take_memory():
         + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 99999, 99999, 1, 24, 0, 0, 0, 0, 0, 0),
     ):
         start = time.perf_counter()
-        for read in (examine, lambda content: pixels(content, RULES, name="a")):
-            with pytest.raises(UnreadableError, match="more than 500 million pixels"):
-                read(content)
+        with pytest.raises(UnreadableError, match="more than 500 million pixels"):
+            pixels(content, RULES, name="a")
         assert time.perf_counter() - start < 2
 
 
@@ -956,14 +935,14 @@ def test_films_are_bounded(monkeypatch):
 
 def test_layers_and_previews_are_no_frames():
     content = encoded(flat("red"), "MPO", save_all=True, append_images=[flat("blue")])
-    assert examine(content).frames == 1
+    assert pixels(content, RULES, name="a")[1].frames == 1
     assert len(pixels(content, rules(frame="all"), name="a")[0]) == 1
 
 
 def test_heic_without_its_library(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
     with pytest.raises(UnreadableError, match="HEIC, which needs: pip install pillow-heif"):
-        examine(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+        pixels(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", RULES, name="a")
 
 
 def test_heic():

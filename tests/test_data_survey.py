@@ -13,10 +13,9 @@ from PIL import Image
 from sagan.config import DataConfig
 from sagan.data import load_dataset
 from sagan.data.catalog import Catalog, in_split, labelled
-from sagan.data.facts import difference_hashes
+from sagan.data.facts import FACTS, difference_hashes
 from sagan.data.likeness import agreement, copies, lookalikes
 from sagan.data.looking import sensible_resolution
-from sagan.data.pixels import FACTS
 from sagan.data.rules import rules_of
 from sagan.data.survey import Seen, Special, parts_of, survey
 from sagan.data.survey_text import rule_text, survey_as_json, text, warnings_of

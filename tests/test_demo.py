@@ -16,7 +16,9 @@ from sagan.data.avatars import CLASS_NAMES
 from sagan.nn.residual import make_generator
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs import named
-from sagan.runs.run import Run, checkpoint_files, log_records, sample_files
+from sagan.runs.folder import checkpoint_files, sample_files
+from sagan.runs.log import log_records
+from sagan.runs.run import Run
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from sagan.data.packfile import header_size
 from sagan.errors import SaganError
 from sagan.images import save_png
 from sagan.runs import checkpoint as checkpoints
+from sagan.runs.folder import checkpoint_files
 from sagan.runs.locked import locked_run
-from sagan.runs.run import checkpoint_files
 from sagan.training.driver import Driver
 from sagan.training.examination import examine_run
 

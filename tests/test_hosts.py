@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sagan.runs.run import load_checkpoint, log_records
+from sagan.runs.log import log_records
+from sagan.runs.run import load_checkpoint
 
 ROOT = Path(__file__).parent.parent
 STEPS = 30

@@ -32,7 +32,7 @@ from sagan.inspection.timeline_figure import timeline_figure
 from sagan.nn.layers import SelfAttention2d
 from sagan.nn.residual import Discriminator, Generator
 from sagan.runs import checkpoint as checkpoints
-from sagan.runs.run import checkpoint_files
+from sagan.runs.folder import checkpoint_files
 from sagan.sampling.attention import explicit_rows
 from sagan.sampling.generator import TrainedDiscriminator, TrainedGenerator
 from sagan.training.driver import Driver

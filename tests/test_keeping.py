@@ -15,8 +15,9 @@ from sagan.evaluation.periodic import Evaluated
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.digests import digests_in
+from sagan.runs.folder import best_step, checkpoint_files, step_of
 from sagan.runs.named import model_file
-from sagan.runs.run import Run, best_step, checkpoint_files, step_of
+from sagan.runs.run import Run
 from sagan.training import keeping
 from sagan.training.driver import Driver
 from sagan.training.keeping import CheckpointWriter, best_mark, require_best
@@ -50,7 +51,7 @@ class Held:
 
 
 def test_what_is_written_is_of_the_step_in_which_it_was_saved():
-    writer, held, one = CheckpointWriter(), Held(), of(1)
+    writer, held, one = CheckpointWriter(is_beside=True), Held(), of(1)
     writer.save(one, held)
     one.parts["generator"]["a"].fill_(7)  # as training goes on
     assert held.written == []
@@ -62,7 +63,7 @@ def test_what_is_written_is_of_the_step_in_which_it_was_saved():
 
 
 def test_one_is_written_at_a_time():
-    writer, held = CheckpointWriter(), Held()
+    writer, held = CheckpointWriter(is_beside=True), Held()
     writer.save(of(1), held)
     second = threading.Thread(target=writer.save, args=(of(2), held))
     second.start()
@@ -77,7 +78,9 @@ def test_one_is_written_at_a_time():
 def test_without_memory_for_a_copy_it_is_written_at_once(monkeypatch):
     monkeypatch.setattr(keeping, "memory_of", lambda _: None)
     written = []
-    CheckpointWriter().save(of(1), lambda _: written.append(threading.current_thread()))
+    CheckpointWriter(is_beside=True).save(
+        of(1), lambda _: written.append(threading.current_thread())
+    )
     assert written == [threading.main_thread()]
 
 
@@ -86,7 +89,7 @@ def full(_):
 
 
 def test_what_could_not_be_written_is_told():
-    writer = CheckpointWriter()
+    writer = CheckpointWriter(is_beside=True)
     writer.save(of(1), full)
     writer.join()
     with pytest.raises(SaganError, match="the disk is full"):
@@ -106,7 +109,7 @@ def test_what_could_not_be_written_is_told():
     ],
 )
 def test_how_a_run_ends_when_its_last_checkpoint_fails(end, told):
-    writer = CheckpointWriter()
+    writer = CheckpointWriter(is_beside=True)
     writer.save(of(1), full)
     with pytest.raises(SaganError, match=told), writer.finished():
         raise end

@@ -23,7 +23,7 @@ from sagan.images import save_png
 from sagan.inspection import attention_growth, attention_timeline
 from sagan.report.charts import draw_charts
 from sagan.runs import checkpoint as checkpoints
-from sagan.runs.run import checkpoint_files
+from sagan.runs.folder import checkpoint_files
 
 GAMMA = 0.7
 SEED = 3

@@ -18,7 +18,8 @@ from sagan.errors import SaganError
 from sagan.images import save_png
 from sagan.interop.conversion import convert_files
 from sagan.runs import checkpoint as checkpoints
-from sagan.runs.run import checkpoint_files, load_checkpoint
+from sagan.runs.folder import checkpoint_files
+from sagan.runs.run import load_checkpoint
 from sagan.sampling.generator import for_inference
 from sagan.training.driver import Driver
 from sagan.training.forecast import forecast

@@ -19,7 +19,7 @@ from sagan.config.presets import PRESETS
 from sagan.data import load_dataset, open_dataset
 from sagan.errors import SaganError
 from sagan.runs import checkpoint as checkpoints
-from sagan.runs.run import checkpoint_files
+from sagan.runs.folder import checkpoint_files
 from sagan.sampling.generator import load_generator
 from sagan.sampling.sets import SampleSet, save_folder
 from sagan.system import memory

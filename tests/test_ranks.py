@@ -22,7 +22,8 @@ from sagan import config as settings
 from sagan.data import Dataset
 from sagan.errors import FaultError, SaganError
 from sagan.runs.events import ROLLED_BACK, events
-from sagan.runs.run import checkpoint_files, log_records
+from sagan.runs.folder import checkpoint_files
+from sagan.runs.log import log_records
 from sagan.system import ranks as ranks_module
 from sagan.system.ranks import ALONE, Ranks, told
 from sagan.training import agreement

@@ -35,7 +35,8 @@ from sagan.report.viewer import ROWS_BYTES, viewer_of_drawn, viewer_of_real
 from sagan.report.walks import walks
 from sagan.runs import alarms
 from sagan.runs import checkpoint as checkpoints
-from sagan.runs.run import checkpoint_files, load_checkpoint
+from sagan.runs.folder import checkpoint_files
+from sagan.runs.run import load_checkpoint
 from sagan.sampling.generator import TrainedGenerator, load_generator
 from sagan.system.extras import install
 

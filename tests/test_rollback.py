@@ -12,7 +12,7 @@ from sagan.config.training import MOST_ROLLBACKS
 from sagan.errors import DivergedError, SaganError
 from sagan.nn import spectral
 from sagan.runs import checkpoint as checkpoints
-from sagan.runs.run import checkpoint_files
+from sagan.runs.folder import checkpoint_files
 from sagan.training import steps as training_steps
 from sagan.training.driver import Driver
 from sagan.training.state import new_state

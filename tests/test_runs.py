@@ -6,8 +6,10 @@ from test_checkpoint import example
 
 from sagan.errors import SaganError
 from sagan.runs import checkpoint as checkpoints
+from sagan.runs.folder import checkpoint_files
 from sagan.runs.locked import require_place_for_a_run
-from sagan.runs.run import Run, checkpoint_files, load_checkpoint, log_records, require_run
+from sagan.runs.log import log_records
+from sagan.runs.run import Run, load_checkpoint, require_run
 from sagan.runs.status import run_status
 from sagan.training.keeping import remove_old_checkpoints
 

@@ -57,6 +57,7 @@ def test_the_end_may_take_a_share_of_all_sittings(clock):
 
 def test_earlier_sittings_are_timed_by_the_log():
     lines = [(50, 100.0), (100, 50.0), (150, None), (200, 100.0), (250, -1), (300, math.inf)]
+    lines.append((350, 10**400))  # more than a float holds
     records = [{"step": step, "images_per_second": rate} for step, rate in lines]
     records.insert(2, {"step": 100, "variety": 0.5})
     assert seconds_of_steps(records, 10) == pytest.approx(5 + 10 + 10)

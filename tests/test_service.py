@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,6 +25,7 @@ import sagan
 from sagan.config import GeneratorConfig
 from sagan.errors import SaganError
 from sagan.nn.residual import make_generator
+from sagan.runs.folder import checkpoint_files
 from sagan.sampling.generator import TrainedGenerator
 from sagan.sampling.latents import draw_latents
 from sagan.studio import work
@@ -418,6 +420,15 @@ def test_a_model_without_attention_or_classes_says_so_and_draws(served):
         assert pixels(client.get("/sample?seeds=1")).shape == (32, 32, 3)
         assert arrays(client.get("/sample?format=npz")).keys() == {"images"}
         assert "no attention" in client.get("/docs").text
+
+
+def test_a_model_is_called_as_its_folder_or_file(trained_run, tmp_path, monkeypatch):
+    folder = tmp_path / "demo-1.5"
+    shutil.copytree(trained_run, folder)
+    assert open_served(folder).facts.name == "demo-1.5"
+    assert open_served(checkpoint_files(folder)[0]).facts.name == "step-00000002"
+    monkeypatch.chdir(folder)
+    assert open_served(".").facts.name == "demo-1.5"
 
 
 def test_class_names_cannot_write_the_page(served):

@@ -33,7 +33,7 @@ from sagan.nn.folding import fold
 from sagan.nn.residual import make_discriminator, make_generator
 from sagan.report.neighbours import _compared, find_neighbours
 from sagan.runs import checkpoint as checkpoints
-from sagan.runs.run import checkpoint_files
+from sagan.runs.folder import checkpoint_files
 from sagan.sampling.attention import captured_inputs
 from sagan.sampling.generator import load_discriminator, load_generator
 from sagan.training.driver import Driver

@@ -19,8 +19,8 @@ from sagan.cli.program import main
 from sagan.errors import FaultError, SaganError, StoppedError
 from sagan.evaluation.periodic import Evaluated
 from sagan.runs.events import FINISHED, STARTED, STOPPED, event, events
+from sagan.runs.folder import checkpoint_files, sample_files
 from sagan.runs.locked import locked_run
-from sagan.runs.run import checkpoint_files, sample_files
 from sagan.runs.status import run_status
 from sagan.system.ranks import Ranks
 from sagan.system.signals import ending_at_once

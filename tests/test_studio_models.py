@@ -6,7 +6,7 @@ import torch
 
 from sagan.errors import SaganError
 from sagan.runs import checkpoint as checkpoints
-from sagan.runs.run import checkpoint_files
+from sagan.runs.folder import checkpoint_files
 from sagan.studio import models
 from sagan.studio.guard import RefusedError
 from sagan.studio.models import Gallery

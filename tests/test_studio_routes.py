@@ -14,6 +14,7 @@ from safetensors.numpy import load
 from sagan.data.pixels import read_pixels
 from sagan.data.rules import Rules
 from sagan.images import png_bytes
+from sagan.runs.locked import locked_run
 from sagan.runs.run import load_checkpoint
 from sagan.sampling.latents import draw_latents
 from sagan.sampling.live import LiveModel
@@ -249,9 +250,10 @@ def test_the_timeline_of_a_run(run_client, run):
 def test_a_run_that_goes_on_says_so(run_client, run):
     settings = (run / "config.toml").read_text()
     (run / "config.toml").write_text(settings.replace("\nsteps = 2\n", "\nsteps = 90\n"))
-    (run / "log.jsonl").touch()  # the run was trained when the first test asked for one
-    assert run_client.get(f"{MODEL}/timeline").json()["running"]
-    os.utime(run / "log.jsonl", (1, 1))
+    os.utime(run / "log.jsonl", (1, 1))  # lines may be hours apart
+    with locked_run(run):
+        assert run_client.get(f"{MODEL}/timeline").json()["running"]
+    (run / "log.jsonl").touch()
     assert not run_client.get(f"{MODEL}/timeline").json()["running"]
 
 

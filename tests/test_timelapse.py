@@ -8,7 +8,7 @@ from test_cli import mistake, run
 from sagan.errors import SaganError
 from sagan.images import enlarge, save_png
 from sagan.images.contact import NAMED_SIDE, with_names
-from sagan.runs.run import sample_files
+from sagan.runs.folder import sample_files
 from sagan.sampling.generator import class_sheet, load_generator
 from sagan.sampling.timelapse import (
     _more_of_the_beginning,

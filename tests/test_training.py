@@ -20,7 +20,8 @@ from sagan.losses import adversarial as losses
 from sagan.nn import initialization, spectral
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.alarms import variety_of
-from sagan.runs.run import Run, checkpoint_files
+from sagan.runs.folder import checkpoint_files
+from sagan.runs.run import Run
 from sagan.sampling.generator import load_generator
 from sagan.system.randomness import Purpose, draw_latents_and_labels, generator_at
 from sagan.training import loop as training_loop

@@ -15,8 +15,9 @@ from sagan.config.presets import preset
 from sagan.data.avatars import CREDITS
 from sagan.errors import SaganError
 from sagan.runs.attention_log import attention_keys
+from sagan.runs.folder import sample_files
 from sagan.runs.named import shipped_model
-from sagan.runs.run import Run, sample_files
+from sagan.runs.run import Run
 from sagan.sampling.animation import save_animation
 from sagan.sampling.generator import load_generator
 from sagan.sampling.sets import SampleSet, named_grid

@@ -17,10 +17,11 @@ from sagan.ablation.summary import (
     summary_csv,
 )
 from sagan.ablation.variants import Axis, Variant, variants
-from sagan.config import Config, DataConfig, differences, load_toml
+from sagan.config import Config, DataConfig, differences
 from sagan.errors import DivergedError, SaganError
 from sagan.evaluation.periodic import Evaluate, Evaluated
 from sagan.inspection.timeline_figure import require_matplotlib
+from sagan.runs.folder import is_run, settings_of
 from sagan.runs.locked import locked_run
 from sagan.runs.seeds import runs_of_seeds, seed_folder
 from sagan.system.files import write_text
@@ -72,7 +73,7 @@ def run_ablation(
     ]
     timed = _Timed(evaluate, sum(_still_to_measure(settings, at) for settings, at, _ in plan))
     histories = _histories(plan, timed)
-    begun = load_toml(plan[0][1] / "config.toml").data
+    begun = settings_of(plan[0][1]).data
     rows = [_row_of(variant, begun, histories[variant.name], len(seeds)) for variant in chosen]
     table = markdown_table(rows)
     write_text(folder / "table.csv", summary_csv(rows))
@@ -139,8 +140,8 @@ def _still_to_measure(config: Config, folder: Path) -> int:
 
 
 def _history(config: Config, folder: Path, evaluate: Evaluate) -> MetricsByStep:
-    begun = folder / "config.toml"
-    if begun.exists() and (fields := differences(load_toml(begun).evaluation, config.evaluation)):
+    measured = settings_of(folder).evaluation if is_run(folder) else config.evaluation
+    if fields := differences(measured, config.evaluation):
         raise SaganError(
             f"{folder} was measured differently: evaluation.{', evaluation.'.join(fields)}; "
             "choose another --run or the settings it was begun with"

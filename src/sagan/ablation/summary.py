@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sagan.config import load_toml
 from sagan.evaluation.measures import metric_of
-from sagan.runs.run import log_records
+from sagan.runs.folder import settings_of
+from sagan.runs.log import finite_numbers, log_records
 from sagan.runs.seeds import runs_of_seeds
 
 MetricsByStep = dict[int, dict[str, float]]
@@ -44,7 +44,9 @@ VariantRow = Mapping[str, str | int | Summary]
 def measured_by_step(folder: Path) -> MetricsByStep:
     """What the log of a run says was measured."""
     return {
-        line["step"]: line["evaluation"] for line in log_records(folder) if "evaluation" in line
+        line["step"]: finite_numbers(line["evaluation"])
+        for line in log_records(folder)
+        if isinstance(line.get("evaluation"), dict)
     }
 
 
@@ -52,9 +54,7 @@ def finished_histories(folder: Path) -> dict[str, list[MetricsByStep]]:
     """Of the runs in a folder that were measured at their end: one for each seed, by variant."""
     found: dict[str, list[MetricsByStep]] = {}
     for name, seeds in runs_of_seeds(folder).items():
-        histories = [
-            (measured_by_step(run), load_toml(run / "config.toml")) for run in seeds.values()
-        ]
+        histories = [(measured_by_step(run), settings_of(run)) for run in seeds.values()]
         ended = [history for history, config in histories if config.train.steps in history]
         if ended:
             found[name] = ended

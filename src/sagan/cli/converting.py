@@ -124,6 +124,7 @@ def _convert_to(target: str, files: tuple[Path, ...], folder: Path) -> None:
 
 def _require_foreign(files: tuple[Path, ...], output: Path) -> None:
     """Refuses nothing, and what is a model of this program already."""
+    from sagan.runs.folder import is_run
     from sagan.runs.named import is_name
 
     if not files:
@@ -131,7 +132,7 @@ def _require_foreign(files: tuple[Path, ...], output: Path) -> None:
             "nothing to convert; give the files of a generator, a discriminator or both"
         )
     for file in files:
-        if is_name(file) or (file / "config.toml").is_file():
+        if is_name(file) or is_run(file):
             raise SaganError(
                 f"{file} is a model of this program already; sagan export {file} -o {output} "
                 "writes it as a file, and --to turns it into another repository's"

@@ -99,15 +99,15 @@ def data(
         A contact sheet to write, .png: pictures of every class, as the network sees them.
     """
     if cache or clear_cache is not None:
-        if source is not None or output is not None:
+        if (source, data, sample, json, output) != (None, DataFlags(), None, False, None):
             raise SaganError("--cache and --clear-cache look at the cache alone; give nothing else")
         print(_cleared(clear_cache) if clear_cache is not None else _cached())
         return
     require_range("--sample", sample, 1, _MOST_SAMPLED)
-    _require_sheet(output, source)
     from sagan.data.survey_text import survey_as_json, text
 
     config = data.settings(source)
+    _require_sheet(output, config.source)
     looked = _look_and_note(config, sample)
     _note_resolution(data, config, looked.sensible_resolution)
     if json:
@@ -118,11 +118,11 @@ def data(
         print(_save_sheet(looked, output), file=sys.stderr if json else sys.stdout)
 
 
-def _require_sheet(output: Path | None, source: str | None) -> None:
+def _require_sheet(output: Path | None, source: str) -> None:
     if output is None:
         return
     require_output(output, ".png")
-    if source is not None and Path(source).resolve() in output.resolve().parents:
+    if Path(source).resolve() in output.resolve().parents:
         raise SaganError(f"{output} would be one of the pictures; choose another place")
 
 

@@ -20,6 +20,7 @@ from sagan import config as settings
 from sagan.config import Config
 from sagan.config.presets import PRESETS, named_settings
 from sagan.errors import FaultError, SaganError, StoppedError, printable
+from sagan.runs.folder import is_run, settings_of
 from sagan.runs.named import shipped_names
 from sagan.system.files import is_fault
 from sagan.system.ranks import rank_of_torchrun
@@ -76,7 +77,7 @@ def named_pictures(chosen: str | None) -> str | None:
             f"{chosen} is a model, not pictures or settings; begin a run with its weights: "
             f"--from {chosen} --run NEW"
         )
-    if (path / "config.toml").exists():
+    if is_run(path):
         raise SaganError(
             f"{chosen} is a run folder; continue it with --run {chosen}, or begin another "
             f"run with its weights: --from {chosen} --run NEW"
@@ -108,9 +109,8 @@ def _settings_below_flags(chosen: str | None, given: Mapping[str, Sequence[str]]
 
         source = pictures or next(iter(given["--data.source"]), None)
         return run_settings(None if pictures else chosen, run, source=source, start_from=model)
-    is_begun = run is not None and Path(run, "config.toml").exists()
-    if run is not None and is_begun and (chosen is None or pictures):
-        base = settings.load_toml(Path(run, "config.toml"))
+    if run is not None and is_run(run) and (chosen is None or pictures):
+        base = settings_of(run)
     else:
         base = named_settings(DEFAULT_PRESET if pictures else chosen or DEFAULT_PRESET)
     return replace(base, data=replace(base.data, source=pictures)) if pictures else base

@@ -83,14 +83,15 @@ def from_dict(values: dict[str, Any]) -> Config:
 
 
 def _build(cls: type, values: object, prefix: str) -> Any:
+    whole = prefix.rstrip(".") or "the config"
     if not isinstance(values, dict):
-        raise SaganError(f"{prefix.rstrip('.')} must be a table of settings, not {values!r}")
+        raise SaganError(f"{whole} must be a table of settings, not {values!r}")
     types = get_type_hints(cls)
     for key in values:
         if key not in types:
             raise SaganError(
                 f"unknown setting {prefix}{key}{nearest(key, types)}; "
-                f"{prefix.rstrip('.') or 'the config'} has {', '.join(types)}"
+                f"{whole} has {', '.join(types)}"
             )
     return cls(**{key: _coerce(types[key], value, prefix + key) for key, value in values.items()})
 

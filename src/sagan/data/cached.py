@@ -28,8 +28,8 @@ def drafts_of(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f"{path.stem}.*{DRAFT}"))
 
 
-def largest(drafts: Sequence[Path]) -> list[Path]:
-    """The draft to go on from; the others are removed."""
+def keep_largest(drafts: Sequence[Path]) -> list[Path]:
+    """Removes all drafts but the largest, from which packing goes on, and returns that."""
     chosen = sorted(drafts, key=_bytes_of)[-1:]
     for draft in drafts:
         if draft not in chosen:
@@ -134,5 +134,8 @@ def _remove(path: Path) -> bool:
 
 
 def _bytes_of(path: Path) -> int:
-    files = path.iterdir() if path.is_dir() else [path]
-    return sum(file.stat().st_blocks * 512 for file in files)
+    total = 0
+    for file in path.glob("*") if path.is_dir() else [path]:
+        with suppress(FileNotFoundError):  # others may be packing, or clearing
+            total += file.stat().st_blocks * 512
+    return total

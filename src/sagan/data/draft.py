@@ -16,9 +16,9 @@ import numpy as np
 
 from sagan.data.catalog import Catalog
 from sagan.data.dataset import digests_of, fingerprint
+from sagan.data.facts import FACTS
 from sagan.data.packfile import Pack, PackWriter, header_size, text_of
 from sagan.data.picture_files import decoders
-from sagan.data.pixels import FACTS
 from sagan.data.rules import Rules
 from sagan.data.workers import DecodedPortion, unequal
 from sagan.errors import SaganError

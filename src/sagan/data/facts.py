@@ -25,20 +25,20 @@ class Facts(NamedTuple):
     rotated: bool
     """EXIF says that it is to be turned or mirrored."""
     transparent: bool
-    """Some of what is used can be seen through. (Of a header: it may be so.)"""
+    """Some of what is used can be seen through."""
     frames: int
     """1 if it is not animated."""
     lowest: float
-    """Of deep values, before their range was applied; NaN for 8 bits and of a header."""
+    """Of deep values, before their range was applied; NaN for 8 bits."""
     highest: float
     grey: bool
-    """No colour in the result. (Of a header: none can be stored.)"""
+    """No colour in the result."""
     hash: int
     """Alike for pictures that look alike: 64 bits, see :func:`difference_hashes`. Of the first
-    frame; 0 of a header."""
+    frame."""
     content: int
     """Equal for equal files or arrays, whatever is done to them: 64 bits, the BLAKE2b of what the
-    source holds; 0 of a header."""
+    source holds."""
 
 
 FACTS = np.dtype(

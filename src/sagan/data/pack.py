@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sagan.data.cached import DRAFT, LIST, drafts_of, largest, sweep
+from sagan.data.cached import DRAFT, LIST, drafts_of, keep_largest, sweep
 from sagan.data.catalog import Catalog
 from sagan.data.dataset import cache_folder
 from sagan.data.draft import Draft, Known, known_of_draft, known_of_pack, mark_of
@@ -134,7 +134,7 @@ def found_grey(catalog: Catalog, rules: Rules) -> bool | None:
 def _pack_anew(path: Path, catalog: Catalog, rules: Rules, images: np.ndarray | None) -> Pack:
     with writing(f"to the cache folder {path.parent}", REMEDY):
         sweep()
-        left = largest(drafts_of(path))
+        left = keep_largest(drafts_of(path))
         known = _known(path, left, images)
         owner = f"{os.getpid()}@{socket.gethostname()}"
         folder = path.with_name(f"{path.stem}.{time.time_ns()}.{owner}{DRAFT}")

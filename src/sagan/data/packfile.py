@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from sagan.data.dataset import digests_of, fingerprint
-from sagan.data.pixels import FACTS
+from sagan.data.facts import FACTS
 from sagan.errors import SaganError
 
 SUFFIX = ".sagan"

@@ -149,8 +149,7 @@ def require_plausible(image: ImageFile) -> None:
     """Judges a picture's size before it is decoded.
 
     Raises:
-        UnreadableError: It has no pixels, more than :data:`MOST_PIXELS`, or would not fit into
-            memory.
+        UnreadableError: It has no pixels, or more than :data:`MOST_PIXELS`.
     """
     pixels = image.width * image.height
     if pixels <= 0:
@@ -230,10 +229,8 @@ def deep_colours(stream: BinaryIO, image: ImageFile) -> np.ndarray | None:
         image: The same file, with its header read; is decoded.
 
     Returns:
-        uint16 (H, W, 3 or 4), or None if the picture has no such colours.
+        uint16 (H, W, 3 or 4).
     """
-    if not is_deep_colour(image):
-        return None
     values = _half(stream, takes_lower=True).astype(np.uint16)
     upper = _half(stream, takes_lower=False)
     for top in range(0, len(values), _STRIP):

@@ -15,14 +15,11 @@ import numpy as np
 
 from sagan.data.catalog import Content
 from sagan.data.colour import (
-    NO_PROFILE,
-    Profile,
     as_srgb,
     background_of,
     is_grey,
     over,
     plain,
-    profile_of,
 )
 from sagan.data.cropping import TURNS, Fit, is_swapped, resized, stored_fit
 from sagan.data.decoding import (
@@ -30,18 +27,14 @@ from sagan.data.decoding import (
     Decoded,
     decoded_array,
     decoded_file,
-    is_deep,
     mode_of,
-    require_shape,
 )
-from sagan.data.facts import FACTS, Facts, difference_hashes
+from sagan.data.facts import Facts, difference_hashes
 from sagan.data.picture_files import (
     UnreadableError,
     chosen_frames,
     frame_count,
     identified,
-    is_deep_colour,
-    orientation_of,
     reason_of,
     stream_of,
 )
@@ -50,16 +43,6 @@ from sagan.errors import SaganError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-__all__ = [
-    "FACTS",
-    "Facts",
-    "UnreadableError",
-    "examine",
-    "pixels",
-    "read_pixels",
-    "unhashed_pixels",
-]
 
 
 def pixels(content: Content, rules: Rules, *, name: str) -> tuple[list[np.ndarray], Facts]:
@@ -110,21 +93,6 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def examine(content: Content) -> Facts:
-    """Reads a picture's facts from its header alone, as far as that goes.
-
-    Raises:
-        UnreadableError: It is no picture, or too large.
-    """
-    try:
-        with quiet():
-            return _examine(content)
-    except SaganError:
-        raise
-    except Exception as error:
-        raise UnreadableError(reason_of(error)) from error
-
-
 def read_pixels(path: Path, rules: Rules) -> np.ndarray:
     """Reads one picture file as uint8 (C, H, W); of an animated one, the first chosen frame.
 
@@ -136,61 +104,6 @@ def read_pixels(path: Path, rules: Rules) -> np.ndarray:
     except UnreadableError as error:
         raise SaganError(f"cannot read the picture {path}: {error}; repair or remove it") from error
     return picture
-
-
-def _examine(content: Content) -> Facts:
-    if isinstance(content, np.ndarray):
-        require_shape(content)
-        height, width = content.shape[:2]
-        mode = mode_of(content)
-        alpha = mode.startswith("RGBA")
-        return _facts_of_header(
-            height, width, mode, NO_PROFILE, alpha, grey=content.size == height * width
-        )
-    with stream_of(content) as stream:
-        image = identified(stream)
-        turn = orientation_of(image)
-        size = image.size
-        if is_swapped(turn) and image.format != "TIFF":
-            size = size[::-1]
-        return _facts_of_header(
-            size[1],
-            size[0],
-            image.mode + ";16" * is_deep_colour(image),
-            profile_of(image),
-            image.has_transparency_data,
-            rotated=turn != 1,
-            frames=frame_count(image),
-            grey=image.mode in ("1", "L", "LA") or is_deep(image),
-        )
-
-
-def _facts_of_header(
-    height: int,
-    width: int,
-    mode: str,
-    profile: Profile,
-    transparent: bool,
-    *,
-    rotated: bool = False,
-    frames: int = 1,
-    grey: bool,
-) -> Facts:
-    return Facts(
-        height=height,
-        width=width,
-        mode=mode,
-        profile=profile.kind == "other",
-        broken_profile=profile.kind == "broken",
-        rotated=rotated,
-        transparent=transparent,
-        frames=frames,
-        lowest=math.nan,
-        highest=math.nan,
-        grey=grey,
-        hash=0,
-        content=0,
-    )
 
 
 def _frames(content: Content, rules: Rules, name: str) -> tuple[list[np.ndarray], Facts]:
@@ -233,9 +146,21 @@ def _planes(values: np.ndarray, rules: Rules) -> np.ndarray:
 
 def _facts_of_array(values: np.ndarray) -> Facts:
     height, width = values.shape[:2]
-    is_grey_kind = values.size == height * width
-    grey = is_grey_kind or is_grey(values.tobytes(), 3)
-    return _facts_of_header(height, width, mode_of(values), NO_PROFILE, False, grey=grey)
+    return Facts(
+        height=height,
+        width=width,
+        mode=mode_of(values),
+        profile=False,
+        broken_profile=False,
+        rotated=False,
+        transparent=False,
+        frames=1,
+        lowest=math.nan,
+        highest=math.nan,
+        grey=values.size == height * width or is_grey(values.tobytes(), 3),
+        hash=0,
+        content=0,
+    )
 
 
 def _summed_up(facts: Sequence[Facts]) -> Facts:

@@ -11,9 +11,8 @@ import numpy as np
 from sagan.data.catalog import Catalog, Content, MadeNames
 from sagan.data.dataset import Dataset, PictureArray, digests_of, fingerprint
 from sagan.data.decoding import MODES
-from sagan.data.facts import difference_hashes
+from sagan.data.facts import FACTS, difference_hashes
 from sagan.data.packfile import Pack, PackWriter, is_intact, open_pack, text_of
-from sagan.data.pixels import FACTS
 from sagan.errors import SaganError
 from sagan.system.files import replacing, writing
 from sagan.system.memory import require_space

@@ -153,7 +153,7 @@ class Seen:
     """int64 (M,): their numbers in the catalog, ascending; a number is there several times where a
     file gave several pictures."""
     facts: np.ndarray
-    """``sagan.data.pixels.FACTS`` (M,)."""
+    """``sagan.data.facts.FACTS`` (M,)."""
     size: tuple[int, int]
     """Their height and width after the rules."""
     digests: np.ndarray | None = None

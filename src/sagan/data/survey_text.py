@@ -95,7 +95,7 @@ def _of_classes(survey: Survey) -> Iterator[str]:
     if most > _IMBALANCE * least:
         yield f"{contrast}; --data.order balanced shows every class equally often"
     if len(few) == 1:
-        has = "a single picture" if least == 1 else f"{_number_of(least)}"
+        has = "a single picture" if least == 1 else _number_of(least)
         yield f"the class {_quoted(smallest)} has {has}, too little to learn from"
     elif few:
         yield (

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from dataclasses import dataclass
 
 import numpy as np
 
 from sagan.data.catalog import Catalog
-from sagan.data.pixels import FACTS
+from sagan.data.facts import FACTS
 from sagan.data.rules import Rules
 from sagan.data.workers import decode_one
 from sagan.system.memory import require_free
+from sagan.system.threads import usable_cores
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,5 +74,5 @@ def tried(catalog: Catalog, rules: Rules, count: int = 64) -> Trial:
         digests=np.concatenate([np.zeros(0, np.uint64), *digests]),
         unreadable=unreadable,
         size=round(pictures.nbytes / share) if len(chosen) else 0,
-        seconds=(time.perf_counter() - begin) / (share or 1) / (os.cpu_count() or 1),
+        seconds=(time.perf_counter() - begin) / (share or 1) / usable_cores(),
     )

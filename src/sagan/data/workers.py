@@ -20,9 +20,11 @@ import numpy as np
 from sagan.data.catalog import Catalog, Reader
 from sagan.data.dataset import digests_of
 from sagan.data.facts import FACTS, Facts, difference_hashes
-from sagan.data.pixels import UnreadableError, quiet, unhashed_pixels
+from sagan.data.picture_files import UnreadableError
+from sagan.data.pixels import quiet, unhashed_pixels
 from sagan.data.rules import Rules
 from sagan.errors import SaganError
+from sagan.system.threads import usable_cores
 
 _TRIAL = 0.1  # seconds of work in this process, to learn how long the rest will take
 _WORTH = 1.5  # seconds of work that processes are started for
@@ -140,13 +142,14 @@ def unequal(
     )
 
 
+_NOTHING_YET = b"\xff" * 8
 _given: tuple[Reader, Rules, mmap]  # of a process that decodes; the last is its note
 
 
 def _begin(read: Reader, rules: Rules, notes: Path, parent: int) -> None:
     global _given
     with (notes / str(os.getpid())).open("w+b") as file:
-        file.write(bytes(8))
+        file.write(_NOTHING_YET)
         file.flush()
         _given = read, rules, mmap(file.fileno(), 8)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -168,11 +171,11 @@ def _in_processes(
     catalog: Catalog, wanted: Iterator[tuple[int, str]], rules: Rules, size: int, each: float
 ) -> Iterator[DecodedPortion]:
     # Processes of loky are fresh: they share no locks with this one and do not run its script.
-    from loky import ProcessPoolExecutor, cpu_count
+    from loky import ProcessPoolExecutor
     from loky.process_executor import BrokenProcessPool
 
     _start_tracker()
-    workers = cpu_count()
+    workers = usable_cores()
     waiting: deque[Future[DecodedPortion]] = deque()
     aside = _MOST_ASIDE if each < _PORTION else 0  # large pictures need the memory
     with tempfile.TemporaryDirectory() as notes:
@@ -222,5 +225,5 @@ def _finished(portion: DecodedPortion) -> Future[DecodedPortion]:
 
 
 def _noted(catalog: Catalog, notes: Path) -> str:
-    numbers = sorted({int.from_bytes(note.read_bytes()) for note in notes.iterdir()})
-    return " or ".join(catalog.names[number] for number in numbers) or "pictures"
+    told = {note.read_bytes() for note in notes.iterdir()} - {_NOTHING_YET}
+    return " or ".join(catalog.names[int.from_bytes(n)] for n in sorted(told)) or "pictures"

@@ -16,6 +16,7 @@ from sagan.evaluation.picture_sets import PictureSet, generated, proportional_la
 from sagan.evaluation.record import Setting
 from sagan.evaluation.selection import SEEDS_PER_REPEAT, Selection
 from sagan.nn.averaging import STATISTICS_BATCH_SIZE, STATISTICS_BATCHES
+from sagan.runs.folder import is_run
 from sagan.runs.locked import require_kept_settings
 from sagan.runs.named import as_placed_now, model_file, run_of
 from sagan.runs.run import load_checkpoint
@@ -60,7 +61,7 @@ def open_pictures(
         SaganError: A side cannot be had, or their sizes differ.
     """
     path = model_file(subject)
-    if path.suffix == ".safetensors" or (path / "config.toml").exists():
+    if path.suffix == ".safetensors" or is_run(path):
         return _model_pictures(subject, selection, device)
     require_kept_settings(path)
     if not path.exists():

@@ -19,7 +19,8 @@ from sagan.inspection.statistics import (
     shown_images,
 )
 from sagan.inspection.timeline import evenly_read
-from sagan.runs.run import checkpoint_files, load_checkpoint, require_run
+from sagan.runs.folder import checkpoint_files, is_run
+from sagan.runs.run import load_checkpoint, require_run
 from sagan.runs.seeds import runs_of_seeds
 from sagan.system.spacing import with_both_ends
 
@@ -92,7 +93,7 @@ def attention_reach(
 
 
 def _variants(folder: Path) -> dict[str, list[Path]]:
-    if (folder / "config.toml").is_file() or not folder.is_dir():
+    if is_run(folder) or not folder.is_dir():
         return {printable(folder.resolve().name): [folder]}
     found = {name: list(seeds.values()) for name, seeds in runs_of_seeds(folder).items()}
     begun = {name: [run for run in runs if checkpoint_files(run)] for name, runs in found.items()}
@@ -149,8 +150,8 @@ def reach_table(layers: Sequence[LayerReach]) -> str:
         steps = list(layer.shares[MEAN])
         steps = [steps[place] for place in with_both_ends(len(steps), _MOST_SHOWN)]
         width = max(map(len, layer.shares))
-        runs = len(layer.shares[MEAN][steps[0]])
-        many = f", {runs} seeds" if runs > 1 else ""
+        seeds = len(layer.shares[MEAN][steps[0]])
+        many = f", {seeds} seeds" if seeds > 1 else ""
         lines = [
             f"{layer.variant}, {layer.network}, attention at {layer.place}, {layer.pictures} "
             f"pictures{many}; uniform: {layer.uniform:.1%} outside",
@@ -158,8 +159,8 @@ def reach_table(layers: Sequence[LayerReach]) -> str:
         ]
         for name in layer.shares:
             over = layer.over_uniform(name)
-            runs = [over[step] for step in steps]
-            cells = [f"{statistics.mean(each):.3f}{_plus_minus(each)}" for each in runs]
+            shown = [over[step] for step in steps]
+            cells = [f"{statistics.mean(each):.3f}{_plus_minus(each)}" for each in shown]
             lines.append(f"{name:{width}}" + "".join(f"{cell:>16}" for cell in cells))
         blocks.append("\n".join(lines))
     legend = (

@@ -1,6 +1,5 @@
 """How the attention of a run grew: its numbers, and one query's map over its checkpoints."""
 
-import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from sagan.config.checks import fits
 from sagan.errors import SaganError, printable
 from sagan.images import to_uint8
 from sagan.images.queries import query_index
@@ -25,7 +23,9 @@ from sagan.inspection.timeline_figure import Curve, Snapshot, require_matplotlib
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.attention_log import LoggedLayer, attention_key
 from sagan.runs.checkpoint import Checkpoint
-from sagan.runs.run import checkpoint_files, load_checkpoint, log_records, require_run
+from sagan.runs.folder import checkpoint_files
+from sagan.runs.log import finite_number, log_records
+from sagan.runs.run import load_checkpoint, require_run
 from sagan.sampling.attention import Attention, Points
 from sagan.sampling.generator import TrainedDiscriminator, TrainedGenerator
 from sagan.sampling.network import TrainedNetwork, label_number
@@ -197,12 +197,11 @@ def _gammas(
     records = log_records(folder)
     curves = []
     for key, name in gates.items():
-        logged = [
-            record
+        logged = {
+            record["step"]: gate
             for record in records
-            if fits(record.get(key), float) and abs(record[key]) <= sys.float_info.max
-        ]
+            if (gate := finite_number(record.get(key))) is not None
+        }
         if logged:
-            steps, values = ([record[of] for record in logged] for of in ("step", key))
-            curves.append(Curve(name=name, steps=steps, values=values))
+            curves.append(Curve(name=name, steps=[*logged], values=[*logged.values()]))
     return curves

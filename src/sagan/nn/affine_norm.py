@@ -46,7 +46,7 @@ def scaled_and_shifted(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 def _scaled_and_added(x: Tensor, scale: Tensor, other: Tensor) -> Tensor:
-    """X * scale + other, which is rows or a map; a map is overwritten.
+    """Returns x * scale + other, which is rows or a map; a map is overwritten.
 
     PyTorch adds channels together as many as a vector holds; where a pixel has fewer, that is six
     times as slow, so that a line of pixels is taken for one.

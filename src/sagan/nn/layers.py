@@ -141,7 +141,7 @@ class SelfAttention2d(nn.Module):
         return self.added(x, attend(query, key, value), self.gamma)
 
     def added(self, x: Tensor, attended: Tensor, gamma: Tensor) -> Tensor:
-        """X + gamma * out.
+        """Returns x + gamma * out.
 
         Args:
             x: The layer's input, (N, C, H, W).

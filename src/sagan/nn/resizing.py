@@ -29,7 +29,7 @@ def double_sized(x: Tensor, mode: Upsampling = "nearest") -> Tensor:
 
 
 def plus_double_sized(h: Tensor, x: Tensor, mode: Upsampling = "nearest") -> Tensor:
-    """H + double_sized(x), (N, C, 2H, 2W); h is overwritten where no gradient wants it."""
+    """Returns h + double_sized(x), (N, C, 2H, 2W); overwrites h where no gradient wants it."""
     if _is_simple(x) or mode != "nearest" or h.dtype != x.dtype:
         return plus(h, double_sized(x, mode))
     if torch.is_grad_enabled():
@@ -39,7 +39,7 @@ def plus_double_sized(h: Tensor, x: Tensor, mode: Upsampling = "nearest") -> Ten
 
 
 def plus(h: Tensor, x: Tensor) -> Tensor:
-    """H + x; in the memory of h where no gradient wants it."""
+    """Returns h + x; in the memory of h where no gradient wants it."""
     return h + x if torch.is_grad_enabled() or h.dtype != x.dtype else h.add_(x)
 
 

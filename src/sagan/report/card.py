@@ -17,6 +17,7 @@ from sagan.errors import SaganError
 from sagan.report.rendering import rendered
 from sagan.report.tables import Table, read_records, tables_of
 from sagan.runs.checkpoint import Checkpoint, save
+from sagan.runs.folder import CHECKPOINTS, SETTINGS
 from sagan.runs.hub import MODEL_FILE
 from sagan.runs.run import load_checkpoint
 from sagan.sampling.generator import (
@@ -71,7 +72,7 @@ def write_model_folder(
     whole, file = load_checkpoint(model)
     handed = _handed_on(whole, discriminator)
     generator = generator_of(handed)
-    paths = [folder / name for name in (MODEL_FILE, "config.toml", "samples.png", "README.md")]
+    paths = [folder / name for name in (MODEL_FILE, SETTINGS, "samples.png", "README.md")]
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         save(handed, paths[0])
@@ -160,7 +161,7 @@ def _loss(config: Config) -> str:
 
 def _tables(file: Path, step: int) -> list[Table]:
     """What was measured of a checkpoint of a run; nothing of a file elsewhere."""
-    if file.parent.name != "checkpoints":
+    if file.parent.name != CHECKPOINTS:
         return []
     records, _ = read_records(file.parent.parent)
     return tables_of([record for record in records if record.subject.get("step") == step])

@@ -10,8 +10,7 @@ import numpy as np
 from sagan.evaluation.measures import numbers_of
 from sagan.runs.alarms import WATCHED, Alarm, Alarms
 from sagan.runs.events import ALARM, CLEARED
-from sagan.runs.log import finite_numbers, measured_alike
-from sagan.runs.run import log_records
+from sagan.runs.log import finite_numbers, log_records, measured_alike
 
 
 class Series(NamedTuple):

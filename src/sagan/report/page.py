@@ -23,8 +23,9 @@ from sagan.report.rendering import rendered
 from sagan.report.tables import read_records, tables_of
 from sagan.report.walks import walks
 from sagan.runs.checkpoint import Checkpoint
+from sagan.runs.folder import checkpoint_files, settings_of
 from sagan.runs.named import as_placed_now
-from sagan.runs.run import checkpoint_files, load_checkpoint, require_run
+from sagan.runs.run import load_checkpoint, require_run
 from sagan.sampling.generator import (
     TrainedGenerator,
     generator_of,
@@ -113,7 +114,7 @@ def _gather(folder: Path) -> Material:
     if checkpoint_files(folder) or not history.step:
         checkpoint, _ = load_checkpoint(folder)
         generator = generator_of(checkpoint)
-    config = checkpoint.config if checkpoint else settings.load_toml(folder / "config.toml")
+    config = checkpoint.config if checkpoint else settings_of(folder)
     mark = checkpoint.dataset_fingerprint if checkpoint else ""
     data = as_placed_now(config.data, folder)
     dataset = _section(load_learned, data, mark, "the run", _WITHOUT_PICTURES)

@@ -11,7 +11,7 @@ import numpy as np
 
 from sagan.errors import SaganError
 from sagan.images import image_of, png_bytes
-from sagan.runs.run import sample_files
+from sagan.runs.folder import sample_files
 from sagan.sampling.generator import SAMPLE_COLUMNS, TrainedGenerator, class_sheet
 from sagan.sampling.timelapse import read_sheet, row_names
 from sagan.system.spacing import with_both_ends

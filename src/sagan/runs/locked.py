@@ -5,14 +5,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sagan.errors import SaganError
+from sagan.runs.folder import LOCK, ORIGIN, SETTINGS, checkpoint_files, is_run
 from sagan.system.files import writing
 from sagan.system.locks import holding
 from sagan.system.ranks import ALONE, Ranks
 
 ELSEWHERE = "choose another --run or free space"
 """What to do where a run folder cannot be written."""
-LOCK = "run.lock"
-_BEFORE_SETTINGS = (LOCK, "config.toml.", "from.json")
+_BEFORE_SETTINGS = (LOCK, f"{SETTINGS}.", ORIGIN)
 """How the names begin of what a folder may hold before its settings are in place."""
 
 
@@ -47,7 +47,7 @@ def may_become_a_run(folder: Path) -> bool:
     if not folder.is_dir():
         return not folder.exists()
     files = {path.name for path in folder.iterdir()}
-    return "config.toml" in files or all(name.startswith(_BEFORE_SETTINGS) for name in files)
+    return SETTINGS in files or all(name.startswith(_BEFORE_SETTINGS) for name in files)
 
 
 def require_kept_settings(folder: Path) -> None:
@@ -56,10 +56,10 @@ def require_kept_settings(folder: Path) -> None:
     Raises:
         SaganError: It has; says how to go on.
     """
-    files = sorted((folder / "checkpoints").glob("step-*.safetensors"))
-    if files and not (folder / "config.toml").exists():
+    files = checkpoint_files(folder)
+    if files and not is_run(folder):
         raise SaganError(
-            f"{folder} has checkpoints and has lost its config.toml; copy that back, or begin "
+            f"{folder} has checkpoints and has lost its {SETTINGS}; copy that back, or begin "
             f"another run with these weights: --run NEW --from {files[-1]}"
         )
 

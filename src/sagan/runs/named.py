@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sagan.config import HUB, DataConfig, load_toml, nearest
+from sagan.config import HUB, DataConfig, nearest
 from sagan.errors import SaganError
+from sagan.runs.folder import CHECKPOINTS, checkpoint_called, is_run, settings_of
 
 SHIPPED = Path(__file__).parent.parent / "shipped"
 _CARD_WIDTH = 100  # of a card in print
@@ -175,9 +176,7 @@ def model_file(model: str | Path) -> Path:
 
         return downloaded(name)
     folder, at, which = str(model).rpartition("@")
-    if at and Path(folder, "config.toml").is_file():
-        from sagan.runs.run import checkpoint_called
-
+    if at and is_run(folder):
         return checkpoint_called(Path(folder), which)
     if Path(name).suffix or len(Path(name).parts) != 1:
         return Path(model)
@@ -193,14 +192,14 @@ def run_of(model: str | Path) -> Path | None:
         return None
     path = model_file(model)
     home = path.resolve().parent
-    run = path if path.is_dir() else home.parent if home.name == "checkpoints" else None
-    return run if run and (run / "config.toml").exists() else None
+    run = path if path.is_dir() else home.parent if home.name == CHECKPOINTS else None
+    return run if run and is_run(run) else None
 
 
 def as_placed_now(data: DataConfig, run: Path | None) -> DataConfig:
     """The data settings of a checkpoint, with the place of the pictures that its run names now."""
     try:
-        return replace(data, source=load_toml(run / "config.toml").data.source) if run else data
+        return replace(data, source=settings_of(run).data.source) if run else data
     except SaganError:
         return data
 

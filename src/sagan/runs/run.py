@@ -1,14 +1,4 @@
-"""The run folder: its names, its log, its checkpoints.
-
-config.toml                          the settings
-data.json                            what the pictures are
-log.jsonl                            one line per logged step, and events
-log.dropped.jsonl                    lines of steps that were done again
-run.lock                             who trains in it just now
-samples/step-00001000.png            fixed seeds, one row per class, with its name
-checkpoints/step-00001000.safetensors
-evaluations/step-00001000-….json     what sagan evaluate measured
-"""
+"""A run folder that is written to, and the checkpoints that are read from one."""
 
 from __future__ import annotations
 
@@ -23,11 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 from sagan import config as settings
 from sagan.config import Config
-from sagan.errors import SaganError, enumerated
+from sagan.errors import SaganError
 from sagan.runs.events import FINISHED, STARTED, STOPPED, EventKind, events
+from sagan.runs.folder import (
+    DROPPED,
+    SETTINGS,
+    SURVEY,
+    checkpoint_files,
+    checkpoint_path,
+    is_run,
+    sample_files,
+    sample_path,
+    settings_of,
+    step_of,
+)
 from sagan.runs.locked import ELSEWHERE, require_kept_settings, require_place_for_a_run
-from sagan.runs.log import LOG, record_in
-from sagan.runs.log import log_records as log_records
+from sagan.runs.log import LOG, log_records, record_in
 from sagan.runs.named import model_file
 from sagan.system.files import replacing, write_text, writing
 
@@ -45,9 +46,6 @@ _UNNAMED = "checkpoints/.tmp??????"
 """What safetensors writes, aside of what it was told to write."""
 _SAVED: tuple[EventKind, ...] = (STARTED, STOPPED, FINISHED)
 """What happens after the first step only where there is a checkpoint."""
-
-BEST = "best"
-"""In the record of a measurement: the step that is the best by then, as text: no curve."""
 
 
 class Run:
@@ -69,7 +67,7 @@ class Run:
         self.folder = Path(folder)
         self.config = config
         if self.is_begun:
-            begun = settings.load_toml(self.settings_path)
+            begun = settings_of(self.folder)
             if not config.data.channels:
                 self.config = config.with_channels(begun.data.shape[0])
             self.require_same(begun)
@@ -115,12 +113,12 @@ class Run:
     @property
     def settings_path(self) -> Path:
         """Where the settings are."""
-        return self.folder / "config.toml"
+        return self.folder / SETTINGS
 
     @property
     def is_begun(self) -> bool:
         """Whether there are settings, which are written first."""
-        return self.settings_path.exists()
+        return is_run(self.folder)
 
     def keep_survey(self, survey: Mapping[str, object]) -> None:
         """Writes down what the pictures are.
@@ -129,12 +127,12 @@ class Run:
             SaganError: It cannot be written.
         """
         with writing(f"to the run folder {self.folder}", ELSEWHERE):
-            write_text(self.folder / "data.json", json.dumps(survey, indent=1) + "\n")
+            write_text(self.folder / SURVEY, json.dumps(survey, indent=1) + "\n")
 
     def surveyed(self) -> str:
         """Fingerprint of the pictures that are written down; empty where there are none."""
         try:
-            survey = json.loads((self.folder / "data.json").read_bytes())
+            survey = json.loads((self.folder / SURVEY).read_bytes())
             return str(survey["fingerprint"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return ""
@@ -146,11 +144,11 @@ class Run:
 
     def sample_path(self, step: int) -> Path:
         """Where the sample grid of a step goes."""
-        return self.folder / "samples" / f"step-{step:08d}.png"
+        return sample_path(self.folder, step)
 
     def checkpoint_path(self, step: int) -> Path:
         """Where the checkpoint of a step goes."""
-        return self.folder / "checkpoints" / f"step-{step:08d}.safetensors"
+        return checkpoint_path(self.folder, step)
 
     def log(self, record: Mapping[str, object]) -> None:
         """Appends one line to the log."""
@@ -186,7 +184,7 @@ class Run:
     @property
     def dropped_path(self) -> Path:
         """Lines of the log whose steps were done again."""
-        return self.folder / "log.dropped.jsonl"
+        return self.folder / DROPPED
 
     def require_no_lost_checkpoints(self) -> None:
         """For a run without checkpoints: refuses if it once had some, as what it left tells.
@@ -197,7 +195,7 @@ class Run:
         records = self.records()
         told = any(record["step"] for kind in _SAVED for record in events(records, kind))
         reached = max([record["step"] for record in records] or sample_files(self.folder) or [0])
-        begun = settings.load_toml(self.settings_path) if self.is_begun else self.config
+        begun = settings_of(self.folder) if self.is_begun else self.config
         if told or reached > 2 * begun.train.checkpoint_interval:  # the first may be in writing
             raise SaganError(
                 f"{self.folder} came to step {reached:,}, but has no checkpoints any more; put "
@@ -221,7 +219,7 @@ class Run:
         What was set aside before stays.
         """
         for file in checkpoint_files(self.folder):
-            if file > self.checkpoint_path(step):
+            if step_of(file) > step:
                 names = (f"{file.name}{'' if n == 1 else f'.{n}'}.damaged" for n in count(1))
                 places = (file.with_name(name) for name in names)
                 file.replace(next(place for place in places if not place.exists()))
@@ -248,65 +246,14 @@ def require_run(folder: Path) -> None:
         SaganError: It has no settings.
     """
     require_kept_settings(folder)
-    if not (folder / "config.toml").is_file():
+    if not is_run(folder):
         raise SaganError(f"{folder} is no run folder; give the one that sagan train wrote to")
-
-
-def checkpoint_files(folder: Path) -> list[Path]:
-    """The checkpoints of a run folder, oldest first; copies with other names are none of them."""
-    files = (folder / "checkpoints").glob("step-*.safetensors")
-    return sorted(path for path in files if path.stem.removeprefix("step-").isdigit())
-
-
-def step_of(checkpoint: Path) -> int:
-    """The step in the name of a checkpoint of a run."""
-    return int(checkpoint.stem.removeprefix("step-"))
-
-
-def best_step(folder: Path) -> int | None:
-    """The step that was measured as the best, of those with a checkpoint; None where there is none.
-
-    Runs with ``train.keep_best`` name it in the log.
-    """
-    there = {step_of(file) for file in checkpoint_files(folder)}
-    marked = [(r["step"], str(r[BEST])) for r in log_records(folder) if BEST in r]
-    # Earlier logs have the metric there, and mark the step of the record.
-    steps = [int(mark) if mark.isdigit() else step for step, mark in marked]
-    return next((step for step in reversed(steps) if step in there), None)
-
-
-def checkpoint_called(folder: Path, which: str) -> Path:
-    """The checkpoint of a run that a word or a number means.
-
-    Args:
-        folder: The run folder.
-        which: "best", "newest" or a step.
-
-    Raises:
-        SaganError: There is none; names those there are.
-    """
-    files = {str(step_of(file)): file for file in checkpoint_files(folder)}
-    best = best_step(folder)
-    named = {**files, "newest": next(reversed(files.values()), None)}
-    named["best"] = None if best is None else files[str(best)]
-    if file := named.get(which):
-        return file
-    reason = f"there is no checkpoint {which!r}"
-    if which == "best":
-        reason = "no checkpoint is known as the best; train with --train.keep-best fd"
-    raise SaganError(f"{folder}: {reason}; there are {enumerated([*reversed(files)])}")
 
 
 def drafts_in(folder: Path) -> list[Path]:
     """What a run was writing when it was ended, half written."""
     names = (*(f"{name}.*.tmp" for name in _DRAFTS), _UNNAMED)
     return sorted(path for name in names for path in folder.glob(name))
-
-
-def sample_files(folder: Path) -> dict[int, Path]:
-    """The sample grids of a run folder by their steps; copies with other names are none of them."""
-    files = {path.stem.removeprefix("step-"): path for path in folder.glob("samples/step-*.png")}
-    return {int(step): path for step, path in files.items() if step.isdecimal() and path.is_file()}
 
 
 def load_checkpoint(path: str | Path) -> tuple[Checkpoint, Path]:

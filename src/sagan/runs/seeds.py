@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from sagan.runs.folder import is_run
+
 _MARK = "-seed"
 
 
@@ -15,6 +17,6 @@ def runs_of_seeds(folder: Path) -> dict[str, dict[int, Path]]:
     found: dict[str, dict[int, Path]] = {}
     for path in sorted(folder.glob(f"*{_MARK}*")):
         name, _, seed = path.name.rpartition(_MARK)
-        if seed.isdecimal() and (path / "config.toml").is_file():
+        if seed.isdecimal() and is_run(path):
             found.setdefault(name, {})[int(seed)] = path
     return {name: dict(sorted(seeds.items())) for name, seeds in found.items()}

@@ -13,9 +13,9 @@ from sagan import config as settings
 from sagan.config import Config
 from sagan.errors import SaganError, printable
 from sagan.runs.events import ALARM, CLEARED, DIVERGED, FINISHED, STARTED, STOPPED
-from sagan.runs.locked import LOCK, require_kept_settings
+from sagan.runs.folder import LOCK, SETTINGS, checkpoint_files, is_run
+from sagan.runs.locked import require_kept_settings
 from sagan.runs.log import LOG, LOSSES, finite_number, finite_numbers, newest_records
-from sagan.runs.run import checkpoint_files
 from sagan.system.locks import holder_of, is_locked
 
 Condition = Literal["running", "stopped", "finished", "diverged", "died", "failed", "new"]
@@ -127,9 +127,9 @@ def run_status(folder: Path) -> Status:
 
 def _runs_in(place: Path) -> list[Path]:
     try:
-        if (place / "config.toml").exists() or not place.is_dir():
+        if is_run(place) or not place.is_dir():
             return [place]
-        within = sorted(path for path in place.iterdir() if (path / "config.toml").is_file())
+        within = sorted(path for path in place.iterdir() if is_run(path))
     except OSError:
         return [place]
     return within or [place]
@@ -146,14 +146,14 @@ def _status_or_problem(folder: Path) -> Status | Unreadable:
 
 
 def _settings_of(folder: Path) -> Config:
-    path = folder / "config.toml"
+    path = folder / SETTINGS
     if not folder.exists():
         raise SaganError("there is no such folder")
     require_kept_settings(folder)
     if not path.exists():
         raise SaganError("no run folder, and none in it")
     if not path.is_file() or path.stat().st_size > _LARGEST_SETTINGS:
-        raise SaganError("its config.toml is none")
+        raise SaganError(f"its {SETTINGS} is none")
     return settings.load_toml(path)
 
 

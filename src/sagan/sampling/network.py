@@ -116,7 +116,9 @@ class TrainedNetwork(nn.Module):
             known = [label_number(label, self.class_names) for label in several]
             numbers = torch.tensor(known, dtype=torch.int64)
         if len(numbers) != count:
-            raise SaganError(f"{len(numbers)} labels for {count} seeds; give one, or one per seed")
+            raise SaganError(
+                f"{len(numbers)} labels for {count} pictures; give one, or one for each picture"
+            )
         return numbers
 
     def _placed(self, inputs: Tensor) -> Tensor:

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sagan import config as settings
 from sagan.config import Config
 from sagan.errors import SaganError
 from sagan.images import as_rgb, pictures_of
 from sagan.images.contact import NAMED_SIDE, WIDEST_LABEL, named_sheet, with_names
-from sagan.runs.run import checkpoint_files, require_run, sample_files
+from sagan.runs.folder import checkpoint_files, sample_files, settings_of
+from sagan.runs.run import require_run
 from sagan.sampling.generator import (
     MOST_CLASSES,
     SAMPLE_COLUMNS,
@@ -51,7 +51,7 @@ def growth_frames(
     files = sample_files(folder)
     if not files:
         raise SaganError(f"{folder} has no sample grid yet; let it train on")
-    config = settings.load_toml(folder / "config.toml")
+    config = settings_of(folder)
     names = row_names(load_generator(folder)) if checkpoint_files(folder) else ()
     steps = _more_of_the_beginning(sorted(files), most)
     shown = columns or (_SHOWN_OF_CLASS if names else SAMPLE_COLUMNS)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sagan.errors import SaganError, enumerated, printable
+from sagan.runs.folder import checkpoint_files, step_of
 from sagan.runs.named import is_name, model_file, shipped_model, shipped_of
 from sagan.studio.guard import RefusedError
 from sagan.system.memory import require_free
@@ -62,9 +63,7 @@ class Shown:
         """The checkpoints of a run by their steps, oldest first; {} of a file."""
         if self.kind != "run":
             return {}
-        from sagan.runs.run import checkpoint_files
-
-        return {int(file.stem.removeprefix("step-")): file for file in checkpoint_files(self.path)}
+        return {step_of(file): file for file in checkpoint_files(self.path)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -146,7 +146,8 @@ def _fitted(content: bytes, opened: Opened) -> np.ndarray:
     """A picture file as training would cut it."""
     from dataclasses import replace
 
-    from sagan.data.pixels import UnreadableError, pixels
+    from sagan.data.picture_files import UnreadableError
+    from sagan.data.pixels import pixels
     from sagan.data.rules import rules_of
 
     _require_decodable(content)

@@ -91,7 +91,6 @@ class Served:
         points, size = asked.pixels(), self.generator.size
         for point in points:
             query_index(point, size, size)
-        finish = {"png": _figure_file, "npz": _arrays, "json": _listed}[asked.format]
 
         def compute() -> bytes:
             found = self.generator.attention(
@@ -101,7 +100,11 @@ class Served:
                 layer=asked.layer,
                 truncation=asked.truncation,
             )
-            return finish(found, asked, known[label] if known else None)
+            if asked.format == "png":
+                return png_bytes(found.figure)
+            if asked.format == "npz":
+                return _arrays(found)
+            return _listed(found, asked, known[label] if known else None)
 
         return Job(compute, 1)
 
@@ -139,7 +142,7 @@ def open_served(model: str | Path) -> Served:
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     facts = ServedModel(
-        name=Path(model).name if str(model).startswith("hf:") else Path(model).stem,
+        name=Path(model).resolve().name.removesuffix(".safetensors"),
         step=checkpoint.step,
         sha256=digest,
         size=generator.size,
@@ -234,13 +237,7 @@ def _require_few(pictures: int) -> None:
         )
 
 
-def _figure_file(found: Attention, asked: AttentionRequest, name: str | None) -> bytes:
-    del asked, name
-    return png_bytes(found.figure)
-
-
-def _arrays(found: Attention, asked: AttentionRequest, name: str | None) -> bytes:
-    del asked, name
+def _arrays(found: Attention) -> bytes:
     rows = {f"rows.{layer}": of_pictures[0] for layer, of_pictures in found.rows.items()}
     points = np.array(found.points[0], np.int64).reshape(-1, 2)
     return _npz_bytes({"picture": found.pictures[0], "points": points, **rows})

@@ -1,33 +1,33 @@
 """How a run grew, for the scrubber: its checkpoints, and the curves of its log, thinned."""
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sagan import config as settings
 from sagan.errors import SaganError
+from sagan.runs.folder import LOCK, settings_of
+from sagan.runs.log import LOG
 from sagan.studio.models import Shown
+from sagan.system.locks import is_locked
 from sagan.system.spacing import with_both_ends
 
 MOST_CURVE_POINTS = 500
 """Of a curve."""
 MOST_LOG = 2**28
 """Bytes of a log that is read."""
-GOING_ON = 300
-"""A run whose log was written within as many seconds goes on, unless it has done all its steps."""
 
 
 def timeline_mark(shown: Shown) -> str:
     """Changes with everything that :func:`timeline_of` reads; costs next to nothing."""
-    log = _log_of(shown.path)
+    log = shown.path / LOG
     try:
         state = log.stat()
     except OSError:
         state = None
-    told = (*shown.files(), state and (state.st_mtime_ns, state.st_size), _is_fresh(log))
+    written = state and (state.st_mtime_ns, state.st_size)
+    told = (*shown.files(), written, is_locked(shown.path / LOCK))
     return f'"{hash(told) & 2**64 - 1:x}"'
 
 
@@ -41,7 +41,7 @@ def timeline_of(shown: Shown) -> dict[str, Any]:
     from sagan.report.history import read_history
 
     shown.require_present()
-    log = _log_of(shown.path)
+    log = shown.path / LOG
     if log.exists() and not log.is_file():
         raise SaganError(f"{log} is no file; move it away")
     if log.exists() and log.stat().st_size > MOST_LOG:
@@ -55,24 +55,13 @@ def timeline_of(shown: Shown) -> dict[str, Any]:
         for name, series in {**history.curves, **history.metrics}.items()
     }
     is_done = history.step >= _all_steps(shown.path)
-    running = _is_fresh(log) and not is_done
+    running = is_locked(shown.path / LOCK) and not is_done
     return {"steps": list(shown.files()), "running": running, "curves": curves}
-
-
-def _log_of(folder: Path) -> Path:
-    return folder / "log.jsonl"
-
-
-def _is_fresh(log: Path) -> bool:
-    try:
-        return time.time() - log.stat().st_mtime < GOING_ON
-    except OSError:
-        return False
 
 
 def _all_steps(folder: Path) -> int:
     try:
-        return settings.load_toml(folder / "config.toml").train.steps
+        return settings_of(folder).train.steps
     except (SaganError, OSError):
         return 0
 

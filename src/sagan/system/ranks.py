@@ -29,7 +29,7 @@ PATIENCE = timedelta(minutes=30)
 
 @dataclass(frozen=True, kw_only=True)
 class Ranks:
-    """One process among those of a training. Every method with a word for all is called by all."""
+    """One process among those of a training. All ranks call the methods that speak of all."""
 
     rank: int = 0
     """Of this process, from 0."""
@@ -119,7 +119,7 @@ class Ranks:
         return cast(_Value, self.from_first(decided))
 
     def one_per_host_first(self, work: Callable[[], _Value]) -> _Value:
-        """The same, but the first rank of each machine before the others of it.
+        """Does something on every rank, on the first of each machine before the others of it.
 
         The others find in the cache what it has put there.
 

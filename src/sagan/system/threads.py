@@ -6,6 +6,13 @@ SPINS = 2000
 """How often a thread looks before it sleeps, some microseconds; GNU's OpenMP: 300,000."""
 
 
+def usable_cores() -> int:
+    """CPU cores that this process may use, as far as affinity and quotas of containers tell."""
+    from loky import cpu_count
+
+    return cpu_count()
+
+
 def sleep_while_waiting() -> None:
     """Makes waiting threads sleep, so that their cores are free for others.
 

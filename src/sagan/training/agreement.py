@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 
+from sagan.config import to_dict
 from sagan.errors import FaultError, SaganError, enumerated
 from sagan.system.ranks import Ranks
 from sagan.training.preparation import Preparation
@@ -78,7 +78,12 @@ def require_same_start(preparation: Preparation, step: int) -> None:
     mine = {
         "version of sagan": version("sagan"),
         "version of torch": str(torch.__version__),
-        **{name: value for name, value in _flat(preparation.config) if name not in _MAY_DIFFER},
+        **{
+            f"{section}.{name}": value
+            for section, values in to_dict(preparation.config).items()
+            for name, value in values.items()
+            if f"{section}.{name}" not in _MAY_DIFFER
+        },
         "fingerprint of the pictures": preparation.dataset.fingerprint,
         "classes": preparation.dataset.class_names,
         "step of the newest checkpoint": step,
@@ -155,12 +160,3 @@ def _digest(tensor: Tensor) -> Tensor:
     bits = tensor.detach().view(_WHOLE_NUMBERS[tensor.element_size()]).flatten().long()
     weights = torch.arange(1, 2 * len(bits), 2, device=bits.device)  # odd: each bit counts
     return (bits * weights).sum()
-
-
-def _flat(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for item in fields(settings):
-        value = getattr(settings, item.name)
-        if is_dataclass(value):
-            yield from _flat(value, f"{prefix}{item.name}.")
-        else:
-            yield f"{prefix}{item.name}", value

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from sagan.errors import SaganError
+from sagan.runs.folder import is_run
 from sagan.runs.locked import require_place_for_a_run
 from sagan.system.ranks import ALONE, Ranks
 
@@ -47,7 +48,7 @@ def follow_from_time(
     Raises:
         SaganError: They are not, or the folder is one of something else.
     """
-    is_new = not Path(folder, "config.toml").exists()
+    is_new = not is_run(folder)
     follow = is_new and (minutes is not None or (names_pictures and not has_settings))
     if len(set(ranks.from_all(follow))) > 1:
         raise ranks.of_all(

@@ -223,9 +223,9 @@ def _corrected(
     seconds = timed_on_noise(config, material.classes, device, _MEASURING_SECONDS)
     if seconds is None:
         raise SaganError(
-            f"memory ran out in a step with pictures of {_times(config.data.size)} and batches of "
-            f"{config.train.batch_size}; free memory, or choose a smaller --train.batch-size or "
-            "--data.resolution"
+            f"memory ran out in a step with pictures of {_size_in_words(config.data.size)} and "
+            f"batches of {config.train.batch_size}; free memory, or choose a smaller "
+            "--train.batch-size or --data.resolution"
         )
     factor = seconds / machine.seconds_per_step(config)
     return replace(machine, speed=machine.speed / factor, overhead=machine.overhead * factor)
@@ -254,7 +254,7 @@ def _told(
     )
 
 
-def _times(size: tuple[int, int]) -> str:
+def _size_in_words(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]} pixels"
 
 
@@ -267,7 +267,7 @@ def _times_each(times: float) -> str:
 def _pictures(config: Config, material: LearningMaterial) -> str:
     classes, smallest = material.classes, material.smallest_class
     within = f" in {classes} class{'es' * (classes > 1)}" if classes else ""
-    told = f"{_times(config.data.size)}; {material.pictures:,}{within}"
+    told = f"{_size_in_words(config.data.size)}; {material.pictures:,}{within}"
     if min(config.data.size) > material.side:
         told += f", enlarged from {material.side}"
     if classes and smallest < _FEW_OF_A_CLASS:

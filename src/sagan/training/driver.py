@@ -16,8 +16,8 @@ from torch import Tensor
 from sagan.config import Config
 from sagan.errors import SaganError, StoppedError
 from sagan.runs.events import FINISHED, STARTED, STOPPED, event
+from sagan.runs.folder import checkpoint_files
 from sagan.runs.locked import locked_run
-from sagan.runs.run import checkpoint_files
 from sagan.system.progress import duration
 from sagan.system.ranks import ALONE, Ranks
 from sagan.system.signals import Interruption, interruption

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import torch
 
-from sagan import config as settings
 from sagan.config import Config
 from sagan.data.opening import BUILT_IN, load_dataset, stored_pack
 from sagan.data.packfile import damaged_stretch
@@ -21,16 +20,18 @@ from sagan.errors import FaultError, SaganError
 from sagan.evaluation.record import read_record
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint
-from sagan.runs.locked import LOCK
-from sagan.runs.run import (
-    Run,
+from sagan.runs.folder import (
+    CHECKPOINTS,
+    LOCK,
+    SAMPLES,
+    SETTINGS,
     checkpoint_files,
-    drafts_in,
-    log_records,
-    require_run,
     sample_files,
+    settings_of,
     step_of,
 )
+from sagan.runs.log import LOG, log_records
+from sagan.runs.run import Run, drafts_in, require_run
 from sagan.system.locks import holder_of, is_locked
 from sagan.system.memory import readable
 from sagan.training.measuring import EvaluationSchedule
@@ -112,10 +113,10 @@ def examine_run(folder: str | Path) -> Examination:
     folder = Path(folder)
     require_run(folder)
     try:
-        run = Run(folder, settings.load_toml(folder / "config.toml"))
+        run = Run(folder, settings_of(folder))
     except SaganError as error:
         remedy = "copy the settings out of a checkpoint's metadata, or begin another run"
-        wrong = Finding(kind="mistake", where="config.toml", text=str(error), remedy=remedy)
+        wrong = Finding(kind="mistake", where=SETTINGS, text=str(error), remedy=remedy)
         return Examination(folder=str(folder), findings=[wrong], good=())
     findings: list[Finding] = []
     good: list[Checkpoint] = []
@@ -195,7 +196,7 @@ def _of_lock(folder: Path) -> Iterator[Finding]:
 
 def _of_lost_checkpoints(run: Run) -> Iterator[Finding]:
     """Says that a run without a good checkpoint is refused, as when it is to go on."""
-    where = "checkpoints"
+    where = CHECKPOINTS
     if checkpoint_files(run.folder):
         remedy = "restore one, or begin another run"
         yield Finding(kind="mistake", where=where, text="none of them is good", remedy=remedy)
@@ -221,14 +222,14 @@ def _set_aside(folder: Path) -> Iterator[Finding]:
 def _of_log(run: Run, newest: Checkpoint | None) -> Iterator[Finding]:
     if not run.log_path.exists():
         if newest is not None and newest.step >= run.config.train.log_interval:
-            yield Finding(kind="fault", where="log.jsonl", text="it is gone; the curves are lost")
+            yield Finding(kind="fault", where=LOG, text="it is gone; the curves are lost")
         return
     records = log_records(run.folder)
     garbled = len(run.log_path.read_bytes().splitlines()) - len(records)
     if garbled:
         text = f"{garbled} line{'s' * (garbled > 1)} cannot be read"
         remedy = "they are passed over, and set aside when the run goes on"
-        yield Finding(kind="fault", where="log.jsonl", text=text, remedy=remedy)
+        yield Finding(kind="fault", where=LOG, text=text, remedy=remedy)
     last = max((record["step"] for record in records), default=0)
     step = newest.step if newest else 0
     steps = [record["step"] for record in records if _LINES in record]
@@ -236,7 +237,7 @@ def _of_log(run: Run, newest: Checkpoint | None) -> Iterator[Finding]:
     if last > step:
         text = f"it goes on to step {last}, after the newest good checkpoint"
         remedy = f"the run makes steps {step + 1} to {last} again when it goes on"
-        yield Finding(kind="note", where="log.jsonl", text=text, remedy=remedy)
+        yield Finding(kind="note", where=LOG, text=text, remedy=remedy)
 
 
 def _of_steps(steps: Sequence[int], config: Config, reached: int) -> Iterator[Finding]:
@@ -245,20 +246,18 @@ def _of_steps(steps: Sequence[int], config: Config, reached: int) -> Iterator[Fi
     if repeated := len(steps) - len(set(steps)):
         text = f"{repeated} steps come twice, so that two processes wrote to it"
         remedy = "let one process at a time train in a folder"
-        yield Finding(kind="fault", where="log.jsonl", text=text, remedy=remedy)
+        yield Finding(kind="fault", where=LOG, text=text, remedy=remedy)
     elif any(way < 0 for way in ways):
-        yield Finding(
-            kind="fault", where="log.jsonl", text="its lines are not in the order of steps"
-        )
+        yield Finding(kind="fault", where=LOG, text="its lines are not in the order of steps")
     usual = max(config.train.log_interval, int(median(ways or [0])))
     gaps = [step for step, way in zip(steps, ways, strict=True) if way > usual]
     if gaps:
         text = f"lines are missing before step {gaps[0]}"
         text += f" and at {len(gaps) - 1} other places" * (len(gaps) > 1)
-        yield Finding(kind="note", where="log.jsonl", text=text)
+        yield Finding(kind="note", where=LOG, text=text)
     if reached - max(steps, default=0) >= usual:
         text = f"lines are missing at its end, up to step {reached}"
-        yield Finding(kind="note", where="log.jsonl", text=text)
+        yield Finding(kind="note", where=LOG, text=text)
 
 
 def _of_outputs(folder: Path, newest: Checkpoint | None) -> Iterator[Finding]:
@@ -273,7 +272,7 @@ def _of_outputs(folder: Path, newest: Checkpoint | None) -> Iterator[Finding]:
     later = [step for step in sample_files(folder) if step > (newest.step if newest else 0)]
     if later:
         text = f"{len(later)} of steps after the newest good checkpoint"
-        yield Finding(kind="note", where="samples", text=text)
+        yield Finding(kind="note", where=SAMPLES, text=text)
 
 
 def _of_what_is_due(run: Run, newest: Checkpoint | None) -> Iterator[Finding]:

@@ -15,8 +15,9 @@ from sagan.config import Config, nearest
 from sagan.errors import SaganError
 from sagan.evaluation.measures import METRICS, numbers_of
 from sagan.runs.checkpoint import Checkpoint, Parts
-from sagan.runs.log import measured_alike
-from sagan.runs.run import BEST, Run, best_step, checkpoint_files, step_of
+from sagan.runs.folder import BEST, best_step, checkpoint_files, step_of
+from sagan.runs.log import finite_number, measured_alike
+from sagan.runs.run import Run
 from sagan.system.background import BackgroundWork
 from sagan.system.memory import memory_of
 
@@ -34,7 +35,7 @@ class CheckpointWriter:
         is_beside: The same.
     """
 
-    def __init__(self, *, is_beside: bool = True) -> None:
+    def __init__(self, *, is_beside: bool) -> None:
         self.is_beside = is_beside
         self._writing: BackgroundWork | None = None
 
@@ -167,8 +168,7 @@ def _first_number(record: Mapping[str, Any], key: str) -> tuple[str, float]:
     numbers = record.get("evaluation")
     found = numbers_of(key, numbers) if isinstance(numbers, dict) else {}
     name, number = next(iter(found.items()), ("", math.nan))
-    is_number = isinstance(number, int | float) and math.isfinite(number)
-    return (name, number) if is_number else ("", math.nan)
+    return ("", math.nan) if finite_number(number) is None else (name, number)
 
 
 def remove_old_checkpoints(run: Run, newest: int) -> None:

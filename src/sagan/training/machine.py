@@ -15,6 +15,7 @@ from sagan.config.plain import from_dict, joined, to_dict
 from sagan.config.recipe import AVATARS, DEMO_SECONDS, TWO_CORES, Machine, recipe
 from sagan.system.device import autocast, computes_in_bfloat16
 from sagan.system.memory import is_out_of_memory, memory_of
+from sagan.system.threads import usable_cores
 from sagan.training.loop import trial_steps
 
 _PATIENCE: Final = 10.0
@@ -115,9 +116,9 @@ def measured_machine(device: torch.device) -> Machine:
 
 def busy() -> str:
     """In words, that other programs need more than the cores there are; empty if they do not."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = usable_cores()
     with suppress(OSError):
         load, *_ = os.getloadavg()
-        if load > (cores or 1):
+        if load > cores:
             return f"note: this machine is busy: {load:.0f} programs share {cores} cores"
     return ""

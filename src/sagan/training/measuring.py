@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagan.config import EvaluationConfig
 from sagan.errors import SaganError
+from sagan.runs.log import finite_number
 
 if TYPE_CHECKING:
     from sagan.evaluation.periodic import Evaluated
@@ -151,8 +152,7 @@ def seconds_of_steps(records: Iterable[Mapping[str, Any]], pictures_per_step: in
     """What the steps in a log took, by the speeds that it states; 0 where it states none."""
     seconds, before = 0.0, 0
     for record in records:
-        rate = record.get("images_per_second")
-        if isinstance(rate, int | float) and math.isfinite(rate) and rate > 0:
+        if (rate := finite_number(record.get("images_per_second"))) and rate > 0:
             seconds += max(0, record["step"] - before) * pictures_per_step / rate
             before = record["step"]
     return seconds

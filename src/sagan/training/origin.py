@@ -1,6 +1,6 @@
 """The model that a run begins from: its settings, and the record of it in the run folder.
 
-from.json     the model, the SHA-256 of its file, its step, and what was taken of it
+The record holds the model, the SHA-256 of its file, its step, and what was taken of it.
 """
 
 import hashlib
@@ -10,19 +10,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sagan.config import UNKNOWN_SOURCE, Config, DataConfig, load_toml
+from sagan.config import UNKNOWN_SOURCE, Config, DataConfig
 from sagan.config.presets import named_settings
 from sagan.data.opening import is_one_place
 from sagan.errors import SaganError
 from sagan.runs.checkpoint import Checkpoint, DamagedError
+from sagan.runs.folder import ORIGIN, checkpoint_files, is_run, settings_of
+from sagan.runs.locked import ELSEWHERE
 from sagan.runs.named import is_name, model_file
-from sagan.runs.run import Run, checkpoint_files, load_checkpoint
-from sagan.sampling.generator import averaged_part
+from sagan.runs.run import Run, load_checkpoint
 from sagan.system.files import write_text, writing
 from sagan.training.state import TrainingState
 from sagan.training.transfer import Transfer, take_over
 
-RECORD = "from.json"
 _OF_THE_NETWORKS = ("labels", "resolution", "width", "channels")
 _OF_TRAINING = ("horizontal_flip", "augment")
 
@@ -87,8 +87,8 @@ class Beginning:
         Raises:
             SaganError: It cannot be written.
         """
-        with writing(f"to the run folder {run.folder}", "choose another --run or free space"):
-            write_text(run.folder / RECORD, json.dumps(asdict(self), indent=1) + "\n")
+        with writing(f"to the run folder {run.folder}", ELSEWHERE):
+            write_text(run.folder / ORIGIN, json.dumps(asdict(self), indent=1) + "\n")
 
 
 def origin_of(run: Run, model: str | Path | None) -> StartingModel | None:
@@ -127,7 +127,7 @@ def recorded_origin(folder: Path) -> dict[str, Any]:
     Raises:
         SaganError: The record cannot be read.
     """
-    path = folder / RECORD
+    path = folder / ORIGIN
     if not path.exists():
         return {}
     try:
@@ -148,11 +148,7 @@ def model_settings(model: str | Path) -> Config:
         SaganError: It cannot be read.
     """
     checkpoint, _ = _checkpoint(model)
-    config = checkpoint.config
-    bias = checkpoint.parts.get(averaged_part(checkpoint), {}).get("out.bias")
-    if config.data.channels or bias is None:
-        return config
-    return replace(config, data=replace(config.data, channels=bias.numel()))
+    return checkpoint.config
 
 
 def run_settings(
@@ -174,12 +170,11 @@ def run_settings(
     Raises:
         SaganError: There are no such settings, or nothing names any.
     """
-    begun = Path(folder) / "config.toml"
     chosen = None if config is None else named_settings(config)
-    if chosen is None and begun.exists():
-        chosen = load_toml(begun)
+    if chosen is None and is_run(folder):
+        chosen = settings_of(folder)
     elif start_from is not None and not isinstance(config, Config):
-        model = load_toml(begun) if begun.exists() else model_settings(start_from)
+        model = settings_of(folder) if is_run(folder) else model_settings(start_from)
         return starting_settings(model, chosen, source=source)
     if chosen is None:
         raise SaganError("nothing names the settings; give a preset, or a model to start from")

@@ -14,7 +14,7 @@ from sagan.errors import DivergedError
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.checkpoint import Checkpoint
 from sagan.runs.digests import first_not_finite
-from sagan.runs.run import BEST
+from sagan.runs.folder import BEST
 from sagan.sampling.generator import TrainedGenerator, logged_variety
 from sagan.sampling.timelapse import sample_grid
 from sagan.training.keeping import CheckpointWriter, best_mark, remove_old_checkpoints, require_best

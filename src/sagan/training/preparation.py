@@ -14,7 +14,8 @@ from sagan.data.catalog import Catalog, in_split
 from sagan.data.opening import catalog_of
 from sagan.errors import SaganError
 from sagan.runs.checkpoint import Checkpoint
-from sagan.runs.run import Run, checkpoint_files, load_checkpoint
+from sagan.runs.folder import checkpoint_files
+from sagan.runs.run import Run, load_checkpoint
 from sagan.system.device import (
     autocast,
     computes_in_bfloat16,
@@ -126,8 +127,7 @@ def prepare(
     run = Run(folder, config)
     origin = origin_of(run, start_from)
     config = run.config
-    is_new = not (run.folder / "config.toml").exists()
-    catalog = require_intended(preset, config.data) if preset and is_new else None
+    catalog = require_intended(preset, config.data) if preset and not run.is_begun else None
     dataset = load_dataset(config.data, catalog=catalog)
     config = config.with_channels(dataset.images.shape[1])
     _require_classes_to_name(config, dataset)

@@ -21,7 +21,8 @@ from sagan.data.survey_text import survey_as_json, text
 from sagan.errors import FaultError
 from sagan.nn.initialization import undrawn
 from sagan.runs.events import FINISHED, STARTED, events
-from sagan.runs.run import Run, checkpoint_files
+from sagan.runs.folder import checkpoint_files
+from sagan.runs.run import Run
 from sagan.system.memory import is_out_of_memory
 from sagan.training.footprint import require_memory
 from sagan.training.measuring import EvaluationSchedule

@@ -25,6 +25,8 @@ from sagan.training.optimizer import NetworkAdam
 
 _Network = TypeVar("_Network", bound=nn.Module)
 
+POWER_ITERATIONS = 20
+"""After which singular vectors have followed weights that became others at once."""
 ROLLBACK_FACTOR = 0.5
 """By which each rollback multiplies both learning rates."""
 
@@ -201,7 +203,7 @@ def apply_gradients(
 def refresh_average(state: TrainingState, label_frequencies: Tensor, seed: int) -> None:
     """Makes the averaged generator fit for use: its singular vectors and batch statistics.
 
-    Twenty power iterations from the live network's vectors, then the mean of the batch statistics
+    Some power iterations from the live network's vectors, then the mean of the batch statistics
     over fixed latents. Nothing else is read or changed, so calling it does not alter the run.
     """
     average = state.generator_ema
@@ -209,6 +211,6 @@ def refresh_average(state: TrainingState, label_frequencies: Tensor, seed: int) 
         spectral.spectral_norms(average), spectral.spectral_norms(state.generator), strict=True
     ):
         norm.load_state_dict(live.state_dict())
-    spectral.advance(average, iterations=20)
+    spectral.advance(average, POWER_ITERATIONS)
     random = generator_at(seed, 0, Purpose.STATISTICS)
     measure_batch_statistics(average, label_frequencies, random)

@@ -16,12 +16,10 @@ from sagan.nn.layers import Embedding
 from sagan.nn.residual import Discriminator
 from sagan.nn.spectral import SpectralLayer
 from sagan.runs.checkpoint import Checkpoint
-from sagan.training.state import TrainingState
+from sagan.training.state import POWER_ITERATIONS, TrainingState
 
 LEAST_SHARE = 0.5
 """Of the weights that must fit: with less the run would train from scratch in silence."""
-POWER_ITERATIONS = 20
-"""Of the singular vectors of a weight that is no longer the model's."""
 _SPECTRAL = ".spectral_norm."
 
 

@@ -1,10 +1,7 @@
+import { layersOf } from "studio/layers.js";
 import { fromLink, INITIAL } from "studio/state.js";
 
-/** Layers of both networks, such as "generator.32". */
-function layersOf(model) {
-  return ["generator", "discriminator"].flatMap((network) =>
-    (model[network]?.layers ?? []).map(({ name }) => `${network}.${name}`));
-}
+const layerNames = (model) => layersOf(model).map(({ name }) => name);
 
 /**
  * What a link says, as far as the models have it.
@@ -26,11 +23,11 @@ export function readLink(text, models) {
   const first = models.find(({ id }) => id === ids[0]) ?? models[0];
   const [height, width] = first.size;
   const classes = having(state.classes, ([number]) => number < Math.max(first.classes.length, 1), ([number]) => `class ${number}`);
-  const layers = (shown.length ? shown : [first]).flatMap(layersOf);
+  const layers = (shown.length ? shown : [first]).flatMap(layerNames);
   const isLayer = (name) => layers.includes(name);
   const scaled = having(Object.keys(state.scales), isLayer, (name) => `layer ${name}`);
   const [step] = having([state.step], (one) => one === null || first.steps.length > 0 || one === first.step, (one) => `step ${one}`);
-  const [layer] = having([state.layer], (name) => name === null || layersOf(first).includes(name), (name) => `layer ${name}`);
+  const [layer] = having([state.layer], (name) => name === null || layerNames(first).includes(name), (name) => `layer ${name}`);
   const points = having(state.points, ([x, y]) => x < width && y < height, (point) => `point ${point.join("x")}`);
   const told = missing.length ? `The link names what is not here: ${missing.join(", ")}; the rest is shown.` : "";
   return {

@@ -35,18 +35,18 @@ export async function picturePng(session, column) {
   return png(canvas);
 }
 
-function mapCanvas(session, column, place, point, least) {
+function mapCanvas(session, column, place, point, common, least) {
   const canvas = document.createElement("canvas");
   const grid = gridAt(column, place, point, session.state.query);
   drawSight(canvas, column.picture, grid, point, {
-    top: topOf(session, column, grid), hasLines: session.state.grid === "on", least,
+    top: common ?? grid.top, hasLines: session.state.grid === "on", least,
   });
   return canvas;
 }
 
-/** The weight that gets the brightest colour. */
-function topOf(session, column, grid) {
-  if (session.state.colour === "own") return grid.top;
+/** The weight that gets the brightest colour in all maps of a column; null where each has its own. */
+function commonTop(session, column) {
+  if (session.state.colour === "own") return null;
   const tops = pointsOf(session, column.model).flatMap((point) =>
     layersShown(column).map((place) => gridAt(column, place, point, session.state.query).top));
   return Math.max(...tops);
@@ -55,12 +55,13 @@ function topOf(session, column, grid) {
 /** The map of a layer, of the first point, as a PNG. */
 export async function mapPng(session, column, place) {
   const [point] = pointsOf(session, column.model);
-  return png(mapCanvas(session, column, place, point, LEAST));
+  return png(mapCanvas(session, column, place, point, commonTop(session, column), LEAST));
 }
 
 /** A row for every point: the picture with the point, and its map in every layer. */
 function rowsOf(session, column) {
   const layers = layersShown(column);
+  const common = commonTop(session, column);
   const side = layers.length ? CELL : LEAST;
   return pointsOf(session, column.model).map((point) => {
     const picture = document.createElement("canvas");
@@ -68,7 +69,7 @@ function rowsOf(session, column) {
     drawMark(picture, column.picture, point, point.mark);
     return [
       [picture, `place ${point.x}, ${point.y}`],
-      ...layers.map((place) => [mapCanvas(session, column, place, point, side), place.words]),
+      ...layers.map((place) => [mapCanvas(session, column, place, point, common, side), place.words]),
     ];
   });
 }

@@ -41,6 +41,8 @@ const within = (low, high) => (text) => {
   const number = Number(text);
   return text !== "" && number >= low && number <= high ? number : undefined;
 };
+/** As the log has it, such as "generator.32". */
+const layerName = (text) => (/^(generator|discriminator)\.[\d-]+$/.test(text) ? text : undefined);
 const list = (text, read, most) => {
   const found = text.split(",", most).map(read);
   return found.includes(undefined) ? undefined : found;
@@ -71,7 +73,7 @@ const FIELDS = {
   scales: {
     write: (scales) => Object.entries(scales).map(([name, s]) => `${name}:${short(s)}`).join(","),
     read: (text) => {
-      const found = list(text, pair(":", (name) => (/^(generator|discriminator)\.[\d-]+$/.test(name) ? name : undefined), within(0, FARTHEST)));
+      const found = list(text, pair(":", layerName, within(0, FARTHEST)));
       return found && Object.fromEntries(found);
     },
   },
@@ -84,7 +86,7 @@ const FIELDS = {
   shown: oneOf("after", "before", "difference"),
   grid: oneOf("off", "on"),
   view: oneOf("look", "explain"),
-  layer: { write: String, read: (text) => (/^(generator|discriminator)\.[\d-]+$/.test(text) ? text : undefined) },
+  layer: { write: String, read: layerName },
 };
 
 /** The part of a link after its "#": only what differs from the first state. */
