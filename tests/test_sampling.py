@@ -125,7 +125,7 @@ def test_callers_random_numbers_stay_untouched(model):
         ("drak", [0], "no class 'drak' .did you mean dark.*dark, light"),
         (2, [0], "no class 2.*dark, light"),
         (None, [0], "choose a class.*dark, light"),
-        (["dark"], [0, 1], "1 labels for 2 seeds"),
+        (["dark"], [0, 1], "1 labels for 2 pictures"),
         ("dark", [-1], "seed -1"),
         ("dark", 4, r"range\(4\), or the one seed as \[4\]"),
         ("dark", np.int64(4), r"range\(4\)"),

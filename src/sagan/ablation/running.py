@@ -20,7 +20,7 @@ from sagan.ablation.variants import Axis, Variant, variants
 from sagan.config import Config, DataConfig, differences
 from sagan.errors import DivergedError, SaganError
 from sagan.evaluation.periodic import Evaluate, Evaluated
-from sagan.inspection.timeline_figure import require_matplotlib
+from sagan.images.chart import require_matplotlib
 from sagan.runs.folder import is_run, settings_of
 from sagan.runs.locked import locked_run
 from sagan.runs.seeds import runs_of_seeds, seed_folder

@@ -155,6 +155,7 @@ def _print_reach(folder: Path, question: Question, output: Path) -> None:
     table = output.with_suffix(".csv")
     require_output(table, ".csv")
     from sagan import images
+    from sagan.images.chart import require_matplotlib
     from sagan.inspection import (
         PICTURES,
         attention_reach,
@@ -162,7 +163,6 @@ def _print_reach(folder: Path, question: Question, output: Path) -> None:
         reach_figure,
         reach_table,
     )
-    from sagan.inspection.timeline_figure import require_matplotlib
 
     require_matplotlib()
     layers = attention_reach(

@@ -19,6 +19,7 @@ from sagan.config.presets import PRESETS, preset
 from sagan.errors import SaganError, printable
 from sagan.system.files import require_output
 from sagan.system.spacing import from_the_first
+from sagan.system.tables import aligned
 
 if TYPE_CHECKING:
     from sagan.data.cached import CachedPack
@@ -226,13 +227,9 @@ def _cached() -> str:
         return f"nothing is packed in {cache_folder()}"
     rows = [("name", "pictures", "height x width", "size", "packed on", "source")]
     rows += [(one.path.stem[:_NAME], *_cells_of(one)) for one in packs]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
     total = sum(one.size for one in packs)
-    return "\n".join([*map(printable, lines), f"{readable(total)} in {cache_folder()}"])
+    lines = map(printable, aligned(rows, "<" * len(rows[0])))
+    return "\n".join([*lines, f"{readable(total)} in {cache_folder()}"])
 
 
 def _cells_of(one: CachedPack) -> tuple[str, ...]:

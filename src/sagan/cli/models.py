@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from sagan.cli.parsing import SWITCH
 from sagan.cli.program import app
 from sagan.runs.named import ShippedModel, shipped_model, shipped_models
+from sagan.system.tables import aligned
 
 _HEADINGS = ("model", "pixels", "classes", "pictures seen", "FD", "recall", "MB", "draws")
 
@@ -42,13 +43,8 @@ def _as_json(model: ShippedModel) -> dict[str, Any]:
 
 def _overview(found: Sequence[ShippedModel]) -> str:
     """A line per model, and below them how the numbers were measured."""
-    rows = [_HEADINGS, *map(_row, found)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)]
-        lines.append("  ".join([*cells, row[-1]]))
+    between = ">" * (len(_HEADINGS) - 2)
+    lines = aligned([_HEADINGS, *map(_row, found)], f"<{between}<")
     for protocol in dict.fromkeys(model.protocol for model in found):
         names = ", ".join(model.name for model in found if model.protocol == protocol)
         lines += ["", f"Measured of {names}: {protocol}."]

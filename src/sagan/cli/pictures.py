@@ -212,6 +212,7 @@ def _walks(
     is_streamed: bool,
 ) -> Sequence[np.ndarray]:
     """One walk per class or per seed, each uint8 (T, C, H, W)."""
+    from sagan.images import PADDING
     from sagan.sampling.generator import shown_classes
     from sagan.sampling.interpolation import class_path, latent_path
     from sagan.system.memory import require_free
@@ -223,7 +224,7 @@ def _walks(
     pictures = frames * len(seeds) * (len(labels) or 1)
     # A sheet is held at once, and so are the frames of a film but for an MP4's.
     height, width = generator.size
-    cell = generator.channels * (height + 2) * (width + 2)
+    cell = generator.channels * (height + PADDING) * (width + PADDING)
     held = 4 * cell * scale**2 * (count if is_streamed else pictures)
     size = held + pictures * (cell + 16 * generator.latent_dim)
     require_free(size, "these pictures", "give fewer --frames or --seeds, or a smaller --scale")
@@ -255,6 +256,6 @@ def _film(cells: Sequence[np.ndarray], scale: int) -> Iterator[np.ndarray]:
     # Of the shapes from square to twice as wide, the first that leaves fewest places empty.
     side = math.ceil(math.sqrt(len(cells)))
     columns = min(range(side, 2 * side + 1), key=lambda columns: -len(cells) % columns)
-    padding = 2 if len(cells) > 1 else 0
+    padding = images.PADDING if len(cells) > 1 else 0
     for pictures in zip(*cells, strict=True):
         yield images.enlarge(images.grid(np.stack(pictures), columns, padding=padding), scale)

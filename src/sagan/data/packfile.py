@@ -14,7 +14,6 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +22,7 @@ import numpy as np
 from sagan.data.dataset import digests_of, fingerprint
 from sagan.data.facts import FACTS
 from sagan.errors import SaganError
+from sagan.system.npy import read_header, uint8_header, zip_header_size
 
 SUFFIX = ".sagan"
 DAMAGED = ".damaged"
@@ -89,7 +89,7 @@ class PackWriter:
         If there will be as many as expected, they need not be read again for the checksum.
         """
         self._file, self._shape, self._count, self._expected = file, shape, 0, expected
-        self._crc = zlib.crc32(_numpy_header((expected, *shape)))
+        self._crc = zlib.crc32(uint8_header((expected, *shape)))
         file.write(bytes(header_size(shape)))
 
     def append(self, pictures: np.ndarray) -> None:
@@ -101,7 +101,7 @@ class PackWriter:
 
     def finish(self, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
         """Adds everything else and the table of contents."""
-        numpy_header = _numpy_header((self._count, *self._shape))
+        numpy_header = uint8_header((self._count, *self._shape))
         crc = self._crc
         if self._count != self._expected:
             crc = zlib.crc32(numpy_header)
@@ -123,7 +123,7 @@ class PackWriter:
 
 def header_size(shape: tuple[int, ...]) -> int:
     """Bytes before the first picture, however many pictures of a shape (C, H, W) there are."""
-    return len(_member(0, 0).FileHeader(zip64=True) + _numpy_header((0, *shape)))
+    return len(_member(0, 0).FileHeader(zip64=True) + uint8_header((0, *shape)))
 
 
 def _member(size: int, crc: int) -> zipfile.ZipInfo:
@@ -131,13 +131,6 @@ def _member(size: int, crc: int) -> zipfile.ZipInfo:
     info.file_size = info.compress_size = size
     info.CRC, info.header_offset = crc, 0
     return info
-
-
-def _numpy_header(shape: tuple[int, ...]) -> bytes:
-    stream = BytesIO()
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(stream, header)
-    return stream.getvalue()
 
 
 def text_of(names: Sequence[str]) -> np.ndarray:
@@ -276,12 +269,9 @@ def _mapped(path: Path, images: np.ndarray | None) -> Pack:
 def _array(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> np.ndarray:
     """The array in a member of a zip file, mapped."""
     file.seek(info.header_offset)
-    lengths = struct.unpack("<26x2H", file.read(30))
-    begin = info.header_offset + 30 + sum(lengths)
+    begin = info.header_offset + zip_header_size(file.read(30))
     file.seek(begin)
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError(f"{info.filename} is of another version")
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+    shape, fortran_order, dtype = read_header(file)
     offset, size = file.tell(), math.prod(shape) * dtype.itemsize
     if fortran_order or dtype.hasobject or offset - begin + size != info.file_size:
         raise ValueError(f"{info.filename} is no plain array of its size")

@@ -13,6 +13,7 @@ from sagan.config.checks import fits
 from sagan.errors import SaganError, printable
 from sagan.runs.named import run_of
 from sagan.system.files import file_names, write_text
+from sagan.system.tables import aligned
 
 RECORD_FORMAT = 1
 ABSENT = "-"
@@ -175,11 +176,7 @@ def comparison(records: Sequence[Record]) -> str:
                 f"{', '.join(fields)}; measure both in the same way to compare them"
             )
     rows = [["", *map(_title, records), "real vs real", "better"], *value_rows(records)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for name, *cells in rows:
-        padded = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
-        lines.append("  ".join([name.ljust(widths[0]), *padded]).rstrip())
+    lines = aligned(rows, "<" + ">" * (len(rows[0]) - 1))
     shown = {k: v[:16] if k.endswith("sha256") else v for k, v in first.protocol.items() if v}  # type: ignore[index]
     width = max(map(len, shown), default=0)
     told = [*lines, "", *(f"{name.ljust(width)}  {v}" for name, v in shown.items())]

@@ -17,6 +17,9 @@ from sagan.system.files import replacing, writing
 if TYPE_CHECKING:
     import torch
 
+PADDING = 2
+"""White pixels between the pictures of a grid and around it."""
+
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
     """Maps uint8 levels 0..255 linearly to float32 in [-1, 1].
@@ -33,7 +36,7 @@ def to_uint8(images: torch.Tensor) -> torch.Tensor:
     return images.add(1).mul_(255 / 2).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def grid(images: np.ndarray, columns: int, *, padding: int = 2) -> np.ndarray:
+def grid(images: np.ndarray, columns: int, *, padding: int = PADDING) -> np.ndarray:
     """Lays pictures out row by row.
 
     Args:
@@ -55,7 +58,7 @@ def grid(images: np.ndarray, columns: int, *, padding: int = 2) -> np.ndarray:
     return sheet
 
 
-def pictures_of(sheet: np.ndarray, size: tuple[int, int], *, padding: int = 2) -> np.ndarray:
+def pictures_of(sheet: np.ndarray, size: tuple[int, int], *, padding: int = PADDING) -> np.ndarray:
     """Cuts a grid into its pictures again: uint8 (C, H, W) -> (rows, columns, C, height, width)."""
     height, width = (side + padding for side in size)
     rows, columns = (

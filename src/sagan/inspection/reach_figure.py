@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sagan.images.figure import INK
+from sagan.images.chart import INK_NAME, blank_chart, drawn
 from sagan.inspection.reach import LayerReach
 from sagan.inspection.statistics import MEAN
-from sagan.inspection.timeline_figure import require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,13 +25,8 @@ def reach_figure(layers: Sequence[LayerReach]) -> np.ndarray:
     Raises:
         SaganError: matplotlib is absent.
     """
-    require_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     rows = -(-len(layers) // _PANELS_BESIDE)
-    figure = Figure((13, 4.2 * rows + 1.2), dpi=110, facecolor="white", layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    figure = blank_chart((13, 4.2 * rows + 1.2), dpi=110)
     figure.suptitle(
         "Attention beyond the 8 x 8 places around the query, over that of uniform attention",
         x=0.008,
@@ -48,8 +42,7 @@ def reach_figure(layers: Sequence[LayerReach]) -> np.ndarray:
     figure.legend(
         handles[shown], names[shown], loc="outside lower center", ncols=6, fontsize=8, frameon=False
     )
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].transpose(2, 0, 1).copy()
+    return drawn(figure)
 
 
 def _draw_layer(axes: "Axes", layer: LayerReach) -> None:
@@ -61,7 +54,7 @@ def _draw_layer(axes: "Axes", layer: LayerReach) -> None:
         values, steps = np.array(list(curve.values())), list(curve)
         colour, width = colormaps["tab20"]((number - 1) % _MOST_HUES), 1.0
         if name == MEAN:
-            colour, width = "#" + bytes(INK).hex(), 2.6
+            colour, width = INK_NAME, 2.6
             lowest, highest = values.min(axis=1), values.max(axis=1)
             axes.fill_between(steps, lowest, highest, color=colour, alpha=0.15)
         order = 3 if name == MEAN else 2

@@ -11,6 +11,7 @@ import torch
 
 from sagan.errors import SaganError, printable
 from sagan.images import to_uint8
+from sagan.images.chart import require_matplotlib
 from sagan.images.queries import query_index
 from sagan.inspection.statistics import (
     LayerStatistics,
@@ -19,7 +20,7 @@ from sagan.inspection.statistics import (
     networks_of,
     shown_images,
 )
-from sagan.inspection.timeline_figure import Curve, Snapshot, require_matplotlib, timeline_figure
+from sagan.inspection.timeline_figure import Curve, Snapshot, timeline_figure
 from sagan.runs import checkpoint as checkpoints
 from sagan.runs.attention_log import LoggedLayer, attention_key
 from sagan.runs.checkpoint import Checkpoint

@@ -6,17 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sagan.errors import SaganError
+from sagan.images.chart import INK_NAME, blank_chart, drawn
 from sagan.images.drawing import QUERY_COLOURS, attention_panel, numbered_queries, query_panel
-from sagan.images.figure import INK, percent
+from sagan.images.figure import percent
 from sagan.sampling.attention import Attention
-from sagan.system.extras import install
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from PIL.Image import Image
 
-_FOREGROUND = "#" + bytes(INK).hex()
 _GRID = "#d0d7de"
 _PANEL = 256
 _DOT = 0.05
@@ -39,18 +37,6 @@ class Snapshot:
     step: int
     attention: Mapping[str, Attention]
     """Name of the picture -> where one point of this one picture looks."""
-
-
-def require_matplotlib() -> None:
-    """Checks for the extra that draws charts.
-
-    Raises:
-        SaganError: It is absent.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise SaganError(f"charts need matplotlib; run: {install('report')}") from error
 
 
 def timeline_figure(
@@ -76,26 +62,20 @@ def timeline_figure(
     Raises:
         SaganError: matplotlib is absent.
     """
-    require_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     strips = sum(1 + len(found.rows) for found in snapshots[0].attention.values())
     columns = max(len(snapshots), _FEWEST_COLUMNS)
     charts_height, strips_height = 3.2, 1.35 * strips
     size = (1.25 * columns + 0.5, charts_height + strips_height + 0.4)
-    figure = Figure(size, dpi=130, facecolor="white", layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    figure.suptitle(caption, x=0.008, ha="left", size=13, color=_FOREGROUND)
+    figure = blank_chart(size, dpi=130)
+    figure.suptitle(caption, x=0.008, ha="left", size=13, color=INK_NAME)
     parts = figure.add_gridspec(2, 1, height_ratios=(charts_height, strips_height))
     upper, lower = figure.add_subfigure(parts[0]), figure.add_subfigure(parts[1])
     _draw_charts(upper.subplots(1, 3), gammas, entropies, peaks)
     _draw_strips(lower.subplots(strips, columns, squeeze=False), snapshots)
     lower.supxlabel(
-        "heat: from no attention to the largest weight of the row", size=9, color=_FOREGROUND
+        "heat: from no attention to the largest weight of the row", size=9, color=INK_NAME
     )
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].transpose(2, 0, 1).copy()
+    return drawn(figure)
 
 
 def _draw_charts(
@@ -120,11 +100,11 @@ def _draw_charts(
 def _draw_chart(
     axes: "Axes", curves: Sequence[Curve], colours: Mapping[str, tuple[int, int, int]], title: str
 ) -> None:
-    axes.set_title(title, size=10.5, color=_FOREGROUND, loc="left")
-    axes.set_xlabel("step", size=9, color=_FOREGROUND)
+    axes.set_title(title, size=10.5, color=INK_NAME, loc="left")
+    axes.set_xlabel("step", size=9, color=INK_NAME)
     axes.grid(color=_GRID, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8.5, colors=_FOREGROUND)
+    axes.tick_params(labelsize=8.5, colors=INK_NAME)
     for curve in curves:
         colour = np.array(colours[curve.name]) / 255
         marker = "o" if len(curve.steps) <= 20 else None
@@ -135,9 +115,7 @@ def _draw_chart(
         axes.set_xlim(left=0)
         axes.legend(fontsize=8.5, frameon=False)
     else:
-        axes.text(
-            0.5, 0.5, "not in the log", transform=axes.transAxes, ha="center", color=_FOREGROUND
-        )
+        axes.text(0.5, 0.5, "not in the log", transform=axes.transAxes, ha="center", color=INK_NAME)
 
 
 def _draw_strips(axes: np.ndarray, snapshots: Sequence[Snapshot]) -> None:
@@ -147,16 +125,16 @@ def _draw_strips(axes: np.ndarray, snapshots: Sequence[Snapshot]) -> None:
     tops = brightest(snapshots)
     for column, snapshot in enumerate(snapshots):
         panels = [panel for x in snapshot.attention.items() for panel in strip_panels(*x, tops)]
-        axes[0, column].set_title(f"step {snapshot.step:,}", size=9, color=_FOREGROUND)
+        axes[0, column].set_title(f"step {snapshot.step:,}", size=9, color=INK_NAME)
         for place, (name, below, panel) in zip(axes[:, column], panels, strict=True):
             place.imshow(np.asarray(panel), interpolation="antialiased")
             place.set_axis_on()
             place.set(xticks=[], yticks=[])
-            place.set_xlabel(below, size=8.5, color=_FOREGROUND)
+            place.set_xlabel(below, size=8.5, color=INK_NAME)
             for spine in place.spines.values():
                 spine.set_color(_GRID)
             if column == 0:
-                place.set_ylabel(name, size=8, color=_FOREGROUND)
+                place.set_ylabel(name, size=8, color=INK_NAME)
 
 
 def brightest(snapshots: Sequence[Snapshot]) -> dict[str, float]:

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sagan.data.sources.damage import reading
 from sagan.errors import SaganError
+from sagan.system.damage import reading
 from sagan.system.memory import require_free
+from sagan.system.npy import read_header
 
 _KINDS_OF_NUMBERS = "fiub"
 """Of NumPy's types: floats, integers, booleans."""
@@ -52,16 +53,10 @@ def read_variables(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tenso
 
 def _one_array(what: str, file: IO[bytes], size: int) -> Tensor:
     """Reads one array, if its header fits the size of its file."""
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, is_transposed, dtype = np.lib.format.read_array_header_1_0(file)
-    elif version == (2, 0):
-        shape, is_transposed, dtype = np.lib.format.read_array_header_2_0(file)
-    else:
-        raise ValueError(f"format {version} of NumPy files")
+    shape, is_transposed, dtype = read_header(file)
     if dtype.kind not in _KINDS_OF_NUMBERS or (dtype.kind == "f" and dtype.itemsize > 8):
         raise SaganError(f"{what} is an array of {dtype}; give plain numbers of at most 64 bits")
-    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != size - file.tell():
+    if math.prod(shape) * dtype.itemsize != size - file.tell():
         raise SaganError(f"{what} of shape {shape} has another size; give the file once more")
     flat = np.frombuffer(bytearray(file.read()), dtype)
     array = flat.reshape(shape, order="F" if is_transposed else "C")

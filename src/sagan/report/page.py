@@ -13,8 +13,8 @@ from sagan.config import Config
 from sagan.data import Dataset
 from sagan.data.learned import load_learned
 from sagan.errors import SaganError, printable
+from sagan.images.chart import require_matplotlib
 from sagan.inspection import attention_growth
-from sagan.inspection.timeline_figure import require_matplotlib
 from sagan.report import attended, sheets, verdict, viewer
 from sagan.report.charts import draw_charts
 from sagan.report.history import History, read_history

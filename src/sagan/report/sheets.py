@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from sagan.errors import SaganError
-from sagan.images import image_of, png_bytes
+from sagan.images import PADDING, image_of, png_bytes
 from sagan.runs.folder import sample_files
 from sagan.sampling.generator import SAMPLE_COLUMNS, TrainedGenerator, class_sheet
 from sagan.sampling.timelapse import read_sheet, row_names
@@ -22,7 +22,6 @@ FRAME_PIXELS = 160_000
 FEWEST_COLUMNS = 4
 
 _Chosen = TypeVar("_Chosen")
-_GAP = 2  # padding of sagan.images.grid
 _LARGEST_WEBP = 2**14
 
 
@@ -91,7 +90,7 @@ def without_lines(sheet: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     ``size`` is the height and width of a picture in it.
     """
     transparent = [
-        np.arange(side) % (cell + _GAP) < _GAP
+        np.arange(side) % (cell + PADDING) < PADDING
         for side, cell in zip(sheet.shape[1:], size, strict=True)
     ]
     lines = transparent[0][:, None] | transparent[1]
@@ -122,9 +121,9 @@ def timeline(folder: Path, generator: TrainedGenerator | None, size: tuple[int, 
     if not files:
         raise SaganError("training has left no sheet of pictures yet")
     frames, cut = [], False
-    row, column = (side + _GAP for side in size)
+    row, column = (side + PADDING for side in size)
     for step in spread(sorted(files), FRAMES):
-        image = read_sheet(files[step])[:, :, : SAMPLE_COLUMNS * column + _GAP]
+        image = read_sheet(files[step])[:, :, : SAMPLE_COLUMNS * column + PADDING]
         shown = _cut(image, row, column)
         cut |= shown.shape != image.shape
         shown = without_lines(shown, size)
@@ -132,7 +131,7 @@ def timeline(folder: Path, generator: TrainedGenerator | None, size: tuple[int, 
         picture = embedded(shown, words, f"step {step:08d}")
         frames.append(TimelineFrame(step, picture))
     names = row_names(generator) if generator is not None else ()
-    shown_rows = (frames[-1].picture.height - _GAP) // row
+    shown_rows = (frames[-1].picture.height - PADDING) // row
     return Timeline(tuple(frames), names[:shown_rows], cut, len(files))
 
 
@@ -144,8 +143,8 @@ def spread(items: Sequence[_Chosen], count: int) -> list[_Chosen]:
 def _cut(image: np.ndarray, row: int, column: int) -> np.ndarray:
     """Leaves columns out, then rows, until few enough pixels are left."""
     _, height, width = image.shape
-    while height * width > FRAME_PIXELS and width > FEWEST_COLUMNS * column + _GAP:
+    while height * width > FRAME_PIXELS and width > FEWEST_COLUMNS * column + PADDING:
         width -= column
-    while height * width > FRAME_PIXELS and height > row + _GAP:
+    while height * width > FRAME_PIXELS and height > row + PADDING:
         height -= row
     return image[:, :height, :width]

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sagan.images import enlarge, grid, save_png
+from sagan.images import PADDING, enlarge, grid, save_png
 from sagan.images.contact import NAMED_SIDE, named_sheet
 from sagan.sampling.generator import BATCH_SIZE, TrainedGenerator
 from sagan.system.files import file_names, replacing
 from sagan.system.memory import require_free
+from sagan.system.npy import uint8_header
 from sagan.system.progress import progress
 
 
@@ -102,7 +103,7 @@ def _require_grid(pictures: SampleSet, columns: int, scale: int) -> None:
     lines = -(-len(pictures.seeds) // columns)
     cells = len(pictures.labels) * lines * columns
     height, width = pictures.generator.size
-    values = pictures.generator.channels * (height + 2) * (width + 2)
+    values = pictures.generator.channels * (height + PADDING) * (width + PADDING)
     size = cells * values * (2 + 4 * scale**2)
     require_free(size, "the grid", "give fewer --seeds, a smaller --scale, or a folder to write to")
 
@@ -136,8 +137,7 @@ def save_packed(pictures: SampleSet, path: str | Path) -> None:
     shape = (len(numbers) * len(pictures.seeds), *pictures.shape)
     with replacing(Path(path)) as draft, zipfile.ZipFile(draft, "w") as archive:
         with archive.open("images.npy", "w", force_zip64=True) as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
+            file.write(uint8_header(shape))
             for _, _, batch in pictures.batches():
                 file.write(batch.tobytes())
         if names := pictures.generator.class_names:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from sagan.config import Config
 from sagan.errors import SaganError
-from sagan.images import as_rgb, pictures_of
+from sagan.images import PADDING, as_rgb, pictures_of
 from sagan.images.contact import NAMED_SIDE, WIDEST_LABEL, named_sheet, with_names
 from sagan.runs.folder import checkpoint_files, sample_files, settings_of
 from sagan.runs.run import require_run
@@ -96,8 +96,8 @@ def read_sheet(path: Path, widest: int = 2**14, highest: int = 2**14) -> np.ndar
 def _frame(step: int, path: Path, config: Config, names: Sequence[str], columns: int) -> np.ndarray:
     height, width = config.data.size
     rows = len(names) or MOST_CLASSES
-    wide = SAMPLE_COLUMNS * (width + 2) + 2
-    sheet = read_sheet(path, wide + 2 * WIDEST_LABEL, rows * (height + 2) + 2)
+    wide = SAMPLE_COLUMNS * (width + PADDING) + PADDING
+    sheet = read_sheet(path, wide + 2 * WIDEST_LABEL, rows * (height + PADDING) + PADDING)
     cells = pictures_of(sheet[:, :, :wide], (height, width))
     is_whole = cells.shape[1] == SAMPLE_COLUMNS and len(cells) == (len(names) or len(cells)) > 0
     if not is_whole:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from sagan.errors import SaganError
-from sagan.images import enlarge, grid, png_bytes
+from sagan.images import PADDING, enlarge, grid, png_bytes
 from sagan.images.maps import key_grid
 from sagan.images.queries import query_index
 from sagan.runs.run import load_checkpoint
@@ -70,7 +70,7 @@ class Served:
         _require_few(rows * len(seeds))
         cells = rows * columns * -(-len(seeds) // columns)
         height, width = self.generator.size
-        pixels = cells * (height + 2) * (width + 2) * asked.scale**2
+        pixels = cells * (height + PADDING) * (width + PADDING) * asked.scale**2
         if pixels > MOST_DRAWN_PIXELS:
             raise SaganError(
                 f"the answer would have {pixels:,} pixels and {MOST_DRAWN_PIXELS:,} are drawn at "

@@ -15,10 +15,10 @@ from sagan.config import DataConfig
 from sagan.data.catalog import Catalog
 from sagan.data.sources.blocks import Block, require_possible
 from sagan.data.sources.bundles import few
-from sagan.data.sources.damage import reading
-from sagan.data.sources.members import zip_header_size
 from sagan.data.sources.named import catalog_of_named, meaning
 from sagan.errors import SaganError
+from sagan.system.damage import reading
+from sagan.system.npy import read_header, zip_header_size
 
 _NPY_MAGIC = b"\x93NUMPY"
 _MOST_ARRAYS = 1000
@@ -88,17 +88,7 @@ def npy_block(path: Path) -> Block:
 
 
 def _npy_header(path: Path, file: IO[bytes], **where: str) -> Block:
-    version = np.lib.format.read_magic(file)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"format {version} of NumPy files")
-    read = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
-    )
-    shape, is_fortran, dtype = read(file)
-    if any(size < 0 for size in shape):
-        raise ValueError("a negative size")
+    shape, is_fortran, dtype = read_header(file)
     return Block(
         path=path,
         shape=shape,

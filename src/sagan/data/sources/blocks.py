@@ -21,9 +21,9 @@ import numpy as np
 from sagan.data.cached import ARRAY
 from sagan.data.catalog import stamp_of
 from sagan.data.dataset import cache_file, cache_folder
-from sagan.data.sources.damage import reading
 from sagan.data.sources.forms import Form
 from sagan.errors import SaganError
+from sagan.system.damage import reading
 from sagan.system.memory import readable, require_free, require_space
 
 _STRONGEST_DEFLATE = 1032

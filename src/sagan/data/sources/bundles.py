@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from sagan.data.catalog import stamp_of
 from sagan.data.sources.blocks import Block, require_possible, size_in_gzip
-from sagan.data.sources.damage import reading
 from sagan.data.sources.members import first_folder, packing_of, walk_tar
 from sagan.errors import SaganError
+from sagan.system.damage import reading
 from sagan.system.memory import require_free
 
 FEW = 1000

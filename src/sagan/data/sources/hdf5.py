@@ -12,9 +12,9 @@ import numpy as np
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog
 from sagan.data.sources.blocks import StoredArray
-from sagan.data.sources.damage import reading
 from sagan.data.sources.named import catalog_of_named
 from sagan.errors import SaganError
+from sagan.system.damage import reading
 from sagan.system.extras import install
 from sagan.system.memory import require_free
 

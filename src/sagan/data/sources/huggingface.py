@@ -11,9 +11,9 @@ from typing import Any
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, natural
 from sagan.data.sources.bundles import few
-from sagan.data.sources.damage import reading
 from sagan.data.sources.rows import TableFile, catalog_of_tables, checked_features
 from sagan.errors import SaganError
+from sagan.system.damage import reading
 from sagan.system.extras import install
 
 _SPLIT_WORD = re.compile(r"(?:^|[/_.-])(train|validation|valid|val|test|unlabeled)(?=[/_.-])")

@@ -17,10 +17,10 @@ from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, stamp_of
 from sagan.data.sources.blocks import Block, BlockReader, require_possible, size_in_gzip
 from sagan.data.sources.bundles import few
-from sagan.data.sources.damage import reading
 from sagan.data.sources.forms import Form
 from sagan.data.sources.portions import Portion, catalog_of_portions
 from sagan.errors import SaganError
+from sagan.system.damage import reading
 
 _FASHION = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
 FASHION_NAMES = tuple(_FASHION.split(","))

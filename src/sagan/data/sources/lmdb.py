@@ -17,9 +17,9 @@ import numpy as np
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, MadeNames, labelled, stamp_of
 from sagan.data.sources.bundles import few
-from sagan.data.sources.damage import reading
 from sagan.data.sources.portions import Portion, catalog_of_portions
 from sagan.errors import SaganError
+from sagan.system.damage import reading
 from sagan.system.extras import install
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ import io
 import lzma
 import os
 import stat
-import struct
 import tarfile
 import threading
 import weakref
@@ -22,10 +21,11 @@ from typing import IO, Literal, NamedTuple, Self, cast
 
 import numpy as np
 
-from sagan.data.sources.damage import DAMAGES, reading
 from sagan.data.sources.judging import ignored
 from sagan.errors import SaganError
+from sagan.system.damage import DAMAGES, reading
 from sagan.system.memory import require_free
+from sagan.system.npy import zip_header_size
 
 Packing = Literal["zip", "tar", "gzip", "bzip2", "xz"]
 """Of an archive: the last three are compressed tar files."""
@@ -146,17 +146,6 @@ def _zip_members(
                 packed = -1 if is_stored else info.compress_size
                 stamp = info.CRC << 32 | info.file_size
                 yield Member(name, info.header_offset, info.file_size, packed, info.CRC, stamp)
-
-
-def zip_header_size(header: bytes) -> int:
-    """Bytes from the header of a file in a zip to its content, by the first 30 of them.
-
-    Raises:
-        ValueError: It is no such header.
-    """
-    if len(header) < 30 or not header.startswith(b"PK\3\4"):
-        raise ValueError("there is no file at its place")
-    return 30 + sum(struct.unpack("<HH", header[26:]))
 
 
 def _directory_size(path: Path) -> int:

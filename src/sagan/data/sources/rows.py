@@ -16,9 +16,9 @@ import numpy as np
 
 from sagan.config import DataConfig
 from sagan.data.catalog import Catalog, stamp_of
-from sagan.data.sources.damage import reading
 from sagan.data.sources.portions import Portion, catalog_of_portions
 from sagan.errors import SaganError
+from sagan.system.damage import reading
 from sagan.system.memory import require_free
 
 if TYPE_CHECKING:
