@@ -98,3 +98,22 @@ def test_latents_that_are_missing_are_asked_for():
 def test_a_network_without_classes_has_plain_tables():
     layer = ConditionalBatchNorm2d(6, 0, eps=1e-5, momentum=0.1, tables="spectral")
     assert torch.equal(layer.gain, torch.ones(1, 6))
+
+
+def test_one_value_is_no_batch_and_none_is_one():
+    layer = ConditionalBatchNorm2d(3)
+    with pytest.raises(SaganError, match="two values per channel"):
+        layer(torch.randn(1, 3, 1, 1))
+    assert layer(torch.randn(0, 3, 4, 4)).shape == (0, 3, 4, 4)
+    assert layer.running_var.isfinite().all()
+
+
+def test_gradients_in_float16_do_not_overflow():
+    x = torch.randn(4, 8, 64, 64).half()
+    found = []
+    for layer in (ConditionalBatchNorm2d(8), torch.nn.BatchNorm2d(8)):
+        inputs = x.clone().requires_grad_()
+        layer.half()(inputs).backward(torch.full_like(x, 4.0))
+        found.append(inputs.grad)
+    assert found[0].isfinite().all()
+    torch.testing.assert_close(*found, rtol=0, atol=0.02)

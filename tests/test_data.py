@@ -475,9 +475,14 @@ def test_without_a_resolution_pictures_stay_as_they_are(tmp_path):
         open_dataset(str(tmp_path), None)
 
 
-def test_the_fingerprint_of_earlier_versions_is_still_known():
-    images = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
-    data = dataset.dataset_of(images, np.array([0, 1]), ("a", "b"))
-    assert data.has_fingerprint("b9f4abad335531e6")
-    assert data.has_fingerprint(data.fingerprint)
-    assert not data.has_fingerprint("0" * 16)
+def test_a_part_that_is_none_is_refused(picture_folder):
+    for source in (str(picture_folder), "avatars"):
+        with pytest.raises(
+            SaganError, match="part = 'heldout' is out of range; it must be train or"
+        ):
+            open_dataset(source, 32, part="heldout", held_out=0.3)
+
+
+def test_chosen_rows_look_like_an_array(picture_folder):
+    images = open_dataset(picture_folder, 32, held_out=0.4).images
+    assert (images.dtype, images.ndim, images.shape[1:]) == (np.uint8, 4, (3, 32, 32))

@@ -1,11 +1,17 @@
 import platform
 import subprocess
 import sys
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+import sagan
 from sagan.errors import SaganError
+from sagan.runs.folder import settings_of
+from sagan.runs.run import load_checkpoint
 from sagan.system import device
 from sagan.system.device import autocast, computes_in_bfloat16, pick_device
 
@@ -62,3 +68,25 @@ def test_slow_bfloat16_is_refused_where_it_is_known(monkeypatch):
     assert computes_in_bfloat16("bfloat16", cpu)
     monkeypatch.setattr(device, "_multiplies_bfloat16_fast", lambda _: True)
     assert computes_in_bfloat16("auto", cpu)
+
+
+@pytest.mark.parametrize("mode", ["no_grad", "inference_mode", "autocast", "float64"])
+def test_what_the_caller_has_set_in_torch_changes_nothing(trained_run, tmp_path, mode):
+    modes = {
+        "no_grad": torch.no_grad(),
+        "inference_mode": torch.inference_mode(),
+        "autocast": torch.autocast("cpu", torch.bfloat16),
+        "float64": nullcontext(),
+    }
+    config = settings_of(trained_run)
+    config = replace(config, evaluation=replace(config.evaluation, samples=0))
+    try:
+        torch.set_default_dtype(torch.float64 if mode == "float64" else torch.float32)
+        with modes[mode]:
+            sagan.train(config, tmp_path / "run", source=Path(config.data.source))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    one, other = (load_checkpoint(folder)[0] for folder in (trained_run, tmp_path / "run"))
+    for part, tensors in one.parts.items():
+        for name, tensor in tensors.items():
+            assert torch.equal(tensor, other.parts[part][name]), name

@@ -4,9 +4,11 @@ import sys
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from sagan.config import Config
 from sagan.nn import folding
+from sagan.nn.convolution import UpsampleConv2d
 from sagan.nn.folding import ConstantConv2d, fold
 from sagan.nn.residual import make_generator
 
@@ -129,3 +131,31 @@ def test_gradients_flow_through_a_folded_network_to_its_latents(generator, monke
     monkeypatch.setattr(folding, "is_bound_by_kernel", lambda *_: False)
     torch.testing.assert_close(found, gradient(), rtol=0, atol=0)
     assert found.abs().max() > 0
+
+
+class Leaky(UpsampleConv2d):
+    def forward(self, x):
+        return F.leaky_relu(super().forward(x), 0.2)
+
+
+def test_what_users_add_to_layers_stays():
+    x, own = torch.randn(2, 8, 8, 8), Leaky(8, 8).eval()
+    torch.testing.assert_close(fold(own)(x), own(x), rtol=0, atol=1e-5)
+    hooked = UpsampleConv2d(8, 8).eval()
+    hooked.register_forward_hook(lambda *of: 2 * of[-1])
+    torch.testing.assert_close(fold(hooked)(x), hooked(x), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_kernels_that_are_changed_in_place_are_copied_again(generator, narrow):
+    folded, labels = fold(generator), torch.tensor([1])
+    latents = torch.randn(1, 128)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+        before = folded(latents, labels)
+        for layer in folded.modules():
+            if isinstance(layer, ConstantConv2d):
+                layer.weight.mul_(1.5)
+        after = folded(latents, labels)
+        whole = folded(latents.expand(8, -1), labels.expand(8))[:1]
+    assert (after - before).abs().max() > 0.1
+    torch.testing.assert_close(after, whole, rtol=0, atol=0.1 if narrow else 1e-4)

@@ -4,10 +4,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from sagan.config import DiscriminatorConfig, GeneratorConfig
+from sagan.errors import SaganError
 from sagan.nn import spectral
+from sagan.nn.batch_norm import ConditionalBatchNorm2d
 from sagan.nn.blocks import DiscriminatorBlock, EqualResidual2d, GeneratorBlock
 from sagan.nn.convolution import Conv2d, DownsampleConv2d, UpsampleConv2d
 from sagan.nn.layers import SelfAttention2d, class_rows
+from sagan.nn.residual import make_discriminator, make_generator
 
 EXACT = {"rtol": 0, "atol": 1e-12}
 
@@ -264,3 +268,48 @@ def test_the_block_to_compare_attention_with_is_as_large(channels):
     changed = (block(x) - block(x.clone().index_fill_(3, torch.tensor([5]), 0))).abs()
     assert changed[..., 4:].max() > 0
     assert changed[..., :4].max() == 0  # it sees its neighbours only
+
+
+def test_labels_of_another_form_are_refused():
+    config = DiscriminatorConfig(base_channels=8, attention=())
+    critic, images = (
+        make_discriminator(config, resolution=32, num_classes=2),
+        torch.randn(2, 3, 32, 32),
+    )
+    right = critic(images, torch.tensor([0, 1]))
+    for dtype in (torch.uint8, torch.int32, torch.bool):
+        assert torch.equal(critic(images, torch.tensor([0, 1]).to(dtype)), right)
+    shares = torch.eye(2)
+    torch.testing.assert_close(critic(images, shares), right)
+    for labels in (torch.tensor([0.0, 1.0]), torch.tensor([0]), torch.tensor(0), torch.eye(3)[:2]):
+        with pytest.raises(SaganError, match="the labels have the form"):
+            critic(images, labels)
+    plain = make_generator(GeneratorConfig(base_channels=8, attention=()), resolution=32).eval()
+    latents = torch.randn(2, 128)
+    assert torch.equal(plain(latents, torch.tensor([0, 1])), plain(latents))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: SelfAttention2d(16, product="cosin"), "product = 'cosin'"),
+        (lambda: SelfAttention2d(16, projections="bias"), "projections = 'bias'"),
+        (lambda: ConditionalBatchNorm2d(4, 2, tables="spectrl"), "tables = 'spectrl'"),
+        (lambda: GeneratorBlock(4, 4, upsampling="cubic"), "upsampling = 'cubic'"),
+        (lambda: DiscriminatorBlock(4, 4, hidden_channels="inn"), "hidden_channels = 'inn'"),
+        (lambda: DiscriminatorBlock(4, 4, shortcut_input="x"), "shortcut_input = 'x'"),
+        (lambda: Conv2d(4, 4, 5), "kernel_size = 5"),
+    ],
+)
+def test_arguments_that_mean_nothing_are_refused(make, words):
+    with pytest.raises(SaganError, match=words):
+        make()
+
+
+def test_attention_in_float16_does_not_overflow():
+    layer = SelfAttention2d(128)
+    torch.nn.init.ones_(layer.gamma)
+    x = (50 + 50 * torch.rand(1, 128, 64, 64)).half()
+    with torch.no_grad():
+        out = layer.half()(x)
+    assert out.isfinite().all()

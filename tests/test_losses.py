@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sagan.config import LossConfig, LossName
+from sagan.config import DiscriminatorConfig, LossConfig, LossName
 from sagan.losses import adversarial as losses
+from sagan.losses.regularization import zero_centred_penalty
+from sagan.nn.residual import make_discriminator
 
 NAMES = get_args(LossName)
 PAIRED = ("hinge", "non-saturating", "least-squares")
@@ -107,3 +109,12 @@ def test_relativistic_logistic_loss_is_that_of_its_paper():
     terms = losses.discriminator_terms(config, real, fake)
     torch.testing.assert_close(sum(terms), F.softplus(fake - real).mean())
     assert terms[0] == terms[1]
+
+
+def test_penalties_take_compiled_networks_as_they_are_written():
+    config = DiscriminatorConfig(base_channels=8, attention=(16,))
+    critic, images = make_discriminator(config, resolution=32), torch.rand(2, 3, 32, 32)
+    labels = torch.zeros(2, dtype=torch.int64)
+    plain = zero_centred_penalty(critic, images, labels)
+    compiled = torch.compile(critic, backend="eager")
+    assert torch.equal(zero_centred_penalty(compiled, images, labels), plain)

@@ -351,3 +351,25 @@ def test_features_that_are_not_finite_are_refused(name, value):
 def test_too_few_pictures_are_refused(call, message):
     with pytest.raises(SaganError, match=message):
         call()
+
+
+def test_features_of_another_form_are_refused():
+    one, other = normal(0, 20), normal(1, 20, dim=5)
+    for compare in (frechet_distance, kernel_distance, precision_recall, density_coverage):
+        with pytest.raises(SaganError, match="the same D on both sides"):
+            compare(one, other)
+        with pytest.raises(SaganError, match="give a row for each picture"):
+            compare(one[0], one[0])
+        with pytest.raises(SaganError, match="real numbers"):
+            compare(one * 1j, one)
+        with pytest.raises(SaganError, match="none of them masked"):
+            compare(np.ma.masked_less(one, 0), one)
+        assert compare(one.tolist(), one.tolist()) == compare(one, one)
+    with pytest.raises(SaganError, match="neighbours = 5"):
+        density_coverage(fit_manifold(one, 3), one, neighbours=5)
+    with pytest.raises(SaganError, match="no generated picture"):
+        density_coverage(one, one[:0])
+    with pytest.raises(SaganError, match="splits = 0"):
+        inception_score(one, splits=0)
+    with pytest.raises(SaganError, match="subsets = 0"):
+        kernel_distance(one, one, subsets=0)

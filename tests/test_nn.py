@@ -158,7 +158,7 @@ def test_what_cannot_be_built_is_named():
     with pytest.raises(sagan.SaganError, match="50 x 50 pixels"):
         sagan.nn.make_generator(sagan.config.GeneratorConfig(), resolution=50)
     with (
-        pytest.raises(sagan.SaganError, match="no initialization 'bad'"),
+        pytest.raises(sagan.SaganError, match="initialization = 'bad'"),
         sagan.nn.initialized_by("bad"),
     ):
         pass
@@ -178,3 +178,14 @@ def test_spectral_norm_refuses_what_it_would_spoil():
         nn.attach(torch.nn.Sequential(zeros))
     with pytest.raises(SaganError, match="normalised weight already"):
         nn.attach(nn.spectral_norm(nn.Linear(4, 4)))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_networks_can_be_traced():
+    config = sagan.config.GeneratorConfig(base_channels=8, attention=(16,))
+    generator = sagan.nn.make_generator(config, resolution=32, num_classes=2).eval()
+    inputs = torch.randn(2, 128), torch.tensor([0, 1])
+    for network in (generator, sagan.nn.fold(generator)):
+        with torch.no_grad():
+            traced = torch.jit.trace(network, inputs)
+            torch.testing.assert_close(traced(*inputs), network(*inputs), rtol=0, atol=1e-5)

@@ -1,6 +1,7 @@
 import io
 import pickle
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -412,3 +413,36 @@ def test_what_is_saved_from_python_overwrites_nothing_of_a_run(trained_run, tmp_
 def test_labels_that_are_neither_names_nor_numbers_are_refused(trained_run, labels):
     with pytest.raises(sagan.SaganError, match="there is no class"):
         sagan.load_generator(trained_run).sample([1], labels)
+
+
+def test_threads_see_their_own_attention():
+    generator = sagan.load_generator("avatars64")
+    alone = [generator.attention([seed], "cat", at=[(10, 10)]).rows for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        beside = pool.map(lambda seed: generator.attention([seed], "cat", at=[(10, 10)]), range(4))
+        for own, found in zip(alone, beside, strict=True):
+            np.testing.assert_allclose(found.rows["32"], own["32"], rtol=0, atol=1e-6)
+
+
+def test_a_seed_means_the_same_whatever_torch_has_for_its_defaults():
+    latents = draw_latents([3, 4], 16)
+    pictures = sagan.load_generator("avatars64").sample([3], "cat")
+    before = torch.get_default_dtype()
+    try:
+        for dtype in (torch.float64, torch.bfloat16):
+            torch.set_default_dtype(dtype)
+            assert torch.equal(draw_latents([3, 4], 16), latents)
+            np.testing.assert_array_equal(
+                sagan.load_generator("avatars64").sample([3], "cat"), pictures
+            )
+    finally:
+        torch.set_default_dtype(before)
+    with torch.device("meta"):
+        assert torch.equal(draw_latents([3, 4], 16), latents)
+
+
+def test_a_single_label_may_be_an_array(model):
+    generator = sagan.load_generator(model)
+    expected = generator.sample([1, 2], "light")
+    for label in (torch.tensor(1), np.array(1), np.array("light")):
+        np.testing.assert_array_equal(generator.sample([1, 2], label), expected)

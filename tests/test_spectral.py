@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.nn import functional as F
 
 from sagan.errors import SaganError
 from sagan.nn import spectral
@@ -184,3 +185,34 @@ def test_a_layer_out_of_reach_is_named_and_nothing_changes(layer, message):
     with pytest.raises(SaganError, match=message):
         spectral.attach(network)
     assert isinstance(network[0].weight, torch.nn.Parameter)
+
+
+def test_gradients_can_be_differentiated_by_weights():
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(Linear(4, 6), torch.nn.Tanh(), Linear(6, 1)).double()
+    spectral.attach(network)
+    x, weights = torch.randn(5, 4).double(), [network[0].weight, network[2].weight]
+    vectors = [(layer.spectral_norm.u, layer.spectral_norm.v) for layer in network[::2]]
+
+    def loss(*weights):
+        divided = [w / torch.dot(u, w @ v) for w, (u, v) in zip(weights, vectors, strict=True)]
+        first = F.linear(x, divided[0], network[0].bias).tanh()
+        return F.linear(first, divided[1], network[2].bias).square().mean()
+
+    found = []
+    for value in (network(x).square().mean(), loss(*weights)):
+        slopes = torch.autograd.grad(value, weights, create_graph=True)
+        length = sum(slope.square().sum() for slope in slopes)
+        found.append((*slopes, *torch.autograd.grad(length, weights)))
+    for own, plain in zip(*found, strict=True):
+        torch.testing.assert_close(own, plain, rtol=0, atol=1e-12)
+
+
+def test_layers_without_values_are_left_to_their_owner():
+    spectral.attach(torch.nn.Linear(4, 3, device="meta"))
+    layer = Linear(4, 3)
+    torch.nn.init.zeros_(layer.weight)
+    with pytest.raises(SaganError, match="Linear, has a weight of zeros"):
+        spectral.attach(layer)
+    with pytest.raises(SaganError, match="Embedding, has sparse gradients"):
+        spectral.attach(torch.nn.Embedding(6, 4, sparse=True))

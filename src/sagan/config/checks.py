@@ -3,9 +3,10 @@
 import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from functools import cache
+from os import PathLike, fspath
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from sagan.errors import SaganError, printable
 
@@ -29,19 +30,63 @@ def checking(section: str, settings: Any) -> Callable[[str, bool, str], None]:
     return check
 
 
-def require_finite(section: str, settings: Any) -> None:
-    """Refuses numbers without bound, and whole ones that fit into no file.
+def require_choice(name: str, value: object, kind: Any) -> None:
+    """Refuses what is none of the words of a ``Literal``.
 
     Raises:
-        SaganError: Names the setting.
+        SaganError: Names the setting, its value and the words.
     """
-    for item in fields(settings):
-        value, name = getattr(settings, item.name), f"{section}.{item.name}"
-        for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, float):
-                require(math.isfinite(number), name, number, "a finite number")
-            elif isinstance(number, int):
-                require(abs(number) < 2**63, name, number, "a number of 64 bits")
+    choices = get_args(kind)
+    require(type(value) is str and value in choices, name, value, " or ".join(choices))
+
+
+def settle(section: str, settings: Any) -> None:
+    """Makes the fields of a section what their annotations say.
+
+    Lists become tuples, NumPy's numbers and arrays plain ones, whole numbers fractions where one is
+    meant, and paths text.
+
+    Raises:
+        SaganError: One cannot be; names the setting.
+    """
+    for name, kind in _kinds(type(settings)).items():
+        given = getattr(settings, name)
+        value = _settled(kind, given, f"{section}.{name}")
+        if value is not given:
+            object.__setattr__(settings, name, value)
+
+
+@cache
+def _kinds(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def _settled(kind: Any, value: Any, name: str) -> Any:
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if get_origin(kind) is tuple:
+        item_kind = get_args(kind)[0]
+        if not isinstance(value, list | tuple):
+            plural = _PLURALS[str if get_origin(item_kind) is Literal else item_kind]
+            raise SaganError(f"{name} must be a list of {plural}, not {value!r}")
+        items = tuple(_settled(item_kind, item, name) for item in value)
+        return value if items == value and [*map(type, items)] == [*map(type, value)] else items
+    if get_origin(kind) is Literal:
+        require_choice(name, value, kind)
+    elif kind is float and type(value) is int:
+        value = float(value) if abs(value) < 2**63 else value
+    elif kind is str and isinstance(value, PathLike):
+        value = fspath(value)
+    elif type(value) is not kind:
+        raise SaganError(f"{name} must be {_KINDS[kind]}, not {value!r}")
+    if type(value) is float:
+        require(math.isfinite(value), name, value, "a finite number")
+    elif type(value) is int:
+        require(abs(value) < 2**63, name, value, "a number of 64 bits")
+    return value
+
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+_PLURALS = {int: "whole numbers", float: "numbers", str: "texts"}
 
 
 def fits(value: object, kind: Any) -> bool:

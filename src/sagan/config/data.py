@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from sagan.config.checks import checking
+from sagan.config.checks import checking, settle
 
 Part = Literal["train", "held-out"]
 HUB = "hf:"
@@ -97,6 +97,7 @@ class DataConfig:
         return ", ".join(f"{name} {value}" for name, value, theirs in pairs if value != theirs)
 
     def __post_init__(self) -> None:
+        settle("data", self)
         if self.width == self.resolution:  # one setting, however it is written
             object.__setattr__(self, "width", 0)
         check = checking("data", self)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from sagan.config.checks import checking
+from sagan.config.checks import checking, settle
 
 Initialization = Literal["xavier", "orthogonal", "pytorch"]
 FirstBiases = Literal["zero", "drawn"]
@@ -181,6 +181,7 @@ def idle(network: GeneratorConfig | DiscriminatorConfig) -> dict[str, str]:
 
 
 def _require_network(name: str, config: GeneratorConfig | DiscriminatorConfig) -> None:
+    settle(name, config)
     check = checking(name, config)
     for item in fields(config):
         if item.name in RESIDUAL_ONLY and config.architecture == "dcgan":

@@ -4,10 +4,9 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
-from sagan.config.checks import nearest, require
-from sagan.config.earlier import modernized
+from sagan.config.checks import nearest
 from sagan.config.networks import RESIDUAL_ONLY
 from sagan.config.whole import Config
 from sagan.errors import SaganError
@@ -79,7 +78,7 @@ def from_dict(values: dict[str, Any]) -> Config:
     Raises:
         SaganError: A key is unknown (names the nearest), a value has the wrong type or range.
     """
-    return _build(Config, modernized(values) if isinstance(values, dict) else values, "")
+    return _build(Config, values, "")
 
 
 def _build(cls: type, values: object, prefix: str) -> Any:
@@ -93,34 +92,11 @@ def _build(cls: type, values: object, prefix: str) -> Any:
                 f"unknown setting {prefix}{key}{nearest(key, types)}; "
                 f"{whole} has {', '.join(types)}"
             )
-    return cls(**{key: _coerce(types[key], value, prefix + key) for key, value in values.items()})
-
-
-def _coerce(kind: Any, value: Any, name: str) -> Any:
-    if is_dataclass(kind):
-        return _build(kind, value, name + ".")  # type: ignore[arg-type]
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind in (bool, int, float, str):
-        if type(value) is not kind:
-            raise SaganError(f"{name} must be {_KINDS[kind]}, not {value!r}")
-        return value
-    if get_origin(kind) is Literal:
-        choices = get_args(kind)
-        require(value in choices, name, value, " or ".join(choices))
-        return value
-    assert get_origin(kind) is tuple, kind
-    item_kind = get_args(kind)[0]
-    plain_kind = str if get_origin(item_kind) is Literal else item_kind
-    if plain_kind is float and isinstance(value, (list, tuple)):
-        value = [float(item) if type(item) is int else item for item in value]
-    if not isinstance(value, (list, tuple)) or any(type(item) is not plain_kind for item in value):
-        items = {int: "whole numbers", float: "numbers", str: "texts"}[plain_kind]
-        raise SaganError(f"{name} must be a list of {items}, not {value!r}")
-    return tuple(_coerce(item_kind, item, name) for item in value)
-
-
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    given = {
+        key: _build(types[key], value, f"{prefix}{key}.") if is_dataclass(types[key]) else value
+        for key, value in values.items()
+    }
+    return cls(**given)
 
 
 def differences(first: Any, second: Any, prefix: str = "") -> list[str]:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from sagan.config.checks import checking
+from sagan.config.checks import checking, settle
 from sagan.errors import SaganError
 
 LossName = Literal["hinge", "non-saturating", "kl", "least-squares", "wasserstein"]
@@ -51,6 +51,7 @@ class LossConfig:
     """The same for generated pictures (bCR: 10)."""
 
     def __post_init__(self) -> None:
+        settle("loss", self)
         check = checking("loss", self)
         for name in (
             "gradient_penalty",
@@ -112,6 +113,7 @@ class OptimizerConfig:
     """Part of the run (0 to 1) after which both learning rates fall linearly to 0; 1: never."""
 
     def __post_init__(self) -> None:
+        settle("optimizer", self)
         check = checking("optimizer", self)
         for name in ("generator_lr", "discriminator_lr", "eps"):
             check(name, getattr(self, name) > 0, "positive")
@@ -208,6 +210,7 @@ class TrainConfig:
     (evaluation.interval): fd, kid, pr, ...; RUN@best is its name. Empty: none."""
 
     def __post_init__(self) -> None:
+        settle("train", self)
         check = checking("train", self)
         intervals = ("log_interval", "sample_interval", "checkpoint_interval")
         for name in ("steps", "discriminator_steps", "accumulate", *intervals):
@@ -271,6 +274,7 @@ class EvaluationConfig:
     """Weights file of this network; empty: where sagan evaluate looks for it."""
 
     def __post_init__(self) -> None:
+        settle("evaluation", self)
         check = checking("evaluation", self)
         check("interval", self.interval >= 0, "at least 0")
         check("time_share", 0 < self.time_share <= 1, "above 0 and at most 1")

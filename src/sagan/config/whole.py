@@ -1,12 +1,14 @@
 """All settings of a run together, checked against each other."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
+from typing import get_type_hints
 
-from sagan.config.checks import checking, require_finite
+from sagan.config.checks import checking
 from sagan.config.data import DataConfig
 from sagan.config.networks import DiscriminatorConfig, GeneratorConfig, idle
 from sagan.config.plan import plan
 from sagan.config.training import EvaluationConfig, LossConfig, OptimizerConfig, TrainConfig
+from sagan.errors import SaganError
 
 _LARGE_ATTENTION = 64
 """Height of maps from which on attention by the explicit formula takes much memory."""
@@ -25,8 +27,9 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
-        for section in fields(self):
-            require_finite(section.name, getattr(self, section.name))
+        for name, kind in get_type_hints(Config).items():
+            if not isinstance(getattr(self, name), kind):
+                raise SaganError(f"{name} must be a {kind.__name__}; config.from_dict takes tables")
         stages = {}
         for name, network in self.networks.items():
             checking(name, network)(

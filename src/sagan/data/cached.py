@@ -56,7 +56,7 @@ class CachedPack:
 def cached_packs() -> list[CachedPack]:
     """Lists the packed sets of the cache folder, and with them everything on the way to them.
 
-    These are drafts, arrays and archives that were unpacked, and packed sets of earlier versions.
+    These are drafts, and arrays and archives that were unpacked.
     """
     found = []
     for path in sorted((cache_folder() / "packs").glob(f"*{SUFFIX}")):
@@ -67,8 +67,6 @@ def cached_packs() -> list[CachedPack]:
         found.append(CachedPack(path=path, size=_bytes_of(path), is_draft=True))
     for path in _unpacked_files():
         found.append(CachedPack(path=path, size=_bytes_of(path), root="unpacked for packing"))
-    for path in sorted(cache_folder().glob("folder-*.npy")):
-        found.append(CachedPack(path=path, size=_bytes_of(path)))
     for path in _given_up():
         found.append(CachedPack(path=path, size=_bytes_of(path), root="unfinished, given up"))
     return found

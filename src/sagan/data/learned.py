@@ -37,6 +37,6 @@ def load_learned(
         where = "there any more" if path.is_absolute() else f"in {Path.cwd()}"
         raise SaganError(f"{model} was trained on {source}, which is not {where}; {remedy}")
     dataset = load_dataset(config)
-    if mark and not dataset.has_fingerprint(mark):
+    if mark and dataset.fingerprint != mark:
         raise SaganError(f"{model} was trained on other pictures than {source} now holds; {remedy}")
     return dataset if part == "train" else load_dataset(config, part)

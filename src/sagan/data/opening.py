@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sagan.config import HUB, DataConfig, Part, nearest
+from sagan.config.checks import require_choice
 from sagan.data.avatars import load_avatars
 from sagan.data.catalog import Catalog, in_split, part_taken
 from sagan.data.dataset import Dataset, Rows, fingerprint
@@ -211,6 +212,7 @@ def stored_pack(config: DataConfig) -> Pack | None:
 def _opened(
     config: DataConfig, size: tuple[int, int] | None, part: Part, whole: Catalog | None = None
 ) -> Dataset:
+    require_choice("part", part, Part)
     if config.source in BUILT_IN:
         return _avatars(config, size, part)
     whole = catalog_of(config) if whole is None else whole

@@ -1,6 +1,7 @@
 """Features as arrays: read in pieces, checked, and a fixed choice of them."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,28 @@ MANIFOLD_PICTURES = 10_000
 """Most pictures in a manifold."""
 PROBED_PICTURES = 1000
 """Most pictures whose nearest neighbours are searched."""
+
+
+def feature_sets(*sides: Any) -> tuple[np.ndarray, ...]:
+    """Sets of features as arrays (N, D), of one network; memory maps stay as they are.
+
+    Raises:
+        SaganError: They have another shape, or are no plain real numbers.
+    """
+    found = tuple(side if isinstance(side, np.ndarray) else np.asarray(side) for side in sides)
+    for features in found:
+        if features.ndim != 2 or features.shape[1] != found[0].shape[1]:
+            shapes = " and ".join(str(each.shape) for each in found)
+            raise SaganError(
+                f"features have the shape {shapes}; give a row for each picture, (N, D), and the "
+                "same D on both sides"
+            )
+        if features.dtype.kind not in "fiub" or isinstance(features, np.ma.MaskedArray):
+            raise SaganError(
+                f"features are {type(features).__name__}s of {features.dtype}; give real numbers, "
+                "none of them masked"
+            )
+    return found
 
 
 def pieces(features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:

@@ -29,7 +29,7 @@ from sagan.system.files import write_text
 def evaluate_model(
     subject: str | Path,
     *,
-    against: str | None = None,
+    against: str | Path | None = None,
     metrics: str | Sequence[str] = "all",
     samples: int = Selection.samples,
     repeats: int = Selection.repeats,
@@ -58,7 +58,7 @@ def evaluate_model(
     """
     chosen = known_metrics(metrics)
     selection = Selection(
-        against=against,
+        against=None if against is None else str(against),
         samples=samples,
         repeats=repeats,
         real_samples=real_samples,

@@ -26,8 +26,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sagan.config.checks import require
 from sagan.errors import SaganError
-from sagan.evaluation.arrays import FLOAT32_SHARE, checked, pieces
+from sagan.evaluation.arrays import FLOAT32_SHARE, checked, feature_sets, pieces
 
 
 class Estimate(NamedTuple):
@@ -55,6 +56,7 @@ def fit_gaussian(features: np.ndarray) -> Gaussian:
     Raises:
         SaganError: Fewer than 2 features, or not all are finite.
     """
+    [features] = feature_sets(features)
     count, dim = features.shape
     if count < 2:
         raise SaganError(f"a covariance needs at least 2 pictures, here {count}; give more")
@@ -84,6 +86,7 @@ def frechet_distance(first: Gaussian | np.ndarray, second: Gaussian | np.ndarray
     first, second = (
         side if isinstance(side, Gaussian) else fit_gaussian(side) for side in (first, second)
     )
+    feature_sets(first.mean[None], second.mean[None])
     shift = np.sum((first.mean - second.mean) ** 2)
     spread = np.sum(first.factor**2) + np.sum(second.factor**2)
     overlap = np.linalg.norm(first.factor @ second.factor.T, "nuc")
@@ -114,6 +117,8 @@ def kernel_distance(
 
     Source: Binkowski et al. 2018, section 4.
     """
+    first, second = feature_sets(first, second)
+    require(subsets >= 1, "subsets", subsets, "at least 1")
     size = min(subset_size, len(first), len(second))
     if size < 2:
         raise SaganError(f"the kernel distance needs at least 2 pictures, here {size}; give more")
@@ -150,6 +155,8 @@ def inception_score(logits: np.ndarray, *, splits: int = 10, seed: int = 2020) -
 
     Source: Salimans et al. 2016, section 4.
     """
+    [logits] = feature_sets(logits)
+    require(splits >= 1, "splits", splits, "at least 1")
     count = len(logits)
     if count < splits:
         raise SaganError(f"{count} pictures are too few for {splits} splits; give more")
@@ -190,6 +197,8 @@ def nearest_neighbours(
     Raises:
         SaganError: More neighbours than references, or features that are not finite.
     """
+    queries, references = feature_sets(queries, references)
+    require(count >= 1, "count", count, "at least 1")
     if count > len(references):
         raise SaganError(
             f"{len(references)} pictures are too few for {count} neighbours; give more"
@@ -220,7 +229,13 @@ class Manifold:
     """(N, K), of each feature to its K nearest others, ascending."""
 
     def radii(self, neighbours: int) -> np.ndarray:
-        """Radii (N,) of the balls that reach to the given neighbour, 1 to K."""
+        """Radii (N,) of the balls that reach to the given neighbour, 1 to K.
+
+        Raises:
+            SaganError: It was not fitted for that many.
+        """
+        known = self.neighbour_distances.shape[1]
+        require(1 <= neighbours <= known, "neighbours", neighbours, f"from 1 to {known}")
         return self.neighbour_distances[:, neighbours - 1]
 
 
@@ -232,6 +247,7 @@ def fit_manifold(features: np.ndarray, neighbours: int = 5) -> Manifold:
     Raises:
         SaganError: No more features than neighbours, or not all are finite.
     """
+    [features] = feature_sets(features)
     distances, _ = nearest_neighbours(features, features, neighbours + 1)
     return Manifold(features, distances[:, 1:])  # each is its own nearest neighbour
 
@@ -248,6 +264,7 @@ def precision_recall(
     Source: Kynkäänniemi et al. 2019, equations 1 and 2.
     """
     real, fake = _manifold(real, neighbours), _manifold(fake, neighbours)
+    feature_sets(real.features, fake.features)
     real_radii, fake_radii = real.radii(neighbours), fake.radii(neighbours)
     realistic = np.zeros(len(fake.features), dtype=bool)
     recalled = np.zeros(len(real.features), dtype=bool)
@@ -274,6 +291,9 @@ def density_coverage(
     Source: Naeem et al. 2020, section 3.
     """
     real = _manifold(real, neighbours)
+    _, fake = feature_sets(real.features, fake)
+    if not len(fake):
+        raise SaganError("there is no generated picture to measure; give some")
     radii = real.radii(neighbours)
     held = np.zeros(len(real.features), dtype=np.int64)
     for _, columns, distances in _distance_blocks(fake, real.features):

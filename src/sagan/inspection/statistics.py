@@ -169,7 +169,7 @@ def shown_images(checkpoint: Checkpoint, labels: Sequence[int], count: int) -> S
         source: Source = "generated"
         generator = generator_of(checkpoint)
         shown = {label: generator.sample(range(count), np.full(count, label)) for label in labels}
-    elif dataset.has_fingerprint(checkpoint.dataset_fingerprint):
+    elif dataset.fingerprint == checkpoint.dataset_fingerprint:
         source = "training"
     else:
         source = "fresh avatar" if data.source in BUILT_IN else "real"

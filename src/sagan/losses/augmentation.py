@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sagan.config import Augmentation
 from sagan.errors import SaganError
+from sagan.system.randomness import uniform, whole
 from sagan.system.transfer import send
 
 
@@ -25,6 +26,9 @@ def augment(images: Tensor, chosen: tuple[Augmentation, ...], random: torch.Gene
         images: (N, C, H, W) in [-1, 1].
         chosen: Of colour, translation, cutout; with none the pictures are returned as they are.
         random: On the CPU.
+
+    Returns:
+        The same shape; float32 of pictures in 16 bits, where colours change.
 
     Raises:
         SaganError: A change is unknown.
@@ -76,7 +80,7 @@ def cutout(images: Tensor, random: torch.Generator) -> Tensor:
     count, _, *sizes = images.shape
     inside = []
     for size in sizes:
-        centres = send(torch.randint(size, (count, 1), generator=random), images.device)
+        centres = send(whole(0, size, count, 1, random=random), images.device)
         distance = torch.arange(size, device=images.device) - centres
         inside.append((distance >= -size // 4) & (distance < size // 4))
     rows, columns = inside  # (N, H) and (N, W)
@@ -90,7 +94,7 @@ def flip_and_translate(images: Tensor, random: torch.Generator) -> Tensor:
     Source: Zhang et al. 2020 (CR), section 3.2: flips and shifts by up to 4 pixels of 32.
     """
     rows, columns = _shifts(images, random)
-    flipped = send(torch.rand(len(images), 1, 1, 1, generator=random) < 0.5, images.device)
+    flipped = send(uniform(len(images), 1, 1, 1, random=random) < 0.5, images.device)
     return rows @ images @ torch.where(flipped, columns.flip(3), columns).mT
 
 
@@ -103,7 +107,7 @@ _CHANGES: Final[dict[Augmentation, Callable[[Tensor, torch.Generator], Tensor]]]
 
 def _uniform(images: Tensor, low: float, high: float, random: torch.Generator) -> Tensor:
     """A number per picture, (N, 1, 1, 1)."""
-    draws = torch.rand(len(images), 1, 1, 1, generator=random)
+    draws = uniform(len(images), 1, 1, 1, random=random)
     return send(low + (high - low) * draws, images.device)
 
 
@@ -113,7 +117,7 @@ def _shifts(images: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
     matrices = []
     for size in sizes:
         reach = size // 8
-        shifts = torch.randint(-reach, reach + 1, (count, 1, 1, 1), generator=random)
+        shifts = whole(-reach, reach + 1, count, 1, 1, 1, random=random)
         places = torch.arange(size, device=images.device)
         moved = places[:, None] + send(shifts, images.device)
         matrices.append((places == moved).to(images.dtype))

@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from sagan.config import LossConfig
 from sagan.losses.augmentation import flip_and_translate
 from sagan.nn.second_derivatives import differentiated_twice
-from sagan.system.randomness import Purpose, generator_at
+from sagan.system.randomness import Purpose, generator_at, uniform
 from sagan.system.ranks import ALONE, Ranks
 from sagan.system.transfer import send
 
@@ -29,14 +29,14 @@ def image_gradients(discriminator: LogitFunction, images: Tensor, labels: Tensor
     Under autocast the network computes in its precision, and the gradient is float32.
 
     Args:
-        discriminator: Images and labels -> logits. A network that compiles itself
-            (``Module.compile``) is called as it is written.
+        discriminator: Images and labels -> logits. A compiled network is called as it is written.
         images: (N, C, H, W).
         labels: (N,).
 
     Returns:
         (N, C H W).
     """
+    discriminator = getattr(discriminator, "_orig_mod", discriminator)  # of torch.compile
     as_written: LogitFunction = discriminator
     if isinstance(discriminator, nn.Module):
         as_written = cast(LogitFunction, discriminator._call_impl)
@@ -105,7 +105,7 @@ def gradient_penalty(
         >>> round(penalty.item(), 6)
         0.0
     """
-    share = torch.rand(len(real_images), 1, 1, 1, generator=random)
+    share = uniform(len(real_images), 1, 1, 1, random=random)
     share = send(share, real_images.device).to(real_images.dtype)
     between = torch.lerp(fake_images, real_images, share)
     slopes = image_gradients(discriminator, between, labels).norm(dim=1)

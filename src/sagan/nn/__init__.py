@@ -1,6 +1,7 @@
 """The networks and their pieces: each can be used alone, like any layer of torch.nn."""
 
 from sagan.config import Place, Stage, plan
+from sagan.nn.averaging import measure_batch_statistics, update_average
 from sagan.nn.batch_norm import ConditionalBatchNorm2d
 from sagan.nn.blocks import DiscriminatorBlock, EqualResidual2d, GeneratorBlock
 from sagan.nn.convolution import Conv2d, DownsampleConv2d, UpsampleConv2d
@@ -34,6 +35,8 @@ __all__ = [
     "initialized_by",
     "make_discriminator",
     "make_generator",
+    "measure_batch_statistics",
     "plan",
     "spectral_norm",
+    "update_average",
 ]

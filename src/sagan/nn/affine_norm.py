@@ -100,7 +100,9 @@ class _NormalizedAffine(torch.autograd.Function):
         x, scale, shift, mean, inverse = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient will be differentiated itself
             return *_plain_gradients(ctx, (x, scale, shift), gradient), None, None, None
-        precise = torch.promote_types(x.dtype, torch.float32)
+        precise, dtype = torch.promote_types(x.dtype, torch.float32), x.dtype
+        if dtype == torch.float16:  # whose sums would overflow
+            x, gradient = x.float(), gradient.float()
         rows, mean, inverse = scale.to(precise), mean.to(precise), inverse.to(precise)
         sums = gradient.sum((2, 3)).to(precise)  # (N, C)
         products = (gradient * x).sum((2, 3)).to(precise)
@@ -112,7 +114,7 @@ class _NormalizedAffine(torch.autograd.Function):
         of_map = scaled_and_shifted(x, slope[None], offset[None])
         of_map = _scaled_and_added(gradient, rows * inverse, of_map)
         of_rows = [found.sum_to_size(scale.shape).to(scale.dtype) for found in (products, sums)]
-        return of_map, *of_rows, None, None, None
+        return of_map.to(dtype), *of_rows, None, None, None
 
 
 def _plain_gradients(

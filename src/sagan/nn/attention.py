@@ -108,7 +108,10 @@ class _InChunks(torch.autograd.Function):
                 weights = torch.bmm(scaled[n, rows], columns[n])
                 highest = weights.amax(dim=2, keepdim=True)
                 total = weights.sub_(highest).exp2_().sum(dim=2, keepdim=True)
-                output[n, rows] = _multiplied(weights.to(value.dtype), values[n]) / total
+                if value.dtype == torch.float16:  # whose sums would overflow
+                    output[n, rows] = _multiplied(weights.div_(total).half(), values[n])
+                else:
+                    output[n, rows] = _multiplied(weights.to(value.dtype), values[n]) / total
                 sums[n, rows] = highest + total.log2()
         ctx.save_for_backward(query, key, value, output, sums)
         return output

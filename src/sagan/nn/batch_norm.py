@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sagan.config import ClassTables, GeneratorConfig
+from sagan.config.checks import require_choice
 from sagan.errors import SaganError
 from sagan.nn.affine_norm import normalized_affine, scaled_and_shifted
 from sagan.nn.initialization import first_weight
-from sagan.nn.layers import Embedding, class_rows, require_labels
+from sagan.nn.layers import Embedding, class_rows, fitting_labels
 from sagan.nn.tracing import is_traced
 from sagan.system.ranks import ALONE, Ranks
 
@@ -66,6 +67,7 @@ class ConditionalBatchNorm2d(nn.Module):
         self.eps = eps
         self.momentum = momentum
         self.num_classes = num_classes
+        require_choice("tables", tables, ClassTables)
         self.tables = tables if num_classes else "plain"
         if self.tables == "spectral":
             self.gain = Embedding(num_classes, channels)
@@ -104,11 +106,15 @@ class ConditionalBatchNorm2d(nn.Module):
             (N, C, H, W).
 
         Raises:
-            SaganError: There are classes and no labels, or the latent acts and there is none.
+            SaganError: Labels do not fit, the latent acts and there is none, or a channel has a
+                single value in training.
         """
-        require_labels(labels, self.num_classes)
+        labels = fitting_labels(labels, self.num_classes, x)
         rows = affine_rows(self.affine, labels, self.latent, latents)
-        if not self.training or self.ranks.are_many or is_traced() or torch.compiler.is_compiling():
+        if self.training and not self.ranks.are_many and x.numel() == x.shape[1]:
+            raise SaganError("batch norm learns from two values per channel or more; this is one")
+        is_written_out = is_traced() or torch.compiler.is_compiling() or not x.numel()
+        if not self.training or self.ranks.are_many or is_written_out:
             return scaled_and_shifted(self._normalized(x), *rows)
         return normalized_affine(x, self._running, *rows, momentum=self.momentum, eps=self.eps)
 

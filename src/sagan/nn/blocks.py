@@ -16,6 +16,7 @@ from sagan.config import (
     Stage,
     Upsampling,
 )
+from sagan.config.checks import require_choice
 from sagan.nn.batch_norm import ConditionalBatchNorm2d
 from sagan.nn.convolution import (
     BilinearUpsampleConv2d,
@@ -59,7 +60,8 @@ class EqualResidual2d(nn.Module):
 
     A 3x3 convolution into a few channels, a ReLU, a 1x1 convolution back; no bias, gamma starting
     at 0 as in attention. With the released attention's C/2 value channels the parameters are as
-    many to the last one, 5/4 C^2 + 1; for other values as nearly as whole channels allow.
+    many to the last one, 5/4 C^2 + 1, where C is a multiple of 8; else as nearly as whole channels
+    allow.
 
     Source: SAGAN paper, section 4.1, which replaces self-attention by "a residual block with the
     same number of parameters" and says no more of it.
@@ -121,6 +123,7 @@ class GeneratorBlock(nn.Module):
         upsampling: Upsampling = "nearest",
     ) -> None:
         super().__init__()
+        require_choice("upsampling", upsampling, Upsampling)
         self.upsampling: Upsampling = upsampling
         upsample = {"nearest": UpsampleConv2d, "bilinear": BilinearUpsampleConv2d}[upsampling]
         batch_norm = partial(
@@ -178,6 +181,8 @@ class DiscriminatorBlock(nn.Module):
         shortcut_input: ShortcutInput = "raw",
     ) -> None:
         super().__init__()
+        require_choice("hidden_channels", hidden_channels, HiddenChannels)
+        require_choice("shortcut_input", shortcut_input, ShortcutInput)
         self.first = first
         self.downsample = downsample
         self.shortcut_input = shortcut_input

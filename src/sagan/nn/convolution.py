@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sagan.config.checks import require
 from sagan.nn import second_derivatives
 from sagan.nn.initialization import first_bias
 from sagan.nn.resizing import double_sized
@@ -156,6 +157,9 @@ class Conv2d(SpectralLayer):
         kernel_size: 3, or 1.
         bias: Add one number per output channel.
 
+    Raises:
+        SaganError: ``kernel_size`` is another.
+
     Example:
         >>> sagan.nn.Conv2d(64, 32)(torch.randn(2, 64, 8, 8)).shape
         torch.Size([2, 32, 8, 8])
@@ -164,6 +168,7 @@ class Conv2d(SpectralLayer):
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int = 3, *, bias: bool = True
     ) -> None:
+        require(kernel_size in (1, 3), "kernel_size", kernel_size, "3 or 1")
         super().__init__(
             out_channels, in_channels, kernel_size, kernel_size, memory_order=CHANNELS_LAST
         )

@@ -36,7 +36,8 @@ class ConstantConv2d(nn.Module):
 
     Where a map is so small that reading the kernel is most of the work, oneDNN would reorder the
     kernel at every call; a copy in its own order is kept from the first such call on. So is one in
-    the type of autocast, which itself keeps none of kernels that need no gradient.
+    the type of autocast, which itself keeps none of kernels that need no gradient. A kernel that is
+    changed in place is copied again, unless that is done through ``data``.
 
     Args:
         kernel: As for :func:`conv2d`, of 3x3 pixels or 4x4 with stride 2, or as for
@@ -52,9 +53,11 @@ class ConstantConv2d(nn.Module):
         self.transposed = transposed
         self._reordered: ReorderedKernel | None = None
         self._narrow: Tensor | None = None
+        self._copied = (0, 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, H, W), half or twice the size with 4x4 pixels."""
+        self._forget_copies_of_another_kernel()
         if is_bound_by_kernel(x, self.weight):
             if self._reordered is None:
                 self._reordered = ReorderedKernel(self.weight, x.shape, transposed=self.transposed)
@@ -63,6 +66,14 @@ class ConstantConv2d(nn.Module):
         if self.transposed:
             return conv_transpose2d(x, kernel, self.bias)
         return conv2d(x, kernel, self.bias, stride=kernel.shape[2] - 2)
+
+    def _forget_copies_of_another_kernel(self) -> None:
+        if is_traced() or torch.compiler.is_compiling():
+            return
+        kernel = self.weight
+        state = kernel.data_ptr(), 0 if kernel.is_inference() else kernel._version
+        if state != self._copied:
+            self._copied, self._reordered, self._narrow = state, None, None
 
     def _kernel(self, x: Tensor) -> Tensor:
         device, is_open = x.device.type, not (is_traced() or torch.compiler.is_compiling())
@@ -114,7 +125,8 @@ def fold(network: Network) -> Network:
     """Returns a copy for inference, without gradients; the original is left as it is.
 
     Args:
-        network: Of layers of :mod:`sagan.nn`; other layers stay as they are.
+        network: Of layers of :mod:`sagan.nn`; others stay as they are, also their subclasses and
+            those with forward hooks.
 
     Returns:
         The copy, in evaluation mode. Its outputs are the original's up to rounding.
@@ -154,14 +166,16 @@ def _class_affine(layer: ConditionalBatchNorm2d) -> ClassAffine2d:
 
 
 def _constant_form(layer: nn.Module) -> nn.Module | None:
+    if layer._forward_hooks or layer._forward_pre_hooks:
+        return None
     match layer:
-        case UpsampleConv2d():
+        case UpsampleConv2d() if type(layer) is UpsampleConv2d:
             return ConstantConv2d(layer.kernel, layer.bias, transposed=True)
-        case DownsampleConv2d():
+        case DownsampleConv2d() if type(layer) is DownsampleConv2d:
             return ConstantConv2d(layer.kernel, layer.bias)
         case Conv2d() if type(layer) is Conv2d and layer.kernel.shape[2] == 3:
             return ConstantConv2d(layer.kernel, layer.bias)
-        case ConditionalBatchNorm2d():
+        case ConditionalBatchNorm2d() if type(layer) is ConditionalBatchNorm2d:
             return _class_affine(layer)
         case _:
             return None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sagan.config import FirstBiases, Initialization
-from sagan.errors import SaganError
+from sagan.config.checks import require_choice
 
 _DRAW: Final[dict[Initialization, Callable[[Tensor], Tensor]]] = {
     "xavier": nn.init.xavier_uniform_,
@@ -31,7 +31,7 @@ def initialized_by(how: Initialization, biases: FirstBiases = "zero") -> Iterato
         biases: "zero", or "drawn" as PyTorch's layers draw them.
 
     Raises:
-        SaganError: ``how`` is none of these.
+        SaganError: One is none of these.
 
     Example:
         >>> with sagan.nn.initialized_by("orthogonal"):
@@ -41,8 +41,8 @@ def initialized_by(how: Initialization, biases: FirstBiases = "zero") -> Iterato
 
     Source: Glorot and Bengio 2010; Saxe et al. 2014.
     """
-    if how not in _DRAW:
-        raise SaganError(f"there is no initialization {how!r}; known are {', '.join(_DRAW)}")
+    require_choice("initialization", how, Initialization)
+    require_choice("biases", biases, FirstBiases)
     chosen, drawn = _CHOSEN.set(how), _BIASES.set(biases)
     try:
         yield

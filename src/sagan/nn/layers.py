@@ -8,12 +8,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sagan.config import AttentionProduct
+from sagan.config.checks import require_choice
 from sagan.config.plan import LEAST_CHANNELS
 from sagan.errors import SaganError
 from sagan.nn.attention import attend, attention_weights
 from sagan.nn.convolution import Conv2d
 from sagan.nn.initialization import first_bias
 from sagan.nn.spectral import SpectralLayer
+from sagan.nn.tracing import is_traced
+
+Projections = Literal["released", "biased"]
 
 
 class Linear(SpectralLayer):
@@ -50,10 +54,34 @@ def class_rows(table: Tensor, labels: Tensor) -> Tensor:
     return F.embedding(labels, table)
 
 
-def require_labels(labels: Tensor | None, num_classes: int) -> None:
-    """Refuses to go on without labels where there are classes; reads none of their values."""
-    if labels is None and num_classes:
+def fitting_labels(labels: Tensor | None, num_classes: int, of: Tensor) -> Tensor | None:
+    """Labels as a network with classes uses them; reads none of their values.
+
+    Args:
+        labels: As for :func:`class_rows`, of any integer type.
+        num_classes: 0 where there are none.
+        of: What is labelled, (N, ...).
+
+    Returns:
+        The same; None where there are no classes.
+
+    Raises:
+        SaganError: There are classes and no labels, or labels of another form.
+    """
+    if not num_classes:
+        return None
+    if labels is None:
         raise SaganError(f"the network has {num_classes} classes; give it labels")
+    if is_traced() or torch.compiler.is_compiling():
+        return labels
+    wanted = (len(of), num_classes) if labels.is_floating_point() else (len(of),)
+    if tuple(labels.shape) != wanted:
+        raise SaganError(
+            f"the labels have the form {str(labels.dtype).removeprefix('torch.')} "
+            f"{tuple(labels.shape)}; give whole numbers ({len(of)},), or shares of the classes "
+            f"({len(of)}, {num_classes})"
+        )
+    return labels if labels.is_floating_point() else labels.long()
 
 
 class Embedding(SpectralLayer):
@@ -98,7 +126,7 @@ class SelfAttention2d(nn.Module):
             so that ``value_divisor`` must be 1 (heykeetae/Self-Attention-GAN).
 
     Raises:
-        SaganError: Channels or ``value_divisor`` are out of range.
+        SaganError: An argument is out of range.
 
     Example:
         >>> layer = sagan.nn.SelfAttention2d(64)
@@ -113,9 +141,11 @@ class SelfAttention2d(nn.Module):
         value_divisor: int = 2,
         pooling: bool = True,
         product: AttentionProduct = "plain",
-        projections: Literal["released", "biased"] = "released",
+        projections: Projections = "released",
     ) -> None:
         super().__init__()
+        require_choice("product", product, AttentionProduct)
+        require_choice("projections", projections, Projections)
         biased = projections == "biased"
         if channels < LEAST_CHANNELS:
             raise SaganError(

@@ -27,7 +27,7 @@ from sagan.nn.blocks import (
 from sagan.nn.convolution import Conv2d
 from sagan.nn.dcgan import DCGANDiscriminator, DCGANGenerator
 from sagan.nn.initialization import initialized_by
-from sagan.nn.layers import Embedding, Linear, SelfAttention2d, require_labels
+from sagan.nn.layers import Embedding, Linear, SelfAttention2d, fitting_labels
 from sagan.nn.recomputation import through
 from sagan.nn.spectral import attach_chosen
 from sagan.system.memory import require_free
@@ -106,9 +106,9 @@ class Generator(nn.Module):
             (N, C, H, W) in [-1, 1].
 
         Raises:
-            SaganError: There are classes and no labels.
+            SaganError: There are classes and no labels, or labels of another form.
         """
-        require_labels(labels, self.num_classes)
+        labels = fitting_labels(labels, self.num_classes, latents)
         x = self.linear(latents).unflatten(1, (-1, *self.first_map))  # (N, 16ch, 4, 4)
         x = x.contiguous(memory_format=torch.channels_last)
         for i, block in enumerate(self.blocks):
@@ -189,9 +189,9 @@ class Discriminator(nn.Module):
             Logits (N,), high for real.
 
         Raises:
-            SaganError: There are classes and no labels.
+            SaganError: There are classes and no labels, or labels of another form.
         """
-        require_labels(labels, self.num_classes)
+        labels = fitting_labels(labels, self.num_classes, images)
         features = self._features(images)
         with torch.autocast(features.device.type, enabled=False):
             logits = self.linear(features).squeeze(1)

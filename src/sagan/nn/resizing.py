@@ -40,7 +40,8 @@ def plus_double_sized(h: Tensor, x: Tensor, mode: Upsampling = "nearest") -> Ten
 
 def plus(h: Tensor, x: Tensor) -> Tensor:
     """Returns h + x; in the memory of h where no gradient wants it."""
-    return h + x if torch.is_grad_enabled() or h.dtype != x.dtype else h.add_(x)
+    is_kept = torch.is_grad_enabled() or is_traced() or h.dtype != x.dtype
+    return h + x if is_kept else h.add_(x)
 
 
 def _is_simple(x: Tensor) -> bool:

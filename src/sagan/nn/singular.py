@@ -101,7 +101,7 @@ def gradient_of_division(gradient: Tensor, weight: Tensor, divisor: Divisor) -> 
 def no_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
     """Switches autocast off where a tensor lies; where it is off, that costs nothing."""
     kind = tensor.device.type
-    is_on = torch.is_autocast_enabled(kind)
+    is_on = kind != "meta" and torch.is_autocast_enabled(kind)
     return torch.autocast(kind, enabled=False) if is_on else nullcontext()
 
 

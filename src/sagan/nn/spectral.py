@@ -6,12 +6,11 @@ of every layer before each update of the discriminator and before each pass of t
 once a step (:func:`advance`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrize import ParametrizationList
@@ -76,22 +75,24 @@ class SpectralNorm(nn.Module):
 class _DivideBySigma(torch.autograd.Function):
     """W / sigma with its gradient written out.
 
-    The same as automatic differentiation finds, in a third of its time. The gradient cannot itself
-    be differentiated by W; penalties on gradients differentiate by pictures first.
+    The same as automatic differentiation finds, in a third of its time. Where the gradient is to be
+    differentiated itself, it is left to automatic differentiation.
     """
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, u: Tensor, v: Tensor) -> Tensor:
         divisor = divisor_of(weight, u, v)
-        ctx.save_for_backward(weight, divisor.sigma, divisor.u, divisor.v)
+        ctx.save_for_backward(weight, divisor.sigma, divisor.u, divisor.v, u, v)
         return weight / divisor.sigma
 
     @staticmethod
-    @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, gradient: Tensor
     ) -> tuple[Tensor, None, None]:
-        weight, sigma, u, v = ctx.saved_tensors
+        weight, sigma, u, v, *vectors = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            divided = weight / divisor_of(weight, *vectors).sigma
+            return *torch.autograd.grad(divided, weight, gradient, create_graph=True), None, None
         own = torch.empty_like(weight).copy_(gradient)
         return gradient_of_division(own, weight, Divisor(sigma, u, v)), None, None
 
@@ -107,7 +108,7 @@ class SpectralLayer(nn.Module):
     Attributes:
         weight: The parameter, (out, ...).
         spectral_norm: None until :func:`attach` puts one there.
-        in_full_precision: Under autocast the layer's product stays in the weight's precision.
+        in_full_precision: Under autocast the kernel stays in the weight's precision.
         kept_kernel: The kernel, within :func:`sagan.nn.kernels.kept_kernels`; else None.
         kept_sigma: By what the product with it has still to be divided; else None.
     """
@@ -206,8 +207,14 @@ def attach(network: nn.Module, eps: float = 1e-12) -> None:
             " attach spectral norm to a network that has"
         )
     for name, layer in layers.items():
-        _require_plain_weight(name, layer)
-    for layer in layers.values():
+        weight = _plain_weight(name, layer)
+        if not (weight.is_meta or weight.any()):
+            raise _unfit(name, layer, "has a weight of zeros, which has no direction; draw it")
+    _attach_to(layers.values(), eps)
+
+
+def _attach_to(layers: Iterable[nn.Module], eps: float) -> None:
+    for layer in layers:
         if isinstance(layer, SpectralLayer):
             layer.spectral_norm = SpectralNorm(layer.weight, eps)
         else:
@@ -227,11 +234,11 @@ def attach_chosen(
         attention: The network's attention layers, of which there may be none.
     """
     chosen = {"all": layers, "attention": attention, "none": nn.Module()}[config.spectral_norm]
-    if any(True for _ in chosen.parameters()):
-        attach(chosen, config.spectral_norm_eps)
+    own = [layer for layer in chosen.modules() if isinstance(layer, SpectralLayer)]
+    _attach_to(own, config.spectral_norm_eps)
 
 
-def _require_plain_weight(name: str, layer: nn.Module) -> None:
+def _plain_weight(name: str, layer: nn.Module) -> Tensor:
     weight = dict(layer.named_parameters(recurse=False)).get("weight")
     if isinstance(layer, _OUT_OF_REACH):
         fault = "has weights that spectral norm does not reach; attach it to other parts one by one"
@@ -239,12 +246,16 @@ def _require_plain_weight(name: str, layer: nn.Module) -> None:
         fault = "has a normalised weight already; leave one of the two out"
     elif isinstance(weight, nn.parameter.UninitializedParameter):
         fault = "has no weight before its first batch; run one first"
-    elif not isinstance(layer, SpectralLayer) and not weight.any():
-        fault = "has a weight of zeros, which has no direction; draw it first"
+    elif getattr(layer, "sparse", False):
+        fault = "has sparse gradients, which the division fills; make it without sparse=True"
     else:
-        return
+        return weight
+    raise _unfit(name, layer, fault)
+
+
+def _unfit(name: str, layer: nn.Module, fault: str) -> SaganError:
     where = f"layer {name}, " if name else ""
-    raise SaganError(f"{where}{type(layer).__name__}, {fault}")
+    return SaganError(f"{where}{type(layer).__name__}, {fault}")
 
 
 def spectral_norm(layer: Layer, eps: float = 1e-12) -> Layer:

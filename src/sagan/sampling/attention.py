@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from operator import index
 from pathlib import Path
+from threading import get_ident
 
 import numpy as np
 import torch
@@ -136,11 +137,13 @@ class Attention:
 
 @contextmanager
 def captured_inputs(layers: Mapping[Place, SelfAttention2d]) -> Iterator[dict[Place, Tensor]]:
-    """Keeps what attention layers are given in the passes within: place -> (N, C, H, W)."""
+    """Keeps what attention layers are given in this thread's passes: place -> (N, C, H, W)."""
     seen: dict[Place, Tensor] = {}
+    own = get_ident()
 
     def keep(place: Place, _: object, given: tuple[Tensor]) -> None:
-        seen[place] = given[0]
+        if get_ident() == own:
+            seen[place] = given[0]
 
     hooks = [
         layer.register_forward_pre_hook(partial(keep, place)) for place, layer in layers.items()

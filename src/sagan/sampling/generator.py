@@ -1,7 +1,8 @@
 """From seeds and labels to pictures.
 
 A picture depends on its seed and label alone: each seed draws its own latent, and the networks
-here are folded, so that nothing depends on batch mates.
+here are folded, so that a picture depends on its batch
+mates by rounding alone, a level of a few values.
 """
 
 from __future__ import annotations
@@ -243,7 +244,7 @@ def generator_of(checkpoint: Checkpoint, part: str | None = None) -> TrainedGene
     """
     shape = network_shape(checkpoint.config.data, len(checkpoint.class_names))
     with undrawn():
-        generator = make_generator(checkpoint.config.generator, **shape)
+        generator = make_generator(checkpoint.config.generator, **shape).float()
     restore_network(generator, checkpoint.parts, part or averaged_part(checkpoint))
     return TrainedGenerator(generator, checkpoint.class_names)
 
@@ -272,7 +273,7 @@ def discriminator_of(checkpoint: Checkpoint) -> TrainedDiscriminator:
     """
     shape = network_shape(checkpoint.config.data, len(checkpoint.class_names))
     with undrawn():
-        discriminator = make_discriminator(checkpoint.config.discriminator, **shape)
+        discriminator = make_discriminator(checkpoint.config.discriminator, **shape).float()
     restore_network(discriminator, checkpoint.parts, "discriminator")
     return TrainedDiscriminator(discriminator, checkpoint.class_names)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sagan.errors import SaganError
+from sagan.system.randomness import normal
 
 
 def draw_latents(
@@ -26,11 +27,10 @@ def draw_latents(
     Raises:
         SaganError: A seed is negative or the truncation is not positive.
     """
-    latents = [
-        torch.randn(latent_dim, generator=torch.Generator().manual_seed(seed))
-        for seed in whole_numbers(seeds)
-    ]
-    stacked = torch.stack(latents) if latents else torch.empty(0, latent_dim)
+    numbers = whole_numbers(seeds)
+    stacked = normal(len(numbers), latent_dim, random=torch.Generator())  # to be written over
+    for latent, seed in zip(stacked, numbers, strict=True):
+        latent.copy_(normal(latent_dim, random=torch.Generator().manual_seed(seed)))
     if truncation is None:
         return stacked
     if not 0 < truncation < math.inf:

@@ -105,6 +105,8 @@ class TrainedNetwork(nn.Module):
             return torch.zeros(count, dtype=torch.int64)
         if isinstance(labels, Tensor):
             labels = labels.numpy(force=True)
+        if isinstance(labels, np.ndarray) and labels.ndim == 0:
+            labels = labels.item()
         if isinstance(labels, np.ndarray) and labels.dtype.kind in "iu":
             numbers = torch.from_numpy(labels.astype(np.int64))
             check_labels(numbers, len(self.class_names), len(numbers))

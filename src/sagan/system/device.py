@@ -6,6 +6,8 @@ import os
 import platform
 import shutil
 import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -46,6 +48,23 @@ def described(device: torch.device) -> str:
     threads = torch.get_num_threads()
     cpu = f"cpu, {threads} thread{'s' if threads > 1 else ''}"
     return cpu if device.type == "cpu" else str(device)
+
+
+@contextmanager
+def usual_modes() -> Iterator[None]:
+    """Within the block gradients are on, autocast is off and float32 is torch's default."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.autocast("cpu", enabled=False),
+            torch.autocast("cuda", enabled=False),
+        ):
+            yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def computes_in_bfloat16(precision: Precision, device: torch.device) -> bool:

@@ -41,10 +41,25 @@ def generator_at(seed: int, step: int, purpose: Purpose, portion: int = 0) -> to
     return torch.Generator().manual_seed(int(state[0]))
 
 
+def normal(*shape: int, random: torch.Generator) -> Tensor:
+    """Numbers from N(0, 1): float32 on the CPU, whatever torch's defaults are."""
+    return torch.randn(shape, generator=random, dtype=torch.float32, device="cpu")
+
+
+def uniform(*shape: int, random: torch.Generator) -> Tensor:
+    """Numbers from [0, 1): float32 on the CPU, whatever torch's defaults are."""
+    return torch.rand(shape, generator=random, dtype=torch.float32, device="cpu")
+
+
+def whole(low: int, high: int, *shape: int, random: torch.Generator) -> Tensor:
+    """Whole numbers from low to high - 1: int64 on the CPU."""
+    return torch.randint(low, high, shape, generator=random, dtype=torch.int64, device="cpu")
+
+
 def draw_latents_and_labels(
     count: int, latent_dim: int, label_frequencies: Tensor, random: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Draws latents from N(0, I), (N, latent_dim), and labels by frequency, int64 (N,)."""
-    latents = torch.randn(count, latent_dim, generator=random)
+    latents = normal(count, latent_dim, random=random)
     labels = torch.multinomial(label_frequencies, count, replacement=True, generator=random)
     return latents, labels

@@ -13,7 +13,7 @@ from torch import Tensor
 from sagan.config import Config
 from sagan.data import Dataset, batch_indices
 from sagan.images import to_float
-from sagan.system.randomness import Purpose, draw_latents_and_labels, generator_at
+from sagan.system.randomness import Purpose, draw_latents_and_labels, generator_at, uniform
 from sagan.system.ranks import ALONE, Ranks
 from sagan.system.transfer import send
 
@@ -113,7 +113,7 @@ def draw_reals(
     flipped = None
     if config.data.horizontal_flip:
         random = generator_at(train.seed, update, Purpose.FLIP)
-        flips = torch.rand(len(indices), 1, 1, 1, generator=random) < 0.5
+        flips = uniform(len(indices), 1, 1, 1, random=random) < 0.5
         flipped = _host(own_share(flips, train.accumulate, ranks), pinned)
     indices = own_share(torch.from_numpy(indices), train.accumulate, ranks).numpy()
     return Reals(

@@ -327,7 +327,7 @@ def _of_pictures(config: Config, newest: Checkpoint | None) -> Iterator[Finding]
         except SaganError as error:
             yield Finding(kind="mistake", where="pictures", text=str(error))
             return
-        if not dataset.has_fingerprint(newest.dataset_fingerprint):
+        if dataset.fingerprint != newest.dataset_fingerprint:
             text = f"{source} holds others than those of the newest checkpoint"
             remedy = "restore them, or begin another run with --from"
             yield Finding(kind="mistake", where="pictures", text=text, remedy=remedy)

@@ -25,6 +25,7 @@ from sagan.runs.events import ALARM
 from sagan.sampling.generator import MOST_CLASSES, rows_of_class
 from sagan.sampling.latents import draw_latents
 from sagan.system.device import autocast
+from sagan.system.randomness import normal
 from sagan.system.spacing import from_the_first
 from sagan.system.transfer import send
 from sagan.training.focus import kept_buffers
@@ -234,7 +235,7 @@ def largest_singular_value(matrix: Tensor) -> float:
     """The largest singular value of a matrix (N, M), to about a hundredth; NaN if it has one."""
     random = torch.Generator().manual_seed(0)
     columns = min(_SUBSPACE, *matrix.shape)
-    basis = torch.randn(matrix.shape[1], columns, generator=random).to(matrix)
+    basis = normal(matrix.shape[1], columns, random=random).to(matrix)
     for _ in range(_SUBSPACE_ITERATIONS):
         basis = torch.linalg.qr(matrix.mT @ (matrix @ basis)).Q
     product = matrix @ basis

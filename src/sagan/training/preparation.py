@@ -76,7 +76,7 @@ class Preparation:
             return None
         checkpoint, path = load_checkpoint(self.run.folder)
         self.run.require_same(checkpoint.config)
-        if not self.dataset.has_fingerprint(checkpoint.dataset_fingerprint):
+        if self.dataset.fingerprint != checkpoint.dataset_fingerprint:
             raise SaganError(
                 f"{path} was trained on other pictures than {self.config.data.source} now holds; "
                 f"restore them or choose {self.run.another}"

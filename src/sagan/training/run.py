@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sagan.config import Config
 from sagan.runs.locked import locked_run
+from sagan.system.device import usual_modes
 from sagan.system.ranks import ALONE, Ranks, ranks_of_torchrun
 from sagan.system.signals import Interruption
 from sagan.system.streams import outliving_readers
@@ -23,7 +24,7 @@ def train(
     config: Config | str | Path | None,
     folder: str | Path,
     *,
-    source: str | None = None,
+    source: str | Path | None = None,
     minutes: float | None = None,
     start_from: str | Path | None = None,
     other_pictures: bool = False,
@@ -52,8 +53,14 @@ def train(
         >>> sagan.load_generator("runs/mine").sample(seeds=range(16), labels="cat")
     """
     preset = config if isinstance(config, str) and not other_pictures else None
-    with ranks_of_torchrun() as ranks, outliving_readers(), locked_run(folder, ranks):
-        settings = settings_of_run(config, folder, source, minutes, start_from, ranks)
+    named = None if source is None else str(source)
+    with (
+        usual_modes(),
+        ranks_of_torchrun() as ranks,
+        outliving_readers(),
+        locked_run(folder, ranks),
+    ):
+        settings = settings_of_run(config, folder, named, minutes, start_from, ranks)
         return open_run(settings, folder, start_from, preset=preset, ranks=ranks).train()
 
 
