@@ -6,8 +6,9 @@ import torch
 from torch.nn import functional as F
 
 from sagan.config import DiscriminatorConfig, LossConfig, LossName
+from sagan.errors import SaganError
 from sagan.losses import adversarial as losses
-from sagan.losses.regularization import zero_centred_penalty
+from sagan.losses.regularization import consistency, gradient_penalty, zero_centred_penalty
 from sagan.nn.residual import make_discriminator
 
 NAMES = get_args(LossName)
@@ -118,3 +119,19 @@ def test_penalties_take_compiled_networks_as_they_are_written():
     plain = zero_centred_penalty(critic, images, labels)
     compiled = torch.compile(critic, backend="eager")
     assert torch.equal(zero_centred_penalty(compiled, images, labels), plain)
+
+
+def test_what_is_no_pair_is_not_compared_each_with_each():
+    logits, column = torch.zeros(4), torch.zeros(4, 1)
+    real, fake, labels = torch.zeros(4, 3, 8, 8), torch.zeros(1, 3, 8, 8), torch.zeros(4).long()
+    for compare in (
+        lambda: losses.relativistic(losses.hinge_discriminator, logits, column),
+        lambda: consistency(logits, column),
+        lambda: gradient_penalty(
+            lambda x, _: x.sum((1, 2, 3)), real, fake, labels, torch.Generator()
+        ),
+    ):
+        with pytest.raises(SaganError, match="are no pairs"):
+            compare()
+    with pytest.raises(SaganError, match="give their logits"):
+        losses.generator_term(LossConfig(relativistic=True), None, logits)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from torch.nn import functional as F
 
 from sagan.config import LossConfig, LossName
+from sagan.errors import SaganError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -168,6 +169,9 @@ def relativistic(loss: DiscriminatorLoss, winners: Tensor, losers: Tensor) -> Te
         winners: Logits that should be the higher ones, (N,).
         losers: Logits of the pictures paired with them, (N,).
 
+    Raises:
+        SaganError: They are no pairs.
+
     Source: Jolicoeur-Martineau 2020 ("On relativistic f-divergences"), RpGAN; with the logistic
     loss Huang et al. 2024 (R3GAN), equation 2.
 
@@ -176,8 +180,22 @@ def relativistic(loss: DiscriminatorLoss, winners: Tensor, losers: Tensor) -> Te
         >>> sagan.losses.relativistic(sagan.losses.logistic_discriminator, real, fake)
         tensor(0.6931)
     """
+    require_pairs(winners, losers)
     term, _ = loss(winners - losers, losers - winners)
     return term
+
+
+def require_pairs(one: Tensor, other: Tensor) -> None:
+    """Refuses tensors of unlike shapes, which would be compared each with each.
+
+    Raises:
+        SaganError: Names both shapes.
+    """
+    if one.shape != other.shape:
+        raise SaganError(
+            f"{tuple(one.shape)} and {tuple(other.shape)} are no pairs; give as many of both, and "
+            "of one form"
+        )
 
 
 def discriminator_terms(
@@ -216,6 +234,9 @@ def generator_term(config: LossConfig, real_logits: Tensor | None, fake_logits: 
     Returns:
         A scalar.
 
+    Raises:
+        SaganError: It asks for logits of real pictures, and there are none.
+
     Example:
         >>> config = sagan.config.LossConfig(name="hinge")
         >>> sagan.losses.generator_term(config, None, torch.ones(2))
@@ -223,7 +244,8 @@ def generator_term(config: LossConfig, real_logits: Tensor | None, fake_logits: 
     """
     discriminator, generator = _LOSSES[config.name]
     if config.relativistic:
-        assert real_logits is not None
+        if real_logits is None:
+            raise SaganError("a relativistic loss compares with real pictures; give their logits")
         return relativistic(discriminator, fake_logits, real_logits)
     return generator(fake_logits)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sagan.config import LossConfig
+from sagan.losses.adversarial import require_pairs
 from sagan.losses.augmentation import flip_and_translate
 from sagan.nn.second_derivatives import differentiated_twice
 from sagan.system.randomness import Purpose, generator_at, uniform
@@ -94,6 +95,9 @@ def gradient_penalty(
     Returns:
         mean((|grad D| - 1)^2), a scalar.
 
+    Raises:
+        SaganError: There are not as many of both pictures.
+
     Source: Gulrajani et al. 2017, equation 3.
 
     Example:
@@ -105,6 +109,7 @@ def gradient_penalty(
         >>> round(penalty.item(), 6)
         0.0
     """
+    require_pairs(real_images, fake_images)
     share = uniform(len(real_images), 1, 1, 1, random=random)
     share = send(share, real_images.device).to(real_images.dtype)
     between = torch.lerp(fake_images, real_images, share)
@@ -149,12 +154,16 @@ def consistency(logits: Tensor, transformed_logits: Tensor) -> Tensor:
     Returns:
         A scalar.
 
+    Raises:
+        SaganError: They are no pairs.
+
     Source: Zhang et al. 2020 (CR), equation 3, on real pictures; Zhao et al. 2021 (bCR), on both.
 
     Example:
         >>> sagan.losses.consistency(torch.zeros(2), torch.ones(2))
         tensor(1.)
     """
+    require_pairs(logits, transformed_logits)
     return (logits - transformed_logits).square().mean()
 
 
