@@ -18,9 +18,9 @@ from typing import get_args
 
 from sagan.ablation import Axis, finished_histories, summaries, variants
 from sagan.ablation.summary import MetricsByStep, markdown_table
-from sagan.config import load_toml
 from sagan.errors import SaganError
 from sagan.evaluation.measures import known_metrics, numbers_of
+from sagan.runs.folder import settings_of
 from sagan.runs.seeds import runs_of_seeds
 
 Histories = Mapping[str, list[MetricsByStep]]
@@ -34,7 +34,7 @@ def order_of(folder: Path) -> tuple[Axis, list[str]]:
         SaganError: There is no run of a comparison.
     """
     found = runs_of_seeds(folder)
-    configs = [load_toml(next(iter(seeds.values())) / "config.toml") for seeds in found.values()]
+    configs = [settings_of(next(iter(seeds.values()))) for seeds in found.values()]
     for axis, config in product(get_args(Axis), configs):
         with suppress(SaganError):  # the settings of AC-GAN do not say where SAGAN has attention
             names = [variant.name for variant in variants(config, axis)]

@@ -27,6 +27,7 @@ from typing import Any
 
 from benchmarks.soak_child import DEATHS, FAULTS, Blow, strike
 from benchmarks.soak_differences import differences
+from sagan.runs.folder import checkpoint_files
 
 STEPS = 8
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
@@ -267,7 +268,7 @@ def _spoil(kind: str, run: Path, cache: Path, rng: random.Random) -> None:
         size = (run / "log.jsonl").stat().st_size
         os.truncate(run / "log.jsonl", rng.randrange(size + 1))
     elif kind == "flipped bit":
-        files = sorted(run.glob("checkpoints/step-*.safetensors"))
+        files = checkpoint_files(run)
         if len(files) > 1:
             content = bytearray(files[-1].read_bytes())
             content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)

@@ -25,6 +25,7 @@ from sagan.evaluation import extraction, periodic
 from sagan.evaluation.periodic import PeriodicEvaluation
 from sagan.nn import averaging
 from sagan.nn.batch_norm import ConditionalBatchNorm2d, statistics_over
+from sagan.system import randomness
 from sagan.system.ranks import ALONE, ranks_of_torchrun
 from sagan.system.signals import Interruption
 from sagan.training import draws, outputs
@@ -116,7 +117,10 @@ def in_double():
     """Networks, pictures and latents in float64, in which rounding is far from every difference."""
     torch.set_default_dtype(torch.float64)
     try:
-        with patch.object(draws, "to_float", lambda images: images.double() * (2 / 255) - 1):
+        with (
+            patch.object(draws, "to_float", lambda images: images.double() * (2 / 255) - 1),
+            patch.object(randomness, "normal", lambda *n, random: torch.randn(n, generator=random)),
+        ):
             yield
     finally:
         torch.set_default_dtype(torch.float32)

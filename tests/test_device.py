@@ -13,7 +13,7 @@ from sagan.errors import SaganError
 from sagan.runs.folder import settings_of
 from sagan.runs.run import load_checkpoint
 from sagan.system import device
-from sagan.system.device import autocast, computes_in_bfloat16, pick_device
+from sagan.system.device import autocast, computes_in_bfloat16, pick_device, usual_modes
 
 
 def test_auto_finds_a_device_and_names_are_taken():
@@ -90,3 +90,22 @@ def test_what_the_caller_has_set_in_torch_changes_nothing(trained_run, tmp_path,
     for part, tensors in one.parts.items():
         for name, tensor in tensors.items():
             assert torch.equal(tensor, other.parts[part][name]), name
+
+
+@pytest.mark.parametrize("outer", [False, True])
+def test_autocast_forgets_weights_between_steps_within_usual_modes(outer):
+    layer, x, seen = torch.nn.Linear(4, 4), torch.randn(2, 4), []
+    with torch.autocast("cpu", torch.bfloat16, enabled=outer):
+        with usual_modes():
+            assert not torch.is_autocast_enabled("cpu")
+            for _ in range(2):
+                with torch.autocast("cpu", torch.bfloat16):
+                    seen.append(layer(x))
+                with torch.no_grad():
+                    layer.weight.mul_(2)
+        assert torch.is_autocast_enabled("cpu") == outer
+        assert layer(x).dtype == (torch.bfloat16 if outer else torch.float32)
+    torch.testing.assert_close(
+        2 * (seen[0] - layer.bias), seen[1] - layer.bias, rtol=0.02, atol=0.02
+    )
+    assert (seen[0] - seen[1]).abs().max() > 0.1

@@ -43,7 +43,7 @@ def reordered(network):
     return [
         layer
         for layer in network.modules()
-        if isinstance(layer, ConstantConv2d) and layer._reordered is not None
+        if isinstance(layer, ConstantConv2d) and layer._copies.reordered is not None
     ]
 
 
@@ -99,15 +99,15 @@ def test_autocast_narrows_constant_kernels_once_and_anew_where_weights_are_loade
     with torch.autocast("cpu", dtype=torch.bfloat16):
         with torch.inference_mode():
             folded(latents, labels)
-        narrow = layer._narrow
+        narrow = layer._copies.narrow
         assert narrow.dtype == torch.bfloat16
         picture = folded(latents.requires_grad_(), labels)
         picture.float().sum().backward()  # after a pass without gradients
         assert latents.grad.isfinite().all()
-        assert layer._narrow is narrow
+        assert layer._copies.narrow is narrow
         folded.load_state_dict(fold(other).state_dict())
         assert torch.equal(folded(latents, labels), fold(other)(latents, labels))
-    assert layer._kernel(latents) is layer.weight
+    assert layer._kernel(latents, layer._copies) is layer.weight
 
 
 def test_no_pictures_from_no_latents(generator):
@@ -159,3 +159,24 @@ def test_kernels_that_are_changed_in_place_are_copied_again(generator, narrow):
         whole = folded(latents.expand(8, -1), labels.expand(8))[:1]
     assert (after - before).abs().max() > 0.1
     torch.testing.assert_close(after, whole, rtol=0, atol=0.1 if narrow else 1e-4)
+
+
+def test_gradients_by_folded_weights_are_those_of_plain_convolutions(generator):
+    folded, inputs = fold(generator), (torch.randn(1, 128), torch.tensor([1]))
+    weights = {name: tensor.clone() for name, tensor in folded.named_parameters()}
+
+    def mean(weights):
+        return torch.func.functional_call(folded, weights, inputs).mean()
+
+    slopes = torch.func.grad(mean)(weights)
+    assert all(slope.isfinite().all() for slope in slopes.values())
+    with torch.inference_mode():
+        of_inference = fold(generator)
+        before = of_inference(*inputs)
+        for layer in of_inference.modules():
+            if isinstance(layer, ConstantConv2d):
+                layer.weight.mul_(1.5)
+        after = of_inference(*inputs)
+        whole = of_inference(inputs[0].expand(8, -1), inputs[1].expand(8))[:1]
+    assert (after - before).abs().max() > 0.1
+    torch.testing.assert_close(after, whole, rtol=0, atol=1e-4)

@@ -17,6 +17,7 @@ from PIL import Image, ImageSequence
 
 from sagan.config import to_toml
 from sagan.runs.checkpoint import Checkpoint, load, save
+from sagan.runs.locked import locked_run
 from sagan.sampling.interpolation import slerp
 from sagan.sampling.latents import draw_latents
 from sagan.sampling.live import LiveModel
@@ -82,7 +83,8 @@ def going_run(tmp_path_factory, whole_run):
     write_log(folder, [json.loads(line) for line in lines[:2]])
     for step in (3, 4):
         file(folder, step).rename(folder / f"later-{step}")
-    return folder
+    with locked_run(folder):
+        yield folder
 
 
 @pytest.fixture(scope="module")

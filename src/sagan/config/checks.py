@@ -4,7 +4,7 @@ import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from os import PathLike, fspath
+from os import PathLike, fsdecode
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -75,7 +75,7 @@ def _settled(kind: Any, value: Any, name: str) -> Any:
     elif kind is float and type(value) is int:
         value = float(value) if abs(value) < 2**63 else value
     elif kind is str and isinstance(value, PathLike):
-        value = fspath(value)
+        value = fsdecode(value)
     elif type(value) is not kind:
         raise SaganError(f"{name} must be {_KINDS[kind]}, not {value!r}")
     if type(value) is float:

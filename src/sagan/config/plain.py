@@ -89,7 +89,7 @@ def _build(cls: type, values: object, prefix: str) -> Any:
     for key in values:
         if key not in types:
             raise SaganError(
-                f"unknown setting {prefix}{key}{nearest(key, types)}; "
+                f"unknown setting {prefix}{key}{nearest(str(key), types)}; "
                 f"{whole} has {', '.join(types)}"
             )
     given = {

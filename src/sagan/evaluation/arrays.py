@@ -23,13 +23,16 @@ def feature_sets(*sides: Any) -> tuple[np.ndarray, ...]:
     Raises:
         SaganError: They have another shape, or are no plain real numbers.
     """
-    found = tuple(side if isinstance(side, np.ndarray) else np.asarray(side) for side in sides)
+    try:
+        found = tuple(side if isinstance(side, np.ndarray) else np.asarray(side) for side in sides)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SaganError(f"features are no array of numbers ({error}); make them one") from error
     for features in found:
         if features.ndim != 2 or features.shape[1] != found[0].shape[1]:
             shapes = " and ".join(str(each.shape) for each in found)
+            also = ", and the same D on both sides" if len(found) > 1 else ""
             raise SaganError(
-                f"features have the shape {shapes}; give a row for each picture, (N, D), and the "
-                "same D on both sides"
+                f"the arrays have the shape {shapes}; give a row for each picture, (N, D){also}"
             )
         if features.dtype.kind not in "fiub" or isinstance(features, np.ma.MaskedArray):
             raise SaganError(

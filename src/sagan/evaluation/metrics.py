@@ -83,10 +83,12 @@ def frechet_distance(first: Gaussian | np.ndarray, second: Gaussian | np.ndarray
 
     Source: Heusel et al. 2017, equation 6.
     """
+    feature_sets(
+        *(side.mean[None] if isinstance(side, Gaussian) else side for side in (first, second))
+    )
     first, second = (
         side if isinstance(side, Gaussian) else fit_gaussian(side) for side in (first, second)
     )
-    feature_sets(first.mean[None], second.mean[None])
     shift = np.sum((first.mean - second.mean) ** 2)
     spread = np.sum(first.factor**2) + np.sum(second.factor**2)
     overlap = np.linalg.norm(first.factor @ second.factor.T, "nuc")
@@ -119,6 +121,7 @@ def kernel_distance(
     """
     first, second = feature_sets(first, second)
     require(subsets >= 1, "subsets", subsets, "at least 1")
+    require(subset_size >= 2, "subset_size", subset_size, "at least 2")
     size = min(subset_size, len(first), len(second))
     if size < 2:
         raise SaganError(f"the kernel distance needs at least 2 pictures, here {size}; give more")
@@ -248,6 +251,7 @@ def fit_manifold(features: np.ndarray, neighbours: int = 5) -> Manifold:
         SaganError: No more features than neighbours, or not all are finite.
     """
     [features] = feature_sets(features)
+    require(neighbours >= 1, "neighbours", neighbours, "at least 1")
     distances, _ = nearest_neighbours(features, features, neighbours + 1)
     return Manifold(features, distances[:, 1:])  # each is its own nearest neighbour
 
@@ -263,8 +267,8 @@ def precision_recall(
 
     Source: Kynkäänniemi et al. 2019, equations 1 and 2.
     """
+    feature_sets(*(s.features if isinstance(s, Manifold) else s for s in (real, fake)))
     real, fake = _manifold(real, neighbours), _manifold(fake, neighbours)
-    feature_sets(real.features, fake.features)
     real_radii, fake_radii = real.radii(neighbours), fake.radii(neighbours)
     realistic = np.zeros(len(fake.features), dtype=bool)
     recalled = np.zeros(len(real.features), dtype=bool)

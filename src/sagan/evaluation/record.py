@@ -11,6 +11,7 @@ import numpy as np
 
 from sagan.config.checks import fits
 from sagan.errors import SaganError, printable
+from sagan.runs.folder import EVALUATIONS
 from sagan.runs.named import run_of
 from sagan.system.files import file_names, write_text
 from sagan.system.tables import aligned
@@ -80,7 +81,7 @@ class Record:
 def record_folder(subject: str) -> Path:
     """Where records of a subject go by default: in a run's folder, or here."""
     run = run_of(subject)
-    return Path() if run is None else run / "evaluations"
+    return Path() if run is None else run / EVALUATIONS
 
 
 def record_path(record: Record) -> Path:

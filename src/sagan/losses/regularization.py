@@ -16,6 +16,7 @@ from sagan.config import LossConfig
 from sagan.losses.adversarial import require_pairs
 from sagan.losses.augmentation import flip_and_translate
 from sagan.nn.second_derivatives import differentiated_twice
+from sagan.nn.singular import no_autocast
 from sagan.system.randomness import Purpose, generator_at, uniform
 from sagan.system.ranks import ALONE, Ranks
 from sagan.system.transfer import send
@@ -44,7 +45,7 @@ def image_gradients(discriminator: LogitFunction, images: Tensor, labels: Tensor
     images = images.detach().requires_grad_()
     with sdpa_kernel(SDPBackend.MATH), differentiated_twice():
         logits = as_written(images, labels)
-    with torch.autocast(images.device.type, enabled=False):
+    with no_autocast(images):
         (gradients,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradients.flatten(1)
 

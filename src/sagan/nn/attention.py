@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sagan.nn.singular import no_autocast
 from sagan.nn.tracing import is_traced
 
 MAP_KEPT = 2**18
@@ -68,7 +69,7 @@ def attention_weights(query: Tensor, key: Tensor) -> Tensor:
         (N, Q, K) in at least float32; each row sums to 1.
     """
     dtype = torch.promote_types(query.dtype, torch.float32)
-    with torch.autocast(query.device.type, enabled=False):
+    with no_autocast(query):
         return (query.to(dtype) @ key.to(dtype).transpose(1, 2)).softmax(dim=2)
 
 
@@ -79,7 +80,7 @@ def row_entropy(rows: Tensor) -> Tensor:
 
 def _weighted(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     weights = attention_weights(query, key).to(value.dtype)
-    with torch.autocast(value.device.type, enabled=False):
+    with no_autocast(value):
         return weights @ value
 
 
@@ -103,7 +104,7 @@ class _InChunks(torch.autograd.Function):
         values = value.contiguous()
         output = value.new_empty(*query.shape[:2], value.shape[2])
         sums = query.new_empty(*query.shape[:2], 1, dtype=dtype)
-        with torch.autocast(value.device.type, enabled=False):
+        with no_autocast(value):
             for n, rows in _chunks(query, key):
                 weights = torch.bmm(scaled[n, rows], columns[n])
                 highest = weights.amax(dim=2, keepdim=True)
@@ -121,7 +122,7 @@ class _InChunks(torch.autograd.Function):
         ctx: Any, gradient: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         query, key, value, output, sums = ctx.saved_tensors
-        with torch.autocast(value.device.type, enabled=False):
+        with no_autocast(value):
             if torch.is_grad_enabled():  # this gradient is to be differentiated
                 return _gradients(query, key, value, gradient)
             return _gradients_in_chunks(query, key, value, output, sums, gradient)

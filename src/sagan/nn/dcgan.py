@@ -21,6 +21,7 @@ from sagan.nn.blocks import AttentionLayers
 from sagan.nn.convolution import CHANNELS_LAST
 from sagan.nn.initialization import first_bias, initialized_by
 from sagan.nn.layers import SelfAttention2d
+from sagan.nn.singular import no_autocast
 from sagan.nn.spectral import SpectralLayer, attach_chosen
 
 LEAK = 0.1
@@ -184,7 +185,7 @@ class DCGANDiscriminator(nn.Module):
         x = images.contiguous(memory_format=torch.channels_last)
         for i, layer in enumerate(self.layers):
             x = self.attention.after(i, F.leaky_relu_(layer(x), LEAK))  # (N, out, H/2, W/2)
-        with torch.autocast(x.device.type, enabled=False):
+        with no_autocast(x):
             return self.out(x.to(self.out.weight.dtype)).flatten()  # (N,)
 
     def logits_by_class(self, images: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sagan.nn.attention import row_entropy
 from sagan.nn.layers import SelfAttention2d
+from sagan.nn.singular import no_autocast
 
 HARDLY_USED = 0.01
 """Below this contribution a layer changes nothing that anybody sees."""
@@ -59,7 +60,7 @@ def focus_of(layer: SelfAttention2d, x: Tensor) -> Focus:
         layer: Stays as it is.
         x: What it is given, (N, C, H, W).
     """
-    with torch.autocast(x.device.type, enabled=False):
+    with no_autocast(x):
         x = x.to(layer.gamma.dtype)
         parts, keys = [], 0
         for queries in torch.arange(x[0, 0].numel(), device=x.device).split(_QUERIES):

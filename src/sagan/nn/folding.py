@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import torch
@@ -25,10 +26,20 @@ from sagan.nn.convolution import (
     conv_transpose2d,
     is_bound_by_kernel,
 )
+from sagan.nn.layers import fitting_labels
 from sagan.nn.spectral import SpectralLayer
 from sagan.nn.tracing import is_traced
 
 Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass
+class _Copies:
+    """Of a kernel in one state: where its memory is, and how often that was written to."""
+
+    state: tuple[int, int] = (0, 0)
+    reordered: ReorderedKernel | None = None
+    narrow: Tensor | None = None
 
 
 class ConstantConv2d(nn.Module):
@@ -51,52 +62,55 @@ class ConstantConv2d(nn.Module):
         self.weight = nn.Parameter(kernel.contiguous(memory_format=torch.channels_last))
         self.bias = None if bias is None else nn.Parameter(bias)
         self.transposed = transposed
-        self._reordered: ReorderedKernel | None = None
-        self._narrow: Tensor | None = None
-        self._copied = (0, 0)
+        self._copies = _Copies()
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, H, W), half or twice the size with 4x4 pixels."""
-        self._forget_copies_of_another_kernel()
-        if is_bound_by_kernel(x, self.weight):
-            if self._reordered is None:
-                self._reordered = ReorderedKernel(self.weight, x.shape, transposed=self.transposed)
-            return self._reordered(x, self.bias)
-        kernel = self._kernel(x)
+        copies = self._copies_of_now()
+        if copies is not None and is_bound_by_kernel(x, self.weight):
+            if copies.reordered is None:
+                copies.reordered = ReorderedKernel(self.weight, x.shape, transposed=self.transposed)
+            return copies.reordered(x, self.bias)
+        kernel = self.weight if copies is None else self._kernel(x, copies)
         if self.transposed:
             return conv_transpose2d(x, kernel, self.bias)
         return conv2d(x, kernel, self.bias, stride=kernel.shape[2] - 2)
 
-    def _forget_copies_of_another_kernel(self) -> None:
+    def _copies_of_now(self) -> _Copies | None:
+        """The copies of the kernel as it is; None where nothing tells when it changes."""
         if is_traced() or torch.compiler.is_compiling():
-            return
-        kernel = self.weight
-        state = kernel.data_ptr(), 0 if kernel.is_inference() else kernel._version
-        if state != self._copied:
-            self._copied, self._reordered, self._narrow = state, None, None
+            return None
+        try:
+            state = self.weight.data_ptr(), self.weight._version
+        except RuntimeError:  # of inference mode, or within torch.func
+            return None
+        copies = self._copies
+        if state != copies.state:
+            copies = self._copies = _Copies(state)
+        return copies
 
-    def _kernel(self, x: Tensor) -> Tensor:
-        device, is_open = x.device.type, not (is_traced() or torch.compiler.is_compiling())
+    def _kernel(self, x: Tensor, copies: _Copies) -> Tensor:
+        device = x.device.type
         is_constant = self.weight.dtype == torch.float32 and not self.weight.requires_grad
-        can = is_open and is_constant and device in ("cpu", "cuda")
+        can = is_constant and device in ("cpu", "cuda")
         if not (can and torch.is_autocast_enabled(device)):
             return self.weight
         dtype = torch.get_autocast_dtype(device)
-        if self._narrow is None or self._narrow.dtype != dtype:
+        if (narrow := copies.narrow) is None or narrow.dtype != dtype:
             with torch.inference_mode(False):  # it may be used where there are gradients, too
-                self._narrow = self.weight.detach().to(dtype)
-        return self._narrow
+                narrow = copies.narrow = self.weight.detach().to(dtype)
+        return narrow
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ConstantConv2d:
-        self._reordered = self._narrow = None
+        self._copies = _Copies()
         return super()._apply(fn, recurse)
 
     def _load_from_state_dict(self, *arguments: Any, **named: Any) -> None:
-        self._reordered = self._narrow = None
+        self._copies = _Copies()
         super()._load_from_state_dict(*arguments, **named)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_reordered": None, "_narrow": None}
+        return self.__dict__ | {"_copies": _Copies()}
 
 
 class ClassAffine2d(nn.Module):
@@ -106,8 +120,11 @@ class ClassAffine2d(nn.Module):
     shift: Tensor
     latent: Tensor | None
 
-    def __init__(self, scale: Tensor, shift: Tensor, latent: Tensor | None) -> None:
+    def __init__(
+        self, scale: Tensor, shift: Tensor, latent: Tensor | None, num_classes: int
+    ) -> None:
         super().__init__()
+        self.num_classes = num_classes
         self.register_buffer("scale", scale)
         self.register_buffer("shift", shift)
         self.register_buffer("latent", latent)
@@ -116,6 +133,7 @@ class ClassAffine2d(nn.Module):
         self, x: Tensor, labels: Tensor | None = None, latents: Tensor | None = None
     ) -> Tensor:
         """(N, C, H, W), (N,) and (N, latent_dim) -> (N, C, H, W)."""
+        labels = fitting_labels(labels, self.num_classes, x)
         rows = affine_rows((self.scale, self.shift), labels, self.latent, latents)
         return scaled_and_shifted(x, *rows)
 
@@ -162,7 +180,7 @@ def _class_affine(layer: ConditionalBatchNorm2d) -> ClassAffine2d:
         return scale.to(layer.running_mean), shift.to(layer.running_mean)
 
     latent = None if layer.latent is None else torch.cat(folded(*layer.latent.T.chunk(2, 1)), 1).T
-    return ClassAffine2d(*folded(*layer.affine), latent)
+    return ClassAffine2d(*folded(*layer.affine), latent, layer.num_classes)
 
 
 def _constant_form(layer: nn.Module) -> nn.Module | None:

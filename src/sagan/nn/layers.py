@@ -72,14 +72,14 @@ def fitting_labels(labels: Tensor | None, num_classes: int, of: Tensor) -> Tenso
         return None
     if labels is None:
         raise SaganError(f"the network has {num_classes} classes; give it labels")
-    if is_traced() or torch.compiler.is_compiling():
-        return labels
-    wanted = (len(of), num_classes) if labels.is_floating_point() else (len(of),)
-    if tuple(labels.shape) != wanted:
+    is_judged = not (is_traced() or torch.compiler.is_compiling())
+    count = of.shape[0]
+    wanted = (count, num_classes) if labels.is_floating_point() else (count,)
+    if is_judged and tuple(labels.shape) != wanted:
         raise SaganError(
             f"the labels have the form {str(labels.dtype).removeprefix('torch.')} "
-            f"{tuple(labels.shape)}; give whole numbers ({len(of)},), or shares of the classes "
-            f"({len(of)}, {num_classes})"
+            f"{tuple(labels.shape)}; give whole numbers ({count},), or shares of the classes "
+            f"({count}, {num_classes})"
         )
     return labels if labels.is_floating_point() else labels.long()
 
@@ -166,7 +166,11 @@ class SelfAttention2d(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W); H and W even where key and value are pooled."""
+        """(N, C, H, W) -> (N, C, H, W).
+
+        Where key and value are pooled, H and W are at least 2, and of an odd side the last row or
+        column is in no key.
+        """
         query, key, value = self.projected(x)
         return self.added(x, attend(query, key, value), self.gamma)
 

@@ -29,6 +29,7 @@ from sagan.nn.dcgan import DCGANDiscriminator, DCGANGenerator
 from sagan.nn.initialization import initialized_by
 from sagan.nn.layers import Embedding, Linear, SelfAttention2d, fitting_labels
 from sagan.nn.recomputation import through
+from sagan.nn.singular import no_autocast
 from sagan.nn.spectral import attach_chosen
 from sagan.system.memory import require_free
 
@@ -193,7 +194,7 @@ class Discriminator(nn.Module):
         """
         labels = fitting_labels(labels, self.num_classes, images)
         features = self._features(images)
-        with torch.autocast(features.device.type, enabled=False):
+        with no_autocast(features):
             logits = self.linear(features).squeeze(1)
             if self.embedding is not None and labels is not None:
                 logits = logits + (features * self.embedding(labels)).sum(dim=1)
@@ -205,7 +206,7 @@ class Discriminator(nn.Module):
         Where a second head names the class, the logarithm of its probability is added.
         """
         features = self._features(images)
-        with torch.autocast(features.device.type, enabled=False):
+        with no_autocast(features):
             logits = self.linear(features)
             if self.classifier is not None:
                 return logits + F.log_softmax(self.classifier(features), dim=1)
@@ -222,7 +223,7 @@ class Discriminator(nn.Module):
         """
         assert self.classifier is not None
         features = self._features(images)
-        with torch.autocast(features.device.type, enabled=False):
+        with no_autocast(features):
             return self.linear(features).squeeze(1), self.classifier(features)
 
     def _features(self, images: Tensor) -> Tensor:
@@ -230,7 +231,7 @@ class Discriminator(nn.Module):
         for i, block in enumerate(self.blocks):
             x = through(block, x, recomputed=self.recomputes)  # (N, out, H/2, W/2)
             x = self.attention.after(i, x)
-        with torch.autocast(x.device.type, enabled=False):
+        with no_autocast(x):
             return F.relu(x).sum(dim=(2, 3), dtype=self.linear.weight.dtype)  # (N, 16ch)
 
 

@@ -207,10 +207,16 @@ def attach(network: nn.Module, eps: float = 1e-12) -> None:
             " attach spectral norm to a network that has"
         )
     for name, layer in layers.items():
-        weight = _plain_weight(name, layer)
-        if not (weight.is_meta or weight.any()):
+        if _is_zero(_plain_weight(name, layer)):
             raise _unfit(name, layer, "has a weight of zeros, which has no direction; draw it")
     _attach_to(layers.values(), eps)
+
+
+def _is_zero(weight: Tensor) -> bool:
+    try:
+        return is_drawn() and not weight.any()
+    except RuntimeError:  # a tensor without values, such as one on the device meta
+        return False
 
 
 def _attach_to(layers: Iterable[nn.Module], eps: float) -> None:

@@ -13,6 +13,7 @@ from sagan.evaluation.record import (
     read_record,
     value_rows,
 )
+from sagan.runs.folder import EVALUATIONS
 
 
 class Column(NamedTuple):
@@ -38,7 +39,7 @@ class Table(NamedTuple):
 def read_records(folder: Path) -> tuple[list[Record], list[str]]:
     """Reads the records of a run folder, oldest step first, and says which cannot be read."""
     records, unreadable = [], []
-    for path in sorted((folder / "evaluations").glob("*.json")):
+    for path in sorted((folder / EVALUATIONS).glob("*.json")):
         try:
             records.append(read_record(path))
         except SaganError as error:

@@ -1,4 +1,4 @@
-"""Where everything lies in a run folder, and what its files are called.
+"""Where the parts of a run lie in its folder, and what their files are called.
 
 config.toml                          the settings
 data.json                            what the pictures are
@@ -25,6 +25,7 @@ DROPPED = "log.dropped.jsonl"
 LOCK = "run.lock"
 SAMPLES = "samples"
 CHECKPOINTS = "checkpoints"
+EVALUATIONS = "evaluations"
 BEST = "best"
 """In the record of a measurement: the step that is the best by then, as text: no curve."""
 
@@ -33,7 +34,7 @@ _STEP = re.compile(r"step-(\d{8,})", re.ASCII)  # copies with other names are no
 
 def is_run(folder: str | Path) -> bool:
     """Whether a folder is one of a run: it has settings, which are written first."""
-    return Path(folder, SETTINGS).exists()
+    return Path(folder, SETTINGS).is_file()
 
 
 def settings_of(folder: str | Path) -> Config:

@@ -1,8 +1,7 @@
 """From seeds and labels to pictures.
 
-A picture depends on its seed and label alone: each seed draws its own latent, and the networks
-here are folded, so that a picture depends on its batch
-mates by rounding alone, a level of a few values.
+A picture depends on its seed and label: each seed draws its own latent, and the networks here are
+folded. Batch mates change it by rounding alone, by single levels of a few values.
 """
 
 from __future__ import annotations

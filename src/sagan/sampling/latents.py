@@ -28,7 +28,7 @@ def draw_latents(
         SaganError: A seed is negative or the truncation is not positive.
     """
     numbers = whole_numbers(seeds)
-    stacked = normal(len(numbers), latent_dim, random=torch.Generator())  # to be written over
+    stacked = torch.empty(len(numbers), latent_dim, dtype=torch.float32, device="cpu")
     for latent, seed in zip(stacked, numbers, strict=True):
         latent.copy_(normal(latent_dim, random=torch.Generator().manual_seed(seed)))
     if truncation is None:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -142,7 +143,7 @@ def open_served(model: str | Path) -> Served:
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     facts = ServedModel(
-        name=Path(model).resolve().name.removesuffix(".safetensors"),
+        name=Path(os.path.abspath(model)).name.removesuffix(".safetensors"),
         step=checkpoint.step,
         sha256=digest,
         size=generator.size,

@@ -20,7 +20,7 @@ MOST_LOG = 2**28
 
 
 def timeline_mark(shown: Shown) -> str:
-    """Changes with everything that :func:`timeline_of` reads; costs next to nothing."""
+    """Changes with everything that :func:`timeline_of` reads."""
     log = shown.path / LOG
     try:
         state = log.stat()

@@ -52,19 +52,31 @@ def described(device: torch.device) -> str:
 
 @contextmanager
 def usual_modes() -> Iterator[None]:
-    """Within the block gradients are on, autocast is off and float32 is torch's default."""
+    """Within the block gradients are on, autocast is off and float32 is torch's default.
+
+    A block of autocast forgets its copies of weights when the outermost one ends. So the caller's
+    blocks are left for a while, and none is entered here.
+    """
     before = torch.get_default_dtype()
+    on = {kind: torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda")}
+    torch.autocast_increment_nesting()
+    depth = torch.autocast_decrement_nesting()
     torch.set_default_dtype(torch.float32)
+    _set_autocast(dict.fromkeys(on, False), -depth)
     try:
-        with (
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            torch.autocast("cpu", enabled=False),
-            torch.autocast("cuda", enabled=False),
-        ):
+        with torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
+        _set_autocast(on, depth)
         torch.set_default_dtype(before)
+
+
+def _set_autocast(on: dict[str, bool], steps: int) -> None:
+    for kind, is_on in on.items():
+        torch.set_autocast_enabled(kind, is_on)
+    for _ in range(abs(steps)):
+        (torch.autocast_increment_nesting if steps > 0 else torch.autocast_decrement_nesting)()
+    torch.clear_autocast_cache()
 
 
 def computes_in_bfloat16(precision: Precision, device: torch.device) -> bool:

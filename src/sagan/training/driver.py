@@ -18,6 +18,7 @@ from sagan.errors import SaganError, StoppedError
 from sagan.runs.events import FINISHED, STARTED, STOPPED, event
 from sagan.runs.folder import checkpoint_files
 from sagan.runs.locked import locked_run
+from sagan.system.device import usual_modes
 from sagan.system.progress import duration
 from sagan.system.ranks import ALONE, Ranks
 from sagan.system.signals import Interruption, interruption
@@ -76,6 +77,7 @@ class Driver:
             run, or no batch of this size can fit into the memory there is.
     """
 
+    @usual_modes()
     def __init__(
         self,
         config: Config,
@@ -158,6 +160,7 @@ class Driver:
             self.outputs.log(event(STARTED, self.state.step, where=where))
             sys.stderr.write(other_bits(self.run.records()))
 
+    @usual_modes()
     def train(self) -> Outcome:
         """Runs to the configured end, or until a signal; in both cases the last state is saved.
 
