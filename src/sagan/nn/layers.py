@@ -72,10 +72,9 @@ def fitting_labels(labels: Tensor | None, num_classes: int, of: Tensor) -> Tenso
         return None
     if labels is None:
         raise SaganError(f"the network has {num_classes} classes; give it labels")
-    is_judged = not (is_traced() or torch.compiler.is_compiling())
     count = of.shape[0]
     wanted = (count, num_classes) if labels.is_floating_point() else (count,)
-    if is_judged and tuple(labels.shape) != wanted:
+    if not (is_traced() or torch.compiler.is_compiling()) and tuple(labels.shape) != wanted:
         raise SaganError(
             f"the labels have the form {str(labels.dtype).removeprefix('torch.')} "
             f"{tuple(labels.shape)}; give whole numbers ({count},), or shares of the classes "
