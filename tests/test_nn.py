@@ -2,6 +2,7 @@
 
 import doctest
 import inspect
+from dataclasses import replace
 
 import pytest
 import torch
@@ -162,6 +163,35 @@ def test_what_cannot_be_built_is_named():
         sagan.nn.initialized_by("bad"),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: network(sagan.config.GeneratorConfig(), channels=0), "Conv2d .* 0 x 16 x 3 x 3"),
+        (lambda: network(sagan.config.GeneratorConfig(), num_classes=-1), "num_classes = -1"),
+        (lambda: network(sagan.config.DiscriminatorConfig(), channels=0), "Conv2d .* 16 x 0"),
+        (lambda: network(sagan.config.DiscriminatorConfig(), num_classes=-1), "Embedding .* -1 x"),
+        (lambda: nn.Linear(0, 4), "Linear .* 4 x 0"),
+        (lambda: nn.Conv2d(4, 0), "Conv2d .* 0 x 4 x 3 x 3"),
+        (lambda: nn.ConditionalBatchNorm2d(0), "channels = 0"),
+        (lambda: nn.ConditionalBatchNorm2d(4, eps=0), "eps = 0"),
+        (lambda: nn.ConditionalBatchNorm2d(4, momentum=float("nan")), "momentum = nan"),
+        (lambda: nn.ConditionalBatchNorm2d(4, latent_dim=-1), "latent_dim = -1"),
+        (lambda: nn.EqualResidual2d(8, value_divisor=0), "value_divisor = 0"),
+        (lambda: nn.attach(nn.Linear(4, 4), eps=-1), "eps = -1"),
+        (lambda: nn.spectral_norm(torch.nn.Linear(4, 4), eps=0), "eps = 0"),
+    ],
+)
+def test_numbers_that_no_layer_has_are_refused(make, message):
+    with pytest.raises(SaganError, match=message):
+        make()
+
+
+def network(config, **shape):
+    config = replace(config, base_channels=16)
+    make = getattr(nn, f"make_{type(config).__name__.removesuffix('Config').lower()}")
+    return make(config, resolution=64, **shape)
 
 
 @pytest.mark.parametrize("name", [name for name in ALONE if "Block" not in name])

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sagan.config import ClassTables, GeneratorConfig
-from sagan.config.checks import require_choice
+from sagan.config.checks import require, require_choice
 from sagan.errors import SaganError
 from sagan.nn.affine_norm import normalized_affine, scaled_and_shifted
 from sagan.nn.initialization import first_weight
@@ -68,6 +68,11 @@ class ConditionalBatchNorm2d(nn.Module):
         self.momentum = momentum
         self.num_classes = num_classes
         require_choice("tables", tables, ClassTables)
+        require(channels >= 1, "channels", channels, "at least 1")
+        require(eps > 0, "eps", eps, "positive")
+        require(0 < momentum <= 1, "momentum", momentum, "above 0 and at most 1")
+        for name, number in (("num_classes", num_classes), ("latent_dim", latent_dim)):
+            require(number >= 0, name, number, "at least 0")
         self.tables = tables if num_classes else "plain"
         if self.tables == "spectral":
             self.gain = Embedding(num_classes, channels)

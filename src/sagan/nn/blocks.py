@@ -16,7 +16,7 @@ from sagan.config import (
     Stage,
     Upsampling,
 )
-from sagan.config.checks import require_choice
+from sagan.config.checks import require, require_choice
 from sagan.nn.batch_norm import ConditionalBatchNorm2d
 from sagan.nn.convolution import (
     BilinearUpsampleConv2d,
@@ -78,6 +78,7 @@ class EqualResidual2d(nn.Module):
 
     def __init__(self, channels: int, *, value_divisor: int = 2) -> None:
         super().__init__()
+        require(1 <= value_divisor <= 8, "value_divisor", value_divisor, "from 1 to 8")
         hidden = max(1, round(channels * (1 / 4 + 2 / value_divisor) / 10))
         self.conv = Conv2d(channels, hidden, 3, bias=False)
         self.out = Conv2d(hidden, channels, 1, bias=False)

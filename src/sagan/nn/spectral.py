@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.parametrize import ParametrizationList
 
 from sagan.config import DiscriminatorConfig, GeneratorConfig
+from sagan.config.checks import require
 from sagan.errors import SaganError
 from sagan.nn.initialization import first_weight, is_drawn
 from sagan.nn.singular import Divisor, divisor_of, gradient_of_division, move_singular_vectors
@@ -44,6 +45,7 @@ class SpectralNorm(nn.Module):
 
     def __init__(self, weight: Tensor, eps: float = 1e-12, *, transposed: bool = False) -> None:
         super().__init__()
+        require(eps > 0, "eps", eps, "positive")
         self.eps = eps
         self.transposed = transposed
         rows, columns = self.out_first(weight).flatten(1).shape
@@ -121,6 +123,11 @@ class SpectralLayer(nn.Module):
 
     def __init__(self, *shape: int, memory_order: Sequence[int] | None = None) -> None:
         super().__init__()
+        if min(shape) < 1:
+            raise SaganError(
+                f"{type(self).__name__} cannot have a weight of {' x '.join(map(str, shape))}; "
+                "give it at least one channel, feature or class"
+            )
         order = range(len(shape)) if memory_order is None else memory_order
         # Drawn in the usual order, so that a seed means the same weights in any other.
         weight = torch.empty_permuted(shape, tuple(order)).copy_(first_weight(*shape))
