@@ -76,8 +76,8 @@ def test_the_class_tables_and_the_average_of_the_best_open_result():
 def test_studiogan_and_mmgeneration_differ_in_these_on_cifar():
     assert settings.differences(preset("cifar10-studiogan"), preset("cifar10-mmgen")) == [
         "generator.spectral_norm_eps (1e-06 and 1e-12)",
-        "discriminator.shortcut_input ('relu' and 'raw')",
         "discriminator.spectral_norm_eps (1e-06 and 1e-12)",
+        "discriminator.shortcut_input ('relu' and 'raw')",
         "optimizer.eps (1e-06 and 1e-08)",
     ]
 

@@ -6,7 +6,7 @@ Rough and at once, so that many settings can be compared.
 import math
 from itertools import pairwise
 
-from sagan.config.networks import DiscriminatorConfig, GeneratorConfig
+from sagan.config.networks import DiscriminatorConfig, GeneratorConfig, NetworkConfig
 from sagan.config.plan import Size, Stage, both_sides, plan
 from sagan.config.whole import Config
 
@@ -61,7 +61,7 @@ def _of_discriminator(network: DiscriminatorConfig, size: Size, channels: int) -
     return count
 
 
-def _of_attention(network: GeneratorConfig | DiscriminatorConfig, stage: Stage) -> float:
+def _of_attention(network: NetworkConfig, stage: Stage) -> float:
     if stage.attention is None:
         return 0.0
     cells, channels = stage.cells, stage.channels

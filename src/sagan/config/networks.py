@@ -19,18 +19,18 @@ Conditioning = Literal["projection", "auxiliary"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneratorConfig:
-    """The network that draws."""
+class _EitherNetwork:
+    """What both networks have."""
 
     architecture: Architecture = "residual"
-    """residual: blocks as in the released code; dcgan: transposed convolutions, without classes."""
+    """residual: blocks as in the released code; dcgan: strided convolutions, in the generator
+    transposed ones, without classes."""
     base_channels: int = 64
-    """Channels at the full resolution; smaller maps have 2, 4, 8, 16 times as many."""
+    """Channels beside the picture: at the full resolution in the generator, after the first block
+    in the discriminator; maps further away have 2, 4, 8, 16 times as many."""
     channels: tuple[int, ...] = ()
-    """Channels of each map from the smallest on, as multiples of base_channels; empty: by
-    resolution."""
-    latent_dim: int = 128
-    """Length of the noise vector z, drawn from N(0, I)."""
+    """Channels of each map as multiples of base_channels: in the generator from the smallest on, in
+    the discriminator after each block; empty: by resolution."""
     attention: tuple[int, ...] = (32,)
     """Maps at which to insert self-attention, named by their height in cells. For pictures of 48
     pixels 24 and 16 name the same map, so that one setting fits all sizes. Repeat the flag."""
@@ -44,8 +44,6 @@ class GeneratorConfig:
     """What the softmax sees: the products of query and key as they are, as in the paper (plain), or
     the cosines between them times the logarithm of the number of keys, so that none can be large
     and a query cannot put everything on one key (cosine)."""
-    upsampling: Upsampling = "nearest"
-    """How a residual block doubles the map (mimicry: bilinear)."""
     initialization: Initialization = "xavier"
     """Distribution of the first weights: Xavier's uniform one (released code), orthogonal, or
     PyTorch's default, uniform within 1 / sqrt(fan-in)."""
@@ -57,13 +55,23 @@ class GeneratorConfig:
     attention alone, which has nothing else that bounds query and key, or none."""
     spectral_norm_eps: float = 1e-12
     """Smallest norm that the power iteration divides by (the released code adds it instead)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig(_EitherNetwork):
+    """The network that draws."""
+
+    latent_dim: int = 128
+    """Length of the noise vector z, drawn from N(0, I)."""
+    latent_skips: bool = False
+    """Let the latent act on the gains and biases of every block's batch norm too (BigGAN's skip-z,
+    with the whole latent), not on the smallest map alone."""
+    upsampling: Upsampling = "nearest"
+    """How a residual block doubles the map (mimicry: bilinear)."""
     class_tables: ClassTables = "plain"
     """First gains and biases of the conditional batch norm. plain: 1 and 0; drawn: like the
     weights, 1 added to the gains (BigGAN-PyTorch); spectral: the same, and divided by their
     largest singular value where spectral_norm is all (PyTorch-StudioGAN, mmgeneration)."""
-    latent_skips: bool = False
-    """Let the latent act on the gains and biases of every block's batch norm too (BigGAN's skip-z,
-    with the whole latent), not on the smallest map alone."""
     batch_norm_eps: float = 1e-5
     """Added to the variance in batch norm."""
     batch_norm_momentum: float = 0.001
@@ -82,34 +90,15 @@ class GeneratorConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiscriminatorConfig:
+class DiscriminatorConfig(_EitherNetwork):
     """The network that judges."""
 
-    architecture: Architecture = "residual"
-    """residual: the blocks of the released code; dcgan: strided convolutions, without classes."""
-    base_channels: int = 64
-    """Channels after the first block; later blocks have 2, 4, 8, 16 times as many."""
-    channels: tuple[int, ...] = ()
-    """Channels after each block, as multiples of base_channels; empty: by resolution."""
     final_resolution: int = 4
     """Size of the smallest map (pixels), 2, 4, 8 or 16; blocks after it keep the size. Where the
     pictures' side is no power of 2, the map after as many halvings: 6, 12 or 24 of 48 pixels."""
-    attention: tuple[int, ...] = (32,)
-    """Maps at which to insert self-attention, named by their height in cells. For pictures of 48
-    pixels 24 and 16 name the same map, so that one setting fits all sizes. Repeat the flag."""
     attention_blocks: tuple[int, ...] = ()
     """Instead of map sizes: the blocks, from 1, after which to insert self-attention, for where
     several have one map size (BigGAN-PyTorch at 32 pixels: after each). Repeat the flag."""
-    attention_form: AttentionForm = "attention"
-    """What to insert: attention, or for comparison a residual block with as many parameters."""
-    attention_value_divisor: int = 2
-    """Divide the channels by this for the value (released code: 2, the paper's text: 8)."""
-    attention_pooling: bool = True
-    """Halve the maps of key and value by 2x2 max-pooling (the paper's text does not)."""
-    attention_product: AttentionProduct = "plain"
-    """What the softmax sees: the products of query and key as they are, as in the paper (plain), or
-    the cosines between them times the logarithm of the number of keys, so that none can be large
-    and a query cannot put everything on one key (cosine)."""
     conditioning: Conditioning = "projection"
     """How the discriminator learns of classes: the label's embedding is projected on the features
     (projection), or a second head names the class of a picture, and both networks learn from how
@@ -119,16 +108,6 @@ class DiscriminatorConfig:
     shortcut_input: ShortcutInput = "raw"
     """Input of a block's shortcut: raw, or after the first ReLU (relu), as in code whose ReLU
     overwrites its input (PyTorch-StudioGAN, mimicry)."""
-    initialization: Initialization = "xavier"
-    """Distribution of the first weights: Xavier's uniform one (released code), orthogonal, or
-    PyTorch's default, uniform within 1 / sqrt(fan-in)."""
-    first_biases: FirstBiases = "zero"
-    """First biases of convolutions and linear layers: 0 (released code), or drawn, uniform within
-    1 / sqrt(fan-in) (BigGAN-PyTorch and others, by PyTorch's default)."""
-    spectral_norm: NormalizedLayers = "all"
-    """Which weights to divide by their largest singular value: all, attention's alone, or none."""
-    spectral_norm_eps: float = 1e-12
-    """Smallest norm that the power iteration divides by (the released code adds it instead)."""
 
     def __post_init__(self) -> None:
         _require_network("discriminator", self)
@@ -138,6 +117,8 @@ class DiscriminatorConfig:
             "empty where attention is given by resolution; empty discriminator.attention",
         )
 
+
+NetworkConfig = GeneratorConfig | DiscriminatorConfig
 
 RESIDUAL_ONLY = (
     "attention_blocks",
@@ -158,7 +139,7 @@ _OF_THE_MAP = ("attention_pooling", "attention_product")
 _ATTENTIONS_OWN = ("attention_form", "attention_value_divisor", *_OF_THE_MAP)
 
 
-def unread(network: GeneratorConfig | DiscriminatorConfig) -> tuple[str, ...]:
+def unread(network: NetworkConfig) -> tuple[str, ...]:
     """The settings of a network that change nothing there: it has no choice, or no such layer."""
     if network.architecture == "dcgan":
         return RESIDUAL_ONLY
@@ -167,7 +148,7 @@ def unread(network: GeneratorConfig | DiscriminatorConfig) -> tuple[str, ...]:
     return _OF_THE_MAP if network.attention_form == "residual" else ()
 
 
-def idle(network: GeneratorConfig | DiscriminatorConfig) -> dict[str, str]:
+def idle(network: NetworkConfig) -> dict[str, str]:
     """Settings that were chosen and do not act as they say, with what they do instead."""
     found = {
         item.name: "changes nothing: there is no attention, or a residual block in its place"
@@ -180,7 +161,7 @@ def idle(network: GeneratorConfig | DiscriminatorConfig) -> dict[str, str]:
     return found
 
 
-def _require_network(name: str, config: GeneratorConfig | DiscriminatorConfig) -> None:
+def _require_network(name: str, config: NetworkConfig) -> None:
     settle(name, config)
     check = checking(name, config)
     for item in fields(config):

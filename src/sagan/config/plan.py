@@ -21,7 +21,7 @@ from typing import TypedDict
 
 from sagan.config.checks import checking, require
 from sagan.config.data import DataConfig
-from sagan.config.networks import DiscriminatorConfig, GeneratorConfig
+from sagan.config.networks import DiscriminatorConfig, GeneratorConfig, NetworkConfig
 from sagan.errors import SaganError
 
 Size = int | tuple[int, int]
@@ -170,7 +170,7 @@ def _nearest_sizes(height: int, width: int) -> list[tuple[int, int]]:
     ]
 
 
-def plan(config: GeneratorConfig | DiscriminatorConfig, resolution: Size) -> tuple[Stage, ...]:
+def plan(config: NetworkConfig, resolution: Size) -> tuple[Stage, ...]:
     """The maps of a network, in the order in which it computes them.
 
     A residual generator begins with the map of its linear layer, 4 x 4 for 128 pixels, then has one
@@ -258,7 +258,7 @@ def _discriminator_plan(config: DiscriminatorConfig, resolution: Size) -> tuple[
 
 def _stages(
     network: str,
-    config: GeneratorConfig | DiscriminatorConfig,
+    config: NetworkConfig,
     maps: Sequence[tuple[int, int]],
     multiples: Sequence[int],
     attended_heights: set[int],
@@ -280,9 +280,7 @@ def _stages(
     return tuple(stages)
 
 
-def least_weights(
-    config: GeneratorConfig | DiscriminatorConfig, resolution: Size, num_classes: int
-) -> int:
+def least_weights(config: NetworkConfig, resolution: Size, num_classes: int) -> int:
     """A number that the weights of a network certainly exceed: kernels and class tables alone."""
     stages = plan(config, resolution)
     channels = [stage.channels for stage in stages]
@@ -298,9 +296,7 @@ def places(stages: Iterable[Stage]) -> Mapping[int, Place]:
     return {i: stage.attention for i, stage in enumerate(stages) if stage.attention is not None}
 
 
-def _attendable(
-    config: GeneratorConfig | DiscriminatorConfig, maps: Sequence[tuple[int, int]]
-) -> list[tuple[int, int]]:
+def _attendable(config: NetworkConfig, maps: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Those over which attention can stand: where keys are pooled, to more than one of them."""
     pools = (
         config.architecture == "residual"

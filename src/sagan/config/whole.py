@@ -5,7 +5,7 @@ from typing import get_type_hints
 
 from sagan.config.checks import checking
 from sagan.config.data import DataConfig
-from sagan.config.networks import DiscriminatorConfig, GeneratorConfig, idle
+from sagan.config.networks import DiscriminatorConfig, GeneratorConfig, NetworkConfig, idle
 from sagan.config.plan import plan
 from sagan.config.training import EvaluationConfig, LossConfig, OptimizerConfig, TrainConfig
 from sagan.errors import SaganError
@@ -59,7 +59,7 @@ class Config:
         )
 
     @property
-    def networks(self) -> dict[str, GeneratorConfig | DiscriminatorConfig]:
+    def networks(self) -> dict[str, NetworkConfig]:
         """The settings of both networks by name."""
         return {"generator": self.generator, "discriminator": self.discriminator}
 

@@ -18,7 +18,7 @@ from sagan.data.avatars import load_avatars
 from sagan.data.catalog import Catalog, in_split, part_taken
 from sagan.data.dataset import Dataset, Rows, fingerprint
 from sagan.data.draft import mark_of
-from sagan.data.pack import far_apart, found_grey, packed, place_of, stay_where_they_are
+from sagan.data.pack import found_grey, packed, place_of, stay_where_they_are
 from sagan.data.packfile import SUFFIX, Pack, open_pack
 from sagan.data.portable import portable_catalog
 from sagan.data.rules import Rules, rules_of
@@ -26,6 +26,7 @@ from sagan.data.sources import RECOGNISERS
 from sagan.data.survey import parts_of
 from sagan.data.workers import decode_one
 from sagan.errors import FaultError, SaganError
+from sagan.system.spacing import with_both_ends
 
 BUILT_IN = ("avatars",)
 """Sources that need no files."""
@@ -300,9 +301,8 @@ def _packed(catalog: Catalog, config: DataConfig, size: tuple[int, int] | None) 
 
 def _seems_grey(catalog: Catalog, rules: Rules) -> bool:
     """Looks at some pictures, as far as the first with a colour."""
-    found = (
-        decode_one(catalog, number, rules).facts for number in far_apart(len(catalog), _LOOKED_AT)
-    )
+    chosen = with_both_ends(len(catalog), _LOOKED_AT).tolist()
+    found = (decode_one(catalog, number, rules).facts for number in chosen)
     return all(facts["grey"].all() for facts in found)
 
 

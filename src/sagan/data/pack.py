@@ -26,6 +26,7 @@ from sagan.data.workers import decode_one, decoded
 from sagan.errors import SaganError, printable
 from sagan.system.files import write_text, writing
 from sagan.system.progress import progress
+from sagan.system.spacing import with_both_ends
 
 _PIXELS = 1  # raise it when the same pictures and rules give other pixels
 _TOGETHER = 1024  # pictures that are copied at once
@@ -87,16 +88,11 @@ def stay_where_they_are(catalog: Catalog, rules: Rules) -> bool:
     size = images.shape[-2:] if rules.size is None else rules.size
     if images.dtype != np.uint8 or images.shape[1:] != (rules.channels, *size):
         return False
-    for number in far_apart(len(catalog), _COMPARED):
+    for number in with_both_ends(len(catalog), _COMPARED).tolist():
         frames = decode_one(catalog, number, rules).frames
         if len(frames) != 1 or not np.array_equal(frames[0], images[number]):
             return False
     return True
-
-
-def far_apart(count: int, most: int) -> list[int]:
-    """At most so many numbers below ``count``, far apart from each other."""
-    return sorted({int(n) for n in np.linspace(0, count - 1, min(count, most))})
 
 
 def fresh_pack(

@@ -13,6 +13,7 @@ from sagan.data.facts import FACTS
 from sagan.data.rules import Rules
 from sagan.data.workers import decode_one
 from sagan.system.memory import require_free
+from sagan.system.spacing import with_both_ends
 from sagan.system.threads import usable_cores
 
 
@@ -48,8 +49,7 @@ def tried(catalog: Catalog, rules: Rules, count: int = 64) -> Trial:
         SaganError: They would not fit into memory.
     """
     assert rules.size
-    places = np.linspace(0, len(catalog) - 1, min(count, len(catalog)))
-    chosen: list[int] = np.unique(places.astype(np.int64)).tolist()
+    chosen: list[int] = with_both_ends(len(catalog), count).tolist()
     shape = (rules.channels, *rules.size)
     need = 2 * len(chosen) * math.prod(shape)
     remedy = "choose a smaller --data.resolution, or look at fewer"

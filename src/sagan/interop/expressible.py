@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from sagan.config import DataConfig, DiscriminatorConfig, GeneratorConfig
+from sagan.config import DataConfig, DiscriminatorConfig, GeneratorConfig, NetworkConfig
 from sagan.errors import SaganError
 from sagan.interop.names import Layout, Role
 from sagan.interop.recognition import final_resolution
@@ -49,7 +49,7 @@ def square_resolution(data: DataConfig, layout: Layout) -> int:
 def require_expressible(
     layout: Layout,
     role: Role,
-    config: GeneratorConfig | DiscriminatorConfig,
+    config: NetworkConfig,
     resolution: int,
     num_classes: int,
     attention: set[int],

@@ -1,15 +1,13 @@
 """heykeetae/Self-Attention-GAN's networks -> our settings and tensors."""
 
-from sagan.config import DiscriminatorConfig, GeneratorConfig
+from sagan.config import DiscriminatorConfig, GeneratorConfig, NetworkConfig
 from sagan.errors import SaganError
 from sagan.interop.names import NormNames, Role
 from sagan.interop.reader import TensorReader, channel_plan
 from sagan.interop.recognition import numbers
 
 
-def read_dcgan(
-    reader: TensorReader, role: Role
-) -> tuple[GeneratorConfig | DiscriminatorConfig, int]:
+def read_dcgan(reader: TensorReader, role: Role) -> tuple[NetworkConfig, int]:
     """Takes the tensors, and finds the settings and the resolution.
 
     Raises:
@@ -48,7 +46,7 @@ def _read_layers(reader: TensorReader, role: Role, count: int, sides: tuple[int,
 
 def _configure(
     reader: TensorReader, role: Role, count: int, sides: tuple[int, int]
-) -> GeneratorConfig | DiscriminatorConfig:
+) -> NetworkConfig:
     inner = ".conv" if role == "generator" else ""
     widths = [reader.state[f"layers.{i}{inner}.bias"].numel() for i in range(count)]
     base_channels, channels = channel_plan(widths)

@@ -12,7 +12,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sagan.config import DiscriminatorConfig, GeneratorConfig, NormalizedLayers, ShortcutInput
+from sagan.config import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    NetworkConfig,
+    NormalizedLayers,
+    ShortcutInput,
+)
 from sagan.errors import SaganError
 from sagan.interop.foreign_files import ForeignNetwork
 from sagan.interop.heykeetae import read_dcgan
@@ -20,8 +26,6 @@ from sagan.interop.names import Layout, NormNames, Role
 from sagan.interop.reader import TensorReader, channel_plan
 from sagan.interop.recognition import Structure, place_names, structure
 from sagan.nn.residual import make_discriminator, make_generator
-
-NetworkConfig = GeneratorConfig | DiscriminatorConfig
 
 
 @dataclass(frozen=True, kw_only=True)

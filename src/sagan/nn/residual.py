@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from sagan.config import (
     DiscriminatorConfig,
     GeneratorConfig,
+    NetworkConfig,
     Size,
     both_sides,
     least_weights,
@@ -235,7 +236,7 @@ class Discriminator(nn.Module):
             return F.relu(x).sum(dim=(2, 3), dtype=self.linear.weight.dtype)  # (N, 16ch)
 
 
-def _attention(config: GeneratorConfig | DiscriminatorConfig) -> Callable[[int], nn.Module]:
+def _attention(config: NetworkConfig) -> Callable[[int], nn.Module]:
     divisor = config.attention_value_divisor
     if config.attention_form == "residual":
         return partial(EqualResidual2d, value_divisor=divisor)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrize import ParametrizationList
 
-from sagan.config import DiscriminatorConfig, GeneratorConfig
+from sagan.config import NetworkConfig
 from sagan.config.checks import require
 from sagan.errors import SaganError
 from sagan.nn.initialization import first_weight, is_drawn
@@ -236,9 +236,7 @@ def _attach_to(layers: Iterable[nn.Module], eps: float) -> None:
             parametrize.register_parametrization(layer, "weight", norm)
 
 
-def attach_chosen(
-    config: GeneratorConfig | DiscriminatorConfig, layers: nn.Module, attention: nn.Module
-) -> None:
+def attach_chosen(config: NetworkConfig, layers: nn.Module, attention: nn.Module) -> None:
     """Normalises what ``spectral_norm`` of a network's config names.
 
     Args:

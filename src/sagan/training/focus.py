@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -14,6 +13,7 @@ from sagan.runs.attention_log import LoggedLayer, attention_key
 from sagan.sampling.attention import captured_inputs
 from sagan.sampling.latents import draw_latents
 from sagan.system.device import autocast
+from sagan.system.spacing import with_both_ends
 from sagan.system.transfer import send
 from sagan.training.preparation import Preparation
 from sagan.training.state import TrainingState
@@ -37,13 +37,13 @@ class AttentionWatch:
     def __init__(self, state: TrainingState, preparation: Preparation) -> None:
         dataset, train = preparation.dataset, preparation.config.train
         count = min(_WATCHED, train.batch_size)  # no more memory than a step takes
-        rows = np.linspace(0, len(dataset) - 1, count).astype(int)
+        rows = with_both_ends(len(dataset), count)
         self._state = state
         self._device = preparation.device
         self._autocast = autocast(train.precision, preparation.device)
         self._labels = torch.from_numpy(dataset.labels[rows])
         self._inputs = {
-            "generator": draw_latents(range(count), preparation.config.generator.latent_dim),
+            "generator": draw_latents(range(len(rows)), preparation.config.generator.latent_dim),
             "discriminator": to_float(torch.from_numpy(dataset.images[rows])),
         }
         self._found: dict[LoggedLayer, Focus] = {}
