@@ -14,6 +14,8 @@ from safetensors.numpy import load
 from sagan.data.pixels import read_pixels
 from sagan.data.rules import Rules
 from sagan.images import png_bytes
+from sagan.report.charts import draw_charts
+from sagan.report.history import read_history
 from sagan.runs.locked import locked_run
 from sagan.runs.run import load_checkpoint
 from sagan.sampling.latents import draw_latents
@@ -235,8 +237,10 @@ def test_the_timeline_of_a_run(run_client, run):
     answer = run_client.get(f"{MODEL}/timeline")
     found = answer.json()
     assert (found["steps"], found["running"]) == ([2], False)
-    gamma = found["curves"]["generator_gamma_16"]
-    assert gamma["steps"] == [1, 2]
+    charts = {chart["title"]: chart["curves"] for chart in found["charts"]}
+    assert [chart.title for chart in draw_charts(read_history(run))] == list(charts)
+    gamma = charts["Attention gamma"][0]
+    assert (gamma["name"], gamma["steps"]) == ("generator, layer 16", [1, 2])
     assert len(gamma["values"]) == 2
     mark = {"if-none-match": answer.headers["etag"]}
     again = run_client.get(f"{MODEL}/timeline", headers=mark)
@@ -244,7 +248,7 @@ def test_the_timeline_of_a_run(run_client, run):
     with (run / "log.jsonl").open("a") as log:
         log.write('{"step": 3, "generator_gamma_16": 0.5}\n')
     grown = run_client.get(f"{MODEL}/timeline", headers=mark).json()
-    assert grown["curves"]["generator_gamma_16"]["steps"] == [1, 2, 3]
+    assert [1, 2, 3] in [one["steps"] for chart in grown["charts"] for one in chart["curves"]]
 
 
 def test_a_run_that_goes_on_says_so(run_client, run):
@@ -258,9 +262,10 @@ def test_a_run_that_goes_on_says_so(run_client, run):
 
 
 def test_long_curves_are_thinned(run_client, run):
-    lines = [json.dumps({"step": step, "loss": step / 2}) for step in range(1, 5001)]
-    (run / "log.jsonl").write_text("\n".join([*lines, "garbled", '{"step": 5001, "loss": NaN}']))
-    curve = run_client.get(f"{MODEL}/timeline").json()["curves"]["loss"]
+    lines = [json.dumps({"step": step, "generator": step / 2}) for step in range(1, 5001)]
+    lines += ["garbled", '{"step": 5001, "generator": NaN}']
+    (run / "log.jsonl").write_text("\n".join(lines))
+    ((curve,),) = [c["curves"] for c in run_client.get(f"{MODEL}/timeline").json()["charts"]]
     assert len(curve["steps"]) == 500
     assert (curve["steps"][0], curve["steps"][-1], curve["values"][-1]) == (1, 5000, 2500)
 

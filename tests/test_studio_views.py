@@ -178,7 +178,7 @@ def test_the_scrubber_drives_picture_maps_gamma_and_curves(page, whole_run, tmp_
     gamma = page.evaluate("studio.columns[0].model.generator.layers[0].gamma")
     assert gamma == pytest.approx(float(first.generator.layers[0].layer.gamma), abs=1e-7)
     told = page.locator(".chart svg").first.get_attribute("aria-label")
-    assert told.startswith("Gamma")
+    assert told.startswith("Losses")
     assert "at step 1:" in told
     assert page.get_by_text("step 1 (1 of 4)").is_visible()
     screenshot(page, "timeline", tmp_path)
@@ -229,8 +229,8 @@ def test_a_run_that_goes_on_shows_its_newest_checkpoint(page, going_run):
     until(page, "studio.columns[0].model.step === 3")
     when_drawn(page)
     assert scrubber(page).get_attribute("aria-valuetext") == "step 3 (the newest, goes on)"
-    told = page.locator(".chart svg").first.get_attribute("aria-label")
-    assert "generator 16 7.5" in told
+    told = page.locator(".chart svg").nth(1).get_attribute("aria-label")
+    assert "generator, layer 16 7.5" in told
     # Who looks at an earlier one is left there.
     page.evaluate("studio.set({step: 1})")
     (going_run / "later-4").rename(file(going_run, 4))
@@ -348,7 +348,7 @@ def test_the_picture_that_was_given_last_is_shown(page):
 def test_the_numbers_beside_a_chart_stay_in_it(page):
     left = page.evaluate("""async () => {
       const { Chart } = await import("studio/chart.js");
-      const chart = new Chart("Gamma", () => {});
+      const chart = new Chart("Gamma", "", () => {});
       document.querySelector("#stage").append(chart.element);
       chart.show([{ name: "generator", steps: [1, 2], values: [-0.000453, 0.00101] }], 2);
       const edge = chart.svg.getBoundingClientRect().left;

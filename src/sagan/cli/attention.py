@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from sagan.cli.parsing import (
     FLAGS,
+    MODEL,
     MOST_PICTURES,
     OUTPUT,
     SWITCH,
@@ -101,7 +102,7 @@ class Question:
 
 @app.command
 def attention(
-    model: Path,
+    model: Annotated[Path, MODEL],
     /,
     *,
     question: Annotated[Question, FLAGS] = Question(),
@@ -114,8 +115,6 @@ def attention(
 
     Parameters
     ----------
-    model
-        A run folder, a .safetensors file, the name of a model (sagan models), or hf:OWNER/NAME.
     output
         The PNG file to write, attention.png by default; with --statistics a JSON file; with
         --statistics --timeline a PNG file, beside which a CSV file comes.

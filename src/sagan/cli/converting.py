@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from sagan.cli.parsing import FLAGS, OUTPUT, SWITCH
+from sagan.cli.parsing import FLAGS, MODEL, OUTPUT, SWITCH
 from sagan.cli.program import app
 from sagan.errors import SaganError
 from sagan.system.files import require_output
@@ -148,7 +148,7 @@ def _lines(path: Path) -> list[str]:
 
 @app.command
 def export(
-    model: Path,
+    model: Annotated[Path, MODEL],
     /,
     *,
     network: Literal["generator", "discriminator"] | None = None,
@@ -163,8 +163,6 @@ def export(
 
     Parameters
     ----------
-    model
-        A run folder, a .safetensors file, the name of a model (sagan models), or hf:OWNER/NAME.
     network
         What goes into an .onnx or .pt2 file; the generator by default. A .safetensors file has
         both.

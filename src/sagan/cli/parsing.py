@@ -7,6 +7,9 @@ from sagan.sampling.notation import MOST_PICTURES as MOST_PICTURES
 from sagan.sampling.notation import parse_point as parse_point
 from sagan.sampling.notation import parse_seeds as parse_seeds
 
+MODEL = Parameter(
+    help="A run folder, a .safetensors file, the name of a model (sagan models), or hf:OWNER/NAME."
+)
 OUTPUT = Parameter(name=["--output", "-o"])
 SWITCH = Parameter(negative=(), show_default=False)
 FLAGS = Parameter(name="*")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from sagan.cli.parsing import FLAGS, OUTPUT, SWITCH, parse_seeds, require_range
+from sagan.cli.parsing import FLAGS, MODEL, OUTPUT, SWITCH, parse_seeds, require_range
 from sagan.cli.program import app, loading
 from sagan.errors import SaganError
 from sagan.system.files import require_output
@@ -62,7 +62,7 @@ class Route:
 
 @app.command
 def sample(
-    model: Path,
+    model: Annotated[Path, MODEL],
     /,
     *,
     choice: Annotated[Choice, FLAGS] = Choice(),
@@ -75,8 +75,6 @@ def sample(
 
     Parameters
     ----------
-    model
-        A run folder, a .safetensors file, the name of a model (sagan models), or hf:OWNER/NAME.
     columns
         Pictures in a row of a grid; 8 by default. Every class begins a new row.
     names
@@ -114,7 +112,7 @@ def sample(
 
 @app.command
 def interpolate(
-    model: Path,
+    model: Annotated[Path, MODEL],
     /,
     *,
     route: Annotated[Route, FLAGS] = Route(),
@@ -126,8 +124,6 @@ def interpolate(
 
     Parameters
     ----------
-    model
-        A run folder, a .safetensors file, the name of a model (sagan models), or hf:OWNER/NAME.
     frames_per_second
         Speed of a film: 0.1 to 100, of a .webp or .gif to 50.
     output

@@ -6,7 +6,7 @@ import json
 import shutil
 import textwrap
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from itertools import pairwise
 
 from sagan.cli.program import app
@@ -55,7 +55,7 @@ def field_docstrings(section: type) -> dict[str, str]:
     They stand below the fields as strings, which Python does not keep; so the source is read.
     """
     found = {}
-    for base in filter(is_dataclass, section.__mro__):
+    for base in section.__mro__[:-1]:  # the last is object
         (definition,) = ast.parse(inspect.getsource(base)).body
         assert isinstance(definition, ast.ClassDef)
         for statement, following in pairwise(definition.body):

@@ -5,13 +5,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from sagan.cli.parsing import require_range
+from sagan.cli.parsing import MODEL, require_range
 from sagan.cli.program import app
 
 
 @app.command
 def serve(
-    model: Annotated[Path, Parameter(env_var="SAGAN_MODEL")],
+    model: Annotated[Path, MODEL, Parameter(env_var="SAGAN_MODEL")],
     /,
     *,
     host: str = "127.0.0.1",
@@ -25,8 +25,6 @@ def serve(
 
     Parameters
     ----------
-    model
-        A run folder, a .safetensors file, the name of a model (sagan models), or hf:OWNER/NAME.
     host
         Where to listen. By default only this machine can ask; with another host every request
         needs the token, which is printed unless you give one.

@@ -9,40 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sagan.errors import SaganError
-from sagan.evaluation.measures import metric_of
 from sagan.inspection.timeline_figure import Curve
+from sagan.report.curves import ChartedCurves, curves_of_checkpoints, curves_of_log
 from sagan.report.history import History, Series
-from sagan.runs.alarms import COLLAPSED_VARIETY, LITTLE_VARIETY
-from sagan.runs.attention_log import AttentionMeasure, attention_keys
+from sagan.runs.alarms import COLLAPSED_VARIETY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LOSS_CURVES = {
-    "discriminator_real": "discriminator, real",
-    "discriminator_fake": "discriminator, fake",
-    "generator": "generator",
-}
-_OF_ATTENTION: tuple[tuple[AttentionMeasure, str, str], ...] = (
-    (
-        "gamma",
-        "Attention gamma",
-        "The weight of each attention layer: 0 at the start, which is off. Values away from 0, "
-        "above or below, show that the network uses it.",
-    ),
-    (
-        "attention_entropy",
-        "Attention entropy",
-        "How widely each layer looks, as a share of the greatest possible. At 1 it looks "
-        "everywhere alike, at 0 at one place; both show little.",
-    ),
-    (
-        "attention_peak",
-        "Largest weight of the attention",
-        "The share of its attention that a query gives to one place, on average. Near 1 the layer "
-        "is saturated: it copies one place instead of weighing many.",
-    ),
-)
 MOST_POINTS = 600
 SMOOTHING = 0.04  # width of the moving average, as a share of the points
 # Stand for the colours of the page, which the browser puts in.
@@ -83,80 +57,29 @@ class Chart:
 
 
 def draw_charts(history: History) -> list[Chart]:
-    """Draws what the log holds: losses, attention, variety, metrics and speed.
+    """Draws what the log holds.
 
     Raises:
         SaganError: The log holds no curve.
     """
-    curves = history.curves
-    chosen = [
-        (
-            "Losses",
-            "The two networks play against each other, so none of these needs to fall. In good "
-            "runs they change little; a discriminator loss that stays at 0 means that it has won.",
-            _titled(curves, _LOSS_CURVES),
-            True,
-        ),
-        *((title, reading, _layers(curves, of), False) for of, title, reading in _OF_ATTENTION),
-        (
-            "Variety within a class",
-            "How far apart pictures of a class are; 1 is as far as real ones. A lower quartile of "
-            f"the classes below {LITTLE_VARIETY} is little, a class below {COLLAPSED_VARIETY} has "
-            "collapsed.",
-            _titled(curves, {"variety": "variety", "variety_least": "least class"}),
-            False,
-        ),
-        *((name, _metric_reading(name), {name: it}, False) for name, it in history.metrics.items()),
-        (
-            "Speed",
-            "Real pictures per second. Dips are samples, evaluations or other work on the machine.",
-            _titled(curves, {"images_per_second": "images/s"}),
-            False,
-        ),
-    ]
-    charts = [_chart(history.step, *parts) for parts in chosen if parts[2]]
-    if not charts:
+    if not (charts := curves_of_log(history)):
         raise SaganError("the log holds no curve yet; train some steps first")
-    return charts
+    return [_chart(history.step, charted) for charted in charts]
 
 
 def growth_charts(entropies: Sequence[Curve], peaks: Sequence[Curve]) -> list[Chart]:
     """Draws entropy and largest weight as measured at the checkpoints of a run."""
-    measured = {"attention_entropy": entropies, "attention_peak": peaks}
-    charts = []
-    for key, title, reading in _OF_ATTENTION:
-        if found := measured.get(key):
-            curves = {c.name: Series(np.array(c.steps), np.array(c.values)) for c in found}
-            step = int(max(curve.steps[-1] for curve in curves.values()))
-            charts.append(_chart(step, f"{title}, checkpoints", reading, curves, False))
-    return charts
+    charts = curves_of_checkpoints(entropies, peaks)
+    last = max((max(curve.steps) for curve in (*entropies, *peaks)), default=0)
+    return [_chart(last, charted) for charted in charts]
 
 
-def _layers(curves: Mapping[str, Series], measure: AttentionMeasure) -> dict[str, Series]:
-    """One measure of every attention layer, by words for it."""
-    keys = attention_keys(measure, curves)
-    return {f"{layer.network}, layer {layer.place}": curves[key] for layer, key in keys.items()}
-
-
-def _titled(curves: Mapping[str, Series], titles: Mapping[str, str]) -> dict[str, Series]:
-    return {title: curves[name] for name, title in titles.items() if name in curves}
-
-
-def _metric_reading(name: str) -> str:
-    """What to look for in a curve of evaluations during training."""
-    metric = metric_of(name)
-    direction = {"lower": "It should fall. ", "higher": "It should rise. "}
-    return (
-        "Measured during training on the averaged generator, against training pictures. "
-        f"{direction.get(metric.better, '') if metric else ''}Compare only within this curve: the "
-        "settings below say how it was measured."
-    )
-
-
-def _chart(step: int, title: str, reading: str, curves: Mapping[str, Series], noisy: bool) -> Chart:
+def _chart(step: int, charted: ChartedCurves) -> Chart:
+    title, curves = charted.title, charted.curves
     ends = [f"{name} from {v[0]:.3g} to {v[-1]:.3g}" for name, (_, v) in curves.items()]
     description = f"{title} up to step {step:,}: {'; '.join(ends)}."
-    return Chart(title, reading, description, svg=_svg(step, title, curves, noisy))
+    svg = _svg(step, title, curves, charted.is_noisy)
+    return Chart(title, charted.reading, description, svg)
 
 
 def _svg(step: int, title: str, curves: Mapping[str, Series], noisy: bool) -> str:

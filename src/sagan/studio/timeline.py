@@ -1,4 +1,4 @@
-"""How a run grew, for the scrubber: its checkpoints, and the curves of its log, thinned."""
+"""How a run grew, for the scrubber: its checkpoints, and the charts of its log, thinned."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,12 +32,13 @@ def timeline_mark(shown: Shown) -> str:
 
 
 def timeline_of(shown: Shown) -> dict[str, Any]:
-    """The checkpoints of a run, whether it is going on, and its curves by their names in the log.
+    """The checkpoints of a run, whether it is going on, and the charts of its log.
 
     Raises:
         RefusedError: The run is gone.
         SaganError: Its log is too large or cannot be read.
     """
+    from sagan.report.curves import curves_of_log
     from sagan.report.history import read_history
 
     shown.require_present()
@@ -50,13 +51,17 @@ def timeline_of(shown: Shown) -> dict[str, Any]:
         history = read_history(shown.path)
     except OSError as error:
         raise SaganError(f"cannot read {log}: {error.strerror}; mend that first") from error
-    curves = {
-        name: _thinned(series.steps, series.values)
-        for name, series in {**history.curves, **history.metrics}.items()
-    }
+    charts = [
+        {
+            "title": chart.title,
+            "reading": chart.reading,
+            "curves": [{"name": name, **_thinned(*of)} for name, of in chart.curves.items()],
+        }
+        for chart in curves_of_log(history)
+    ]
     is_done = history.step >= _all_steps(shown.path)
     running = is_locked(shown.path / LOCK) and not is_done
-    return {"steps": list(shown.files()), "running": running, "curves": curves}
+    return {"steps": list(shown.files()), "running": running, "charts": charts}
 
 
 def _all_steps(folder: Path) -> int:

@@ -71,7 +71,8 @@
  * @typedef {Object} Timeline
  * @property {number[]} steps Checkpoints, oldest first.
  * @property {boolean} running Whether the run goes on.
- * @property {Object<string, {steps: number[], values: number[]}>} curves By their names in the log.
+ * @property {{title: string, reading: string, curves: import("./chart.js").Curve[]}[]} charts Of its
+ *   log, with what to look for.
  *
  * @typedef {Object} Backend
  * @property {Set<"fit"|"explain"|"timeline"|"film">} features What it offers beyond the rest.

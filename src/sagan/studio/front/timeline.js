@@ -1,5 +1,4 @@
 import { Chart } from "studio/chart.js";
-import { chartsOf } from "studio/curves.js";
 import { element } from "studio/elements.js";
 import { shortcut } from "studio/shortcuts.js";
 
@@ -85,14 +84,14 @@ class Timeline {
     }
   }
 
-  #take({ steps, running, curves }) {
+  #take({ steps, running, charts }) {
     const known = this.#steps;
     this.#steps = steps;
     if (this.hasFailed) this.told.textContent = "";
     this.isRunning = running;
-    const logged = Object.values(curves).map((curve) => curve.steps.at(-1));
+    const logged = charts.flatMap(({ curves }) => curves.map((curve) => curve.steps.at(-1)));
     this.#last = Math.max(...logged, ...steps, 1);
-    this.#draw(chartsOf(curves));
+    this.#draw(charts);
     this.#replaceVanished();
     if (known.length && known.at(-1) !== steps.at(-1) && this.session.state.step === null) this.session.renew();
     this.#update();
@@ -120,15 +119,14 @@ class Timeline {
   }
 
   #draw(charts) {
-    for (const title of this.#charts.keys()) {
-      if (!(title in charts)) this.#charts.delete(title);
-    }
-    for (const [title, curves] of Object.entries(charts)) {
-      if (!this.#charts.has(title)) this.#charts.set(title, new Chart(title, (step) => this.#near(step)));
-      this.#charts.get(title).show(curves, this.#last);
-    }
+    const known = this.#charts;
+    this.#charts = new Map(charts.map(({ title, reading }) => [
+      title, known.get(title) ?? new Chart(title, reading, (step) => this.#near(step)),
+    ]));
+    charts.forEach(({ title, curves }) => this.#charts.get(title).show(curves, this.#last));
     const elements = [...this.#charts.values()].map((chart) => chart.element);
-    if (elements.some((one, i) => one !== this.charts.children[i])) this.charts.replaceChildren(...elements);
+    const shown = [...this.charts.children];
+    if (elements.length !== shown.length || elements.some((one, i) => one !== shown[i])) this.charts.replaceChildren(...elements);
   }
 
   #near(step) {
