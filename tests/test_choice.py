@@ -8,7 +8,7 @@ import sagan
 from sagan import config as settings
 from sagan.cli import main
 from sagan.config.effort import operations
-from sagan.config.recipe import DEMO_SECONDS, TWO_CORES, LearningMaterial, recipe
+from sagan.config.recipe import AVATARS, DEMO_SECONDS, TWO_CORES, LearningMaterial, recipe
 from sagan.errors import SaganError
 from sagan.images import save_png
 from sagan.training import choice as module
@@ -109,12 +109,16 @@ def test_the_choice_is_told_in_five_lines(picture_folder):
     assert "16 in 2 classes" in told[0]
     assert "the smallest class has 8" in told[0]
     assert "augmented with colour, translation, cutout" in told[2]
+    assert "from 16 pictures less, and little that is not in them" in told[4]
+    many = chosen(600, {"data": {"source": "avatars", "generated_images": 5000}}).lines
+    assert "less" not in many[4]
 
 
 def test_a_class_with_one_picture_and_tiny_pictures_are_told(tmp_path):
     folder = pictures_in(tmp_path / "tiny", {"many": 20, "one": 1}, size=12)
     told = chosen(600, {"data": {"source": str(folder)}})
     assert "enlarged from 12; the smallest class has 1" in told.lines[0]
+    assert told.lines[4].endswith("no more than is seen at 12 pixels")
     assert told.config.data.resolution == 16
 
 
@@ -194,6 +198,20 @@ def test_networks_of_a_model_to_begin_from_stay(picture_folder, trained_run, tmp
     assert config.train.batch_size == 16
 
 
+def test_networks_of_a_model_cannot_be_chosen_smaller():
+    def refusal(given):
+        slow = replace(TWO_CORES, speed=1e7)
+        with pytest.raises(SaganError, match=r"give more time \(--minutes \d+\)") as refused:
+            recipe(AVATARS, slow, 60, given)
+        return str(refused.value)
+
+    width = {"base_channels": 16}
+    networks = {"generator": width, "discriminator": width}
+    assert "choose smaller ones" in refusal({})
+    assert "choose smaller ones" in refusal(networks)
+    assert refusal({"data": {"resolution": 32}, **networks}).endswith(")")
+
+
 def test_a_finished_run_says_so_and_how_to_go_on(picture_folder, tmp_path, capsys):
     folder = tmp_path / "run"
     assert run("train", picture_folder, "--run", folder, *QUICK, "--data.resolution", 32) == 0
@@ -254,6 +272,15 @@ def test_impossible_times(tmp_path, monkeypatch, capsys, time, value, words):
         (line,) = capsys.readouterr().err.splitlines()
         assert words in line
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_with_the_name_of_a_model_is_pictures(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    pictures_in(tmp_path / "avatars64", {"a": 20})
+    assert run("train", "avatars64", "--run", "run", "--minutes", 5, "--print-config") == 0
+    told = capsys.readouterr()
+    assert "note: avatars64 is taken for ./avatars64, not for the model" in told.err
+    assert 'source = "avatars64"' in told.out
 
 
 @pytest.mark.parametrize(

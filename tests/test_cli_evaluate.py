@@ -175,7 +175,8 @@ def test_a_run_is_measured_at_its_end_where_that_fits(
     printed = capsys.readouterr()
     line = "not measured: with 20 pictures it would take 0:03 or more, evaluation.time_share leaves"
     assert line in printed.err
-    assert f"sagan evaluate {tmp_path / 'short'} measures the model" in printed.err
+    command = f"sagan evaluate {tmp_path / 'short'} --samples 20"
+    assert f"{command} measures the model" in printed.err
     assert "measured against" not in printed.out
     monkeypatch.setattr("sagan.evaluation.periodic.LEAST_EVALUATION_SECONDS", 0)
     monkeypatch.setattr("sagan.evaluation.periodic.PeriodicEvaluation._pace", lambda *_: (0, 0))

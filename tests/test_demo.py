@@ -58,6 +58,7 @@ def test_it_shows_the_shipped_model_then_what_it_learned(small_demo, capsys, tmp
     printed = capsys.readouterr()
     assert printed.out == (folder / "summary.txt").read_text()
     assert "trained 3 steps on 12 pictures" in printed.out
+    assert "variety" not in printed.out
     for name in ("shipped-grid.png", "shipped-attention.png"):
         assert size(folder / name)[0] > 400
         assert str(folder / name) in printed.err
@@ -166,6 +167,11 @@ def test_what_was_measured_last_is_told(small_demo, tmp_path):
         {"step": 1, "evaluation": {"FD": 331.5, "recall": 0.0312}}
     )
     assert "measured against training pictures: FD 331.5, recall 0.0312" in demo.run_demo(folder, 1)
+
+
+def test_variety_is_told_once_it_says_something(small_demo, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "EARLY_PICTURES", 4)
+    assert "variety within a class: " in demo.run_demo(tmp_path / "demo", 1)
 
 
 def test_its_next_steps_parse(tmp_path):

@@ -94,6 +94,10 @@ def test_a_model_is_not_measured_against_strangers(
         assert run("report", trained_run, "-o", tmp_path / "report.html") == 0
         page = (tmp_path / "report.html").read_text()
         assert "the run was trained on other pictures than" in page
+        for picture in sorted(picture_folder.rglob("*.png"))[3:]:  # less than a batch is left
+            picture.unlink()
+        assert run("train", "--run", trained_run, "--train.steps", 3) == 2
+        assert "was trained on other pictures than" in capsys.readouterr().err
     finally:
         shutil.rmtree(picture_folder)
         moved.rename(picture_folder)

@@ -14,6 +14,7 @@ from sagan.config import Config
 from sagan.config.presets import preset
 from sagan.data.avatars import CREDITS
 from sagan.errors import SaganError
+from sagan.runs.alarms import EARLY_PICTURES
 from sagan.runs.attention_log import attention_keys
 from sagan.runs.folder import sample_files
 from sagan.runs.named import shipped_model
@@ -187,8 +188,9 @@ def _measured(driver: Driver, outcome: Outcome) -> list[str]:
         f"attention gamma: {gammas}"
     )
     found = next((line["variety"] for line in reversed(records) if "variety" in line), math.nan)
-    lines.append(
-        f"variety within a class: {found:.0%} of the real pictures'"
-        " (distance to the picture most like it, lower quartile of the classes)"
-    )
+    if outcome.images_seen >= EARLY_PICTURES:  # noise is varied, too
+        lines.append(
+            f"variety within a class: {found:.0%} of the real pictures'"
+            " (distance to the picture most like it, lower quartile of the classes)"
+        )
     return [*lines, *outcome.lines()]

@@ -72,11 +72,13 @@ def named_pictures(chosen: str | None) -> str | None:
     if chosen in BUILT_IN:
         return chosen
     path = Path(chosen).expanduser()
-    if chosen in shipped_names() and not path.exists():
-        raise SaganError(
-            f"{chosen} is a model, not pictures or settings; begin a run with its weights: "
-            f"--from {chosen} --run NEW"
-        )
+    if chosen in shipped_names():
+        if not path.exists():
+            raise SaganError(
+                f"{chosen} is a model, not pictures or settings; begin a run with its weights: "
+                f"--from {chosen} --run NEW"
+            )
+        print(f"note: {chosen} is taken for ./{chosen}, not for the model", file=sys.stderr)
     if is_run(path):
         raise SaganError(
             f"{chosen} is a run folder; continue it with --run {chosen}, or begin another "

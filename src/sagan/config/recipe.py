@@ -133,7 +133,7 @@ def recipe(
     steps = given.get("train", {}).get("steps")
     if steps is None:
         steps = _rounded(machine.steps_within(seconds, best), 3)
-        _require_steps(steps, seconds, best, machine)
+        _require_steps(steps, seconds, best, machine, given)
     length = _length(steps, best, machine, seconds)
     return from_dict(joined(to_dict(best), length, _precision(machine), given))
 
@@ -157,15 +157,20 @@ def require_enough(material: LearningMaterial, seconds: float) -> None:
         )
 
 
-def _require_steps(steps: int, seconds: float, config: Config, machine: Machine) -> None:
+def _require_steps(
+    steps: int, seconds: float, config: Config, machine: Machine, given: Settings
+) -> None:
     if steps < _LEAST_STEPS:
         least = _LEAST_STEPS * machine.seconds_per_step(config) / TRAINING_SHARE
+        chosen = {"data": "resolution", "generator": "base_channels"}
+        is_open = any(name not in given.get(section, {}) for section, name in chosen.items())
+        smaller = " or choose smaller ones (--data.resolution, --generator.base-channels, "
+        smaller += "--discriminator.base-channels)"
         raise SaganError(
             f"in {seconds:,.0f} seconds this machine, as fast as it is now, takes {steps} "
             f"step{'s' * (steps != 1)} with pictures of {' x '.join(map(str, config.data.size))} "
             f"and networks of width {config.generator.base_channels}, too few to learn anything; "
-            f"give more time (--minutes {math.ceil(least / 60)}) or choose smaller ones "
-            "(--data.resolution, --generator.base-channels, --discriminator.base-channels)"
+            f"give more time (--minutes {math.ceil(least / 60)}){smaller if is_open else ''}"
         )
 
 

@@ -34,6 +34,7 @@ USUAL_MINUTES: Final = 30.0
 _GLANCED_AT = 64  # pictures
 _MEASURING_SECONDS = 2.0
 _FEW_OF_A_CLASS = 20  # pictures
+_TINY = 16  # pixels
 _FIRST_LOOK = 32  # pixels; the pictures are looked at as small as they may become
 
 # What to expect of pictures of 32 pixels after so many that were seen, with what was measured
@@ -250,7 +251,7 @@ def _told(
         f"{', augmented with ' + ', '.join(data.augment) if data.augment else ''}",
         f"time       {in_words(train.steps * pace)} at {rate:,.0f} pictures/s, "
         f"measured on {described(device)}; samples and measurements take up to a tenth more",
-        f"to expect  {_expected(config, seen)}",
+        f"to expect  {_expected(config, material, seen)}",
     )
 
 
@@ -286,7 +287,12 @@ def _number_format(config: Config) -> str:
     return "bfloat16" if config.train.precision != "float32" else "float32"
 
 
-def _expected(config: Config, seen: int) -> str:
+def _expected(config: Config, material: LearningMaterial, seen: int) -> str:
     """Twice the side takes about twice as many pictures."""
     alike = seen * 32 / min(config.data.size)
-    return next(words for pictures, words in _EXPECTED.items() if alike >= pictures)
+    told = next(words for pictures, words in _EXPECTED.items() if alike >= pictures)
+    if material.pictures < FEW_PICTURES:
+        told += f"; from {material.pictures:,} pictures less, and little that is not in them"
+    if material.side < _TINY:
+        told += f"; no more than is seen at {material.side} pixels"
+    return told

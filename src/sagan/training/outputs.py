@@ -161,7 +161,8 @@ class Outputs:
         step, train = self.state.step, self.config.train
         left = self.schedule.seconds_left()
         measure = partial(self.evaluate, self._average, self.dataset, left)
-        command = f"sagan evaluate {self.run.folder}"
+        samples = self.config.evaluation.samples
+        command = f"sagan evaluate {self.run.folder} --samples {samples}"
         if record := self.schedule.measured(step, measure, command):
             self._ranks.together(partial(self._keep, record))
         if record and self.config.data.held_out and step == train.steps:

@@ -131,8 +131,8 @@ def prepare(
     dataset = load_dataset(config.data, catalog=catalog)
     config = config.with_channels(dataset.images.shape[1])
     _require_classes_to_name(config, dataset)
-    # Refuses a batch larger than the data.
-    batch_indices(len(dataset), config.train.batch_size, 0, config.train.seed)
+    if not checkpoint_files(run.folder):  # one of other pictures is told instead
+        batch_indices(len(dataset), config.train.batch_size, 0, config.train.seed)
     return Preparation(
         config=config,
         run=Run(folder, config),
