@@ -27,7 +27,7 @@ _WARM_UP = 4
 _CLASSES = 14
 
 
-def _steps(config: Config, count: int) -> Iterator[dict[str, Tensor]]:
+def steps_of(config: Config, count: int) -> Iterator[dict[str, Tensor]]:
     """Steps after the first ones."""
     config = replace(config, train=replace(config.train, steps=count + _WARM_UP))
     shape = (512, 3, *config.data.size)
@@ -53,7 +53,7 @@ def _main() -> None:
     for compiled, precision in product([False, True][: 1 + given.compile], ["float32", "bfloat16"]):
         name = f"{precision}{', compiled' if compiled else ''}"
         train = replace(config.train, precision=precision, compile=compiled)
-        sides[name], times[name] = _steps(replace(config, train=train), given.steps), []
+        sides[name], times[name] = steps_of(replace(config, train=train), given.steps), []
     for _ in range(given.steps // together):
         for name, steps in sides.items():
             begin = clock()
