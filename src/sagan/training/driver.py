@@ -216,6 +216,8 @@ class Driver:
         """
         begin, first, train = time.perf_counter(), self.state.step, self.config.train
         pending = PendingTerms(self.state)
+        if train.compile:
+            sys.stderr.write("compiling: up to two minutes, or seconds where it was done before\n")
         for terms in self._steps():
             with self._faults.kept():
                 self.outputs.raise_failed()
