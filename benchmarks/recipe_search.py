@@ -28,7 +28,7 @@ from sagan.system.progress import duration
 MEASURED = (
     "--evaluation.samples 5000 --evaluation.interval 1000000 --evaluation.time-share 1"
     " --evaluation.metrics fd --evaluation.metrics kid --evaluation.metrics pr"
-    " --evaluation.metrics dc --evaluation.metrics accuracy"
+    " --evaluation.metrics dc --evaluation.metrics accuracy --evaluation.metrics intra"
 )
 
 
