@@ -325,12 +325,12 @@ def test_from_python(picture_folder, tmp_path, monkeypatch, capsys):
 
 def test_wide_networks_are_not_chosen_where_they_are_too_slow(monkeypatch):
     """The count alone would choose them."""
-    assert recipe(PICTURES, TWO_CORES, 6000).generator.base_channels == 24
+    assert recipe(PICTURES, TWO_CORES, 2400).generator.base_channels == 24
     slow = FACTORS["wide ones are slow"]
     monkeypatch.setattr(module, "timed_on_noise", timed_as(lambda config: 4 * slow(config)))
-    config, _ = fitted(PICTURES, TWO_CORES, 6000, {}, CPU)
+    config, _ = fitted(PICTURES, TWO_CORES, 2400, {}, CPU)
     assert config.generator.base_channels == 16
-    assert operations(config) < operations(recipe(PICTURES, TWO_CORES, 6000))
+    assert operations(config) < operations(recipe(PICTURES, TWO_CORES, 2400))
 
 
 def test_a_folder_of_something_else_is_refused_before_the_machine_is_measured(tmp_path, capsys):

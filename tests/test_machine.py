@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import pytest
 import torch
@@ -76,6 +77,17 @@ def test_the_processor_at_hand(monkeypatch):
     assert 1e8 < found.speed < 1e15
     assert found.overhead == 0
     assert found.memory is None or found.memory > 2**20
+
+
+def test_of_a_processor_the_work_on_narrow_maps_is_told_from_its_speed(monkeypatch):
+    def timed(config, classes, device, least):
+        pixels = math.prod(config.data.size)
+        return config.train.batch_size * (pixels * 2e-6 + operations(config) / 1e11)
+
+    monkeypatch.setattr(module, "timed_on_noise", timed)
+    found = measured_machine(CPU)
+    assert found.pixel_seconds == pytest.approx(2e-6)
+    assert found.speed == pytest.approx(1e11)
 
 
 def test_of_a_gpu_the_time_of_launching_is_told_from_its_speed(monkeypatch):

@@ -164,6 +164,16 @@ def test_what_cannot_be_is_refused_in_a_line(material, seconds, given, words):
     assert "\n" not in str(refused.value)
 
 
+def test_the_time_of_steps_that_were_measured():
+    measured = {(32, 16): 109.7, (32, 24): 154.1, (32, 32): 193.5, (32, 48): 336.5}
+    measured |= {(64, 16): 493.6, (64, 24): 771.2, (64, 32): 1125.0}  # ms, in a slower hour
+    for (side, width), milliseconds in measured.items():
+        width = {"base_channels": width}
+        given = {"data": {"resolution": side}, "generator": width, "discriminator": width}
+        told = TWO_CORES.seconds_per_step(recipe(AVATARS, TWO_CORES, 7200, given))
+        assert 1.16 * told == pytest.approx(milliseconds / 1000, rel=0.08)
+
+
 def test_memory_is_about_what_is_counted():
     from sagan.training.footprint import peak_bytes
 
