@@ -326,11 +326,9 @@ class Runner:
         streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2)]
         with ExitStack() as stack:
             enter = stack.enter_context
-            enter(
-                patch.dict(
-                    os.environ, {**{k: str(v) for k, v in names.items()}, "HF_HUB_OFFLINE": "1"}
-                )
-            )
+            # First, since its library reads the environment once, when it is imported.
+            enter(patch("huggingface_hub.constants.HF_HUB_OFFLINE", True))
+            enter(patch.dict(os.environ, {name: str(path) for name, path in names.items()}))
             enter(patch("tempfile.tempdir", str(root / "tmp")))
             enter(patch("sagan.training.preparation.train_steps", _two_steps))
             enter(patch("sagan.studio.server.open_browser", lambda *_: None))
