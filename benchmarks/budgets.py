@@ -16,6 +16,7 @@ from sagan.report.history import History, Series, read_history
 from sagan.runs.folder import settings_of
 
 _SHOWN = ("fd", "pr")
+_TICKS = (50_000, 200_000, 800_000)
 
 
 def _measured(history: History) -> dict[str, Series]:
@@ -41,9 +42,12 @@ def _main() -> None:
             steps, values = metrics[title]
             axes.plot(steps * per_step, values, marker="o", label=name)
         axes.set(title=title, xlabel="pictures seen", xscale="log")
+        axes.set_xticks(_TICKS, [f"{tick:,}" for tick in _TICKS])
+        axes.set_xticks([], minor=True)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    chart.axes[0].legend(frameon=False)
+    lines = chart.axes[0].get_lines()
+    chart.legend(handles=lines, loc="outside upper center", ncols=len(lines), frameon=False)
     for name, (per_step, metrics) in found.items():
         for place, step in enumerate(metrics[titles[0]].steps):
             numbers = (f"{metrics[title].values[place]:.4g}" for title in titles)

@@ -168,6 +168,7 @@ def _require_steps(
     if steps < _LEAST_STEPS:
         least = _LEAST_STEPS * machine.seconds_per_step(config) / TRAINING_SHARE
         chosen = {"data": "resolution", "generator": "base_channels"}
+        chosen["discriminator"] = chosen["generator"]
         is_open = any(name not in given.get(section, {}) for section, name in chosen.items())
         smaller = " or choose smaller ones (--data.resolution, --generator.base-channels, "
         smaller += "--discriminator.base-channels)"

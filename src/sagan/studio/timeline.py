@@ -15,6 +15,7 @@ from sagan.system.spacing import with_both_ends
 
 MOST_CURVE_POINTS = 500
 """Of a curve."""
+_FORM = 2  # of the answer, which browsers keep from one version of the program to the next
 MOST_LOG = 2**28
 """Bytes of a log that is read."""
 
@@ -27,7 +28,7 @@ def timeline_mark(shown: Shown) -> str:
     except OSError:
         state = None
     written = state and (state.st_mtime_ns, state.st_size)
-    told = (*shown.files(), written, is_locked(shown.path / LOCK))
+    told = (_FORM, *shown.files(), written, is_locked(shown.path / LOCK))
     return f'"{hash(told) & 2**64 - 1:x}"'
 
 

@@ -38,7 +38,7 @@ _TINY = 16  # pixels
 _FIRST_LOOK = 32  # pixels; the pictures are looked at as small as they may become
 
 # What to expect of pictures of 32 pixels after so many that were seen, with what was measured
-# (FD and recall by `sagan evaluate`, EfficientNet-Lite0); docs/recipe.md has the runs.
+# (FD and recall by `sagan evaluate`, EfficientNet-Lite0); docs/lab/recipe.md has the runs.
 _EXPECTED = {
     3_000_000: "pictures with fine parts and many variants; so long a run was not measured here",
     600_000: "clear pictures with few faults (the 14 kinds of avatars after 848,000: FD 121, "
@@ -185,8 +185,8 @@ def fitted(
 ) -> tuple[Config, float]:
     """Applies the recipe, times the networks that it chooses, and fits the length to that.
 
-    Wide networks reach more operations per second than narrow ones, so that the choice may be
-    another one once it was timed. That one is timed too, and stays.
+    A time that follows from others is rough, so that the choice may be another one once it was
+    timed. That one is timed too, and stays.
 
     Args:
         material: The pictures.

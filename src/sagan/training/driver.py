@@ -192,6 +192,8 @@ class Driver:
             with Progress(train, self.state.step) as progress:
                 if any((due := self.still_due()).values()):
                     self._save({"checkpoint": False, **due})
+                if train.compile and self.state.step < train.steps:
+                    sys.stderr.write("compiling: up to two minutes, seconds if done before\n")
                 while self.state.step < train.steps:
                     if self.ranks.is_first:
                         self.guards.continue_from(self.run.records())
@@ -216,8 +218,6 @@ class Driver:
         """
         begin, first, train = time.perf_counter(), self.state.step, self.config.train
         pending = PendingTerms(self.state)
-        if train.compile:
-            sys.stderr.write("compiling: up to two minutes, or seconds where it was done before\n")
         for terms in self._steps():
             with self._faults.kept():
                 self.outputs.raise_failed()

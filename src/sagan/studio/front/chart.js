@@ -19,13 +19,14 @@ export class Chart {
 
   /**
    * @param {string} title
-   * @param {string} reading What to look for; shown at the title.
+   * @param {string} reading What to look for; the title unfolds it.
    * @param {(step: number) => void} choose Called with the step that was clicked.
    */
   constructor(title, reading, choose) {
     this.svg = svgElement("svg", { viewBox: `0 0 ${SIZE.width} ${SIZE.height}`, role: "img" });
     this.legend = element("ul", { class: "legend" });
-    this.element = element("figure", { class: "chart" }, element("h3", { title: reading }, title), this.svg, this.legend);
+    const heading = element("details", {}, element("summary", {}, element("h3", {}, title)), element("p", {}, reading));
+    this.element = element("figure", { class: "chart" }, heading, this.svg, this.legend);
     this.title = title;
     this.svg.addEventListener("click", (event) => {
       const x = placeIn(event, this.svg)[0] * SIZE.width;
