@@ -2,10 +2,10 @@
 
     python benchmarks/recipe_search.py runs/search --rows preset,gamma-0.1 --seeds 0-2
 
-Each row is the preset avatars32 with some settings changed; docs/lab/recipe.md has what
-those gave that were trained.
-The same command goes on where it stopped and ends with the table of all that is finished. Many
-small trainings fill a GPU only together: start Nvidia's MPS (``nvidia-cuda-mps-control -d``), then
+Each row is the preset avatars32 with some settings changed; docs/lab/recipe.md has what those
+gave that were trained. The same command goes on where it stopped and ends with the table of all
+that is finished. Many small trainings fill a GPU only together: start Nvidia's MPS
+(``nvidia-cuda-mps-control -d``), then
 
     python benchmarks/recipe_search.py runs/search --device cuda --at-once 14 --minutes 8
 """
