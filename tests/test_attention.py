@@ -44,8 +44,9 @@ def test_equals_the_formula_with_its_gradients(width, keys):
 
 
 @WIDTHS
-def test_has_second_derivatives_where_the_kernel_is_explicit(width):
-    inputs = operands(width)
+@pytest.mark.parametrize("keys", [KEYS - 1, KEYS])
+def test_has_second_derivatives_where_the_kernel_is_explicit(width, keys):
+    inputs = operands(width, keys=keys)
     found = []
     for product in (attend, explicit):
         with sdpa_kernel(SDPBackend.MATH):
@@ -82,14 +83,25 @@ def test_in_bfloat16_is_within_a_hundredth_with_its_gradients(width, keys):
         assert (ours.double() - theirs).norm() < 1e-2 * theirs.norm()
 
 
-def test_chunks_pass_the_checks_of_first_and_second_derivatives(monkeypatch):
-    monkeypatch.setattr(attention, "MAP_KEPT", 0)
+@pytest.mark.parametrize("kept", [0, MAP_KEPT])
+def test_passes_the_checks_of_first_and_second_derivatives(kept, monkeypatch):
+    monkeypatch.setattr(attention, "MAP_KEPT", kept)
     assert CHUNKED_UP_TO >= 3
     monkeypatch.setattr(attention, "CHUNK", 4 * 5 * 3)
     sizes = ((2, 7, 2), (2, 5, 2), (2, 5, 3))
     inputs = [torch.randn(size, dtype=torch.float64, requires_grad=True) for size in sizes]
     assert torch.autograd.gradcheck(attend, inputs)
     assert torch.autograd.gradgradcheck(attend, inputs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_keeps_a_small_map_once_in_the_type_of_the_value(dtype):
+    query, key, value = operands(CHUNKED_FROM, keys=100, dtype=dtype)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        attend(query, key, value)
+    maps = [tensor for tensor in kept if tensor.shape == (3, COUNT, 100)]
+    assert [tensor.dtype for tensor in maps] == [dtype]
 
 
 def test_logits_of_any_size_give_finite_weights_and_gradients():

@@ -35,8 +35,11 @@ STRIDED = {"stride": 2, "padding": 1}
 
 
 @pytest.mark.parametrize("case", ["3x3", "4x4", "transposed"])
-def test_products_are_the_convolutions_with_their_first_and_second_derivatives(case, monkeypatch):
-    monkeypatch.setattr(convolution, "_as_product", lambda *_: True)
+@pytest.mark.parametrize("as_product", [False, True])
+def test_are_pytorch_s_convolutions_with_their_first_and_second_derivatives(
+    case, as_product, monkeypatch
+):
+    monkeypatch.setattr(convolution, "_as_product", lambda *_: as_product)
     ours, our_settings, theirs, their_settings, x, kernel, bias = cases()[case]
     found, expected = (
         ours(x, kernel, bias, **our_settings),
@@ -51,6 +54,16 @@ def test_products_are_the_convolutions_with_their_first_and_second_derivatives(c
         gradients += [(*first, *second)]
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-9)
+
+
+def test_a_summed_gradient_of_the_bias_changes_no_bit_of_the_image():
+    x, kernel, bias = torch.randn(2, 6, 4, 8), torch.randn(6, 5, 4, 4), torch.randn(5)
+    expected = F.conv_transpose2d(x, kernel, bias, **STRIDED)
+    learning = conv_transpose2d(x, kernel, bias.requires_grad_())
+    assert torch.equal(learning, expected)
+    assert learning.grad_fn.name().startswith("_SummedGradient")
+    with torch.no_grad():
+        assert torch.equal(conv_transpose2d(x, kernel, bias), expected)
 
 
 def test_products_are_taken_over_small_maps_under_autocast_alone(monkeypatch):
