@@ -7,6 +7,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sagan.nn import SelfAttention2d, attention
 from sagan.nn.attention import CHUNKED_FROM, CHUNKED_UP_TO, MAP_KEPT, attend, attention_weights
+from sagan.nn.second_derivatives import differentiated_twice
 
 WIDTHS = pytest.mark.parametrize("width", [CHUNKED_UP_TO, CHUNKED_FROM - 8, CHUNKED_FROM])
 COUNT = 300
@@ -66,6 +67,37 @@ def test_keeps_no_map_for_the_backward_pass(width, dtype):
         attend(*inputs)
     assert kept
     assert max(tensor.numel() for tensor in kept) <= 3 * COUNT * width
+
+
+@WIDTHS
+@pytest.mark.parametrize("keys", [KEYS - 1, KEYS])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_penalties_keep_no_map_for_the_gradient_of_the_gradient(width, keys, dtype):
+    inputs = operands(width, keys=keys, dtype=dtype)
+    with differentiated_twice():
+        output = attend(*inputs)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        torch.autograd.grad(output.float().sum(), inputs, create_graph=True)
+    assert kept
+    assert max(tensor.numel() for tensor in kept) <= 3 * COUNT * width
+
+
+@WIDTHS
+@pytest.mark.parametrize("keys", [100, KEYS])
+def test_second_derivatives_in_bfloat16_are_within_a_hundredth(width, keys):
+    inputs = [t / 2 for t in operands(width, keys=keys, dtype=torch.bfloat16)]
+    exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
+    gradient, found = torch.randn(3, COUNT, width).bfloat16(), []
+    for given, product in ((inputs, attend), (exact, explicit)):
+        with torch.autocast("cpu", torch.bfloat16, enabled=given is inputs), differentiated_twice():
+            first = torch.autograd.grad(
+                product(*given), given, gradient.to(given[0]), create_graph=True
+            )
+            penalty = sum(t.double().square().sum() for t in first)
+            found.append(torch.autograd.grad(penalty, given))
+    for ours, wanted in zip(*found, strict=True):
+        assert (ours.double() - wanted).norm() < 1e-2 * wanted.norm()
 
 
 @WIDTHS

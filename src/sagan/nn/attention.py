@@ -13,8 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from sagan.nn.second_derivatives import is_differentiated_twice
 from sagan.nn.singular import no_autocast
 from sagan.nn.tracing import is_traced
 
@@ -47,7 +49,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             product = _weighted if is_compiling else _InOnePiece.apply
             return product(query, key, value)
         is_fused = CHUNKED_UP_TO < value.shape[2] < CHUNKED_FROM
-        is_chunked = value.dtype == torch.bfloat16 or not is_fused
+        is_chunked = value.dtype == torch.bfloat16 or is_differentiated_twice() or not is_fused
         if is_chunked and not is_compiling:
             return _InChunks.apply(query, key, value)
     padding = (0, value.shape[2] - query.shape[2])  # fused kernels want equal sizes
@@ -103,14 +105,14 @@ class _InOnePiece(torch.autograd.Function):
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, gradient: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         query, key, value, weights = ctx.saved_tensors
         with no_autocast(value):
             if torch.is_grad_enabled():  # this gradient is to be differentiated
-                return _gradients(query, key, value, gradient)
+                return _Gradients.apply(query, key, value, gradient)
             gradient = gradient.contiguous()
             by_weights = torch.bmm(gradient, value.mT)
-            by_scores = torch.ops.aten._softmax_backward_data(by_weights, weights, 2, weights.dtype)
+            by_scores = _through_softmax(by_weights, weights)
             by_query, by_key = _multiplied(by_scores, key), _multiplied(by_scores.mT, query)
             return by_query, by_key, _multiplied(weights.mT, gradient)
 
@@ -155,20 +157,83 @@ class _InChunks(torch.autograd.Function):
         query, key, value, output, sums = ctx.saved_tensors
         with no_autocast(value):
             if torch.is_grad_enabled():  # this gradient is to be differentiated
-                return _gradients(query, key, value, gradient)
+                return _Gradients.apply(query, key, value, gradient)
             return _gradients_in_chunks(query, key, value, output, sums, gradient)
 
 
-def _gradients(
-    query: Tensor, key: Tensor, value: Tensor, gradient: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients by query, key and value in one piece, which can be differentiated themselves."""
-    weights = attention_weights(query, key)
-    gradient = gradient.to(weights)
-    by_weights = gradient @ value.to(weights).mT
-    by_scores = weights * (by_weights - (by_weights * weights).sum(dim=2, keepdim=True))
-    by_query, by_key = by_scores @ key.to(weights), by_scores.mT @ query.to(weights)
-    return by_query.to(query), by_key.to(key), (weights.mT @ gradient).to(value)
+class _Gradients(torch.autograd.Function):
+    """Gradients by query, key and value that can be differentiated once more, in chunks too.
+
+    Written as above, with A, B and C the gradients of dQ, dK and dV, and softmax' the gradient of
+    the softmax at P: that of dS is W = A K^T + Q B^T, that of dP is E = softmax'(W), and that of S
+
+        Z = softmax'(W * (dP - rowsum(P * dP)) - rowsum(P * W) * dP + G C^T).
+
+    From these dQ = Z K + dS B, dK = Z^T Q + dS^T A, dV = E^T G and dG = E V + P C.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, gradient: Tensor
+    ) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(query, key, value, gradient)
+        given = query, key, value
+        query, key, value, gradient = _widened(*given, gradient)
+        by_query, by_key, by_value = map(torch.zeros_like, (query, key, value))
+        for n, rows in _chunks(query, key, maps=4):
+            q, g = query[n, rows], gradient[n, rows]
+            weights = attention_weights(q, key[n])
+            by_scores = _through_softmax(torch.bmm(g, value[n].mT), weights)
+            by_query[n, rows] = _multiplied(by_scores, key[n])
+            by_key[n] += _multiplied(by_scores.mT, q)
+            by_value[n] += _multiplied(weights.mT, g)
+        return _narrowed(given, by_query, by_key, by_value)
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor, ...]:
+        given = ctx.saved_tensors
+        with no_autocast(gradients[0]):
+            found = _second_gradients(_widened(*given), _widened(*gradients))
+        return _narrowed(given, *found)
+
+
+def _second_gradients(given: Sequence[Tensor], gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+    """dQ, dK, dV and dG of :class:`_Gradients` from Q, K, V, G and A, B, C."""
+    (query, key, value, gradient), (of_query, of_key, of_value) = given, gradients
+    left, right = torch.cat([of_query, query], dim=2), torch.cat([key, of_key], dim=2).mT
+    by_query, by_key, by_value, by_gradient = map(torch.zeros_like, given)
+    for n, rows in _chunks(query, key, maps=4):
+        q, k, v, g = query[n, rows], key[n], value[n], gradient[n, rows]
+        weights = attention_weights(q, k)
+        by_weights = torch.bmm(g, v.mT)
+        by_scores = _through_softmax(by_weights, weights)
+        of_scores = torch.bmm(left[n, rows], right[n])
+        of_weights = _through_softmax(of_scores, weights)
+        means = [(weights * t).sum(dim=2, keepdim=True) for t in (by_weights, of_scores)]
+        sums = torch.bmm(g, of_value[n].mT)
+        sums.addcmul_(of_scores, by_weights - means[0]).addcmul_(means[1], by_weights, value=-1)
+        of_sums = _through_softmax(sums, weights)
+        by_query[n, rows] = _multiplied(of_sums, k) + _multiplied(by_scores, of_key[n])
+        by_gradient[n, rows] = _multiplied(of_weights, v) + _multiplied(weights, of_value[n])
+        by_key[n] += _multiplied(of_sums.mT, q) + _multiplied(by_scores.mT, of_query[n, rows])
+        by_value[n] += _multiplied(of_weights.mT, g)
+    return by_query, by_key, by_value, by_gradient
+
+
+def _widened(*tensors: Tensor) -> list[Tensor]:
+    return [t.to(torch.promote_types(t.dtype, torch.float32)) for t in tensors]
+
+
+def _narrowed(given: Sequence[Tensor], *found: Tensor) -> tuple[Tensor, ...]:
+    return tuple(tensor.to(own.dtype) for own, tensor in zip(given, found, strict=True))
+
+
+def _through_softmax(gradient: Tensor, weights: Tensor) -> Tensor:
+    """The gradient of the scores from that of their softmax: P * (dP - rowsum(P * dP))."""
+    return torch.ops.aten._softmax_backward_data(gradient, weights, 2, weights.dtype)
 
 
 def _gradients_in_chunks(
@@ -194,9 +259,9 @@ def _gradients_in_chunks(
     return by_query, by_key.to(key), by_value.to(value)
 
 
-def _chunks(query: Tensor, key: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Pictures and rows of which the scores, in float32, take up to ``CHUNK`` bytes together."""
-    (count, length, _), row = query.shape, 4 * key.shape[1]
+def _chunks(query: Tensor, key: Tensor, maps: int = 1) -> Iterator[tuple[slice, slice]]:
+    """Pictures and rows of which so many maps, in float32, take up to ``CHUNK`` bytes together."""
+    (count, length, _), row = query.shape, 4 * key.shape[1] * maps
     pictures = max(1, CHUNK // (length * row))
     rows = max(1, min(length, CHUNK // row))
     for n in range(0, count, pictures):

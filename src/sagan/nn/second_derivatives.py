@@ -18,7 +18,7 @@ _twice = ContextVar("twice", default=False)
 
 @contextmanager
 def differentiated_twice() -> Iterator[None]:
-    """Within the block convolutions are made for gradients by their maps that have a gradient."""
+    """Within the block convolutions and attention are made for gradients that have a gradient."""
     token = _twice.set(True)
     try:
         yield
@@ -26,11 +26,15 @@ def differentiated_twice() -> Iterator[None]:
         _twice.reset(token)
 
 
+def is_differentiated_twice() -> bool:
+    """Whether that is so here."""
+    # Compilers cannot follow context variables.
+    return not torch.compiler.is_compiling() and _twice.get() and torch.is_grad_enabled()
+
+
 def applies(x: Tensor) -> bool:
     """Whether :func:`convolution` is better for a map; CPUs take PyTorch's way as fast."""
-    if torch.compiler.is_compiling():  # which cannot follow context variables
-        return False
-    return _twice.get() and torch.is_grad_enabled() and x.device.type != "cpu"
+    return is_differentiated_twice() and x.device.type != "cpu"
 
 
 class _Sliding(NamedTuple):
