@@ -73,7 +73,7 @@ def test_size_that_is_wanted():
 @pytest.mark.parametrize("seconds", [180, 10_000, 1e6])
 def test_memory_is_respected(memory, seconds):
     config = recipe(AVATARS, replace(GPU, memory=memory), seconds)
-    assert memory_of_a_step(config) < memory
+    assert memory_of_a_step(config, "gpu") < memory
     assert config.train.batch_size >= 16
 
 

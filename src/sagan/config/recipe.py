@@ -85,7 +85,10 @@ class Machine:
 
     def holds(self, config: Config) -> bool:
         """Whether a step fits into the memory."""
-        return self.memory is None or _MEMORY_MARGIN * memory_of_a_step(config) <= self.memory
+        return (
+            self.memory is None
+            or _MEMORY_MARGIN * memory_of_a_step(config, self.kind) <= self.memory
+        )
 
 
 TWO_CORES: Final = Machine(kind="cpu", speed=3.9e11, bfloat16=True, pixel_seconds=2.1e-6)
