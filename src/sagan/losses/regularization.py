@@ -1,7 +1,8 @@
 """Regularisers of the discriminator: pure functions, and those of a run weighed as configured.
 
 The gradient penalties differentiate a gradient. Fused attention kernels and compiled networks have
-no second derivative, so their passes take the explicit formula, and the network as it is written.
+no second derivative, so their passes take chunks on CPUs and the explicit formula elsewhere, and
+the network as it is written.
 """
 
 from collections.abc import Callable
