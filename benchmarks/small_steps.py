@@ -53,11 +53,12 @@ def _main() -> None:
     clock = time.thread_time if given.processor_time else time.perf_counter
     config = named_settings(given.preset).with_channels(3)
     sides, times = {}, {}
+    rounds = max(1, round(given.steps / _TOGETHER))
     for compiled, precision in product([False, True][: 1 + given.compile], ["float32", "bfloat16"]):
         name = f"{precision}{', compiled' if compiled else ''}"
         train = replace(config.train, precision=precision, compile=compiled)
-        sides[name], times[name] = steps_of(replace(config, train=train), given.steps), []
-    for _ in range(given.steps // _TOGETHER):
+        sides[name], times[name] = steps_of(replace(config, train=train), rounds * _TOGETHER), []
+    for _ in range(rounds):
         for name, steps in sides.items():
             begin = clock()
             for _ in range(_TOGETHER):

@@ -100,6 +100,30 @@ def test_second_derivatives_in_bfloat16_are_within_a_hundredth(width, keys):
         assert (ours.double() - wanted).norm() < 1e-2 * wanted.norm()
 
 
+def test_a_common_part_of_the_values_costs_small_maps_no_precision():
+    query, key, value = operands(16, keys=100, dtype=torch.bfloat16)
+    query, key, value = (t.detach().requires_grad_() for t in (query, key, value + 4))
+    exact = [tensor.detach().double().requires_grad_() for tensor in (query, key, value)]
+    gradient = torch.randn(3, COUNT, 16).bfloat16()
+    found = torch.autograd.grad(attend(query, key, value), query, gradient)[0]
+    wanted = torch.autograd.grad(explicit(*exact), exact[0], gradient.double())[0]
+    assert (found.double() - wanted).norm() < 0.012 * wanted.norm()
+
+
+@pytest.mark.parametrize("keys", [100, KEYS])
+def test_has_third_derivatives(keys):
+    inputs = operands(CHUNKED_FROM, keys=keys)
+    found = []
+    for product in (attend, explicit):
+        result = product(*inputs).square().sum()
+        for _ in range(2):
+            firsts = torch.autograd.grad(result, inputs, create_graph=True)
+            result = sum(t.square().sum() for t in firsts)
+        found.append(torch.autograd.grad(result, inputs))
+    for ours, wanted in zip(*found, strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=1e-8, atol=1e-8)
+
+
 @WIDTHS
 @pytest.mark.parametrize("keys", [100, KEYS])
 def test_in_bfloat16_is_within_a_hundredth_with_its_gradients(width, keys):

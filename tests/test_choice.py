@@ -180,7 +180,7 @@ def test_the_built_in_pictures_take_a_time_too(tmp_path, capsys, choice):
 def test_a_trial_of_what_is_chosen(picture_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sagan.training.forecast._SECONDS", 0.1)
     need = Footprint(fixed=2**22, per_picture=2**18)
-    monkeypatch.setattr("sagan.training.forecast.footprint", lambda *_, **__: need)
+    monkeypatch.setattr("sagan.training.footprint.footprint", lambda *_, **__: need)
     command = ["train", picture_folder, "--run", tmp_path / "run", "--minutes", 2, *QUICK]
     assert run(*command, "--dry-run") == 0
     assert "for all 1 steps" in capsys.readouterr().out

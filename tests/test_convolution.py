@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sagan.nn import convolution
+from sagan.nn import UpsampleConv2d, convolution
 from sagan.nn.convolution import ReorderedKernel, conv2d, conv_transpose2d, is_bound_by_kernel
 
 PLAIN = torch.channels_last
@@ -64,6 +64,14 @@ def test_a_summed_gradient_of_the_bias_changes_no_bit_of_the_image():
     assert learning.grad_fn.name().startswith("_SummedGradient")
     with torch.no_grad():
         assert torch.equal(conv_transpose2d(x, kernel, bias), expected)
+
+
+def test_a_learning_transposed_convolution_is_traced_without_a_function_of_python():
+    layer = UpsampleConv2d(6, 5)
+    with pytest.warns(DeprecationWarning, match="trace"):
+        graph = torch.jit.trace(layer, torch.ones(2, 6, 4, 8)).inlined_graph
+    assert "conv" in str(graph)
+    assert "SummedGradient" not in str(graph)
 
 
 def test_products_are_taken_over_small_maps_under_autocast_alone(monkeypatch):

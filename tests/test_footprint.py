@@ -95,6 +95,18 @@ def test_portions_need_less_and_bfloat16_too():
     assert peak_bytes(tiny(batch_size=16, compile=True), 2, bfloat16=False) == whole
 
 
+def test_gpus_keep_the_maps_of_attention_under_penalties():
+    plain, penalized = (
+        replace(tiny(batch_size=2), loss=LossConfig(gradient_penalty=weight)) for weight in (0, 10)
+    )
+    found = [
+        [footprint(config, 2, bfloat16=False, on_cpu=on_cpu).of(2) for on_cpu in (True, False)]
+        for config in (plain, penalized)
+    ]
+    assert found[0][0] == found[0][1]
+    assert found[1][0] < found[1][1]
+
+
 def test_largest_batch_is_the_last_that_fits():
     need = Footprint(fixed=1000, per_picture=10)
     largest = need.largest_batch(10_000)

@@ -34,8 +34,7 @@ def give_memory(driver, available):
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(module, "_SECONDS", 0.1)
-    for place in (module, footprint_module):
-        monkeypatch.setattr(place, "footprint", lambda *_, **__: NEED)
+    monkeypatch.setattr(footprint_module, "footprint", lambda *_, **__: NEED)
 
 
 def test_forecast_counts_estimates_and_measures(picture_folder, tmp_path):
@@ -58,7 +57,9 @@ def test_of_several_ranks_each_has_a_share_and_all_communicate(
     picture_folder, tmp_path, monkeypatch
 ):
     asked, memory = [], Memory(total=2**30, available=int(module.MARGIN * NEED.of(3)) + 1)
-    monkeypatch.setattr(module, "footprint", lambda config, *_, **__: asked.append(config) or NEED)
+    monkeypatch.setattr(
+        footprint_module, "footprint", lambda config, *_, **__: asked.append(config) or NEED
+    )
     monkeypatch.setattr(module, "timed_on_noise", lambda config, *_: asked.append(config) or 0.5)
     monkeypatch.setattr(preparation, "memory_of", lambda _: memory)
     config = config_of(picture_folder, steps=50, batch_size=8, discriminator_steps=2)

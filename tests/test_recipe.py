@@ -85,18 +85,6 @@ def test_a_batch_is_never_more_than_the_pictures(pictures, machine):
     assert bool(config.data.augment) == (pictures < 5_000)
 
 
-def test_attention_of_long_runs_cannot_saturate():
-    products = {
-        (config.data.resolution, config.generator.base_channels): {
-            network.attention_product for network in (config.generator, config.discriminator)
-        }
-        for config in (recipe(AVATARS, TWO_CORES, seconds) for seconds in TIMES)
-    }
-    assert products.pop((32, 16)) == {"plain"}
-    assert products
-    assert all(found == {"cosine"} for found in products.values())
-
-
 def test_the_time_is_filled_but_for_a_tenth():
     for seconds in (60, 1800, 86_400):
         config = recipe(AVATARS, TWO_CORES, seconds)

@@ -230,7 +230,7 @@ def _networks(material: LearningMaterial, size: tuple[int, int], width: int) -> 
     both = {
         "base_channels": width,
         "attention": [attention],
-        "attention_product": "cosine" if min(size) >= 64 or width > min(_WIDTHS) else "plain",
+        "attention_product": "cosine" if min(size) >= 64 else "plain",
         "initialization": "orthogonal",
         "spectral_norm": "attention",
     }

@@ -83,7 +83,7 @@ class Config:
         large = [height for height in discriminator.attention if height >= _LARGE_ATTENTION]
         if loss.penalizes_gradients and large:
             found.append(
-                "penalties on gradients take the discriminator's attention by the explicit "
+                "on GPUs penalties on gradients take the discriminator's attention by the explicit "
                 "formula, since fused kernels have no second derivative: more memory"
             )
         if self.train.reuse_fakes and self.train.accumulate > 1:

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from sagan.nn.second_derivatives import is_differentiated_twice
@@ -112,8 +111,11 @@ class _InOnePiece(torch.autograd.Function):
                 return _Gradients.apply(query, key, value, gradient)
             gradient = gradient.contiguous()
             by_weights = torch.bmm(gradient, value.mT)
-            by_scores = _through_softmax(by_weights, weights)
-            by_query, by_key = _multiplied(by_scores, key), _multiplied(by_scores.mT, query)
+            (by_weights, precise), dtype = _widened(by_weights, weights), weights.dtype
+            means = torch.linalg.vecdot(precise, by_weights) / precise.sum(dim=2)  # rounded, not 1
+            by_scores = by_weights.sub_(means[:, :, None]).mul_(precise).to(dtype)
+            by_query = _multiplied(by_scores, key.to(dtype)).to(query.dtype)
+            by_key = _multiplied(by_scores.mT, query.to(dtype)).to(key.dtype)
             return by_query, by_key, _multiplied(weights.mT, gradient)
 
 
@@ -190,7 +192,6 @@ class _Gradients(torch.autograd.Function):
         return _narrowed(given, by_query, by_key, by_value)
 
     @staticmethod
-    @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *gradients: Tensor
     ) -> tuple[Tensor, ...]:
@@ -262,8 +263,8 @@ def _gradients_in_chunks(
 def _chunks(query: Tensor, key: Tensor, maps: int = 1) -> Iterator[tuple[slice, slice]]:
     """Pictures and rows of which so many maps, in float32, take up to ``CHUNK`` bytes together."""
     (count, length, _), row = query.shape, 4 * key.shape[1] * maps
-    pictures = max(1, CHUNK // (length * row))
-    rows = max(1, min(length, CHUNK // row))
+    pictures = max(1, CHUNK // max(1, length * row))
+    rows = max(1, min(length, CHUNK // max(1, row)))
     for n in range(0, count, pictures):
         for first in range(0, length, rows):
             yield slice(n, n + pictures), slice(first, first + rows)

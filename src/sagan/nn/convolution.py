@@ -115,11 +115,11 @@ def _with_bias(convolve: Callable[..., Tensor], bias: Tensor | None) -> Tensor:
 
     oneDNN computes that gradient in up to three times the time that it needs for the kernel's.
     """
-    if bias is None or not (bias.requires_grad and torch.is_grad_enabled()):
+    if bias is None or is_traced() or not (bias.requires_grad and torch.is_grad_enabled()):
         return convolve(bias=bias)
     if torch.compiler.is_compiling():
         product = convolve()
-        return product + bias[:, None, None].to(product)
+        return (product + bias[:, None, None]).to(product.dtype)
     return _SummedGradient.apply(convolve(bias=bias.detach()), bias)
 
 

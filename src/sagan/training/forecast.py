@@ -13,7 +13,7 @@ from sagan.nn.residual import make_discriminator, make_generator
 from sagan.system.device import described
 from sagan.system.memory import Memory, readable
 from sagan.system.ranks import Ranks
-from sagan.training.footprint import MARGIN, Footprint, footprint
+from sagan.training.footprint import MARGIN, Footprint, footprint_on
 from sagan.training.machine import timed_on_noise
 from sagan.training.preparation import prepare, require_equal_shares
 from sagan.training.scale import ONE_PROCESS, Scale, averaged_bytes
@@ -104,7 +104,7 @@ def forecast(
         state = new_state(config, there.num_classes, there.device)
         there.origin.begin(state, there.dataset.class_names, config.data)
         del state
-    need = footprint(of_a_rank, there.num_classes, bfloat16=there.bfloat16)
+    need = footprint_on(there, of_a_rank)
     memory = there.memory
     is_possible = memory is None or need.of(of_a_rank.train.batch_size) <= memory.available
     seconds = None

@@ -63,8 +63,15 @@ def first_state(preparation: Preparation) -> TrainingState:
         ) from error
     parts = state.parts().values()
     size = sum(tensor.nbytes for tensors in parts for tensor in tensors.values())
-    given = {"bfloat16": preparation.bfloat16, "ranks": preparation.ranks.count}
-    require_memory(config, classes, size, preparation.memory, **given)
+    require_memory(
+        config,
+        classes,
+        size,
+        preparation.memory,
+        bfloat16=preparation.bfloat16,
+        on_cpu=preparation.device.type == "cpu",
+        ranks=preparation.ranks.count,
+    )
     return state
 
 
