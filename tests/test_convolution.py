@@ -66,6 +66,19 @@ def test_a_summed_gradient_of_the_bias_changes_no_bit_of_the_image():
         assert torch.equal(conv_transpose2d(x, kernel, bias), expected)
 
 
+def test_functional_gradients_go_through_a_learning_transposed_convolution():
+    layer, x = UpsampleConv2d(6, 5), torch.randn(2, 6, 4, 8)
+    weights = dict(layer.named_parameters())
+
+    def loss(weights):
+        return torch.func.functional_call(layer, weights, (x,)).square().sum()
+
+    found = torch.func.grad(loss)({name: weight.detach() for name, weight in weights.items()})
+    wanted = torch.autograd.grad(loss(weights), list(weights.values()))
+    for ours, theirs in zip(found.values(), wanted, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_a_learning_transposed_convolution_is_traced_without_a_function_of_python():
     layer = UpsampleConv2d(6, 5)
     with pytest.warns(DeprecationWarning, match="trace"):

@@ -15,7 +15,7 @@ MOST_ROOMS = 19
 LONGEST_FUNCTION = 50
 LONGEST_FILE = 350
 LONGEST_SCRIPT = 300
-MOST_LINES = 41_440
+MOST_LINES = 41_460
 
 SCRIPTS = {
     path.relative_to(SOURCE).as_posix(): path.read_text(encoding="utf-8")

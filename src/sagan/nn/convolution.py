@@ -98,10 +98,13 @@ class _SummedGradient(torch.autograd.Function):
     """A map to which a bias was added, whose gradient is a sum."""
 
     @staticmethod
-    def forward(ctx: Any, image: Tensor, bias: Tensor) -> Tensor:
-        ctx.dtype = bias.dtype
-        ctx.mark_dirty(image)
+    def forward(image: Tensor, bias: Tensor) -> Tensor:
         return image
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.dtype = inputs[1].dtype
+        ctx.mark_dirty(output)
 
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
