@@ -15,7 +15,7 @@ import torch
 
 from sagan.config import Config
 from sagan.config.presets import named_settings
-from sagan.system.device import autocast
+from sagan.system.device import autocast, keep_freed_memory
 from sagan.training.loop import trial_steps
 from sagan.training.optimizer import NetworkAdam
 
@@ -57,6 +57,7 @@ def _main() -> None:
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--steps", type=int, default=30)
     given = parser.parse_args()
+    keep_freed_memory()  # as a run does
     config = named_settings(given.preset).with_channels(3)
     config = replace(
         config,

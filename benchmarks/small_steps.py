@@ -3,9 +3,8 @@
     python -m benchmarks.small_steps avatars32-sagan --compile
 
 Medians in milliseconds by the clock, on random pictures; ratios are medians of pairs. Twelve steps
-are timed together, as a run takes them: one by one, each side finds the caches full of another's
-numbers, and float32, which has more of them, loses most by that. Where other programs need the
-cores, ``--processor-time`` with OMP_NUM_THREADS=1 counts what the step itself takes.
+are timed together. Where other programs need the cores, ``--processor-time`` with OMP_NUM_THREADS=1
+counts what the step itself takes.
 """
 
 import statistics

@@ -74,7 +74,7 @@ def conv_transpose2d(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
     """
     count, _, height, width = x.shape
     if not _as_product(x, kernel, count * height * width):
-        return _with_bias(partial(F.conv_transpose2d, x, kernel, stride=2, padding=1), bias)
+        return with_bias(partial(F.conv_transpose2d, x, kernel, stride=2, padding=1), bias)
     products = x.permute(0, 2, 3, 1) @ kernel.permute(0, 2, 3, 1).flatten(1)  # (N, H, W, 16 out)
     padded = F.pad(products.unflatten(3, (4, 4, -1)), (0, 0, 0, 0, 0, 0, 1, 1, 1, 1))
 
@@ -113,10 +113,14 @@ class _SummedGradient(torch.autograd.Function):
         return gradient, gradient.sum(dim=(0, 2, 3), dtype=ctx.dtype)
 
 
-def _with_bias(convolve: Callable[..., Tensor], bias: Tensor | None) -> Tensor:
+def with_bias(convolve: Callable[..., Tensor], bias: Tensor | None) -> Tensor:
     """A transposed convolution whose bias has its gradient by a sum.
 
-    oneDNN computes that gradient in up to three times the time that it needs for the kernel's.
+    oneDNN takes for that gradient up to twice the time that it needs for the kernel's.
+
+    Args:
+        convolve: Takes a bias by that name, or none, and returns (N, out, H, W).
+        bias: (out,).
     """
     if bias is None or is_traced() or not (bias.requires_grad and torch.is_grad_enabled()):
         return convolve(bias=bias)

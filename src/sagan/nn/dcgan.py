@@ -18,7 +18,7 @@ from sagan.config import DiscriminatorConfig, GeneratorConfig, Size, both_sides,
 from sagan.errors import SaganError
 from sagan.nn.batch_norm import ConditionalBatchNorm2d
 from sagan.nn.blocks import AttentionLayers
-from sagan.nn.convolution import CHANNELS_LAST
+from sagan.nn.convolution import CHANNELS_LAST, with_bias
 from sagan.nn.initialization import first_bias, initialized_by
 from sagan.nn.layers import SelfAttention2d
 from sagan.nn.singular import no_autocast
@@ -44,9 +44,8 @@ class TransposedConv2d(SpectralLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, 2H, 2W), or (N, in, 1, 1) -> the first map."""
-        return F.conv_transpose2d(
-            x, self.kernel, self.bias, stride=self.stride, padding=self.padding
-        )
+        place = {"stride": self.stride, "padding": self.padding}
+        return with_bias(partial(F.conv_transpose2d, x, self.kernel, **place), self.bias)
 
 
 class StridedConv2d(SpectralLayer):
