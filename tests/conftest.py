@@ -1,3 +1,5 @@
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -40,6 +42,17 @@ def state_of(driver):
         for part, tensors in driver.state.parts().items()
         for name, tensor in tensors.items()
     }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_are_heard():
+    """Commands that tests start inherit what is ignored, as in a shell's background."""
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    if hasattr(signal, "SIGHUP"):  # not on Windows
+        handlers[signal.SIGHUP] = signal.SIG_DFL
+    for number, handler in handlers.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
