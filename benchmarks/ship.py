@@ -30,7 +30,7 @@ from sagan.runs.named import SHIPPED
 from sagan.runs.run import load_checkpoint
 from sagan.sampling.generator import for_inference, generator_of
 
-POWER_ITERATIONS = 500  # after which singular vectors have followed rounded weights
+POWER_ITERATIONS = 5_000  # after which singular vectors have followed rounded weights
 PICTURES = 64
 _MODELS = 4  # that might have been before rounding
 

@@ -40,22 +40,22 @@ MOST = 12e6  # bytes of all files, compressed as in a wheel
 # averaged or a layer that is changed move some field by 3 or more (tests below).
 MARKS = {
     "avatars64": {
-        (0, 0): "ffffffffff8162ffff7e78ffffb76efdffffffffffb6a1ff"
-        "ffb9bdffffd29dfdffffffffffc9b6ffffccd4ffffddb2fd",
-        (1, 3): "ffffffffffbbd2ffffb3bbfff1b0a0d0ffffffffffb7d2ff"
-        "ffb4bbfff1b29eceffffffffffb4d2ffffb6bafff0a9a0cf",
-        (2, 7): "fffffaffffd4c5feffdacefaffedc4fffffef5ffff6f20fe"
-        "ff7d3df5ffd683fffffef5ffff7120feff813df5ffd882ff",
-        (3, 9): "fff5ffffffe3e4ffffeddbffffdeb5fffff2ffffffdbe1ff"
-        "ffd9cfffffdab1fffff0ffffff8aa9ffff6e75ffffb06bff",
-        (4, 10): "fffbfcffffaabffff8a3aff9878ca2a0fffbfcffffa9b3ff"
-        "f89da6f96e75a494fffbfcffff696efff8606af927160d22",
-        (5, 11): "fcdbd9ffc44f55e7d94377e1fffafcfffdefebffdaafaceb"
-        "e5afaeeefffbfdfffefaf7ffebe6d8f0ece4caf6fffbfdff",
-        (6, 12): "c78c9cc7bf759a93d0a68abee1a795feb96177b4a94e7570"
-        "c48654abd88569feaf586baa9c3c6a61b77a43a3d07050fe",
-        (7, 13): "ffd2d0ffffd4d6ffffe1deffe09290ddffdedfffffbdbeff"
-        "ffbeb8ffdd8f91ddffe6e8ffffadaaffffa7a3ffde8f92de",
+        (0, 0): "fffeffffff8365ffff7d78ffffbb73fffffeffffffada0ff"
+        "ffbabdffffd1a0fffffeffffffbdb4ffffcdd5ffffdbb3ff",
+        (1, 3): "ffffffffffbcabffffb2b6fff0b49dd1ffffffffffb5abff"
+        "ffb4b7fff1b49dd0ffffffffffb3acffffb3b7fff0ad9ed1",
+        (2, 7): "fffafaffffd2c2feffe1d2f9ffefc4ffffecf5ffff7321fe"
+        "ff813df6ffd681ffffedf5ffff7521feff823ff5ffd780ff",
+        (3, 9): "fff6ffffffe1e3ffffebd9ffffeebffffff2ffffffd9deff"
+        "ffdad0ffffecbcfffff0ffffff8faaffff707bffffcd83ff",
+        (4, 10): "fffbfcffffa7b8fff89facf98890a89afffbfcffffafc0ff"
+        "f89aa8f96e6f9f98fffafcffff6769fff8656bf9271b0e22",
+        (5, 11): "fde8e5ffcd9197f3e48ea4ecfffbfdfffdefedffd8b0b0f0"
+        "e7abacf0fffafdfffcdddaffc87581ecdc89a3edfffafdff",
+        (6, 12): "c995a3bfb47b918fcca984c0e2a685feb87680a9974b6868"
+        "b98b51aad67b55fdb4727ea794456362b2844aa7d1744dfd",
+        (7, 13): "ffafaeffffccd1ffffe2dcfffef4f6feffb8b9ffffb5baff"
+        "ffb6b1ffcc5a5cc9ffbfbeffffa5a6ffff9490ffcc5b5dcb",
     },
     "fashion32": {
         (0, 0): "0a685d042491790f008d6f0000623f00",

@@ -32,7 +32,7 @@ from sagan.training.run import open_run
 
 SHOWN_FIRST = "avatars64"
 ATTENTION_CLASS = "cat"
-ATTENTION_SEED = 7
+ATTENTION_SEED = 4
 COLUMNS = 4
 GRIDS = 26
 """Of the time-lapse, besides the early ones."""
