@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,18 @@ def test_round_trip(tmp_path):
     assert (loaded.step, loaded.dataset_fingerprint) == (3, "abc")
     assert loaded.parts["generator"].keys() == {"a.weight", "count"}
     assert torch.equal(loaded.parts["generator"]["a.weight"], torch.ones(2, 3))
+
+
+def test_the_same_content_gives_the_same_bytes(tmp_path):
+    names = ("cat", "naïve dog", 'a "b"', "back\\slash", "🐈")
+    wanted = replace(example(), class_names=names)
+    controls = "".join(map(chr, range(160))) + "\u2028"
+    notes = {f"{name} {controls}": controls for name in names}
+    files = [tmp_path / f"{number}.safetensors" for number in range(4)]
+    for file in files:
+        checkpoints.save(wanted, file, notes)
+        assert checkpoints.load(file).class_names == names
+    assert len({file.read_bytes() for file in files}) == 1
 
 
 def test_a_failed_save_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):

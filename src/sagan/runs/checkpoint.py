@@ -3,7 +3,8 @@
 A file holds parts ("generator", "discriminator", "generator_ema" and, to go on training, both
 optimisers) and, as metadata, the full config, the class names and the versions that wrote it.
 There is no pickle. A file appears complete or not at all, and what is damaged later is noticed when
-it is read: the metadata hold checksums too (:mod:`sagan.runs.digests`).
+it is read: the metadata hold checksums too (:mod:`sagan.runs.digests`). The same content gives the
+same bytes.
 """
 
 import json
@@ -76,11 +77,23 @@ def save(
         with replacing(path) as draft:
             metadata = with_digests(tensors, {**notes, FORMAT: json.dumps(header)})
             save_file(tensors, draft, metadata=metadata)
+            _order_metadata(draft)
     except (OSError, SafetensorError) as error:
         raise FaultError(
             f"cannot write the checkpoint {path}: {error}; free space or choose another folder"
             " (earlier checkpoints are untouched)"
         ) from error
+
+
+def _order_metadata(path: Path) -> None:
+    """Sorts the metadata of a file in place: safetensors writes them in any order."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        ordered = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        file.seek(8)
+        file.write(ordered.ljust(length))
 
 
 _MODELS = (
