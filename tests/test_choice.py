@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import sagan
 from sagan import config as settings
 from sagan.cli import main
 from sagan.config.effort import operations
+from sagan.config.presets import preset
 from sagan.config.recipe import AVATARS, DEMO_SECONDS, TWO_CORES, LearningMaterial, recipe
 from sagan.errors import SaganError
 from sagan.images import save_png
@@ -338,3 +340,11 @@ def test_a_folder_of_something_else_is_refused_before_the_machine_is_measured(tm
     with pytest.raises(SaganError, match="is no run folder and not empty; choose another --run"):
         sagan.train(None, tmp_path, source="avatars", minutes=5)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("pictures", [20_000, 54_400, 89_600, 190_400, 543_000, 544_000, 3_000_000])
+def test_no_run_is_promised_what_a_longer_one_reached(pictures):
+    told = module._expected(preset("avatars32"), AVATARS, pictures)
+    reached = [int(number.replace(",", "")) for number in re.findall(r"after ([\d,]+)", told)]
+    assert all(number <= 1.01 * pictures for number in reached)
+    assert bool(reached) == (54_000 <= pictures < 3_000_000)
