@@ -75,6 +75,12 @@ def all_batches_of_statistics(monkeypatch):
     monkeypatch.setattr(averaging, "STATISTICS_BATCHES", STATISTICS_BATCHES)
 
 
+@pytest.fixture
+def slow_bfloat16(monkeypatch):
+    """Bfloat16 where training would refuse it as slow: its properties hold there too."""
+    monkeypatch.setattr("sagan.system.device.platform.machine", lambda: "any")
+
+
 @pytest.fixture(scope="session")
 def picture_folder(tmp_path_factory):
     """A folder of pictures: two classes, eight pictures each."""

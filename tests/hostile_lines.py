@@ -278,7 +278,7 @@ class Runner:
         longer: The same for one that trains, measures, traces or draws a page.
     """
 
-    def __init__(self, shelf, seconds=2.0, longer=10.0):
+    def __init__(self, shelf, seconds=5.0, longer=20.0):
         self._shelf, self._seconds, self._longer = shelf, seconds, longer
         self._before = shelf.snapshot()
         self._outside = []

@@ -27,6 +27,7 @@ def test_absent_devices_are_refused(name):
         pick_device(name)
 
 
+@pytest.mark.usefixtures("slow_bfloat16")
 def test_precision():
     cpu = torch.device("cpu")
     product = torch.randn(4, 4)

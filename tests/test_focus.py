@@ -118,6 +118,7 @@ def driver(tmp_path, picture_folder):
     return build
 
 
+@pytest.mark.usefixtures("slow_bfloat16")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_measuring_leaves_no_trace_in_training(driver, monkeypatch, precision):
     watched = driver("watched", precision=precision)

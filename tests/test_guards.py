@@ -70,6 +70,7 @@ def driver(tmp_path, picture_folder):
     return build
 
 
+@pytest.mark.usefixtures("slow_bfloat16")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_watching_leaves_no_trace_in_training(driver, precision, accumulate):

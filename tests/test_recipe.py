@@ -105,18 +105,6 @@ def test_rates_fall_with_the_length_and_with_large_batches():
     assert large.optimizer.generator_lr == 1.5e-3
 
 
-def test_attention_is_bounded_where_it_would_end_on_one_key():
-    def products(config):
-        return config.generator.attention_product, config.discriminator.attention_product
-
-    assert products(recipe(AVATARS, TWO_CORES, DEMO_SECONDS)) == ("plain", "plain")
-    assert products(recipe(AVATARS, TWO_CORES, 1800)) == ("cosine", "cosine")
-    large = {"data": {"resolution": 64}}
-    assert products(recipe(AVATARS, TWO_CORES, 60, large)) == ("cosine", "cosine")
-    plain = {"generator": {"attention_product": "plain"}}
-    assert products(recipe(AVATARS, TWO_CORES, 1800, plain)) == ("plain", "cosine")
-
-
 def test_bfloat16_is_for_machines_that_have_it():
     without = replace(TWO_CORES, bfloat16=False)
     for seconds in (180, 1e5):

@@ -251,6 +251,7 @@ def test_reused_fakes_are_judged_by_the_updated_discriminator(dataset, monkeypat
     torch.testing.assert_close(fakes, before.generator(latents, labels).detach())
 
 
+@pytest.mark.usefixtures("slow_bfloat16")
 @pytest.mark.parametrize(
     "settings",
     [

@@ -40,7 +40,6 @@ _WIDTHS = {16: 0, 24: 450_000, 32: 500_000, 48: 2_000_000, 64: 4_000_000}
 _RATES = {300_000: 2e-3, 1_000_000: 1.5e-3, 5_000_000: 1e-3, math.inf: 5e-4}
 _RATE_OF_LARGE_BATCHES = 1.5e-3  # of 128 and more: 2e-3 was tried with 32 and 64 only
 _LONGEST_HALF_LIFE = 5_000  # steps of the average
-_COSINES_FROM = 150_000  # pictures seen at 32 pixels, after which plain products end on one key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,6 +230,7 @@ def _networks(material: LearningMaterial, size: tuple[int, int], width: int) -> 
     both = {
         "base_channels": width,
         "attention": [attention],
+        "attention_product": "cosine" if min(size) >= 64 else "plain",
         "initialization": "orthogonal",
         "spectral_norm": "attention",
     }
@@ -283,7 +283,7 @@ def _precision(machine: Machine) -> dict[str, Any]:
 
 
 def _length(steps: int, config: Config, machine: Machine, seconds: float) -> dict[str, Any]:
-    """Steps, rates, average and intervals, and what attention needs to stay alive so long."""
+    """Steps, rates, average and intervals."""
     batch, pace = config.train.batch_size, machine.seconds_per_step(config)
     seen = steps * config.train.pictures_per_step
     rate = next(rate for pictures, rate in _RATES.items() if seen < pictures)
@@ -291,11 +291,7 @@ def _length(steps: int, config: Config, machine: Machine, seconds: float) -> dic
         rate = min(rate, _RATE_OF_LARGE_BATCHES)
     half_life = min(steps / 8, _LONGEST_HALF_LIFE)
     grids = max(steps / _GRIDS, _PICTURES_BETWEEN_GRIDS / batch)
-    is_bounded = min(config.data.size) >= 64 or seen >= _COSINES_FROM
-    attention = {"attention_product": "cosine" if is_bounded else "plain"}
     return {
-        "generator": attention,
-        "discriminator": attention,
         "optimizer": {"generator_lr": rate, "discriminator_lr": rate},
         "train": {
             "steps": steps,
